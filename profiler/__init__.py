@@ -1,0 +1,3 @@
+"""From GGUF files to measurements."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,65 @@
+"""What an engine is: the few calls that the measuring loop makes. llama.py is the real one, fake.py a scripted one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from profiler.cell import RunConfig
+from profiler.record import Buffers, InForce
+
+
+class EngineError(Exception):
+    """The engine refused: `kind` is a Failure kind ("load", "context", "decode"), the text says what llama.cpp said."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Snapshot(Protocol):
+    """The cache's content at some depth; only the engine that made it looks inside."""
+
+
+class Engine(Protocol):
+    """One model in one context. Calls return only when the work is done: the caller holds the clock."""
+
+    def load(self, path: Path, config: RunConfig) -> None:
+        """Open the model."""
+
+    def open_context(self, config: RunConfig) -> None:
+        """Make the context, attach the thread pools."""
+
+    @property
+    def n_vocab(self) -> int: ...
+
+    @property
+    def bos_token(self) -> int | None:
+        """The token that llama.cpp puts before a text; None when it puts none."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Give the ids of a text without BOS; empty when the model has no vocabulary."""
+
+    def clear(self) -> None:
+        """Empty the cache."""
+
+    def position(self) -> int:
+        """Give the number of tokens in the cache."""
+
+    def prefill(self, tokens: Sequence[int], last_logits: bool) -> None:
+        """Put tokens into the cache in batches of n_batch, and wait."""
+
+    def decode(self, token: int) -> None:
+        """Put one token into the cache, compute the next one's logits, and wait."""
+
+    def greedy(self) -> int:
+        """Choose the next token by the largest of the last logits."""
+
+    def snapshot(self) -> Snapshot: ...
+
+    def restore(self, snapshot: Snapshot) -> None: ...
+
+    def buffers(self) -> Buffers: ...
+
+    def in_force(self) -> InForce: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,165 @@
+"""The records of results.jsonl. Raw observations only: rates, means and percentiles are derived when they are read.
+
+One JSON object per line; `type` tells which record it is. Lines may be concatenated from several files.
+"""
+
+import hashlib
+
+import msgspec
+
+from profiler.cell import Cell
+from quant.artifact import Artifact
+
+SCHEMA = 1  # raised when an older reader would misread a line
+
+
+class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
+    """CPUs that share a maximum frequency: performance and efficiency cores differ in it."""
+
+    name: str  # "performance" | "efficiency" | "all"
+    cpus: tuple[int, ...]  # logical CPU numbers
+    max_mhz: float | None = None
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """One ggml device as ggml describes it."""
+
+    name: str
+    description: str
+    kind: str  # "cpu" | "gpu" | "igpu" | "accel"
+    memory_bytes: int | None = None
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True, tag="environment", tag_field="type"):
+    """Everything that two runs must share to be comparable. No host name, no user name, no path."""
+
+    schema: int = SCHEMA
+    system: str  # "Linux" | "Darwin" | "Windows"
+    system_release: str
+    machine: str  # "x86_64", "aarch64", "arm64"
+    board: str | None  # "Raspberry Pi 5 Model B Rev 1.0", "MacBookAir10,1"
+    cpu_model: str
+    cpu_features: tuple[str, ...]  # as ggml was built for and sees them: "AVX2", "NEON", ...
+    cores_physical: int
+    cores_logical: int
+    core_kinds: tuple[CoreKind, ...]
+    affinity: tuple[int, ...] | None  # the CPUs this process may use, None where it may use all
+    cpu_quota: float | None  # a container's limit in CPUs
+    memory_bytes: int
+    memory_limit_bytes: int | None  # a container's limit
+    page_bytes: int
+    huge_pages: str | None
+    governor: str | None
+    turbo: bool | None
+    power_mode: str | None  # Jetson nvpmodel, macOS low-power mode
+    thread_variables: dict[str, str]  # OMP_*, GOMP_*, KMP_*, GGML_* that are set
+    binding_version: str  # llama-cpp-python
+    llama_commit: str
+    threading: str  # "openmp" | "ggml"
+    backends: tuple[str, ...]
+    devices: tuple[Device, ...]
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits of a hash of all fields: runs with different ids are not to be mixed."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine was doing at one moment. Counters are cumulative; None where the system does not tell."""
+
+    mhz: float | None = None  # mean over the CPUs in use
+    mhz_min: float | None = None
+    temperature_c: float | None = None  # the hottest CPU zone
+    throttle: tuple[str, ...] = ()  # names of the flags raised now: "under-voltage", "capped", "throttled", ...
+    throttle_count: int | None = None  # the CPU's own cumulative count of thermal events
+    load_1m: float | None = None
+    steal_ns: int | None = None  # cumulative, all CPUs
+    busy_ns: int | None = None  # cumulative, all CPUs: time not idle, this process's included
+    process_cpu_ns: int | None = None  # cumulative, this process
+    involuntary_switches: int | None = None  # cumulative, this process
+    major_faults: int | None = None  # cumulative, this process
+    swap_used_bytes: int | None = None  # of the system
+    on_battery: bool | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker's memory at one phase. None where the system lacks the figure."""
+
+    rss_bytes: int | None = None
+    anon_bytes: int | None = None
+    file_backed_bytes: int | None = None
+    pss_bytes: int | None = None
+    uss_bytes: int | None = None
+    swap_bytes: int | None = None
+    peak_rss_bytes: int | None = None  # since the process, or the last reset where the system has one
+    footprint_bytes: int | None = None  # macOS physical footprint
+
+
+class Buffers(msgspec.Struct, frozen=True, kw_only=True):
+    """What llama.cpp says that it set aside, from its own log."""
+
+    weights_bytes: int | None = None  # mapped or plain, the repacked part not counted
+    weights_mapped: bool | None = None
+    repacked_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    compute_bytes: int | None = None
+    output_bytes: int | None = None
+
+
+class InForce(msgspec.Struct, frozen=True, kw_only=True):
+    """What was in force, where it can differ from what was asked."""
+
+    flash_attn: bool | None
+    n_ctx: int
+    n_batch: int
+    n_ubatch: int
+    backends: tuple[str, ...]  # of the devices that held layers
+    n_layers_offloaded: int
+    threadpool: bool
+    bos_added: bool
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One repetition, in nanoseconds. A part that the mode or the config does not have is None or empty."""
+
+    prefill_ns: int | None
+    sample_ns: int | None  # choosing the first token; request mode only
+    decode_ns: tuple[int, ...]  # one per generated token
+    before: Conditions
+    after: Conditions
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a round gave no samples."""
+
+    kind: str  # "abort" | "killed" | "timeout" | "load" | "context" | "decode" | "memory" | "worker"
+    message: str
+    signal: str | None = None  # "SIGABRT", ...
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="type"):
+    """One round of one cell: one process, its samples or its error."""
+
+    env_id: str
+    cell: Cell
+    round: int  # from 0
+    status: str  # "ok" | "failed" | "skipped"
+    started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
+    seed: int
+    order: int  # position in its sweep, for trends over time
+    wall_ns: int | None = None  # of the whole worker
+    load_ns: int | None = None
+    context_ns: int | None = None
+    tokenize_ns: int | None = None
+    warmup_ns: int | None = None
+    samples: tuple[Sample, ...] = ()
+    memory: dict[str, Memory] = {}  # phase -> figures: imported, loaded, context, prefilled, decoded
+    buffers: Buffers | None = None
+    in_force: InForce | None = None
+    error: Failure | None = None
+
+
+Record = Environment | Artifact | Round
+
+PHASES = ("imported", "loaded", "context", "prefilled", "decoded")

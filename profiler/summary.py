@@ -1,0 +1,89 @@
+"""One cell's rounds as the figures that people compare: what show, export and every chart read."""
+
+import msgspec
+
+
+class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Medians over rounds with 95 % intervals; the fields of `export --format json`, in its order.
+
+    `_lo` and `_hi` are null under six rounds. A field that does not apply is null.
+    """
+
+    cell_key: str
+    artifact_sha256: str
+    env_id: str
+    label: str | None
+    model: str
+    arch: str
+    weights: str
+    standin_for: str | None
+    kind: str
+    n_params: int
+    quant: str
+    imatrix: str | None
+    bpw: float
+    file_bytes: int
+    device: str
+    backend: str | None
+    mode: str
+    workload: str
+    n_threads: int
+    n_threads_batch: int
+    n_prompt: int
+    n_gen: int
+    n_depth: int
+    decode_depth: int
+    n_ctx: int
+    n_batch: int
+    n_ubatch: int
+    n_outputs_max: int
+    type_k: str
+    type_v: str
+    flash_attn: bool | None
+    flash_attn_asked: str
+    load_mode: str
+    repack: bool
+    status: str
+    error: str | None
+    rounds: int
+    reps: int
+    prefill_tps: float | None = None
+    prefill_tps_lo: float | None = None
+    prefill_tps_hi: float | None = None
+    decode_tps: float | None = None
+    decode_tps_lo: float | None = None
+    decode_tps_hi: float | None = None
+    ttft_ms: float | None = None
+    ttft_ms_lo: float | None = None
+    ttft_ms_hi: float | None = None
+    itl_p50_ms: float | None = None
+    itl_p95_ms: float | None = None
+    itl_p99_ms: float | None = None
+    load_ms: float | None = None
+    peak_rss_bytes: int | None = None
+    model_rss_bytes: int | None = None
+    anon_bytes: int | None = None
+    file_backed_bytes: int | None = None
+    pss_bytes: int | None = None
+    weights_bytes: int | None = None
+    repacked_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    compute_buffer_bytes: int | None = None
+    utilisation: float | None = None
+    joules_per_token: float | None = None
+    ppl: float | None = None
+    ppl_se: float | None = None
+    kld: float | None = None
+    kld_se: float | None = None
+    same_top: float | None = None
+    text_sha256: str | None = None
+    flags: tuple[str, ...] = ()
+    # Beyond the contract: what tables and charts need where there is no interval.
+    prefill_tps_min: float | None = None
+    prefill_tps_max: float | None = None
+    decode_tps_min: float | None = None
+    decode_tps_max: float | None = None
+    ttft_ms_min: float | None = None
+    ttft_ms_max: float | None = None
+    cores: tuple[int, ...] | None = None
+    started_at: str | None = None
