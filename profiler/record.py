@@ -102,6 +102,7 @@ class Buffers(msgspec.Struct, frozen=True, kw_only=True):
     weights_bytes: int | None = None  # mapped or plain, the repacked part not counted
     weights_mapped: bool | None = None
     repacked_bytes: int | None = None
+    device_bytes: int | None = None  # weights that lie on a GPU
     kv_cache_bytes: int | None = None
     compute_bytes: int | None = None
     output_bytes: int | None = None

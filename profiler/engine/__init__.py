@@ -45,8 +45,8 @@ class Engine(Protocol):
     def position(self) -> int:
         """Give the number of tokens in the cache."""
 
-    def prefill(self, tokens: Sequence[int], last_logits: bool) -> None:
-        """Put tokens into the cache in batches of n_batch, and wait."""
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Put tokens into the cache in batches of n_batch, each with the logits of its last token, and wait."""
 
     def decode(self, token: int) -> None:
         """Put one token into the cache, compute the next one's logits, and wait."""

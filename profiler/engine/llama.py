@@ -1,0 +1,248 @@
+"""llama.cpp behind the engine's protocol, through the low-level API, with every field set.
+
+Only a worker process imports this: a wrong file can abort the process that opens it.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+
+from profiler.cell import RunConfig
+from profiler.engine import EngineError
+from profiler.engine.ggml import Threadpool, attach_threadpools, library
+from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
+from profiler.record import Buffers, InForce
+
+_SEQ = 0
+_FLASH = {
+    "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "off": llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    "on": llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+}
+_LOAD_MODES = {
+    "auto": llama_cpp.LLAMA_LOAD_MODE_AUTO,
+    "none": llama_cpp.LLAMA_LOAD_MODE_NONE,
+    "mmap": llama_cpp.LLAMA_LOAD_MODE_MMAP,
+    "mlock": llama_cpp.LLAMA_LOAD_MODE_MLOCK,
+    "mmap+mlock": llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK,
+    "dio": llama_cpp.LLAMA_LOAD_MODE_DIRECT_IO,
+}
+_CACHE_TYPES = {
+    "f32": llama_cpp.GGML_TYPE_F32,
+    "f16": llama_cpp.GGML_TYPE_F16,
+    "bf16": llama_cpp.GGML_TYPE_BF16,
+    "q8_0": llama_cpp.GGML_TYPE_Q8_0,
+    "q4_0": llama_cpp.GGML_TYPE_Q4_0,
+    "q4_1": llama_cpp.GGML_TYPE_Q4_1,
+    "iq4_nl": llama_cpp.GGML_TYPE_IQ4_NL,
+    "q5_0": llama_cpp.GGML_TYPE_Q5_0,
+    "q5_1": llama_cpp.GGML_TYPE_Q5_1,
+}
+_DEVICE_CPU, _DEVICE_GPU, _DEVICE_IGPU, _DEVICE_ACCEL = range(4)  # enum ggml_backend_dev_type, ggml-backend.h
+
+
+class LlamaSnapshot:
+    """A sequence's state as llama.cpp serializes it."""
+
+    def __init__(self, data: ctypes.Array[ctypes.c_uint8], n_bytes: int, n_tokens: int) -> None:
+        self.data, self.n_bytes, self.n_tokens = data, n_bytes, n_tokens
+
+
+class LlamaEngine:
+    """One model in one context."""
+
+    def __init__(self) -> None:
+        self._log = Log()
+        # The callback must live as long as llama.cpp may call it.
+        self._on_log = llama_cpp.llama_log_callback(lambda _level, text, _data: self._log.feed(text.decode(errors="replace")))
+        llama_cpp.llama_log_set(self._on_log, ctypes.c_void_p())
+        llama_cpp.llama_backend_init()
+        self._model = self._context = self._memory = self._vocab = None
+        self._pools: list[Threadpool] = []
+        self._config: RunConfig | None = None
+        self._one = (llama_cpp.llama_token * 1)()
+
+    def load(self, path: Path, config: RunConfig) -> None:
+        """Open the model. Raises EngineError("load")."""
+        params = llama_cpp.llama_model_default_params()
+        # An empty list, not NULL: NULL means every device there is.
+        self._no_devices = (ctypes.c_void_p * 1)(None)
+        params.devices = ctypes.cast(self._no_devices, ctypes.c_void_p) if config.device == "cpu" else None
+        params.tensor_buft_overrides = None
+        params.n_gpu_layers = config.n_gpu_layers
+        params.split_mode = llama_cpp.LLAMA_SPLIT_MODE_LAYER
+        params.load_mode = _LOAD_MODES[config.load_mode]
+        params.lazy_mode = llama_cpp.LLAMA_LAZY_MODE_OFF
+        params.main_gpu = 0
+        params.tensor_split = None
+        params.kv_overrides = None
+        params.vocab_only = False
+        params.check_tensors = False
+        params.use_extra_bufts = config.repack
+        params.no_host = False
+        params.no_alloc = False
+        params.load_mtp = False
+        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise EngineError("load", self._log.problem())
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+
+    def open_context(self, config: RunConfig) -> None:
+        """Make the context and attach its thread pools. Raises EngineError("context")."""
+        on_gpu = config.device == "gpu"
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = config.n_ctx
+        params.n_batch = config.n_batch
+        params.n_ubatch = config.n_ubatch
+        params.n_seq_max = 1
+        params.n_rs_seq = 0
+        params.n_outputs_max = config.n_outputs_max
+        params.n_outputs_max_per_seq = 0
+        params.n_threads = config.n_threads
+        params.n_threads_batch = config.n_threads_batch
+        params.ctx_type = llama_cpp.LLAMA_CONTEXT_TYPE_DEFAULT
+        params.rope_scaling_type = llama_cpp.LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED
+        params.pooling_type = llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED
+        params.attention_type = llama_cpp.LLAMA_ATTENTION_TYPE_UNSPECIFIED
+        params.flash_attn_type = _FLASH[config.flash_attn]
+        params.type_k = _CACHE_TYPES[config.type_k]
+        params.type_v = _CACHE_TYPES[config.type_v]
+        params.embeddings = False
+        params.offload_kqv = on_gpu
+        params.no_perf = True
+        params.op_offload = on_gpu
+        params.swa_full = config.swa_full
+        params.kv_unified = False
+        params.samplers = None
+        params.n_samplers = 0
+        self._context = llama_cpp.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise EngineError("context", self._log.problem())
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._config = config
+        same = config.n_threads == config.n_threads_batch
+        decode = Threadpool(config.n_threads, config.cores, paused=not same)
+        prefill = None if same else Threadpool(config.n_threads_batch, config.cores)
+        attach_threadpools(self._context, decode, prefill)
+        self._pools = [decode, prefill] if prefill else [decode]
+
+    @property
+    def n_vocab(self) -> int:
+        """The number of token ids."""
+        return int(llama_cpp.llama_vocab_n_tokens(self._vocab))
+
+    @property
+    def bos_token(self) -> int | None:
+        """The token that llama.cpp puts before a text; None when it puts none."""
+        if not llama_cpp.llama_vocab_get_add_bos(self._vocab):
+            return None
+        token = int(llama_cpp.llama_vocab_bos(self._vocab))
+        return token if token >= 0 else None
+
+    def tokenize(self, text: str) -> list[int]:
+        """Give the ids of a text without BOS; empty when the model has no vocabulary."""
+        if llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+            return []
+        data = text.encode()
+        room = (llama_cpp.llama_token * (len(data) + 16))()
+        n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), False, False)
+        if n_tokens < 0:
+            raise EngineError("decode", f"the text has more tokens than bytes ({-n_tokens})")
+        return list(room[:n_tokens])
+
+    def clear(self) -> None:
+        """Empty the cache; its memory is not touched, as in llama-bench."""
+        llama_cpp.llama_memory_clear(self._memory, False)
+
+    def position(self) -> int:
+        """Give the number of tokens in the cache."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, _SEQ)) + 1
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Put tokens into the cache in batches of n_batch, each with the logits of its last token, and wait."""
+        assert self._config is not None
+        n_batch = self._config.n_batch
+        ids = (llama_cpp.llama_token * len(tokens))(*tokens)
+        step = ctypes.sizeof(llama_cpp.llama_token)
+        for first in range(0, len(tokens), n_batch):
+            start = ctypes.cast(ctypes.byref(ids, first * step), ctypes.POINTER(llama_cpp.llama_token))
+            self._process(start, min(n_batch, len(tokens) - first))
+        llama_cpp.llama_synchronize(self._context)
+
+    def decode(self, token: int) -> None:
+        """Put one token into the cache, compute the next one's logits, and wait."""
+        self._one[0] = token
+        self._process(self._one, 1)
+        llama_cpp.llama_synchronize(self._context)
+
+    def _process(self, tokens: object, n_tokens: int) -> None:
+        status = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(tokens, n_tokens))
+        if status:
+            raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
+
+    def greedy(self) -> int:
+        """Choose the next token by the largest of the last logits."""
+        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
+        return int(np.argmax(np.ctypeslib.as_array(logits, shape=(self.n_vocab,))))
+
+    def snapshot(self) -> LlamaSnapshot:
+        """Copy the cache out of the context."""
+        n_bytes = int(llama_cpp.llama_state_seq_get_size(self._context, _SEQ))
+        data = (ctypes.c_uint8 * n_bytes)()
+        written = int(llama_cpp.llama_state_seq_get_data(self._context, data, n_bytes, _SEQ))
+        if not written:
+            raise EngineError("decode", f"no snapshot of the cache: {self._log.problem()}")
+        return LlamaSnapshot(data, written, self.position())
+
+    def restore(self, snapshot: LlamaSnapshot) -> None:
+        """Put the cache back to what it was."""
+        self.clear()
+        if not llama_cpp.llama_state_seq_set_data(self._context, snapshot.data, snapshot.n_bytes, _SEQ):
+            raise EngineError("decode", f"the snapshot of the cache was refused: {self._log.problem()}")
+
+    def buffers(self) -> Buffers:
+        """Give the memory that llama.cpp set aside."""
+        return buffers_of(self._log.lines)
+
+    def in_force(self) -> InForce:
+        """Give what llama.cpp made of the settings."""
+        assert self._config is not None
+        return InForce(
+            flash_attn=flash_attn_of(self._log.lines, self._config.flash_attn),
+            n_ctx=int(llama_cpp.llama_n_ctx(self._context)),
+            n_batch=int(llama_cpp.llama_n_batch(self._context)),
+            n_ubatch=int(llama_cpp.llama_n_ubatch(self._context)),
+            backends=_backends_in_force(self._config.device),
+            n_layers_offloaded=layers_offloaded_of(self._log.lines) if self._config.device == "gpu" else 0,
+            threadpool=bool(self._pools),
+            bos_added=self.bos_token is not None,
+        )
+
+    def close(self) -> None:
+        """Free context, pools and model, in this order."""
+        if self._context:
+            llama_cpp.llama_free(self._context)
+        for pool in self._pools:
+            pool.free()
+        if self._model:
+            llama_cpp.llama_model_free(self._model)
+        self._context = self._model = None
+        self._pools = []
+
+
+def _backends_in_force(device: str) -> tuple[str, ...]:
+    """Name the devices that take part: the CPU, accelerators such as BLAS always, GPUs when they were asked for."""
+    ggml, base = library("ggml"), library("ggml-base")
+    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_dev_get.argtypes, ggml.ggml_backend_dev_get.restype = [ctypes.c_size_t], ctypes.c_void_p
+    base.ggml_backend_dev_name.argtypes, base.ggml_backend_dev_name.restype = [ctypes.c_void_p], ctypes.c_char_p
+    base.ggml_backend_dev_type.argtypes, base.ggml_backend_dev_type.restype = [ctypes.c_void_p], ctypes.c_int
+    taken = {_DEVICE_CPU, _DEVICE_ACCEL} | ({_DEVICE_GPU, _DEVICE_IGPU} if device == "gpu" else set())
+    devices = [ggml.ggml_backend_dev_get(index) for index in range(ggml.ggml_backend_dev_count())]
+    chosen = [each for each in devices if base.ggml_backend_dev_type(each) in taken]
+    # GPUs first, as llama.cpp lists them.
+    chosen.sort(key=lambda each: base.ggml_backend_dev_type(each) == _DEVICE_CPU)
+    return tuple(base.ggml_backend_dev_name(each).decode(errors="replace") for each in chosen)

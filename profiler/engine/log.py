@@ -1,0 +1,100 @@
+"""What llama.cpp's log says about the memory it set aside and what it turned on.
+
+The C API gives none of these figures. A line that is missing leaves None: nothing is guessed.
+Source of the lines: src/llama-model.cpp, llama-context.cpp, llama-kv-cache.cpp of the pinned llama.cpp.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+
+from profiler.record import Buffers
+
+_MIB = 1024 * 1024
+_SIZE = re.compile(r"^\w+:\s+(\S+)\s+(model|KV|RS|output|compute) buffer size =\s*([\d.]+) MiB")
+_FLASH = re.compile(r"Flash Attention (enabled|not supported)")
+_OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
+_PLAIN = {"CPU", "CPU_Mapped"}
+_KEPT_LINES = 2000
+_PROBLEM = re.compile(r"error|failed|unable|cannot|invalid|unknown|missing|unsupported|wrong|out of", re.IGNORECASE)
+
+
+class Log:
+    """The lines of one process's llama.cpp, newest kept, pieces joined."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._piece = ""
+
+    def feed(self, text: str) -> None:
+        """Take text as llama.cpp hands it to its log callback: whole lines or pieces of one."""
+        *whole, self._piece = (self._piece + text).split("\n")
+        self.lines.extend(whole)
+
+    def problem(self) -> str:
+        """Give the last line that tells what went wrong, without the name of the function that said it."""
+        for line in reversed(self.lines):
+            if _PROBLEM.search(line):
+                return re.sub(r"^\w+: ", "", line.strip())[:300]
+        return self.lines[-1].strip()[:300] if self.lines else "llama.cpp gave no reason"
+
+
+def buffers_of(lines: Iterable[str]) -> Buffers:
+    """Add up the buffers by what they hold.
+
+    A file of several shards has one mapped buffer each, so equal model lines add up; a compute buffer is told again
+    when it is reserved anew, so of those the last line of a backend counts.
+    """
+    model: dict[str, float] = {}
+    cache, output, compute = 0.0, {}, {}
+    found: set[str] = set()
+    for line in lines:
+        if not (match := _SIZE.match(line)):
+            continue
+        name, what, mib = match[1], match[2], float(match[3])
+        found.add(what)
+        if what == "model":
+            model[name] = model.get(name, 0.0) + mib
+        elif what in ("KV", "RS"):
+            cache += mib
+        elif what == "output":
+            output[name] = mib
+        else:
+            compute[name] = mib
+
+    def in_bytes(kind: str, mib: float) -> int | None:
+        return round(mib * _MIB) if kind in found else None
+
+    # Buffer types of the CPU that are not the plain one hold a second layout: CPU_REPACK, AMX, CPU_KLEIDIAI, ...
+    repacked = sum(mib for name, mib in model.items() if name not in _PLAIN and _on_cpu(name))
+    return Buffers(
+        weights_bytes=in_bytes("model", sum(mib for name, mib in model.items() if name in _PLAIN)),
+        weights_mapped=("CPU_Mapped" in model) if "model" in found else None,
+        repacked_bytes=in_bytes("model", repacked),
+        device_bytes=in_bytes("model", sum(mib for name, mib in model.items() if not _on_cpu(name))),
+        kv_cache_bytes=in_bytes("KV", cache) if "KV" in found else in_bytes("RS", cache),
+        compute_bytes=in_bytes("compute", sum(compute.values())),
+        output_bytes=in_bytes("output", sum(output.values())),
+    )
+
+
+def _on_cpu(name: str) -> bool:
+    return name.startswith(("CPU", "AMX"))
+
+
+def flash_attn_of(lines: Iterable[str], asked: str) -> bool | None:
+    """Tell whether flash attention is in force: what was asked, unless llama.cpp had to decide."""
+    answer = {"on": True, "off": False}.get(asked)
+    for line in lines:
+        if match := _FLASH.search(line):
+            answer = match[1] == "enabled"
+        elif "enabling flash_attn since it is required" in line:
+            answer = True
+        elif "forcing off" in line and "flash_attn" in line:
+            answer = False
+    return answer
+
+
+def layers_offloaded_of(lines: Iterable[str]) -> int:
+    """Give the number of layers on a GPU, 0 in a build that knows none."""
+    return max((int(match[1]) for line in lines if (match := _OFFLOADED.search(line))), default=0)

@@ -1,0 +1,113 @@
+"""The parent's side of a worker: start it, wait without waking, name what killed it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from profiler.record import Failure
+from profiler.worker import Answer, Job
+
+_STDERR_TAIL_BYTES = 8192
+_MESSAGE_CHARS = 400
+
+
+def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
+    """Run one job in a process of its own. Whatever happens to the process, the answer tells it."""
+    with tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "profiler.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=child_environment(),
+        )
+        assert process.stdin is not None and process.stdout is not None
+        timed_out = threading.Event()
+
+        def stop() -> None:
+            timed_out.set()
+            process.kill()
+
+        watchdog = threading.Timer(timeout_s, stop) if timeout_s else None
+        if watchdog:
+            watchdog.daemon = True
+            watchdog.start()
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(msgspec.json.encode(job) + b"\n")
+                process.stdin.flush()
+            output = process.stdout.read()
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            if watchdog:
+                watchdog.cancel()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdout.close()
+        if timed_out.is_set():
+            return Answer(failure=Failure(kind="timeout", message=f"no answer within {timeout_s:g} s; raise --timeout"))
+        if status == 0:
+            with contextlib.suppress(msgspec.DecodeError):
+                return msgspec.json.decode(output, type=Answer)
+        return Answer(failure=_failure_of(status, _tail(stderr)))
+
+
+def child_environment() -> dict[str, str]:
+    """Give the parent's variables, without llama.cpp's debugger and with this program's packages in reach."""
+    environment = dict(os.environ)
+    environment["GGML_NO_BACKTRACE"] = "1"
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = environment.get("PYTHONPATH", "")
+    environment["PYTHONPATH"] = root + (os.pathsep + paths if paths else "")
+    return environment
+
+
+def _tail(stderr: BinaryIO) -> str:
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - _STDERR_TAIL_BYTES))
+    return stderr.read().decode(errors="replace")
+
+
+def _failure_of(status: int, stderr: str) -> Failure:
+    name = _signal_name(status)
+    if name in ("SIGKILL", "SIGTERM"):
+        return Failure(
+            kind="killed",
+            message="the worker was killed from outside, most often because memory ran out; "
+            "try a smaller --n-ctx, --ubatch or level",
+            signal=name,
+        )
+    words = _last_words(stderr)
+    if name:
+        return Failure(kind="abort", message=words or "llama.cpp ended the process without a word", signal=name)
+    return Failure(kind="worker", message=words or f"the worker ended with status {status} and no answer")
+
+
+def _signal_name(status: int) -> str | None:
+    if status >= 0:
+        return None
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _last_words(stderr: str) -> str:
+    """Give the line that says why, else the last line; folders are cut off, since records hold no paths."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    telling = [line for line in lines if "GGML_ASSERT" in line or "error" in line.lower()]
+    words = (telling or lines or [""])[-1]
+    return re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+", "", words)[:_MESSAGE_CHARS]
