@@ -1,8 +1,30 @@
 """One cell of a sweep: one file under one setting of everything that changes speed or memory."""
 
 import hashlib
+from typing import NamedTuple
 
 import msgspec
+
+
+class CacheType(NamedTuple):
+    """A type that keys and values can be stored in. Source: enum ggml_type and the block structs of the pinned ggml."""
+
+    ggml_type: int
+    bytes_per_element: float
+
+
+CACHE_TYPES = {
+    "f32": CacheType(0, 4.0),
+    "f16": CacheType(1, 2.0),
+    "bf16": CacheType(30, 2.0),
+    "q8_0": CacheType(8, 34 / 32),
+    "q5_1": CacheType(7, 24 / 32),
+    "q5_0": CacheType(6, 22 / 32),
+    "q4_1": CacheType(3, 20 / 32),
+    "q4_0": CacheType(2, 18 / 32),
+    "iq4_nl": CacheType(20, 18 / 32),
+}
+LOAD_MODES = ("auto", "mmap", "none", "mlock", "mmap+mlock", "dio")
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -87,6 +87,8 @@ def measure(engine: Engine, path: Path, config: RunConfig, *, reps: int, seed: i
     memory["prefilled"] = probes.memory()
     if config.mode == "separate" and prompt:
         _fill(engine, deep, 0)
+    if config.mode == "request":
+        engine.greedy()
     for token in fed[:WARMUP_DECODE_STEPS]:
         engine.decode(token)
     # Read before the snapshot is made: the snapshot is this program's, not the model's.

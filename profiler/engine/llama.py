@@ -10,7 +10,7 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 
-from profiler.cell import RunConfig
+from profiler.cell import CACHE_TYPES, RunConfig
 from profiler.engine import EngineError
 from profiler.engine.ggml import Threadpool, attach_threadpools, library
 from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
@@ -30,17 +30,6 @@ _LOAD_MODES = {
     "mmap+mlock": llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK,
     "dio": llama_cpp.LLAMA_LOAD_MODE_DIRECT_IO,
 }
-_CACHE_TYPES = {
-    "f32": llama_cpp.GGML_TYPE_F32,
-    "f16": llama_cpp.GGML_TYPE_F16,
-    "bf16": llama_cpp.GGML_TYPE_BF16,
-    "q8_0": llama_cpp.GGML_TYPE_Q8_0,
-    "q4_0": llama_cpp.GGML_TYPE_Q4_0,
-    "q4_1": llama_cpp.GGML_TYPE_Q4_1,
-    "iq4_nl": llama_cpp.GGML_TYPE_IQ4_NL,
-    "q5_0": llama_cpp.GGML_TYPE_Q5_0,
-    "q5_1": llama_cpp.GGML_TYPE_Q5_1,
-}
 _DEVICE_CPU, _DEVICE_GPU, _DEVICE_IGPU, _DEVICE_ACCEL = range(4)  # enum ggml_backend_dev_type, ggml-backend.h
 
 
@@ -57,7 +46,9 @@ class LlamaEngine:
     def __init__(self) -> None:
         self._log = Log()
         # The callback must live as long as llama.cpp may call it.
-        self._on_log = llama_cpp.llama_log_callback(lambda _level, text, _data: self._log.feed(text.decode(errors="replace")))
+        self._on_log = llama_cpp.llama_log_callback(
+            lambda _level, text, _data: self._log.feed(text.decode(errors="replace"))
+        )
         llama_cpp.llama_log_set(self._on_log, ctypes.c_void_p())
         llama_cpp.llama_backend_init()
         self._model = self._context = self._memory = self._vocab = None
@@ -89,6 +80,7 @@ class LlamaEngine:
         if not self._model:
             raise EngineError("load", self._log.problem())
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._row_type = ctypes.c_float * self.n_vocab
 
     def open_context(self, config: RunConfig) -> None:
         """Make the context and attach its thread pools. Raises EngineError("context")."""
@@ -108,8 +100,8 @@ class LlamaEngine:
         params.pooling_type = llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED
         params.attention_type = llama_cpp.LLAMA_ATTENTION_TYPE_UNSPECIFIED
         params.flash_attn_type = _FLASH[config.flash_attn]
-        params.type_k = _CACHE_TYPES[config.type_k]
-        params.type_v = _CACHE_TYPES[config.type_v]
+        params.type_k = CACHE_TYPES[config.type_k].ggml_type
+        params.type_v = CACHE_TYPES[config.type_v].ggml_type
         params.embeddings = False
         params.offload_kqv = on_gpu
         params.no_perf = True
@@ -185,8 +177,9 @@ class LlamaEngine:
 
     def greedy(self) -> int:
         """Choose the next token by the largest of the last logits."""
-        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
-        return int(np.argmax(np.ctypeslib.as_array(logits, shape=(self.n_vocab,))))
+        first = llama_cpp.llama_get_logits_ith(self._context, -1)
+        row = self._row_type.from_address(ctypes.addressof(first.contents))
+        return int(np.argmax(np.frombuffer(row, dtype=np.float32)))
 
     def snapshot(self) -> LlamaSnapshot:
         """Copy the cache out of the context."""

@@ -1,0 +1,207 @@
+"""From what was asked to cells: lists are crossed, or paired, and every default is filled in here."""
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from profiler.cell import CACHE_TYPES, LOAD_MODES, Cell, RunConfig
+from profiler.workloads import WORKLOADS, find_workload
+from quant.errors import UserError
+
+MAX_THREADS = 512  # GGML_MAX_N_THREADS, ggml.h
+_MAX_TOKENS = 1 << 24
+_MAX_LIST = 4096
+_BENCH = WORKLOADS["bench"]
+
+
+class Axes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was asked: every field is a list, and a cell is made for each combination."""
+
+    workload: tuple[str, ...] = ("bench",)
+    prompt: tuple[int, ...] = ()  # with gen or depth: token counts of the user's own instead of a workload
+    gen: tuple[int, ...] = ()
+    depth: tuple[int, ...] = ()
+    threads: tuple[int, ...]
+    threads_batch: tuple[int, ...] = ()  # empty: as threads
+    cores: tuple[int, ...] | None = None
+    batch: tuple[int, ...] = (2048,)
+    ubatch: tuple[int, ...] = (512,)
+    n_ctx: tuple[int, ...] = ()  # empty: the workload's own, or as much as the tokens need
+    ctk: tuple[str, ...] = ("f16",)
+    ctv: tuple[str, ...] = ("f16",)
+    fa: tuple[str, ...] = ("auto",)
+    load_mode: tuple[str, ...] = ("auto",)
+    repack: tuple[bool, ...] = (True,)
+    device: tuple[str, ...] = ("cpu",)
+    ngl: tuple[int, ...] = (-1,)
+
+
+_LISTS = tuple(name for name in Axes.__struct_fields__ if name != "cores")
+_PAIRED = ("workload", "prompt", "gen", "depth", "threads", "threads_batch", "batch", "ubatch", "n_ctx")
+
+
+def parse_ints(text: str, what: str, *, least: int = 0, most: int = _MAX_TOKENS) -> tuple[int, ...]:
+    """Read "1,2,4" and "1-4" as numbers, each once, in the order given.
+
+    Raises:
+        UserError: something else stands there, or a number is out of bounds.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        if not match:
+            raise UserError(f"'{part.strip()}' in {what} is no number; write a list like 1,2,4 or a range like 1-4")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first < least or last > most:
+            raise UserError(f"{what} takes numbers from {least} to {most}, not {part.strip()}")
+        if last < first or last - first >= _MAX_LIST:
+            raise UserError(f"the range {part.strip()} in {what} is empty or too long; write the smaller number first")
+        numbers.extend(range(first, last + 1))
+    return tuple(dict.fromkeys(numbers))
+
+
+def default_threads(physical_cores: int) -> tuple[int, ...]:
+    """Give 1, 2, 4, ... and the number of physical cores itself."""
+    powers = [1 << exponent for exponent in range(physical_cores.bit_length()) if 1 << exponent <= physical_cores]
+    return tuple(dict.fromkeys([*powers, physical_cores]))
+
+
+def expand(axes: Axes, artifacts: Iterable[str], *, zipped: bool = False) -> list[Cell]:
+    """Make the cells of every file under every combination; equal ones are made once.
+
+    Raises:
+        UserError: a value is out of bounds, or the lists cannot be paired.
+    """
+    _check(axes)
+    configs = [_config(axes, row) for row in _rows(axes, zipped)]
+    cells = [Cell(artifact_sha256=sha256, config=config) for sha256 in artifacts for config in configs]
+    return list({cell.key: cell for cell in cells}.values())
+
+
+def _rows(axes: Axes, zipped: bool) -> list[dict[str, Any]]:
+    lists: dict[str, Sequence[Any]] = {name: getattr(axes, name) for name in _LISTS}
+    if axes.prompt or axes.gen or axes.depth:
+        lists["workload"] = ("custom",)
+        lists["prompt"] = axes.prompt or (_BENCH.n_prompt,)
+        lists["gen"] = axes.gen or (_BENCH.n_gen,)
+        lists["depth"] = axes.depth or (0,)
+    filled = {name: values or (None,) for name, values in lists.items()}
+    if not zipped:
+        return [dict(zip(filled, row, strict=True)) for row in itertools.product(*filled.values())]
+    length = max(len(filled[name]) for name in _PAIRED)
+    uneven = {name: len(filled[name]) for name in _PAIRED if len(filled[name]) not in (1, length)}
+    if uneven:
+        named = ", ".join(f"{name} has {count}" for name, count in uneven.items())
+        raise UserError(f"--zip pairs lists of one length: the longest has {length}, {named}")
+    crossed = {name: values for name, values in filled.items() if name not in _PAIRED}
+    paired = [
+        {name: filled[name][index if len(filled[name]) > 1 else 0] for name in _PAIRED} for index in range(length)
+    ]
+    rest = [dict(zip(crossed, row, strict=True)) for row in itertools.product(*crossed.values())]
+    return [pair | other for other in rest for pair in paired]
+
+
+def _config(axes: Axes, row: dict[str, Any]) -> RunConfig:
+    if row["workload"] == "custom":
+        mode, n_prompt, n_gen, n_depth, n_ctx = "separate", row["prompt"], row["gen"], row["depth"], None
+    else:
+        workload = find_workload(row["workload"])
+        mode, n_prompt, n_gen, n_depth, n_ctx = workload.mode, workload.n_prompt, workload.n_gen, 0, workload.n_ctx
+    if not n_prompt and not n_gen:
+        raise UserError("-p 0 with -n 0 measures nothing; give at least one of them a number of tokens")
+    needed = n_depth + (n_prompt + n_gen if mode == "request" else max(n_prompt, n_gen))
+    asked = row["n_ctx"]
+    if asked is not None and asked < needed:
+        raise UserError(f"--n-ctx {asked} is too small: {row['workload']} puts {needed} tokens into the cache")
+    device = row["device"]
+    return RunConfig(
+        mode=mode,
+        workload=row["workload"],
+        n_prompt=n_prompt,
+        n_gen=n_gen,
+        n_depth=n_depth,
+        n_ctx=asked or n_ctx or needed,
+        n_batch=row["batch"],
+        n_ubatch=min(row["ubatch"], row["batch"]),
+        # A request needs the logits of its last token only; llama-bench leaves room for those of a whole batch.
+        n_outputs_max=1 if mode == "request" else 0,
+        n_threads=row["threads"],
+        n_threads_batch=row["threads_batch"] or row["threads"],
+        cores=axes.cores,
+        type_k=row["ctk"],
+        type_v=row["ctv"],
+        flash_attn=row["fa"],
+        swa_full=False,
+        load_mode=row["load_mode"],
+        repack=row["repack"],
+        device=device,
+        n_gpu_layers=row["ngl"] if device == "gpu" else 0,
+    )
+
+
+def _check(axes: Axes) -> None:
+    for name in axes.workload:
+        find_workload(name)
+    bounds = {
+        "threads": (1, MAX_THREADS),
+        "threads_batch": (1, MAX_THREADS),
+        "batch": (1, _MAX_TOKENS),
+        "ubatch": (1, _MAX_TOKENS),
+        "n_ctx": (1, _MAX_TOKENS),
+        "prompt": (0, _MAX_TOKENS),
+        "gen": (0, _MAX_TOKENS),
+        "depth": (0, _MAX_TOKENS),
+        "ngl": (-1, 10_000),
+    }
+    for name, (least, most) in bounds.items():
+        for value in getattr(axes, name):
+            if not least <= value <= most:
+                raise UserError(f"{name} must be from {least} to {most}, not {value}")
+    choices = {
+        "ctk": tuple(CACHE_TYPES),
+        "ctv": tuple(CACHE_TYPES),
+        "fa": ("on", "off", "auto"),
+        "load_mode": LOAD_MODES,
+        "device": ("cpu", "gpu"),
+    }
+    for name, known in choices.items():
+        for value in getattr(axes, name):
+            if value not in known:
+                raise UserError(f"unknown {name} '{value}'; choose from {', '.join(known)}")
+    for core in axes.cores or ():
+        if core >= MAX_THREADS:
+            raise UserError(f"core {core} is beyond llama.cpp's limit of {MAX_THREADS} cores")
+
+
+def read_sweep(path: Path, base: Axes) -> list[Axes]:
+    """Read a sweep file: each [[sweep]] table replaces some of the command line's lists.
+
+    Raises:
+        UserError: the file cannot be read, or has a key or a value that is not known.
+    """
+    import tomllib
+
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"cannot read the sweep file {path}: {error}") from error
+    tables = data.get("sweep")
+    if set(data) != {"sweep"} or not isinstance(tables, list) or not tables:
+        raise UserError(f"{path} is no sweep file; it holds one or more [[sweep]] tables and nothing else")
+    known = msgspec.to_builtins(base)
+    axes = []
+    for number, table in enumerate(tables, 1):
+        lists = {key.replace("-", "_"): value if isinstance(value, list) else [value] for key, value in table.items()}
+        if unknown := set(lists) - set(known):
+            raise UserError(
+                f"[[sweep]] {number} of {path} has an unknown key '{min(unknown)}'; known are {', '.join(known)}"
+            )
+        try:
+            axes.append(msgspec.convert(known | lists, Axes))
+        except msgspec.ValidationError as error:
+            raise UserError(f"[[sweep]] {number} of {path}: {error}") from error
+    return axes

@@ -1,0 +1,177 @@
+"""A sweep: rounds of all cells in a seeded random order, one process each, every round kept as soon as it is done.
+
+Rounds are interleaved so that drift of the machine does not look like an effect of a cell. What is already in the
+results file is not measured again; a failed round is tried again by the next run, and ends its cell for this one.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from profiler.cell import Cell
+from profiler.fit import needed_bytes
+from profiler.record import Environment, Failure, Record, Round
+from profiler.worker import Answer, Job
+from quant.artifact import Artifact
+from quant.units import format_bytes
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a sweep goes; none of it changes what a cell is."""
+
+    rounds: int = 6
+    reps: int = 3
+    seed: int = 0
+    timeout_s: float | None = 1800.0
+    cooldown_s: float = 0.0
+    budget_s: float | None = None  # no round is begun after this time
+    force: bool = False  # measure although memory will not suffice
+    engine: str = "llama"
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One round of one cell that is still to be done."""
+
+    cell: Cell
+    round: int
+
+
+class View(Protocol):
+    """Who looks on: the command line's progress, or a test's list."""
+
+    def started(self, n_turns: int, n_done: int) -> None: ...
+
+    def turn(self, turn: Turn, artifact: Artifact) -> None: ...
+
+    def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None: ...
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a sweep ended."""
+
+    n_ok: int
+    n_failed: int
+    n_skipped: int
+    n_left: int  # turns that the budget left over
+
+
+def turns_left(
+    cells: Sequence[Cell], done: set[tuple[str, int]], *, rounds: int, seed: int
+) -> list[Turn]:
+    """Order what is to be done: round by round, the cells of each in an order of its own that the seed fixes."""
+    turns = []
+    for round_index in range(rounds):
+        order = sorted(cells, key=lambda cell: cell.key)
+        # A string seeds the same order in every Python version and on every machine.
+        random.Random(f"{seed}:{round_index}").shuffle(order)
+        turns += [Turn(cell, round_index) for cell in order if (cell.key, round_index) not in done]
+    return turns
+
+
+def run_sweep(
+    cells: Sequence[Cell],
+    files: Mapping[str, tuple[Artifact, Path]],
+    environment: Environment,
+    *,
+    done: set[tuple[str, int]],
+    first_order: int,
+    options: Options,
+    write: Callable[[Record], None],
+    run: Callable[[Job], Answer],
+    available_bytes: Callable[[], int],
+    view: View,
+    now_s: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Outcome:
+    """Do every turn that is not done, and write each one's record before the next begins.
+
+    `files` maps a file's sha256 to its facts and its path; `done` holds (cell key, round) that are in the file already.
+    """
+    turns = turns_left(cells, done, rounds=options.rounds, seed=options.seed)
+    view.started(len(turns), len(cells) * options.rounds - len(turns))
+    env_id, begun_s = environment.id, now_s()
+    counts = {"ok": 0, "failed": 0, "skipped": 0}
+    given_up: dict[str, str] = {}
+    wall_s: dict[str, list[float]] = {}
+    n_left = 0
+    for index, turn in enumerate(turns):
+        key = turn.cell.key
+        if key in given_up:
+            continue
+        if options.budget_s is not None and now_s() - begun_s >= options.budget_s:
+            n_left = sum(1 for later in turns[index:] if later.cell.key not in given_up)
+            break
+        artifact, path = files[turn.cell.artifact_sha256]
+        view.turn(turn, artifact)
+        record = Round(
+            env_id=env_id,
+            cell=turn.cell,
+            round=turn.round,
+            status="skipped",
+            started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seed=options.seed,
+            order=first_order + index,
+        )
+        if (lack := _lack_of_memory(artifact, turn.cell, available_bytes)) and not options.force:
+            record = msgspec.structs.replace(record, error=Failure(kind="memory", message=lack))
+        else:
+            start_s = now_s()
+            answer = run(
+                Job(path=str(path), config=turn.cell.config, reps=options.reps, seed=options.seed, engine=options.engine)
+            )
+            took_s = now_s() - start_s
+            record = _with_answer(record, answer, round(took_s * 1e9))
+            wall_s.setdefault(key, []).append(took_s)
+        if record.status != "ok":
+            given_up[key] = record.status
+        counts[record.status] += 1
+        write(record)
+        ahead = [later.cell.key for later in turns[index + 1 :] if later.cell.key not in given_up]
+        view.finished(record, artifact, time_left_s(ahead, wall_s, options.cooldown_s))
+        if ahead and options.cooldown_s and record.status != "skipped":
+            sleep(options.cooldown_s)
+    return Outcome(n_ok=counts["ok"], n_failed=counts["failed"], n_skipped=counts["skipped"], n_left=n_left)
+
+
+def time_left_s(ahead: Sequence[str], wall_s: Mapping[str, Sequence[float]], cooldown_s: float) -> float | None:
+    """Estimate what the turns ahead take: a cell's own mean where it ran already, else the mean of all."""
+    if not wall_s:
+        return None
+    own = {key: sum(times) / len(times) for key, times in wall_s.items()}
+    mean = sum(own.values()) / len(own)
+    return sum(own.get(key, mean) + cooldown_s for key in ahead)
+
+
+def _lack_of_memory(artifact: Artifact, cell: Cell, available_bytes: Callable[[], int]) -> str | None:
+    need, have = needed_bytes(artifact, cell.config), available_bytes()
+    if need <= have:
+        return None
+    return (
+        f"needs about {format_bytes(need)}, {format_bytes(have)} are available; "
+        "close programs, lower --n-ctx or --ubatch, or measure anyway with --force"
+    )
+
+
+def _with_answer(record: Round, answer: Answer, wall_ns: int) -> Round:
+    if answer.measured is None:
+        failure = answer.failure or Failure(kind="worker", message="the worker gave no answer")
+        return msgspec.structs.replace(record, status="failed", wall_ns=wall_ns, error=failure)
+    found = answer.measured
+    return msgspec.structs.replace(
+        record,
+        status="ok",
+        wall_ns=wall_ns,
+        load_ns=found.load_ns,
+        context_ns=found.context_ns,
+        tokenize_ns=found.tokenize_ns,
+        warmup_ns=found.warmup_ns,
+        samples=found.samples,
+        memory=found.memory,
+        buffers=found.buffers,
+        in_force=found.in_force,
+    )
