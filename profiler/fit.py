@@ -11,8 +11,8 @@ _FLOAT_BYTES = 4
 def kv_cache_bytes(shape: Shape, config: RunConfig) -> int | None:
     """Give the bytes of keys and values of plain attention; None where the header does not tell the heads.
 
-    Source: llama-kv-cache.cpp of the pinned llama.cpp: padded cells, per layer kv heads times head size; layers with a
-    sliding window keep the window and one physical batch.
+    Source: llama-kv-cache.cpp of the pinned llama.cpp: padded cells, per layer kv heads times head size. An upper bound
+    for layers with a sliding window, which keep less.
     """
     if shape.n_head_kv is None or shape.head_dim_k is None or shape.head_dim_v is None:
         return None
