@@ -30,7 +30,8 @@ def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
             stderr=stderr,
             env=child_environment(),
         )
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         timed_out = threading.Event()
 
         def stop() -> None:

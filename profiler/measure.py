@@ -53,7 +53,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     in_force: InForce
 
 
-def measure(engine: Engine, path: Path, config: RunConfig, *, reps: int, seed: int, clock: Clock, probes: Probes) -> Measured:
+def measure(
+    engine: Engine, path: Path, config: RunConfig, *, reps: int, seed: int, clock: Clock, probes: Probes
+) -> Measured:
     """Load a model and time `reps` repetitions of one configuration.
 
     Raises:
@@ -117,7 +119,13 @@ def measure(engine: Engine, path: Path, config: RunConfig, *, reps: int, seed: i
 
 
 def _repeat(
-    engine: Engine, config: RunConfig, start: "_Start", prompt: list[int], fed: list[int], clock: Clock, probes: Probes
+    engine: Engine,
+    config: RunConfig,
+    start: "_Start",
+    prompt: list[int],
+    fed: list[int],
+    clock: Clock,
+    probes: Probes,
 ) -> Sample:
     before = probes.conditions()
     prefill_ns = sample_ns = None
@@ -141,7 +149,11 @@ def _repeat(
     if fed:
         _expect(engine, config.decode_depth + len(fed))
     return Sample(
-        prefill_ns=prefill_ns, sample_ns=sample_ns, decode_ns=tuple(decode_ns), before=before, after=probes.conditions()
+        prefill_ns=prefill_ns,
+        sample_ns=sample_ns,
+        decode_ns=tuple(decode_ns),
+        before=before,
+        after=probes.conditions(),
     )
 
 

@@ -110,7 +110,13 @@ def _config(axes: Axes, row: dict[str, Any]) -> RunConfig:
         mode, n_prompt, n_gen, n_depth, n_ctx = "separate", row["prompt"], row["gen"], row["depth"], None
     else:
         workload = find_workload(row["workload"])
-        mode, n_prompt, n_gen, n_depth, n_ctx = workload.mode, workload.n_prompt, workload.n_gen, 0, workload.n_ctx
+        mode, n_prompt, n_gen, n_depth, n_ctx = (
+            workload.mode,
+            workload.n_prompt,
+            workload.n_gen,
+            0,
+            workload.n_ctx,
+        )
     if not n_prompt and not n_gen:
         raise UserError("-p 0 with -n 0 measures nothing; give at least one of them a number of tokens")
     needed = n_depth + (n_prompt + n_gen if mode == "request" else max(n_prompt, n_gen))

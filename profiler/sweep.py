@@ -60,9 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     n_left: int  # turns that the budget left over
 
 
-def turns_left(
-    cells: Sequence[Cell], done: set[tuple[str, int]], *, rounds: int, seed: int
-) -> list[Turn]:
+def turns_left(cells: Sequence[Cell], done: set[tuple[str, int]], *, rounds: int, seed: int) -> list[Turn]:
     """Order what is to be done: round by round, the cells of each in an order of its own that the seed fixes."""
     turns = []
     for round_index in range(rounds):
@@ -122,7 +120,13 @@ def run_sweep(
         else:
             start_s = now_s()
             answer = run(
-                Job(path=str(path), config=turn.cell.config, reps=options.reps, seed=options.seed, engine=options.engine)
+                Job(
+                    path=str(path),
+                    config=turn.cell.config,
+                    reps=options.reps,
+                    seed=options.seed,
+                    engine=options.engine,
+                )
             )
             took_s = now_s() - start_s
             record = _with_answer(record, answer, round(took_s * 1e9))

@@ -55,7 +55,13 @@ def _measure(job: Job) -> Measured:
         clock = FakeClock()
         probes = Probes(memory=Memory, conditions=Conditions)
         return measure(
-            FakeEngine(clock), Path(job.path), job.config, reps=job.reps, seed=job.seed, clock=clock, probes=probes
+            FakeEngine(clock),
+            Path(job.path),
+            job.config,
+            reps=job.reps,
+            seed=job.seed,
+            clock=clock,
+            probes=probes,
         )
     from profiler.conditions import ConditionsReader
     from profiler.engine.llama import LlamaEngine

@@ -23,7 +23,11 @@ COMMANDS = {
     "quantize": ("profiler.cli.files", "quantize", "Quantize a GGUF file to one or more levels."),
     "profile": ("profiler.cli.profile", "profile", "Measure speed and memory; append to a results file."),
     "show": ("profiler.cli.results", "show", "Print the table of a results file."),
-    "export": ("profiler.cli.results", "export", "Write results as JSON, CSV, Markdown or llama-bench records."),
+    "export": (
+        "profiler.cli.results",
+        "export",
+        "Write results as JSON, CSV, Markdown or llama-bench records.",
+    ),
     "plot": ("plots.commands", "plot", "Draw charts of a results file."),
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from profiler.cell import RunConfig
 from profiler.record import Buffers, InForce
@@ -16,8 +16,8 @@ class EngineError(Exception):
         self.kind = kind
 
 
-class Snapshot(Protocol):
-    """The cache's content at some depth; only the engine that made it looks inside."""
+# The cache's content at some depth; only the engine that made it looks inside.
+Snapshot = Any
 
 
 class Engine(Protocol):

@@ -130,7 +130,14 @@ class FakeEngine:
         self.clock.now_ns += 7  # a restore takes time that must not be counted
 
     def buffers(self) -> Buffers:
-        return Buffers(weights_bytes=1000, weights_mapped=True, repacked_bytes=0, kv_cache_bytes=100, compute_bytes=10, output_bytes=1)
+        return Buffers(
+            weights_bytes=1000,
+            weights_mapped=True,
+            repacked_bytes=0,
+            kv_cache_bytes=100,
+            compute_bytes=10,
+            output_bytes=1,
+        )
 
     def in_force(self) -> InForce:
         return InForce(

@@ -6,6 +6,7 @@ Only a worker process imports this: a wrong file can abort the process that open
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
 import numpy as np
@@ -51,7 +52,11 @@ class LlamaEngine:
         )
         llama_cpp.llama_log_set(self._on_log, ctypes.c_void_p())
         llama_cpp.llama_backend_init()
-        self._model = self._context = self._memory = self._vocab = None
+        self._model: Any = None
+        self._context: Any = None
+        self._memory: Any = None
+        self._vocab: Any = None
+        self._row_type: Any = None
         self._pools: list[Threadpool] = []
         self._config: RunConfig | None = None
         self._one = (llama_cpp.llama_token * 1)()
@@ -231,7 +236,10 @@ def _backends_in_force(device: str) -> tuple[str, ...]:
     ggml, base = library("ggml"), library("ggml-base")
     ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     ggml.ggml_backend_dev_get.argtypes, ggml.ggml_backend_dev_get.restype = [ctypes.c_size_t], ctypes.c_void_p
-    base.ggml_backend_dev_name.argtypes, base.ggml_backend_dev_name.restype = [ctypes.c_void_p], ctypes.c_char_p
+    base.ggml_backend_dev_name.argtypes, base.ggml_backend_dev_name.restype = (
+        [ctypes.c_void_p],
+        ctypes.c_char_p,
+    )
     base.ggml_backend_dev_type.argtypes, base.ggml_backend_dev_type.restype = [ctypes.c_void_p], ctypes.c_int
     taken = {_DEVICE_CPU, _DEVICE_ACCEL} | ({_DEVICE_GPU, _DEVICE_IGPU} if device == "gpu" else set())
     devices = [ggml.ggml_backend_dev_get(index) for index in range(ggml.ggml_backend_dev_count())]

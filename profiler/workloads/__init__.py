@@ -28,11 +28,47 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload(name="bench", mode="separate", n_prompt=512, n_gen=128, about="llama-bench's pp512 and tg128, each from an empty cache"),
-        Workload(name="survey", mode="request", n_prompt=50, n_gen=50, n_ctx=2048, text="survey.txt", about="the survey's load"),
-        Workload(name="chat", mode="request", n_prompt=128, n_gen=128, n_ctx=2048, text="chat.txt", about="a short question, a short answer"),
-        Workload(name="rag", mode="request", n_prompt=1024, n_gen=128, text="rag.txt", about="passages and a question about them"),
-        Workload(name="summarize", mode="request", n_prompt=1536, n_gen=192, text="summarize.txt", about="a report to be summarized"),
+        Workload(
+            name="bench",
+            mode="separate",
+            n_prompt=512,
+            n_gen=128,
+            about="llama-bench's pp512 and tg128, each from an empty cache",
+        ),
+        Workload(
+            name="survey",
+            mode="request",
+            n_prompt=50,
+            n_gen=50,
+            n_ctx=2048,
+            text="survey.txt",
+            about="the survey's load",
+        ),
+        Workload(
+            name="chat",
+            mode="request",
+            n_prompt=128,
+            n_gen=128,
+            n_ctx=2048,
+            text="chat.txt",
+            about="a short question, a short answer",
+        ),
+        Workload(
+            name="rag",
+            mode="request",
+            n_prompt=1024,
+            n_gen=128,
+            text="rag.txt",
+            about="passages and a question about them",
+        ),
+        Workload(
+            name="summarize",
+            mode="request",
+            n_prompt=1536,
+            n_gen=192,
+            text="summarize.txt",
+            about="a report to be summarized",
+        ),
     )
 }
 
@@ -57,7 +93,7 @@ def read_text(workload: str) -> str | None:
 
 
 def prompt_tokens(text_tokens: Sequence[int], n_tokens: int, *, bos: int | None, n_vocab: int, seed: int) -> list[int]:
-    """Make exactly `n_tokens` ids: BOS where the model wants it, then the text, repeated or cut; without text, random ids."""
+    """Make exactly `n_tokens` ids: BOS where wanted, then the text, repeated or cut; without text, random ids."""
     if n_tokens == 0:
         return []
     head = [] if bos is None else [bos]

@@ -1,0 +1,75 @@
+"""`slmprof profile`: measure, append, show the table."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from profiler.cli.options import axes_of, levels_of, profile_options, run_options_of
+
+
+@click.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@profile_options
+@click.option(
+    "-o",
+    "--output",
+    "results",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The results file, appended to.",
+)
+def profile(sources: tuple[str, ...], results: Path, **options: Any) -> int:
+    """Measure speed and memory of every level and thread count, and append each round to a results file.
+
+    What is in the file already is not measured again, so an interrupted run goes on where it stopped.
+
+    \b
+    slmprof profile smollm2-135m -q Q4_K_M,Q8_0 -t 1,2,4 -o results.jsonl
+    slmprof profile model.gguf -p 512 -n 128 -d 0,4096 -o results.jsonl
+    """
+    from profiler.prepare import Wishes
+    from profiler.session import Request
+    from quant.files import cache_dir
+
+    request = Request(
+        sources=sources,
+        wishes=Wishes(
+            levels=levels_of(options["levels"]),
+            models_dir=cache_dir() / "models",
+            synthetic=options["weights"] == "synthetic",
+            imatrix=options["imatrix"],
+            pre=options["pre"],
+        ),
+        axes=axes_of(options, default_workload="bench"),
+        options=run_options_of(options),
+        results=results,
+        sweep_file=options["sweep"],
+        zipped=options["zipped"],
+        fresh=options["fresh"],
+    )
+    outcome = measure_and_show(request)
+    return 1 if outcome.n_failed else 0
+
+
+def measure_and_show(request: Any) -> Any:
+    """Run a session under a progress bar and print its table on stdout."""
+    from profiler.cli.progress import progress_bar
+    from profiler.cli.results import print_table
+    from profiler.cli.view import sweep_view
+    from profiler.prepare import prepare
+    from profiler.session import run_session
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    def files() -> list[Any]:
+        with progress_bar() as progress:
+            return prepare(request.sources, request.wishes, progress=progress, say=say)
+
+    with sweep_view() as view:
+        outcome = run_session(request, files=files, say=say, view=view)
+    if outcome.n_left:
+        say(f"the budget is used up with {outcome.n_left} rounds left; run the same command again to go on")
+    print_table([request.results])
+    return outcome

@@ -1,0 +1,112 @@
+"""A sweep as it looks on a terminal, and in a log."""
+
+import sys
+from typing import Any
+
+import click
+
+from profiler.record import Round
+from profiler.stats import median
+from profiler.sweep import Turn
+from quant.artifact import Artifact
+from quant.units import format_duration
+
+_NS = 1e9
+
+
+def describe_turn(turn: Turn, artifact: Artifact) -> str:
+    """Name a turn in a few words."""
+    config = turn.cell.config
+    threads = str(config.n_threads)
+    if config.n_threads_batch != config.n_threads:
+        threads += f"/{config.n_threads_batch}"
+    load = config.workload
+    if load == "custom":
+        load = f"p{config.n_prompt} n{config.n_gen} d{config.n_depth}"
+    return f"{artifact.model} {artifact.level} t{threads} {load}, round {turn.round + 1}"
+
+
+def describe_result(record: Round) -> str:
+    """Give a round's speeds, or why it has none."""
+    if record.error is not None:
+        return f"{record.status}: {record.error.message}"
+    parts = []
+    config = record.cell.config
+    prefill = [sample.prefill_ns for sample in record.samples if sample.prefill_ns]
+    decode = [sum(sample.decode_ns) for sample in record.samples if sample.decode_ns]
+    if prefill:
+        parts.append(f"prefill {config.n_prompt * _NS / median(prefill):.1f} t/s")
+    if decode:
+        parts.append(f"decode {config.n_gen * _NS / median(decode):.1f} t/s")
+    return ", ".join(parts)
+
+
+class LineView:
+    """One line per finished round, for a log."""
+
+    def __init__(self) -> None:
+        self._n_turns = self._n_seen = 0
+        self._now = ""
+
+    def __enter__(self) -> "LineView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def started(self, n_turns: int, n_done: int) -> None:
+        """Say how much there is, and how much of it was there before."""
+        self._n_turns = n_turns
+        before = f", {n_done} are there already" if n_done else ""
+        click.echo(f"{n_turns} rounds to measure{before}", err=True)
+
+    def turn(self, turn: Turn, artifact: Artifact) -> None:
+        """Remember what is being measured."""
+        self._n_seen += 1
+        self._now = describe_turn(turn, artifact)
+
+    def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
+        """Write one line."""
+        left = f" ({format_duration(left_s)} left)" if left_s else ""
+        click.echo(f"[{self._n_seen}/{self._n_turns}] {self._now}: {describe_result(record)}{left}", err=True)
+
+
+class BarView(LineView):
+    """A bar with the time left; only what went wrong stays on the screen."""
+
+    _bars: Any = None
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def started(self, n_turns: int, n_done: int) -> None:
+        """Begin the bar."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        from profiler.cli.progress import console
+
+        left = TextColumn("{task.fields[left]}")
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), left)
+        self._bars = Progress(*columns, console=console(), transient=True)
+        self._bars.start()
+        self._task = self._bars.add_task("", total=n_turns + n_done, completed=n_done, left="")
+        self._n_turns = n_turns
+
+    def turn(self, turn: Turn, artifact: Artifact) -> None:
+        """Show what is being measured."""
+        from rich.markup import escape
+
+        super().turn(turn, artifact)
+        self._bars.update(self._task, description=escape(self._now))
+
+    def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
+        """Move the bar; keep a line for a round without samples."""
+        self._bars.update(self._task, advance=1, left=f"{format_duration(left_s)} left" if left_s else "")
+        if record.error is not None:
+            self._bars.console.print(f"{self._now}: {describe_result(record)}", markup=False)
+
+
+def sweep_view() -> LineView:
+    """Choose by what stderr is."""
+    return BarView() if sys.stderr.isatty() else LineView()

@@ -1,0 +1,215 @@
+"""From what the user typed to GGUF files on disk: fetch, make up, convert, quantize; nothing is done twice."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from quant.source import Source, resolve
+
+from quant.artifact import Artifact
+from quant.errors import UserError
+from quant.files import cache_dir, write_text
+from quant.progress import Progress, silent
+
+DEFAULT_LEVELS = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0")
+_BASE_LEVEL = "F16"
+_CONVERTER = 1  # raised when the converter's output changes, so that kept files are made anew
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that can be measured."""
+
+    artifact: Artifact
+    path: Path
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """How the files are to be made."""
+
+    levels: tuple[str, ...] | None  # None: a GGUF file as it is, the default levels of a checkpoint
+    models_dir: Path
+    synthetic: bool = False
+    imatrix: Path | None = None
+    pre: str | None = None
+
+
+def prepare(
+    sources: Sequence[str],
+    wishes: Wishes,
+    *,
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Prepared]:
+    """Give the files of all sources at all levels, in the order asked; equal files once.
+
+    Raises:
+        UserError: a source is unknown or broken, a level cannot be made, the disk is full.
+    """
+    resolved = [resolve(text) for text in sources]  # every misspelt name is found before the first long step
+    found = [file for source in resolved for file in _prepare_one(source, wishes, progress, say)]
+    return list({file.artifact.sha256: file for file in found}.values())
+
+
+def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callable[[str], None]) -> list[Prepared]:
+    if source.kind == "gguf":
+        assert source.path is not None
+        return _from_gguf(source.path, wishes.levels, wishes, progress)
+    if wishes.synthetic:
+        return _from_checkpoint(_synthesized(source, progress, say), source, None, wishes, progress, say)
+    if source.kind in ("directory", "config"):
+        assert source.path is not None
+        folder = source.path if source.path.is_dir() else source.path.parent
+        return _from_checkpoint(folder, source, None, wishes, progress, say)
+    from quant.hub import holds_ggufs, pull, pull_ggufs
+
+    assert source.repo is not None
+    if source.kind == "hub" and holds_ggufs(source.repo, source.revision):
+        say(f"{source.repo} holds GGUF files; taking those")
+        levels = list(wishes.levels) if wishes.levels else None
+        return [
+            Prepared(
+                artifact=msgspec.structs.replace(_described(paths[0], progress), source=source.repo),
+                path=paths[0],
+            )
+            for paths in pull_ggufs(source.repo, levels, source.revision, progress=progress).values()
+        ]
+    pulled = pull(source.repo, source.revision, progress=progress)
+    return _from_checkpoint(pulled.path, source, pulled.commit, wishes, progress, say)
+
+
+def _described(path: Path, progress: Progress) -> Artifact:
+    from quant.artifact import describe
+
+    return describe(path)
+
+
+def _from_gguf(path: Path, levels: Sequence[str] | None, wishes: Wishes, progress: Progress) -> list[Prepared]:
+    if levels is None:
+        return [Prepared(artifact=_described(path, progress), path=path)]
+    from quant.quantize import quantize
+
+    made = quantize(path, list(levels), wishes.models_dir, imatrix=wishes.imatrix, progress=progress)
+    return [Prepared(artifact=each.artifact, path=each.path) for each in made]
+
+
+def _from_checkpoint(
+    folder: Path,
+    source: Source,
+    commit: str | None,
+    wishes: Wishes,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> list[Prepared]:
+    levels = wishes.levels or DEFAULT_LEVELS
+    base = _converted(folder, source, commit, wishes, progress, say)
+    return _from_gguf(base, levels, wishes, progress)
+
+
+def _converted(
+    folder: Path,
+    source: Source,
+    commit: str | None,
+    wishes: Wishes,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Path:
+    """Convert to F16 unless the very same checkpoint was converted to the very same place before."""
+    from quant.convert import convert
+
+    name = model_name(source, folder)
+    target = wishes.models_dir / f"{name}-{_BASE_LEVEL}.gguf"
+    identity = checkpoint_identity(folder, wishes.pre)
+    note = cache_dir() / "conversions" / (hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:32] + ".json")
+    if target.exists() and _read_note(note) == {**_file_facts(target), "identity": identity}:
+        return target
+    say(f"converting {name} to {_BASE_LEVEL}")
+    convert(
+        folder,
+        target,
+        outtype="f16",
+        pre=wishes.pre,
+        source=source.repo if commit else None,
+        revision=commit,
+        model=name,
+        progress=progress,
+    )
+    write_text(note, json.dumps({**_file_facts(target), "identity": identity}))
+    return target
+
+
+def _read_note(note: Path) -> object:
+    try:
+        return json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _file_facts(path: Path) -> dict[str, int]:
+    facts = path.stat()
+    return {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+
+
+def checkpoint_identity(folder: Path, pre: str | None) -> str:
+    """Hash what a conversion depends on: small files by content, weights by name, size and time of change."""
+    digest = hashlib.sha256(f"{_CONVERTER}:{pre}".encode())
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors":
+            facts = path.stat()
+            digest.update(f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}".encode())
+        elif path.suffix in (".json", ".model", ".txt", ".jinja", ".md") and path.is_file():
+            digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def _synthesized(source: Source, progress: Progress, say: Callable[[str], None]) -> Path:
+    """Make a checkpoint of the source's shape with random weights, unless it is kept already."""
+    from quant.synthesize import synthesize
+
+    config = shape_config(source, progress)
+    name = model_name(source, None)
+    text = json.dumps(config, sort_keys=True)
+    folder = cache_dir() / "synthetic" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if not (folder / "config.json").exists():
+        say(f"making synthetic weights in the shape of {name}")
+        synthesize(config, folder, standin_for=name, progress=progress)
+    return folder
+
+
+def shape_config(source: Source, progress: Progress = silent) -> dict[str, object]:
+    """Give the config.json of a source without its weights: from the registry, a file, or a hub.
+
+    Raises:
+        UserError: the source has none.
+    """
+    if source.spec is not None and source.spec.config:
+        return dict(source.spec.config)
+    if source.path is not None:
+        path = source.path / "config.json" if source.path.is_dir() else source.path
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path}: {error}; give a checkpoint's directory or its config.json") from error
+        if not isinstance(config, dict):
+            raise UserError(f"{path} holds no JSON object; give a checkpoint's config.json")
+        return config
+    from quant.hub import pull_config
+
+    assert source.repo is not None
+    return pull_config(source.repo, source.revision)
+
+
+def model_name(source: Source, folder: Path | None) -> str:
+    """Give the name that files and charts carry: the registry's, the repository's last part, or the folder's."""
+    if source.spec is not None:
+        name = source.spec.name
+    elif source.repo is not None:
+        name = source.repo.rpartition("/")[2]
+    else:
+        place = source.path if source.path is not None else folder
+        assert place is not None
+        place = place.resolve()
+        name = place.name if place.is_dir() else place.parent.name
+    return re.sub(r"[^\w.-]+", "_", name)[:80] or "model"

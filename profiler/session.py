@@ -1,0 +1,77 @@
+"""One call of `profile`: sources become files, files and settings become cells, cells become results."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from profiler.plan import Axes, expand, read_sweep
+from profiler.prepare import Prepared, Wishes
+from profiler.sweep import Options, Outcome, View, run_sweep
+from quant.errors import UserError
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user asked for."""
+
+    sources: tuple[str, ...]
+    wishes: Wishes
+    axes: Axes
+    options: Options
+    results: Path
+    sweep_file: Path | None = None
+    zipped: bool = False
+    fresh: bool = False
+
+
+def run_session(
+    request: Request, *, files: Callable[[], list[Prepared]], say: Callable[[str], None], view: View
+) -> Outcome:
+    """Do all that is not in the results file yet. `files` is called when everything else has been found in order.
+
+    Raises:
+        UserError: the input is wrong, or another sweep writes this file.
+    """
+    from profiler.environment import available_memory_bytes, probe_backend, read_environment
+    from profiler.launch import run_worker
+    from profiler.results import ResultsWriter
+
+    axes = read_sweep(request.sweep_file, request.axes) if request.sweep_file else [request.axes]
+    for each in axes:
+        expand(each, (), zipped=request.zipped)  # a wrong value is found before the first long step
+    with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
+        environment = read_environment(probe_backend())
+        if any("gpu" in each.device for each in axes) and not any(
+            device.kind in ("gpu", "igpu") for device in environment.devices
+        ):
+            raise UserError(
+                "this build of llama.cpp knows no GPU; use --device cpu, or reinstall llama-cpp-python with one"
+            )
+        prepared = files()
+        known = writer.results
+        if environment.id not in known.environments:
+            if known.environments:
+                say(f"{request.results} also holds rounds of another environment; they are kept apart, not mixed")
+            writer.write(environment)
+        for file in prepared:
+            if known.artifacts.get(file.artifact.sha256) != file.artifact:
+                writer.write(file.artifact)
+        hashes = [file.artifact.sha256 for file in prepared]
+        cells = [cell for each in axes for cell in expand(each, hashes, zipped=request.zipped)]
+        timeout_s = request.options.timeout_s
+        return run_sweep(
+            list({cell.key: cell for cell in cells}.values()),
+            {file.artifact.sha256: (file.artifact, file.path) for file in prepared},
+            environment,
+            done={
+                (record.cell.key, record.round)
+                for record in known.rounds
+                if record.env_id == environment.id and record.status == "ok"
+            },
+            first_order=1 + max((record.order for record in known.rounds), default=-1),
+            options=request.options,
+            write=writer.write,
+            run=lambda job: run_worker(job, timeout_s=timeout_s),
+            available_bytes=available_memory_bytes,
+            view=view,
+        )
