@@ -1,0 +1,67 @@
+"""What is read out of llama.cpp's log. The lines have its form; the numbers are this test's."""
+
+from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
+
+MIB = 1 << 20
+
+
+def test_parts_are_added_up_by_what_they_hold() -> None:
+    found = buffers_of(
+        [
+            "load_tensors:   CPU_Mapped model buffer size =   100.00 MiB",
+            "load_tensors:   CPU_REPACK model buffer size =    40.50 MiB",
+            "load_tensors:          AMX model buffer size =     1.50 MiB",
+            "llama_context:        CPU  output buffer size =     0.25 MiB",
+            "llama_kv_cache:        CPU KV buffer size =    12.00 MiB",
+            "llama_kv_cache: size =   12.00 MiB (   512 cells,  24 layers,  1/1 seqs), K (f16): 6.00 MiB, V (f16): 6.00 MiB",
+            "sched_reserve:        CPU compute buffer size =    30.00 MiB",
+            "sched_reserve:        CPU compute buffer size =    37.50 MiB",
+        ]
+    )
+    assert found.weights_bytes == 100 * MIB
+    assert found.weights_mapped is True
+    assert found.repacked_bytes == 42 * MIB
+    assert found.device_bytes == 0
+    assert found.kv_cache_bytes == 12 * MIB
+    assert found.compute_bytes == round(37.5 * MIB)  # reserved anew, not added
+    assert found.output_bytes == MIB // 4
+
+
+def test_shards_add_up_and_a_gpu_is_apart() -> None:
+    found = buffers_of(
+        [
+            "load_tensors:   CPU_Mapped model buffer size =   100.00 MiB",
+            "load_tensors:   CPU_Mapped model buffer size =    50.00 MiB",
+            "load_tensors:        Metal_Mapped model buffer size =    70.00 MiB",
+        ]
+    )
+    assert found.weights_bytes == 150 * MIB
+    assert found.device_bytes == 70 * MIB
+    assert found.kv_cache_bytes is None
+
+
+def test_a_silent_log_says_nothing() -> None:
+    found = buffers_of([])
+    assert (found.weights_bytes, found.repacked_bytes, found.compute_bytes) == (None, None, None)
+
+
+def test_flash_attention_is_what_was_asked_unless_llama_cpp_decided() -> None:
+    assert flash_attn_of([], "on") is True
+    assert flash_attn_of([], "off") is False
+    assert flash_attn_of([], "auto") is None
+    assert flash_attn_of(["resolve_fused_ops: Flash Attention enabled"], "auto") is True
+    assert flash_attn_of(["resolve_fused_ops: Flash Attention not supported, set to disabled"], "auto") is False
+
+
+def test_layers_on_a_gpu() -> None:
+    assert layers_offloaded_of(["load_tensors: offloaded 25/25 layers to GPU"]) == 25
+    assert layers_offloaded_of([]) == 0
+
+
+def test_pieces_become_lines_and_the_problem_is_found() -> None:
+    log = Log()
+    for piece in ("llama_model_load: ", "error loading model: tensor 'x' has wrong shape\n", "done\n"):
+        log.feed(piece)
+    assert list(log.lines) == ["llama_model_load: error loading model: tensor 'x' has wrong shape", "done"]
+    assert log.problem() == "error loading model: tensor 'x' has wrong shape"
+    assert Log().problem() == "llama.cpp gave no reason"
