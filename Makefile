@@ -1,0 +1,65 @@
+# Everything runs in a virtual environment inside this folder; nothing outside it is touched but pip's cache.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+QUICKSTART ?= quickstart
+PARITY_PYTHON ?= $(PYTHON)
+
+.PHONY: help install test lint format quickstart parity e2e-hub lock wheel clean
+
+help:
+	@echo "make quickstart   install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
+	@echo "make test         install, then all tests"
+	@echo "make lint         ruff and mypy"
+	@echo "make format       write the code as ruff formats it"
+	@echo "make parity       compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
+	@echo "make e2e-hub      the main job on the real SmolLM2-135M, where a hub can be reached"
+	@echo "make lock         write constraints.txt anew from the newest allowed versions"
+	@echo "make wheel        build the wheel into dist/"
+	@echo "PYTHON=python3.13 chooses the interpreter, VENV=folder its environment"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "slmprof needs Python 3.11, 3.12 or 3.13; give it with PYTHON=..." >&2; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+		{ echo "llama.cpp is compiled during the installation; install a C++ compiler first" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(INSTALLED)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+quickstart: $(INSTALLED)
+	$(BIN)/slmprof run smollm2-135m --weights synthetic -q F16,Q8_0,Q4_K_M --workload bench,survey -r 1 -o $(QUICKSTART)
+
+parity: $(INSTALLED)
+	$(BIN)/python -m tests.parity --python $(PARITY_PYTHON) --work parity-work
+
+e2e-hub: $(INSTALLED)
+	SLMPROF_E2E_HUB=1 $(BIN)/python -m pytest -m hub tests/e2e
+
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install '.[dev]'
+	{ echo "# Versions that this project was developed and tested with; written by 'make lock'."; \
+	  $(VENV)-lock/bin/python -m pip freeze --exclude slmprof; } > constraints.txt
+	rm -rf $(VENV)-lock
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) $(VENV)-lock dist parity-work $(QUICKSTART)
