@@ -1,0 +1,52 @@
+"""`make parity`: hold slmprof against llama.cpp's own converter and llama-bench, and against transformers.
+
+The source distribution of the pinned llama-cpp-python is fetched from the package registry each time and carries
+llama.cpp whole; torch and transformers go into a virtual environment of their own. Nothing of it enters this project.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tests.parity.oracle import Oracle
+
+
+def main() -> int:
+    """Run the stages that were asked for, print their findings, write them to a file, and say how it ended."""
+    parser = argparse.ArgumentParser(prog="make parity", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("parity-work"), help="folder for everything that is made")
+    parser.add_argument("--python", default=sys.executable, help="interpreter for the environment with torch")
+    parser.add_argument("--only", choices=["files", "logits", "speed"], action="append", help="run some stages only")
+    parser.add_argument("--pairs", type=int, default=10, help="interleaved rounds per cell (at least 8)")
+    parser.add_argument("--prompt", type=int, default=256)
+    parser.add_argument("--gen", type=int, default=64)
+    arguments = parser.parse_args()
+    stages = arguments.only or ["files", "logits", "speed"]
+    oracle = Oracle(arguments.work.resolve(), arguments.python)
+    findings: dict[str, object] = {}
+    passed = True
+    if "files" in stages:
+        from tests.parity.files import compare_files
+
+        ok, findings["files"] = compare_files(oracle)
+        passed &= ok
+    if "logits" in stages:
+        from tests.parity.logits import compare_logits
+
+        ok, findings["logits"] = compare_logits(oracle)
+        passed &= ok
+    if "speed" in stages:
+        from tests.parity.speed import compare_speed
+
+        ok, findings["speed"] = compare_speed(
+            oracle, pairs=max(8, arguments.pairs), n_prompt=arguments.prompt, n_gen=arguments.gen
+        )
+        passed &= ok
+    (arguments.work / "findings.json").write_text(json.dumps(findings, indent=1))
+    print(f"\nparity: {'all bars held' if passed else 'a bar was missed, see above'}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

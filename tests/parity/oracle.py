@@ -1,0 +1,80 @@
+"""Where the other side comes from: llama.cpp's sources, its built tools, and an environment with torch."""
+
+import os
+import subprocess
+import sys
+import tarfile
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+_TORCH_SIDE = ("torch", "transformers>=4.57,<4.58", "sentencepiece", "protobuf", "gguf==0.19.0", "safetensors", "numpy")
+
+
+class Oracle:
+    """Everything that is fetched or built, made on first use inside one folder."""
+
+    def __init__(self, work: Path, python: str) -> None:
+        self.work, self._python = work, python
+        work.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def llama_cpp(self) -> Path:
+        """llama.cpp's folder inside the unpacked source distribution."""
+        pin = version("llama-cpp-python")
+        target = self.work / f"llama_cpp_python-{pin}"
+        if not target.exists():
+            run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:",
+                 "--dest", str(self.work), f"llama-cpp-python=={pin}"])  # fmt: skip
+            with tarfile.open(next(self.work.glob("llama_cpp_python-*.tar.gz"))) as archive:
+                archive.extractall(self.work, filter="data")
+        return target / "vendor" / "llama.cpp"
+
+    @cached_property
+    def python(self) -> Path:
+        """The interpreter that has torch and transformers."""
+        folder = self.work / "venv"
+        interpreter = folder / "bin" / "python"
+        if not (folder / "installed").exists():
+            run([self._python, "-m", "venv", str(folder)])
+            run([str(interpreter), "-m", "pip", "install", "--quiet", *_TORCH_SIDE])
+            (folder / "installed").touch()
+        return interpreter
+
+    @cached_property
+    def llama_bench(self) -> Path:
+        """llama-bench, built as the package builds llama.cpp: Release, shared libraries, for this machine."""
+        build = self.work / "build"
+        binary = build / "bin" / "llama-bench"
+        if not binary.exists():
+            tools = self.work / "build-tools"
+            run([sys.executable, "-m", "venv", str(tools)])
+            run([str(tools / "bin" / "python"), "-m", "pip", "install", "--quiet", "cmake", "ninja"])
+            path = os.pathsep.join([str(tools / "bin"), os.environ.get("PATH", "")])
+            run(["cmake", "-S", str(self.llama_cpp), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                 "-DBUILD_SHARED_LIBS=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF",
+                 "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF"], PATH=path)  # fmt: skip
+            run(["cmake", "--build", str(build), "--target", "llama-bench", "--parallel"], PATH=path)
+        return binary
+
+    def convert(self, checkpoint: Path, target: Path, outtype: str, pre: str) -> None:
+        """Convert with llama.cpp's own script, its pre-tokenizer hash answered by `pre`."""
+        driver = Path(__file__).parent / "drivers" / "convert.py"
+        run([str(self.python), str(driver), str(self.llama_cpp), pre, str(checkpoint), "--outfile", str(target),
+             "--outtype", outtype], quiet=True, PYTHONPATH="")  # fmt: skip
+
+
+def run(command: list[str], *, quiet: bool = False, **environment: str) -> str:
+    """Run a program to its end and give its output; stop everything when it fails."""
+    done = subprocess.run(
+        command,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if quiet else None,
+        env={**os.environ, **environment},
+    )
+    if done.returncode:
+        sys.stderr.write((done.stderr or "")[-4000:])
+        raise SystemExit(f"parity: '{' '.join(command[:3])} ...' ended with status {done.returncode}")
+    return done.stdout
