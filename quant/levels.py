@@ -140,6 +140,6 @@ def _unknown(word: str) -> str:
     shown = word if len(word) <= 40 else word[:40] + "…"
     if _canonical(word):
         return f"llama.cpp cannot quantize to {shown}; choose from {', '.join(known)}"
-    close = difflib.get_close_matches(word.upper()[:40].replace("-", "_"), known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
+    close = difflib.get_close_matches(word.upper()[:40].replace("-", "_"), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
     return f"there is no level '{shown}'; {hint}known are {', '.join(known)}, and the groups {', '.join(_GROUPS)}"

@@ -1,0 +1,160 @@
+"""One process that lets llama.cpp quantize: a job as JSON in, its log and status as JSON lines out.
+
+Run as `python -m quant._quantize_worker`. A bad file may make llama.cpp abort; then this process is lost and nothing
+else. The job comes on stdin, which stays open: when it closes, the parent is gone, so what was begun is removed.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from quant.artifact import IMATRIX_KEY
+from quant.errors import UserError
+from quant.imatrix import ImatrixHeader, open_imatrix, read_imatrix
+
+# The rows in memory at once, with their float32 copy: what a board of 1 GB has, and enough to keep all threads busy.
+_BUFFER_BYTES = 256 << 20
+_STRING_BYTES = 127  # llama_model_kv_override.val_str without its zero
+_TAG_INT, _TAG_STR = 0, 3  # enum llama_model_kv_override_type
+_TYPE_COUNT = 43  # GGML_TYPE_COUNT: leave the choice to the level
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Quantize `source` to one level, or without `out` try several."""
+
+    source: str
+    ftypes: tuple[int, ...]
+    out: str | None = None
+    n_threads: int = 1
+    imatrix: str | None = None
+    imatrix_sha256: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the three: a piece of the log, the status of a level that ended, or what the user must mend."""
+
+    text: str | None = None
+    status: int | None = None
+    refusal: str | None = None
+
+
+def work(job: Job, answer: BinaryIO) -> None:
+    """Do a job, telling all along."""
+
+    def tell(event: Event) -> None:
+        answer.write(msgspec.json.encode(event) + b"\n")
+        answer.flush()
+
+    try:
+        imatrix = open_imatrix(Path(job.imatrix)) if job.imatrix else None
+        values = read_imatrix(imatrix) if imatrix else {}
+    except UserError as error:
+        tell(Event(refusal=str(error)))
+        return
+
+    import llama_cpp
+
+    def log(level: int, text: bytes, user_data: object) -> None:
+        tell(Event(text=text.decode("utf-8", errors="replace")))
+
+    callback = llama_cpp.llama_log_callback(log)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    entries = (llama_cpp.llama_model_imatrix_data * (len(values) + 1))()
+    for entry, (name, data) in zip(entries, values.items(), strict=False):
+        entry.name = name.encode()
+        entry.data = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        entry.size = data.size
+    overrides = _overrides(llama_cpp, job, imatrix)
+    for ftype in job.ftypes:
+        params = llama_cpp.llama_model_quantize_params(
+            nthread=job.n_threads,
+            ftype=ftype,
+            output_tensor_type=_TYPE_COUNT,
+            token_embedding_type=_TYPE_COUNT,
+            allow_requantize=False,
+            quantize_output_tensor=True,
+            only_copy=False,
+            pure=False,
+            keep_split=False,
+            dry_run=job.out is None,
+            imatrix=ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data)) if values else None,
+            kv_overrides=ctypes.cast(overrides, ctypes.POINTER(llama_cpp.llama_model_kv_override)) if imatrix else None,
+            tt_overrides=None,
+            prune_layers=None,
+            max_buf_size=_BUFFER_BYTES,
+        )
+        out = os.fsencode(job.out) if job.out else b""
+        tell(Event(status=llama_cpp.llama_model_quantize(os.fsencode(job.source), out, ctypes.byref(params))))
+
+
+def _overrides(llama_cpp: Any, job: Job, imatrix: ImatrixHeader | None) -> Any:
+    """Write down the importance matrix as llama-quantize does, by its name instead of its path, and its hash too.
+
+    Source: tools/quantize/quantize.cpp.
+    """
+    pairs: list[tuple[str, str | int]] = []
+    if imatrix:
+        pairs.append(("quantize.imatrix.file", imatrix.path.name))
+        if imatrix.dataset:
+            pairs.append(("quantize.imatrix.dataset", Path(imatrix.dataset).name))
+        pairs.append(("quantize.imatrix.entries_count", len(imatrix.entries)))
+        if imatrix.n_chunks:
+            pairs.append(("quantize.imatrix.chunks_count", imatrix.n_chunks))
+        pairs.append((IMATRIX_KEY, job.imatrix_sha256 or ""))
+    overrides = (llama_cpp.llama_model_kv_override * (len(pairs) + 1))()
+    for override, (key, value) in zip(overrides, pairs, strict=False):
+        override.key = key.encode()
+        if isinstance(value, int):
+            override.tag, override.value.val_i64 = _TAG_INT, value
+        else:
+            override.tag, override.value.val_str = _TAG_STR, _cut(value)
+    return overrides
+
+
+def _cut(text: str) -> bytes:
+    return text.encode()[:_STRING_BYTES].decode(errors="ignore").encode()
+
+
+def _prepare_process() -> BinaryIO:
+    """Leave Ctrl-C to the parent, leave no core dump; give the real stdout, and to all who print there stderr."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answer
+
+
+def _die_with_parent(stdin: BinaryIO, out: str | None) -> None:
+    def wait() -> None:
+        os.read(stdin.fileno(), 1)
+        if out:
+            with suppress(OSError):
+                Path(out).unlink(missing_ok=True)
+        os._exit(3)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Read a job, do it."""
+    answer = _prepare_process()
+    stdin = sys.stdin.buffer
+    job = msgspec.json.decode(stdin.readline(), type=Job)
+    _die_with_parent(stdin, job.out)
+    work(job, answer)
+    # llama.cpp's destructors at exit add nothing and can crash on a Mac.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
