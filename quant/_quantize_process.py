@@ -20,6 +20,7 @@ from quant.levels import LEVEL_BY_FTYPE
 
 _PROGRESS = re.compile(r"^\[ *(\d+)/ *(\d+)\]")
 _REASON = re.compile(r"failed to quantize: (.+)")
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
 _STDERR_TAIL_BYTES = 8192
 _MESSAGE_CHARS = 300
 
@@ -115,7 +116,7 @@ def _ending(job: Job, status: int, stderr: IO[bytes]) -> str:
     stderr.seek(max(0, size - _STDERR_TAIL_BYTES))
     lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if "GGML_ASSERT" in line or "rror" in line]
-    words = (telling or lines or [name or f"status {status}"])[-1][:_MESSAGE_CHARS]
+    words = _FOLDERS.sub("", (telling or lines or [name or f"status {status}"])[-1])[:_MESSAGE_CHARS]
     return f"llama.cpp gave up on {job.source}: {words}; check the file, or convert it again"
 
 

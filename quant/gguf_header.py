@@ -14,10 +14,11 @@ from typing import BinaryIO, TypeGuard
 from quant.errors import UserError
 from quant.ggml_types import TYPE_BY_NUMBER, GgmlType
 
-MAX_HEADER_BYTES = 128 << 20  # of counted entries; the largest vocabularies in use take about 20 MiB
+MAX_HEADER_BYTES = 64 << 20  # of counted entries; the largest vocabularies in use take about 20 MiB
 MAX_ENTRIES = 1 << 16  # of metadata, and of tensors
 MAX_KEY_BYTES = 65535  # docs/gguf.md
 MAX_TEXT_BYTES = 16 << 20  # one kept string; the longest in use, chat templates, stay under 1 MiB
+MAX_STRINGS = 1 << 22  # in one list; the longest in use, merges, have about 2**19
 MAX_KEPT_ITEMS = 4096  # arrays per layer are far shorter, arrays per token far longer
 MAX_NAME_BYTES = 63  # GGML_MAX_NAME with its zero
 MAX_DIMS = 4  # GGML_MAX_DIMS
@@ -311,6 +312,8 @@ def _array(cursor: _Cursor, key: str) -> Value:
     if kind != _STRING and kind not in _SCALARS:
         raise _MalformedError(f"{key} is a list of the unknown type {kind}")
     item_bytes = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])  # a string has at least its length
+    if kind == _STRING and n_items > MAX_STRINGS:
+        raise _MalformedError(f"{key} claims {n_items} items")
     if n_items > cursor.left // item_bytes:
         raise _ShortError(f"{key} claims {n_items} items")
     if n_items <= MAX_KEPT_ITEMS:
