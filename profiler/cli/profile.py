@@ -55,7 +55,7 @@ def profile(sources: tuple[str, ...], results: Path, **options: Any) -> int:
 def measure_and_show(request: Any) -> Any:
     """Run a session under a progress bar and print its table on stdout."""
     from profiler.cli.progress import progress_bar
-    from profiler.cli.results import print_table
+    from profiler.cli.results import load, table_of
     from profiler.cli.view import sweep_view
     from profiler.prepare import prepare
     from profiler.session import run_session
@@ -71,5 +71,5 @@ def measure_and_show(request: Any) -> Any:
         outcome = run_session(request, files=files, say=say, view=view)
     if outcome.n_left:
         say(f"the budget is used up with {outcome.n_left} rounds left; run the same command again to go on")
-    print_table([request.results])
+    click.echo(table_of(load([request.results])), nl=False)
     return outcome

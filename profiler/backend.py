@@ -1,0 +1,130 @@
+"""What the installed llama.cpp is: its build, its backends, its devices. Asked in a process, kept on disk.
+
+Run as `python -m profiler.backend` it prints the facts; the parent never loads llama.cpp.
+"""
+
+import ctypes
+import hashlib
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from profiler.record import Device
+from quant.errors import UserError
+from quant.files import cache_dir, write_text
+
+_KINDS = ("cpu", "gpu", "igpu", "accel")  # enum ggml_backend_dev_type, ggml-backend.h
+_PROBE_TIMEOUT_S = 120
+
+
+class BackendFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the environment that llama.cpp knows."""
+
+    binding_version: str
+    llama_commit: str
+    threading: str  # "openmp" | "ggml"
+    backends: tuple[str, ...]
+    devices: tuple[Device, ...]
+    cpu_features: tuple[str, ...]
+
+
+def probe_backend() -> BackendFacts:
+    """Give the facts, from disk while the libraries are the same.
+
+    Raises:
+        UserError: llama-cpp-python is missing or cannot be loaded.
+    """
+    stamp = _stamp()
+    kept = cache_dir() / "backend" / f"{stamp}.json"
+    try:
+        return msgspec.json.decode(kept.read_bytes(), type=BackendFacts)
+    except (OSError, msgspec.DecodeError):
+        pass
+    from profiler.launch import child_environment
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "profiler.backend"],
+        capture_output=True,
+        timeout=_PROBE_TIMEOUT_S,
+        env=child_environment(),
+        check=False,
+    )
+    try:
+        facts = msgspec.json.decode(done.stdout, type=BackendFacts)
+    except msgspec.DecodeError as error:
+        words = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(f"llama.cpp cannot be loaded ({words[:200]}); reinstall llama-cpp-python") from error
+    write_text(kept, msgspec.json.encode(facts).decode())
+    return facts
+
+
+def _stamp() -> str:
+    """Hash the version and the libraries' sizes and times: another build is another stamp. Loads nothing."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise UserError("llama-cpp-python is not installed here; install slmprof again")
+    digest = hashlib.sha256(importlib.metadata.version("llama-cpp-python").encode())
+    for path in sorted((Path(spec.origin).parent / "lib").glob("*")):
+        facts = path.stat()
+        digest.update(f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}".encode())
+    return digest.hexdigest()[:32]
+
+
+def parse_system_info(text: str) -> tuple[tuple[str, ...], str]:
+    """Give the CPU features that are on, and the threading library, from llama.cpp's system info line."""
+    on = tuple(dict.fromkeys(re.findall(r"(\w+) = 1\b", text)))
+    threading = "openmp" if "OPENMP" in on else "ggml"
+    return tuple(name for name in on if name != "OPENMP"), threading
+
+
+def _ask() -> BackendFacts:
+    import llama_cpp
+
+    from profiler.engine.ggml import library
+
+    # Devices say on stderr how they were found; that is no news here.
+    quiet = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
+    llama_cpp.llama_log_set(quiet, ctypes.c_void_p())
+    llama_cpp.llama_backend_init()
+    ggml, base = library("ggml"), library("ggml-base")
+    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_dev_get.argtypes, ggml.ggml_backend_dev_get.restype = [ctypes.c_size_t], ctypes.c_void_p
+    for name in ("ggml_backend_dev_name", "ggml_backend_dev_description"):
+        function = getattr(base, name)
+        function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_char_p
+    base.ggml_backend_dev_type.argtypes, base.ggml_backend_dev_type.restype = [ctypes.c_void_p], ctypes.c_int
+    base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_size_t)] * 2]
+    base.ggml_backend_dev_memory.restype = None
+    base.ggml_commit.restype = ctypes.c_char_p
+    devices = []
+    for index in range(ggml.ggml_backend_dev_count()):
+        pointer = ggml.ggml_backend_dev_get(index)
+        kind = base.ggml_backend_dev_type(pointer)
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        base.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
+        devices.append(
+            Device(
+                name=base.ggml_backend_dev_name(pointer).decode(errors="replace"),
+                description=base.ggml_backend_dev_description(pointer).decode(errors="replace").strip(),
+                kind=_KINDS[kind] if 0 <= kind < len(_KINDS) else "other",
+                memory_bytes=total.value or None,
+            )
+        )
+    features, threading = parse_system_info(llama_cpp.llama_print_system_info().decode(errors="replace"))
+    return BackendFacts(
+        binding_version=importlib.metadata.version("llama-cpp-python"),
+        llama_commit=base.ggml_commit().decode(errors="replace"),
+        threading=threading,
+        backends=tuple(dict.fromkeys(device.name for device in devices)),
+        devices=tuple(devices),
+        cpu_features=features,
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(_ask()))

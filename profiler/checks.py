@@ -1,0 +1,179 @@
+"""What disturbed a cell: named warnings, each with the fact, the likely cause and what to try."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from profiler.record import Conditions, Environment, Round
+from profiler.stats import median, quantile, trend_p_value
+from quant.units import format_bytes
+
+FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")
+
+# A clock that falls by a tenth below the cell's own best is a limit, not the governor's jitter.
+_CLOCK_DROP = 0.10
+# A trend counts when chance gives it in under 5 % of cells and it moves the result by more than the others' noise.
+_TREND_P, _TREND_CHANGE = 0.05, 0.03
+# Half of the rounds lie further apart than this: differences between levels drown in it.
+_NOISE = 0.10
+# Other programs took more than a tenth of one CPU during the repetitions.
+_FOREIGN_SHARE = 0.10
+_NS_PER_S = 1e9
+_MIN_SWAP_BYTES = 1 << 20
+
+
+class Warning(msgspec.Struct, frozen=True):  # noqa: A001  the word that people search for
+    """One disturbance."""
+
+    name: str
+    message: str
+
+
+def flags_of(rounds: Sequence[Round], environment: Environment | None) -> list[Warning]:
+    """Check the rounds of one cell that went well, in the order of FLAGS."""
+    if not rounds:
+        return []
+    found = [check(rounds, environment) for check in _CHECKS]
+    return [warning for warning in found if warning is not None]
+
+
+def _pairs(rounds: Sequence[Round]) -> list[tuple[Conditions, Conditions]]:
+    return [(sample.before, sample.after) for record in rounds for sample in record.samples]
+
+
+def _seconds(rounds: Sequence[Round]) -> float:
+    timed = sum(
+        (sample.prefill_ns or 0) + (sample.sample_ns or 0) + sum(sample.decode_ns)
+        for record in rounds
+        for sample in record.samples
+    )
+    return timed / _NS_PER_S
+
+
+def _growth(rounds: Sequence[Round], field: str) -> int | None:
+    """Add up what a cumulative counter gained during the repetitions; None where the system does not count."""
+    gains = [
+        getattr(after, field) - getattr(before, field)
+        for before, after in _pairs(rounds)
+        if getattr(before, field) is not None and getattr(after, field) is not None
+    ]
+    return sum(gains) if gains else None
+
+
+def _throttled(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    raised = sorted({name for pair in _pairs(rounds) for seen in pair for name in seen.throttle})
+    mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
+    if raised:
+        return Warning("throttled", f"the system reports {', '.join(raised)}; {mend}")
+    if events := _growth(rounds, "throttle_count"):
+        return Warning("throttled", f"the CPU counted {events} thermal events during the measurement; {mend}")
+    clocks = [after.mhz for _, after in _pairs(rounds) if after.mhz]
+    if clocks and min(clocks) < (1 - _CLOCK_DROP) * max(clocks):
+        return Warning("throttled", f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz; {mend}")
+    return None
+
+
+def _values(rounds: Sequence[Round]) -> list[tuple[str, list[float]]]:
+    from profiler.summarise import decode_tps_of, prefill_tps_of
+
+    ordered = sorted(rounds, key=lambda record: record.order)
+    named = []
+    for name, value_of in (("prefill", prefill_tps_of), ("decode", decode_tps_of)):
+        values = [value for record in ordered if (value := value_of(record)) is not None]
+        if values:
+            named.append((name, values))
+    return named
+
+
+def _drifting(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    for name, values in _values(rounds):
+        third = max(1, len(values) // 3)
+        first, last = median(values[:third]), median(values[-third:])
+        change = last / first - 1
+        if abs(change) > _TREND_CHANGE and trend_p_value(values) < _TREND_P:
+            word = "fell" if change < 0 else "rose"
+            return Warning(
+                "drifting",
+                f"{name} {word} by {abs(change):.0%} from the first rounds to the last; "
+                "the device warms up or its load changes: try --cooldown 30s",
+            )
+    return None
+
+
+def _swapping(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    own = max(
+        (memory.swap_bytes or 0 for record in rounds for memory in record.memory.values()),
+        default=0,
+    )
+    if own > _MIN_SWAP_BYTES:
+        return Warning("swapping", f"{format_bytes(own)} of the worker lay in swap; close programs or lower --n-ctx")
+    grown = _growth(rounds, "swap_used_bytes")
+    if grown is not None and grown > _MIN_SWAP_BYTES:
+        return Warning("swapping", f"swap grew by {format_bytes(grown)} during the measurement; close programs")
+    return None
+
+
+def _noisy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    for name, values in _values(rounds):
+        if len(values) < 4:
+            continue
+        spread = (quantile(values, 0.75) - quantile(values, 0.25)) / median(values)
+        if spread > _NOISE:
+            return Warning(
+                "noisy",
+                f"half of the rounds' {name} rates lie {spread:.0%} apart; close programs, or take more --rounds",
+            )
+    return None
+
+
+def _busy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    all_ns, own_ns = _growth(rounds, "busy_ns"), _growth(rounds, "process_cpu_ns")
+    stolen_ns = _growth(rounds, "steal_ns") or 0
+    seconds = _seconds(rounds)
+    if all_ns is None or own_ns is None or seconds < 1:  # the counters tick in hundredths of a second
+        return None
+    foreign = max(0, all_ns - own_ns + stolen_ns) / _NS_PER_S / seconds
+    if foreign > _FOREIGN_SHARE:
+        stolen = f", {stolen_ns / _NS_PER_S / seconds:.0%} stolen by the host" if stolen_ns else ""
+        return Warning("busy", f"other programs used {foreign:.0%} of one CPU{stolen}; close them and measure again")
+    return None
+
+
+def _paging(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    faults = _growth(rounds, "major_faults")
+    if faults:
+        return Warning(
+            "paging",
+            f"{faults} pages were read from disk during the measurement: the weights do not stay in memory; "
+            "close programs, take a smaller level, or load with --load-mode mlock",
+        )
+    return None
+
+
+def _oversubscribed(rounds: Sequence[Round], environment: Environment | None) -> Warning | None:
+    if environment is None:
+        return None
+    config = rounds[0].cell.config
+    threads = max(config.n_threads, config.n_threads_batch)
+    usable: float = environment.cores_physical
+    what = f"{environment.cores_physical} physical cores"
+    if environment.affinity is not None and len(environment.affinity) < usable:
+        usable, what = len(environment.affinity), f"{len(environment.affinity)} CPUs that this process may use"
+    if config.cores is not None and len(config.cores) < usable:
+        usable, what = len(config.cores), f"{len(config.cores)} cores chosen with --cores"
+    if environment.cpu_quota is not None and environment.cpu_quota < usable:
+        usable, what = environment.cpu_quota, f"a limit of {environment.cpu_quota:g} CPUs"
+    if threads > usable:
+        return Warning("oversubscribed", f"{threads} threads on {what}; take fewer threads with -t")
+    return None
+
+
+_CHECKS: tuple[Callable[[Sequence[Round], Environment | None], Warning | None], ...] = (
+    _throttled,
+    _drifting,
+    _swapping,
+    _noisy,
+    _busy,
+    _paging,
+    _oversubscribed,
+)

@@ -1,0 +1,84 @@
+"""`slmprof show` and `slmprof export`: what stands in results files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
+
+
+def load(paths: Sequence[Path]) -> Any:
+    """Read results files; what is odd about them goes to stderr."""
+    from profiler.results import read_results
+
+    results = read_results(paths)
+    for warning in results.warnings:
+        click.echo(warning, err=True)
+    return results
+
+
+def table_of(results: Any) -> str:
+    """Give the table of results, with the warnings' full text."""
+    from profiler.checks import flags_of
+    from profiler.summarise import summarise
+    from profiler.table import render
+
+    rounds: dict[tuple[str, str], list[Any]] = {}
+    for record in results.rounds:
+        if record.status == "ok":
+            rounds.setdefault((record.cell.key, record.env_id), []).append(record)
+    messages = {
+        f"{key}:{env_id}:{warning.name}": warning.message
+        for (key, env_id), records in rounds.items()
+        for warning in flags_of(records, results.environments.get(env_id))
+    }
+    return render(summarise(results), results.environments, messages)
+
+
+@click.command()
+@click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def show(results: tuple[Path, ...]) -> None:
+    """Print the table of one or more results files.
+
+    \b
+    slmprof show results.jsonl
+    """
+    click.echo(table_of(load(results)), nl=False)
+
+
+@click.command()
+@click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option("--label", metavar="BUILD", help="Name of this build or device, kept in every row.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
+def export(results: tuple[Path, ...], form: str, label: str | None, output: Path | None) -> None:
+    """Write results in another form: one object or line per cell, or llama-bench's records.
+
+    \b
+    slmprof export results.jsonl --format csv -o results.csv
+    slmprof export results.jsonl --format llama-bench-jsonl --label my-board
+    """
+    text = export_text(load(results), form, label)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        from quant.files import write_text
+
+        write_text(output, text)
+
+
+def export_text(results: Any, form: str, label: str | None) -> str:
+    """Give results in one of FORMATS."""
+    from profiler.export import flat, llama_bench
+    from profiler.summarise import summarise
+
+    if form == "md":
+        return table_of(results)
+    if form == "llama-bench":
+        return llama_bench.to_json(results, label=label)
+    if form == "llama-bench-jsonl":
+        return llama_bench.to_jsonl(results, label=label)
+    summaries = summarise(results, label=label)
+    return flat.to_json(summaries) if form == "json" else flat.to_csv(summaries)

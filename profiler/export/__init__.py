@@ -1,0 +1,1 @@
+"""Results in other forms, one module per form."""

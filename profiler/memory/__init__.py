@@ -1,0 +1,20 @@
+"""The calling process's memory: one function, one type, a reader per system."""
+
+import sys
+
+from profiler.record import Memory
+
+
+def read_memory() -> Memory:
+    """Read what this process holds now; None where the system does not tell."""
+    if sys.platform.startswith("linux"):
+        from profiler.memory import linux
+
+        return linux.read()
+    if sys.platform == "darwin":
+        from profiler.memory import darwin
+
+        return darwin.read()
+    from profiler.memory import windows
+
+    return windows.read()

@@ -1,0 +1,212 @@
+"""From rounds to figures: the one place where rates, medians and intervals are derived.
+
+The value of a round is the median over its repetitions; a cell's figure is the median over its rounds, with the
+order-statistic interval of the rounds' values. A cell is failed when its latest try of some round failed, and keeps the
+figures of the rounds that went well.
+"""
+
+from collections.abc import Callable, Sequence
+
+from profiler.checks import flags_of
+from profiler.record import Memory, Round
+from profiler.results import Results
+from profiler.stats import Interval, median, median_interval, quantile
+from profiler.summary import CellSummary
+
+_NS_PER_S = 1e9
+_NS_PER_MS = 1e6
+
+
+def summarise(results: Results, *, label: str | None = None) -> list[CellSummary]:
+    """Summarize every cell, smallest model and file first."""
+    cells: dict[tuple[str, str], list[Round]] = {}
+    for record in results.rounds:
+        cells.setdefault((record.cell.key, record.env_id), []).append(record)
+    summaries = [_summarise_cell(sorted(rounds, key=_by_round), results, label) for rounds in cells.values()]
+    return sorted(summaries, key=_sort_key)
+
+
+def _by_round(record: Round) -> int:
+    return record.round
+
+
+def _sort_key(cell: CellSummary) -> tuple[object, ...]:
+    return (
+        cell.n_params,
+        cell.model,
+        cell.env_id,
+        cell.mode != "separate",
+        cell.n_prompt,
+        cell.n_gen,
+        cell.n_depth,
+        cell.workload,
+        cell.bpw,
+        cell.quant,
+        cell.n_threads,
+        cell.n_threads_batch,
+        cell.cell_key,
+    )
+
+
+def prefill_tps_of(record: Round) -> float | None:
+    """Give a round's prompt tokens per second; None where no prefill was timed."""
+    times = [sample.prefill_ns for sample in record.samples if sample.prefill_ns]
+    return record.cell.config.n_prompt * _NS_PER_S / median(times) if times else None
+
+
+def decode_tps_of(record: Round) -> float | None:
+    """Give a round's generated tokens per second; None where no decode was timed."""
+    times = [sum(sample.decode_ns) for sample in record.samples if sample.decode_ns]
+    return record.cell.config.n_gen * _NS_PER_S / median(times) if times else None
+
+
+def ttft_ms_of(record: Round) -> float | None:
+    """Give a round's time to first token: prefill and the choice of the token. None in separate mode."""
+    times = [
+        sample.prefill_ns + sample.sample_ns
+        for sample in record.samples
+        if sample.prefill_ns is not None and sample.sample_ns is not None
+    ]
+    return median(times) / _NS_PER_MS if times else None
+
+
+def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None) -> CellSummary:
+    first, config = rounds[0], rounds[0].cell.config
+    artifact = results.artifacts[first.cell.artifact_sha256]
+    ok = [record for record in rounds if record.status == "ok"]
+    in_force = ok[0].in_force if ok else None
+    bad = next((record for record in reversed(rounds) if record.status != "ok"), None)
+    steps_ns = [step for record in ok for sample in record.samples for step in sample.decode_ns]
+    prefill = _spread(prefill_tps_of, ok)
+    decode = _spread(decode_tps_of, ok)
+    ttft = _spread(ttft_ms_of, ok)
+
+    def itl_ms(fraction: float) -> float | None:
+        return quantile(steps_ns, fraction) / _NS_PER_MS if steps_ns else None
+
+    def memory(read: Callable[[dict[str, Memory]], int | None]) -> int | None:
+        return _middle([read(record.memory) for record in ok if record.memory])
+
+    def buffer(name: str) -> int | None:
+        return _middle([getattr(record.buffers, name) for record in ok if record.buffers])
+
+    environment = results.environments.get(first.env_id)
+    return CellSummary(
+        cell_key=first.cell.key,
+        artifact_sha256=artifact.sha256,
+        env_id=first.env_id,
+        label=label,
+        model=artifact.model,
+        arch=artifact.arch,
+        weights=artifact.weights,
+        standin_for=artifact.standin_for,
+        kind="measured",
+        n_params=artifact.n_params,
+        quant=artifact.level,
+        imatrix=artifact.imatrix_sha256,
+        bpw=artifact.bpw,
+        file_bytes=artifact.file_bytes,
+        device=config.device,
+        backend="+".join(in_force.backends) if in_force else None,
+        mode=config.mode,
+        workload=config.workload,
+        n_threads=config.n_threads,
+        n_threads_batch=config.n_threads_batch,
+        n_prompt=config.n_prompt,
+        n_gen=config.n_gen,
+        n_depth=config.n_depth,
+        decode_depth=config.decode_depth,
+        n_ctx=config.n_ctx,
+        n_batch=config.n_batch,
+        n_ubatch=config.n_ubatch,
+        n_outputs_max=config.n_outputs_max,
+        type_k=config.type_k,
+        type_v=config.type_v,
+        flash_attn=in_force.flash_attn if in_force else None,
+        flash_attn_asked=config.flash_attn,
+        load_mode=config.load_mode,
+        repack=config.repack,
+        status=_status(rounds),
+        error=bad.error.message if bad and bad.error else None,
+        rounds=len(ok),
+        reps=max((len(record.samples) for record in ok), default=0),
+        prefill_tps=prefill.middle,
+        prefill_tps_lo=prefill.lo,
+        prefill_tps_hi=prefill.hi,
+        prefill_tps_min=prefill.least,
+        prefill_tps_max=prefill.most,
+        decode_tps=decode.middle,
+        decode_tps_lo=decode.lo,
+        decode_tps_hi=decode.hi,
+        decode_tps_min=decode.least,
+        decode_tps_max=decode.most,
+        ttft_ms=ttft.middle,
+        ttft_ms_lo=ttft.lo,
+        ttft_ms_hi=ttft.hi,
+        ttft_ms_min=ttft.least,
+        ttft_ms_max=ttft.most,
+        itl_p50_ms=itl_ms(0.5),
+        itl_p95_ms=itl_ms(0.95),
+        itl_p99_ms=itl_ms(0.99),
+        load_ms=_load_ms(ok),
+        peak_rss_bytes=memory(peak_rss_of),
+        model_rss_bytes=memory(model_rss_of),
+        anon_bytes=memory(lambda phases: _last(phases).anon_bytes),
+        file_backed_bytes=memory(lambda phases: _last(phases).file_backed_bytes),
+        pss_bytes=memory(lambda phases: _last(phases).pss_bytes),
+        weights_bytes=buffer("weights_bytes"),
+        repacked_bytes=buffer("repacked_bytes"),
+        kv_cache_bytes=buffer("kv_cache_bytes"),
+        compute_buffer_bytes=buffer("compute_bytes"),
+        flags=tuple(warning.name for warning in flags_of(ok, environment)),
+        cores=config.cores,
+        started_at=min((record.started_at for record in rounds), default=None),
+    )
+
+
+def peak_rss_of(phases: dict[str, Memory]) -> int | None:
+    """Give the largest resident size that the system saw, or that a phase showed where it keeps no peak."""
+    seen = [memory.peak_rss_bytes or memory.rss_bytes for memory in phases.values()]
+    return max((value for value in seen if value is not None), default=None)
+
+
+def model_rss_of(phases: dict[str, Memory]) -> int | None:
+    """Give the peak less what the worker held before the model was opened."""
+    peak = peak_rss_of(phases)
+    before = phases["imported"].rss_bytes if "imported" in phases else None
+    return None if peak is None or before is None else peak - before
+
+
+def _last(phases: dict[str, Memory]) -> Memory:
+    return list(phases.values())[-1]
+
+
+def _status(rounds: Sequence[Round]) -> str:
+    statuses = {record.status for record in rounds}
+    return next(status for status in ("failed", "skipped", "ok") if status in statuses)
+
+
+def _load_ms(ok: Sequence[Round]) -> float | None:
+    times = [record.load_ns for record in ok if record.load_ns is not None]
+    return median(times) / _NS_PER_MS if times else None
+
+
+def _middle(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return round(median(known)) if known else None
+
+
+class _Spread:
+    """A figure over rounds: median, interval where there are enough, smallest and largest."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        interval: Interval | None = median_interval(values)
+        self.middle = median(values) if values else None
+        self.lo = interval.lo if interval else None
+        self.hi = interval.hi if interval else None
+        self.least = min(values, default=None)
+        self.most = max(values, default=None)
+
+
+def _spread(value_of: Callable[[Round], float | None], rounds: Sequence[Round]) -> _Spread:
+    return _Spread([value for record in rounds if (value := value_of(record)) is not None])
