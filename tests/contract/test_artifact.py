@@ -69,6 +69,7 @@ def test_parameters_are_those_that_llama_cpp_counts(tmp_path, settings):
     assert artifact.n_params == llama_cpp.llama_model_n_params(model)
     assert artifact.tensor_bytes == llama_cpp.llama_model_size(model)
     llama_cpp.llama_model_free(model)
+    llama_cpp.llama_log_set(ctypes.cast(None, llama_cpp.llama_log_callback), ctypes.c_void_p(0))
 
 
 def test_facts_of_a_plain_file(tmp_path):
