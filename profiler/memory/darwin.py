@@ -17,7 +17,7 @@ cpu_time_qos_default cpu_time_qos_maintenance cpu_time_qos_background cpu_time_q
 cpu_time_qos_user_initiated cpu_time_qos_user_interactive billed_system_time serviced_system_time
 logical_writes lifetime_max_phys_footprint instructions cycles billed_energy serviced_energy
 interval_max_phys_footprint runnable_time
-""".split()
+""".split()  # noqa: SIM905  reads as the header does
 
 
 class RusageInfoV4(ctypes.Structure):

@@ -1,0 +1,57 @@
+"""What the user typed, as what it means."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from quant.errors import UserError
+from quant.registry import ModelSpec, lookup, suggestion
+
+_HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,120}))?")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Exactly one of: a registry entry, a hub repository, a checkpoint directory, a config.json, a GGUF file."""
+
+    kind: str  # "registry" | "hub" | "directory" | "config" | "gguf"
+    text: str
+    spec: ModelSpec | None = None
+    repo: str | None = None
+    revision: str | None = None
+    path: Path | None = None
+
+
+def resolve(text: str) -> Source:
+    """Find out what a source is. What exists on disk wins; "./x" is always a path.
+
+    Raises:
+        UserError: it is nothing of all that; a misspelt name gets a suggestion.
+    """
+    path = Path(text).expanduser()
+    if path.exists():
+        return _local(text, path)
+    if text.startswith((".", "/", "~")) or text.endswith((".gguf", ".json", ".safetensors")):
+        raise UserError(f"there is no file or directory {text}; check the path")
+    if spec := lookup(text):
+        return Source(kind="registry", text=text, spec=spec, repo=spec.repo, revision=spec.revision)
+    match = _HUB_ID.fullmatch(text)
+    if match and ".." not in text:
+        return Source(kind="hub", text=text, repo=match["repo"], revision=match["revision"])
+    raise UserError(
+        f"'{text}' is no known model, no file and no hub id like org/name{suggestion(text)}; see slmprof models"
+    )
+
+
+def _local(text: str, path: Path) -> Source:
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            ggufs = sorted(each.name for each in path.glob("*.gguf"))
+            hint = f"give one of its GGUF files, like {path / ggufs[0]}" if ggufs else "give a checkpoint's directory"
+            raise UserError(f"{text} has no config.json, so it is no checkpoint; {hint}")
+        return Source(kind="directory", text=text, path=path)
+    if path.suffix == ".gguf":
+        return Source(kind="gguf", text=text, path=path)
+    if path.name == "config.json" or path.suffix == ".json":
+        return Source(kind="config", text=text, path=path)
+    raise UserError(f"{text} is neither a checkpoint directory nor a config.json nor a .gguf file")
