@@ -20,7 +20,7 @@ from quant.errors import UserError
 from quant.imatrix import ImatrixHeader, open_imatrix, read_imatrix
 
 # The rows in memory at once, with their float32 copy: what a board of 1 GB has, and enough to keep all threads busy.
-_BUFFER_BYTES = 256 << 20
+_BUFFER_BYTES = 64 << 20
 _STRING_BYTES = 127  # llama_model_kv_override.val_str without its zero
 _TAG_INT, _TAG_STR = 0, 3  # enum llama_model_kv_override_type
 _TYPE_COUNT = 43  # GGML_TYPE_COUNT: leave the choice to the level
