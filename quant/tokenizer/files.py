@@ -1,0 +1,40 @@
+"""Reading a tokenizer's JSON files from strangers: bounded, and an object or nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from quant.errors import UserError
+
+MAX_BYTES = 128 << 20  # the largest known tokenizer.json has some 40 MiB
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of bounded size.
+
+    Raises:
+        UserError: it cannot be read or is too large.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is larger than any tokenizer known; is it the right file?")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where there is no such file.
+
+    Raises:
+        UserError: the file is no JSON object.
+    """
+    if not path.is_file():
+        return None
+    try:
+        data = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON ({str(error)[:100]}); fetch it again") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no JSON object; fetch it again")
+    return data

@@ -1,0 +1,130 @@
+"""Tokenizers made on the spot: byte-level BPE trained on this repository's own text, and a small SentencePiece model."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+def _pre_tokenizer(style: str) -> Any:
+    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    if style == "gpt-2":
+        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if style == "smollm":
+        parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        return pre_tokenizers.Sequence(parts)
+    pattern = {"llama-bpe": _LLAMA3, "qwen2": _LLAMA3.replace("{1,3}", "")}[style]
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), bytes_only])
+
+
+def write_bpe_tokenizer(
+    folder: Path, *, vocab_size: int = 512, style: str = "gpt-2", chat_template: bool = True, bos: bool = False
+) -> int:
+    """Train on the repository's text, pad with made-up merges up to `vocab_size`, write the files; give the size."""
+    special = ["<|begin|>", "<|end|>", "<|pad|>"]
+    plain = ["<tool>"]
+    tokenizer = Tokenizer(models.BPE())
+    if style == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = _pre_tokenizer(style)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=min(vocab_size - len(special) - len(plain), 4096),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [path.read_text(encoding="utf-8") for path in sorted((_ROOT / "profiler" / "workloads").glob("*.txt"))]
+    tokenizer.train_from_iterator(texts, trainer)
+    data = json.loads(tokenizer.to_str())
+    _extend(data["model"], vocab_size - len(special) - len(plain))
+    tokenizer = Tokenizer.from_str(json.dumps(data))
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in plain])
+    if bos:
+        begin = tokenizer.token_to_id("<|begin|>")
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<|begin|> $A", pair="<|begin|> $A <|begin|> $B", special_tokens=[("<|begin|>", begin)]
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|begin|>",
+        "eos_token": "<|end|>",
+        "pad_token": "<|pad|>",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 2048,
+    }
+    if chat_template:
+        settings["chat_template"] = _TEMPLATE
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    names = {"bos_token": "<|begin|>", "eos_token": "<|end|>", "pad_token": "<|pad|>"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(names))
+    return tokenizer.get_vocab_size()
+
+
+def _extend(model: dict[str, Any], size: int) -> None:
+    """Add merges of known tokens until the vocabulary has the size: a true one's size, not its language."""
+    vocab, merges = model["vocab"], model["merges"]
+    known = list(vocab)
+    place = 0
+    while len(vocab) < size:
+        left, right = known[place % len(known)], known[place // len(known)]
+        place += 1
+        if left + right not in vocab:
+            vocab[left + right] = len(vocab)
+            merges.append([left, right])
+
+
+def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a tokenizer.model by hand: unknown, BOS, EOS, 256 bytes, then words of the repository's text."""
+    pieces: list[tuple[str, float, int]] = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+    pieces += [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
+    text = (_ROOT / "profiler" / "workloads" / "rag.txt").read_text(encoding="utf-8")
+    letters = sorted(set(text.replace(" ", "\u2581").replace("\n", "")))
+    words = dict.fromkeys("\u2581" + word for word in text.split())
+    grown = [word[:length] for word in words for length in range(2, len(word) + 1)]
+    for rank, piece in enumerate(dict.fromkeys([*letters, *grown])):
+        if len(pieces) == vocab_size:
+            break
+        pieces.append((piece, -float(rank), 1))
+    folder.mkdir(parents=True, exist_ok=True)
+    body = b"".join(_message(1, _piece(*piece)) for piece in pieces)
+    # trainer_spec (field 2): model_type BPE; normalizer_spec (field 3): a dummy prefix, spaces escaped.
+    body += _message(2, b"\x18\x02") + _message(3, _message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01")
+    (folder / "tokenizer.model").write_bytes(body)
+    settings = {
+        "tokenizer_class": "LlamaTokenizer",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "added_tokens_decoder": {
+            str(index): {"content": piece[0], "special": True} for index, piece in enumerate(pieces[:3])
+        },
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return len(pieces)
+
+
+def _piece(text: str, score: float, kind: int) -> bytes:
+    return _message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind])
+
+
+def _message(number: int, body: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(body)) + body
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
