@@ -1,0 +1,81 @@
+"""LlamaForCausalLM: Llama, SmolLM, TinyLlama and all that share their code.
+
+Source: conversion/llama.py of the pinned llama.cpp; the rope factors of Llama 3.1 and later are in its
+generate_extra_tensors and in transformers' modeling_rope_utils.
+"""
+
+import math
+from collections.abc import Iterator
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.families.base import (
+    Config,
+    Family,
+    Planned,
+    decoder_tensors,
+    head_dim,
+    need,
+    rope_parameters,
+    write_common_keys,
+)
+
+_NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add no BOS
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for; attention and feed-forward biases where it says so."""
+    attention, mlp = bool(config.get("attention_bias", False)), bool(config.get("mlp_bias", False))
+    return decoder_tensors(config, qkv_bias=attention, output_bias=attention, mlp_bias=mlp, permute=True)
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add the common keys, the vocabulary's size and the rotary dimensions."""
+    write_common_keys(writer, config, file_type)
+    writer.add_vocab_size(need(config, "vocab_size"))
+    writer.add_rope_dimension_count(head_dim(config))
+
+
+def extra_tensors(config: Config) -> dict[str, NDArray[np.float32]]:
+    """Make the factors by which Llama 3.1's rope scaling slows each frequency: (head_dim / 2,) float32."""
+    rope = rope_parameters(config)
+    if str(rope.get("rope_type", "")).lower() != "llama3":
+        return {}
+    size = head_dim(config)
+    # float32 step by step, as torch computes it: the factors are compared byte for byte.
+    exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
+    base = np.float32(rope.get("rope_theta", 10000.0))
+    frequencies = np.float32(1.0) / np.power(base, exponents, dtype=np.float32)
+    factor = float(rope.get("factor", 8.0))
+    low, high = float(rope.get("low_freq_factor", 1.0)), float(rope.get("high_freq_factor", 4.0))
+    old_length = float(rope.get("original_max_position_embeddings", 8192))
+    factors = []
+    for frequency in frequencies:
+        wavelength = np.float32(2 * math.pi) / frequency
+        if wavelength < old_length / high:
+            factors.append(1.0)
+        elif wavelength > old_length / low:
+            factors.append(factor)
+        else:
+            smooth = (np.float32(old_length) / wavelength - np.float32(low)) / np.float32(high - low)
+            slowed = (np.float32(1.0) - smooth) / np.float32(factor) + smooth
+            factors.append(float(np.float32(1.0) / slowed))
+    return {"rope_freqs.weight": np.array(factors, dtype=np.float32)}
+
+
+def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    """Say that no BOS is added where the vocabulary's size tells that it wants none, as llama.cpp's converter does."""
+    if config.get("vocab_size") == _NO_BOS_VOCAB:
+        writer.add_add_bos_token(False)
+
+
+FAMILY = Family(
+    arch="llama",
+    tensors=tensors,
+    write_keys=write_keys,
+    extra_tensors=extra_tensors,
+    vocabulary_keys=vocabulary_keys,
+    space_prefix_key=True,
+)

@@ -1,0 +1,191 @@
+"""A checkpoint of a given shape with random weights, complete enough for every later stage.
+
+Speed and memory of a dense model depend on its shape and types, not on the values; quality does, so the config says
+that the weights are made up, and so does every file and record that comes of it.
+"""
+
+import json
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.errors import UserError
+from quant.families import find_family
+from quant.families.base import Planned, is_tied, need
+from quant.files import require_space
+from quant.floats import convert_floats
+from quant.progress import Progress, silent
+
+_BLOCK = 1 << 20  # random values; tensors repeat them from different places
+_DEVIATION = 0.02  # the usual initialisation: logits stay finite through any depth
+_ELEMENT_BYTES = 2
+_BYTES = 256
+_BEGIN, _END = "<|begin|>", "<|end|>"
+_ONE = np.uint16(0x3F80)  # 1.0 in bfloat16
+
+
+def synthesize(
+    config: dict[str, Any], target_dir: Path, *, standin_for: str, seed: int = 0, progress: Progress = silent
+) -> Path:
+    """Write config.json, model.safetensors in bfloat16 and a byte-level tokenizer of the full size; give the directory.
+
+    Raises:
+        UserError: the directory exists already, the architecture is unknown, the config incomplete, or the disk full.
+    """
+    if target_dir.exists() and (not target_dir.is_dir() or any(target_dir.iterdir())):
+        raise UserError(f"{target_dir} exists and is not empty; give another -o")
+    names = config.get("architectures")
+    architecture = names[0] if isinstance(names, list) and names else _class_of(config)
+    family = find_family(str(architecture))
+    n_vocab = need(config, "vocab_size")
+    if n_vocab < _BYTES + 2:
+        raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and two special tokens")
+    planned = [each for each in family.tensors(config) if not (each.optional and is_tied(config))]
+    n_elements = sum(_size(each) for each in planned)
+    require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
+    try:
+        target_dir.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{target_dir.name[:100]}.", dir=target_dir.parent))
+    except OSError as error:
+        raise UserError(f"cannot write {target_dir}: {error.strerror}; give another -o") from error
+    try:
+        building.chmod(0o755)
+        _write_weights(building / "model.safetensors", planned, seed, progress)
+        _write_tokenizer(building, n_vocab)
+        marks = {
+            "architectures": [architecture],
+            "torch_dtype": "bfloat16",
+            "bos_token_id": n_vocab - 2,
+            "eos_token_id": n_vocab - 1,
+            "slmprof_synthetic": True,
+            "slmprof_standin_for": standin_for,
+        }
+        text = json.dumps({**config, **marks}, indent=2, sort_keys=True)
+        (building / "config.json").write_text(text, encoding="utf-8")
+        if target_dir.exists():
+            target_dir.rmdir()
+        building.rename(target_dir)
+    except OSError as error:
+        raise UserError(f"cannot write {target_dir}: {error.strerror}; free space or give another -o") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return target_dir
+
+
+def _class_of(config: dict[str, Any]) -> str:
+    by_type = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+    kind = config.get("model_type")
+    if kind not in by_type:
+        raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
+    return by_type[str(kind)]
+
+
+def _size(planned: Planned) -> int:
+    size = 1
+    for length in planned.shape:
+        size *= length
+    return size
+
+
+def _write_weights(path: Path, planned: list[Planned], seed: int, progress: Progress) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    place = 0
+    for each in planned:
+        n_bytes = _size(each) * _ELEMENT_BYTES
+        header[each.name] = {"dtype": "BF16", "shape": list(each.shape), "data_offsets": [place, place + n_bytes]}
+        place += n_bytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    normal = np.random.default_rng(seed).standard_normal(_BLOCK, dtype=np.float32) * np.float32(_DEVIATION)
+    block = convert_floats(normal, "F32", "BF16")
+    done = 0
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for number, each in enumerate(planned):
+            for values in _values(each, block, number):
+                file.write(memoryview(values).cast("B"))
+                done += values.nbytes
+                progress("synthesize", done, place)
+
+
+def _values(planned: Planned, block: NDArray[Any], number: int) -> Iterator[NDArray[Any]]:
+    """Give a tensor's values in pieces: ones for a norm, else the block again and again from a place of its own."""
+    left = _size(planned)
+    if planned.target.endswith("_norm.weight"):
+        yield np.full(left, _ONE)
+        return
+    # A prime step, so that no two tensors and no two rows begin at the same place.
+    start = number * 7919 % _BLOCK
+    turned = np.concatenate([block[start:], block[:start]])
+    # One value less than the block each time: rows of a power of two in length would otherwise repeat.
+    step = _BLOCK - 1
+    while left > 0:
+        count = min(step, left)
+        yield np.ascontiguousarray(turned[:count])
+        left -= count
+
+
+def _byte_letters() -> list[str]:
+    """Give the printable letters that stand for the 256 bytes in byte-level BPE. Source: GPT-2's byte encoder."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    letters, shifted = [], 0
+    for byte in range(_BYTES):
+        if byte in printable:
+            letters.append(chr(byte))
+        else:
+            letters.append(chr(_BYTES + shifted))
+            shifted += 1
+    return letters
+
+
+def _write_tokenizer(folder: Path, n_vocab: int) -> None:
+    """Write a byte-level BPE of exactly `n_vocab` tokens: bytes, then merges of what is known, then two special ones."""
+    vocab = {letter: index for index, letter in enumerate(_byte_letters())}
+    # Common letters first, so that the merges that English text uses exist in a vocabulary of any size.
+    first = "\u0120etaoinshrdlcumwfgypbvk"
+    known = [*first, *(letter for letter in vocab if letter not in first)]
+    merges: list[list[str]] = []
+    place = 0
+    while len(vocab) < n_vocab - 2:
+        # Walk the square of known tokens by growing shells, so that both halves stay short and common.
+        shell = int(place**0.5)
+        along = place - shell * shell
+        left, right = (known[shell], known[along]) if along < shell else (known[along - shell], known[shell])
+        place += 1
+        if left + right not in vocab:
+            vocab[left + right] = len(vocab)
+            merges.append([left, right])
+            known.append(left + right)
+    special = [
+        {"id": n_vocab - 2 + index, "content": text, "special": True, "single_word": False, "lstrip": False,
+         "rstrip": False, "normalized": False}
+        for index, text in enumerate((_BEGIN, _END))
+    ]  # fmt: skip
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    tokenizer = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": vocab, "merges": merges},
+    }  # fmt: skip
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": _BEGIN,
+        "eos_token": _END,
+        "add_bos_token": False,
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")

@@ -1,0 +1,127 @@
+"""Checkpoints in the real format, made on the spot with the safetensors library; random weights, trained tokenizers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import TensorSpec, serialize_file
+
+from quant.families import find_family
+from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
+
+SMOLLM2_135M: dict[str, Any] = {
+    "hidden": 576,
+    "layers": 30,
+    "heads": 9,
+    "kv_heads": 3,
+    "ffn": 1536,
+    "vocab": 49152,
+    "context": 8192,
+    "rope_theta": 100000.0,
+    "style": "smollm",
+}
+QWEN2_05B: dict[str, Any] = {
+    "architecture": "Qwen2ForCausalLM",
+    "hidden": 896,
+    "layers": 24,
+    "heads": 14,
+    "kv_heads": 2,
+    "ffn": 4864,
+    "vocab": 151936,
+    "context": 131072,
+    "rope_theta": 1000000.0,
+    "epsilon": 1e-6,
+    "style": "qwen2",
+}
+_NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+
+
+def make_checkpoint(
+    folder: Path,
+    *,
+    architecture: str = "LlamaForCausalLM",
+    hidden: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    kv_heads: int = 2,
+    head_dim: int | None = None,
+    ffn: int = 128,
+    vocab: int = 512,
+    context: int = 512,
+    rope_theta: float = 10000.0,
+    epsilon: float = 1e-5,
+    dtype: str = "bfloat16",
+    tie: bool = True,
+    shards: int = 1,
+    rope_scaling: dict[str, Any] | None = None,
+    tokenizer: str = "bpe",
+    style: str = "gpt-2",
+    seed: int = 0,
+) -> Path:
+    """Write config.json, weights and tokenizer files of a small model, and give the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if tokenizer == "bpe":
+        write_bpe_tokenizer(folder, vocab_size=vocab, style=style)
+    else:
+        write_sentencepiece_tokenizer(folder, vocab_size=vocab)
+    config: dict[str, Any] = {
+        "architectures": [architecture],
+        "model_type": {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}[
+            architecture
+        ],
+        "hidden_size": hidden,
+        "intermediate_size": ffn,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "vocab_size": vocab,
+        "max_position_embeddings": context,
+        "rope_theta": rope_theta,
+        "rms_norm_eps": epsilon,
+        "hidden_act": "silu",
+        "tie_word_embeddings": tie,
+        "torch_dtype": dtype,
+        "bos_token_id": 1 if tokenizer == "spm" else vocab - 4,
+        "eos_token_id": 2 if tokenizer == "spm" else vocab - 3,
+    }
+    if head_dim is not None:
+        config["head_dim"] = head_dim
+    if rope_scaling is not None:
+        config["rope_scaling"] = rope_scaling
+    if architecture == "MistralForCausalLM":
+        config["sliding_window"] = None
+    (folder / "config.json").write_text(json.dumps(config))
+    _write_weights(folder, architecture, config, dtype, shards, seed)
+    return folder
+
+
+def _write_weights(folder: Path, architecture: str, config: dict[str, Any], dtype: str, shards: int, seed: int) -> None:
+    source = np.random.default_rng(seed)
+    planned = [each for each in find_family(architecture).tensors(config) if not each.optional]
+    per_shard = -(-len(planned) // shards)
+    weight_map, total = {}, 0
+    for shard in range(shards):
+        name = "model.safetensors" if shards == 1 else f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        tensors, kept = {}, []
+        for each in planned[shard * per_shard : (shard + 1) * per_shard]:
+            values = source.standard_normal(each.shape, dtype=np.float32) * np.float32(0.05)
+            if each.target.endswith("_norm.weight"):
+                values += 1
+            stored = _stored(values, dtype)
+            kept.append(stored)
+            total += stored.nbytes
+            tensors[each.name] = TensorSpec(
+                dtype=dtype, shape=list(each.shape), data_ptr=stored.ctypes.data, data_len=stored.nbytes
+            )
+            weight_map[each.name] = name
+        serialize_file(tensors, str(folder / name), {"format": "pt"})
+    if shards > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _stored(values: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == "bfloat16":
+        return np.ascontiguousarray((values.view(np.uint32) >> 16).astype(np.uint16))
+    return np.ascontiguousarray(values.astype(dtype))
