@@ -31,6 +31,7 @@ class BackendFacts(msgspec.Struct, frozen=True, kw_only=True):
     backends: tuple[str, ...]
     devices: tuple[Device, ...]
     cpu_features: tuple[str, ...]
+    repacking_works: bool | None = None  # None until it was tried
 
 
 def probe_backend() -> BackendFacts:
@@ -59,6 +60,9 @@ def probe_backend() -> BackendFacts:
     except msgspec.DecodeError as error:
         words = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
         raise UserError(f"llama.cpp cannot be loaded ({words[:200]}); reinstall llama-cpp-python") from error
+    from profiler.repack import repacking_works
+
+    facts = msgspec.structs.replace(facts, repacking_works=repacking_works())
     write_text(kept, msgspec.json.encode(facts).decode())
     return facts
 

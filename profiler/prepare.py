@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from quant.source import Source, resolve
 
 from quant.artifact import Artifact
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
+from quant.levels import parse_levels
 from quant.progress import Progress, silent
+from quant.source import Source, resolve
 
-DEFAULT_LEVELS = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0")
+DEFAULT_LEVELS = "Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0"
 _BASE_LEVEL = "F16"
 _CONVERTER = 1  # raised when the converter's output changes, so that kept files are made anew
 
@@ -29,7 +30,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """How the files are to be made."""
 
-    levels: tuple[str, ...] | None  # None: a GGUF file as it is, the default levels of a checkpoint
+    levels: str | None  # as typed; None: a GGUF file as it is, the default levels of a checkpoint
     models_dir: Path
     synthetic: bool = False
     imatrix: Path | None = None
@@ -48,6 +49,8 @@ def prepare(
     Raises:
         UserError: a source is unknown or broken, a level cannot be made, the disk is full.
     """
+    if wishes.levels is not None:
+        parse_levels(wishes.levels)
     resolved = [resolve(text) for text in sources]  # every misspelt name is found before the first long step
     found = [file for source in resolved for file in _prepare_one(source, wishes, progress, say)]
     return list({file.artifact.sha256: file for file in found}.values())
@@ -59,39 +62,54 @@ def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callab
         return _from_gguf(source.path, wishes.levels, wishes, progress)
     if wishes.synthetic:
         return _from_checkpoint(_synthesized(source, progress, say), source, None, wishes, progress, say)
+    if source.kind == "hub":
+        from quant.hub import holds_ggufs, pull_ggufs
+
+        assert source.repo is not None
+        if holds_ggufs(source.repo, source.revision):
+            say(f"{source.repo} holds GGUF files; taking those")
+            levels = parse_levels(wishes.levels) if wishes.levels else None
+            found = pull_ggufs(source.repo, levels, source.revision, progress=progress)
+            return [
+                Prepared(
+                    artifact=msgspec.structs.replace(_described(paths[0], progress), source=source.repo), path=paths[0]
+                )
+                for paths in found.values()
+            ]
+    folder, commit = checkpoint_of(source, progress)
+    return _from_checkpoint(folder, source, commit, wishes, progress, say)
+
+
+def checkpoint_of(source: Source, progress: Progress = silent) -> tuple[Path, str | None]:
+    """Give a source's checkpoint directory, and the commit where it came from a hub.
+
+    Raises:
+        UserError: the source has none, or it cannot be fetched.
+    """
     if source.kind in ("directory", "config"):
         assert source.path is not None
-        folder = source.path if source.path.is_dir() else source.path.parent
-        return _from_checkpoint(folder, source, None, wishes, progress, say)
-    from quant.hub import holds_ggufs, pull, pull_ggufs
+        return (source.path if source.path.is_dir() else source.path.parent), None
+    if source.repo is None:
+        raise UserError(f"{source.text} is no checkpoint; give a directory with config.json and safetensors")
+    from quant.hub import pull
 
-    assert source.repo is not None
-    if source.kind == "hub" and holds_ggufs(source.repo, source.revision):
-        say(f"{source.repo} holds GGUF files; taking those")
-        levels = list(wishes.levels) if wishes.levels else None
-        return [
-            Prepared(
-                artifact=msgspec.structs.replace(_described(paths[0], progress), source=source.repo),
-                path=paths[0],
-            )
-            for paths in pull_ggufs(source.repo, levels, source.revision, progress=progress).values()
-        ]
     pulled = pull(source.repo, source.revision, progress=progress)
-    return _from_checkpoint(pulled.path, source, pulled.commit, wishes, progress, say)
+    return pulled.path, pulled.commit
 
 
 def _described(path: Path, progress: Progress) -> Artifact:
     from quant.artifact import describe
 
-    return describe(path)
+    return describe(path, progress=progress)
 
 
-def _from_gguf(path: Path, levels: Sequence[str] | None, wishes: Wishes, progress: Progress) -> list[Prepared]:
+def _from_gguf(path: Path, levels: str | None, wishes: Wishes, progress: Progress) -> list[Prepared]:
     if levels is None:
         return [Prepared(artifact=_described(path, progress), path=path)]
-    from quant.quantize import quantize
+    from quant.quantize import choose_levels, quantize
 
-    made = quantize(path, list(levels), wishes.models_dir, imatrix=wishes.imatrix, progress=progress)
+    chosen = choose_levels(path, levels, imatrix=wishes.imatrix)
+    made = quantize(path, chosen, wishes.models_dir, imatrix=wishes.imatrix, progress=progress)
     return [Prepared(artifact=each.artifact, path=each.path) for each in made]
 
 

@@ -34,13 +34,18 @@ def run_session(
     """
     from profiler.environment import available_memory_bytes, probe_backend, read_environment
     from profiler.launch import run_worker
+    from profiler.repack import ADVICE
     from profiler.results import ResultsWriter
 
     axes = read_sweep(request.sweep_file, request.axes) if request.sweep_file else [request.axes]
     for each in axes:
         expand(each, (), zipped=request.zipped)  # a wrong value is found before the first long step
     with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
-        environment = read_environment(probe_backend())
+        backend = probe_backend()
+        if backend.repacking_works is False and any(True in each.repack for each in axes):
+            say(ADVICE)
+            axes = [msgspec.structs.replace(each, repack=(False,)) for each in axes]
+        environment = read_environment(backend)
         if any("gpu" in each.device for each in axes) and not any(
             device.kind in ("gpu", "igpu") for device in environment.devices
         ):

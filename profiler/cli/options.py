@@ -96,17 +96,17 @@ def profile_options(command: F) -> F:
     return command
 
 
-def levels_of(text: str | None) -> tuple[str, ...] | None:
-    """Read -q; None where it was not given.
+def levels_of(text: str | None) -> str | None:
+    """Check -q; None where it was not given. Groups are resolved per file: which levels it can have, llama.cpp says.
 
     Raises:
         UserError: a level is unknown.
     """
-    if text is None:
-        return None
-    from quant.levels import parse_levels
+    if text is not None:
+        from quant.levels import parse_levels
 
-    return tuple(parse_levels(text))
+        parse_levels(text)
+    return text
 
 
 def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:

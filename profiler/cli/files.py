@@ -1,0 +1,230 @@
+"""The commands that make and keep files: models, cache, pull, synthesize, convert, quantize."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from quant.errors import UserError
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.option("--max-params", metavar="COUNT", help="Only models up to this size, like 1B or 500M.")
+@click.option("--family", metavar="NAME", help="Only models of this family, like llama or qwen2.")
+def models(as_json: bool, max_params: str | None, family: str | None) -> None:
+    """List the models that are known by name, smallest first.
+
+    \b
+    slmprof models --max-params 1B
+    """
+    from quant.registry import load_registry
+    from quant.units import format_params, parse_count
+
+    most = parse_count(max_params) if max_params else None
+    specs = list(load_registry().values())
+    families = sorted({spec.family for spec in specs})
+    if family is not None and family.lower() not in families:
+        raise UserError(f"there is no family '{family}' in the registry; there are {', '.join(families)}")
+    chosen = [
+        spec
+        for spec in specs
+        if (most is None or spec.n_params <= most) and (family is None or spec.family == family.lower())
+    ]
+    if as_json:
+        import msgspec
+
+        fields = [msgspec.to_builtins(spec) | {"family": spec.family} for spec in chosen]
+        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=1).decode())
+        return
+    width = max((len(spec.name) for spec in chosen), default=4)
+    click.echo(f"{'name':{width}}  {'params':>7}  {'family':7}  {'license':11}  repository")
+    for spec in chosen:
+        gated = " (gated)" if spec.gated else ""
+        row = f"{spec.name:{width}}  {format_params(spec.n_params):>7}  {spec.family:7}  {spec.license:11}"
+        click.echo(f"{row}  {spec.repo}{gated}")
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["path", "list", "clean"]), default="list")
+@click.option("--yes", is_flag=True, help="Clean without asking.")
+def cache(action: str, yes: bool) -> None:
+    """Show where files are kept and their size, or remove them all; they are made again when they are needed.
+
+    \b
+    slmprof cache
+    slmprof cache clean
+    """
+    from quant.cache import clean, entries
+    from quant.files import cache_dir
+    from quant.units import format_bytes
+
+    if action == "path":
+        click.echo(cache_dir())
+        return
+    kept = entries()
+    if action == "list":
+        for entry in kept:
+            click.echo(f"{format_bytes(entry.n_bytes):>10}  {entry.name}  ({entry.about})")
+        click.echo(f"{format_bytes(sum(entry.n_bytes for entry in kept)):>10}  in {cache_dir()}")
+        return
+    total = format_bytes(sum(entry.n_bytes for entry in kept))
+    if not yes:
+        click.confirm(f"remove {len(kept)} entries, {total}, from {cache_dir()}?", abort=True, err=True)
+    click.echo(f"removed {format_bytes(clean())}", err=True)
+
+
+@click.command()
+@click.argument("source")
+def pull(source: str) -> None:
+    """Fetch a checkpoint from a Hugging Face hub and print its directory.
+
+    \b
+    slmprof pull smollm2-135m
+    slmprof pull org/name@revision
+    """
+    from profiler.cli.progress import progress_bar
+    from quant.source import resolve
+
+    found = resolve(source)
+    if found.repo is None:
+        raise UserError(f"{source} is a local path already; pull takes a model's name or a hub id like org/name")
+    from quant.hub import pull as fetch
+
+    with progress_bar() as progress:
+        pulled = fetch(found.repo, found.revision, progress=progress)
+    click.echo(pulled.path)
+
+
+@click.command()
+@click.argument("source")
+@click.option("-o", "--output", type=_PATH, required=True, help="The checkpoint's new directory.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the random weights.")
+def synthesize(source: str, output: Path, seed: int) -> None:
+    """Make a checkpoint in the shape of a model, with random weights and a tokenizer of the full size.
+
+    \b
+    slmprof synthesize qwen2-0.5b -o qwen2-synthetic
+    slmprof synthesize ./config.json -o mine
+    """
+    from profiler.cli.progress import progress_bar
+    from profiler.prepare import model_name, shape_config
+    from quant.source import resolve
+    from quant.synthesize import synthesize as make
+
+    found = resolve(source)
+    with progress_bar() as progress:
+        config = shape_config(found, progress)
+        make(config, output, standin_for=model_name(found, None), seed=seed, progress=progress)
+    click.echo(output)
+
+
+@click.command()
+@click.argument("source")
+@click.option("-o", "--output", type=_PATH, required=True, help="The GGUF file, or with several levels a directory.")
+@click.option("--outtype", type=click.Choice(["auto", "f32", "bf16", "f16"]), default="auto", show_default=True,
+              help="Type of the matrices; auto keeps the checkpoint's own.")  # fmt: skip
+@click.option(
+    "-q", "--levels", metavar="LEVELS", help="Quantize too: one level into the file, several into a directory."
+)
+@click.option("--imatrix", type=_PATH, help="Importance matrix for the levels.")
+@click.option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not found.")
+def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix: Path | None, pre: str | None) -> None:
+    """Turn a checkpoint into a GGUF file, and quantize it where levels are given.
+
+    \b
+    slmprof convert ./checkpoint -o model.gguf
+    slmprof convert smollm2-135m -q Q4_K_M,Q8_0 -o models/
+    """
+    from profiler.cli.progress import progress_bar
+    from profiler.prepare import checkpoint_of, model_name
+    from quant.convert import convert as make
+    from quant.source import resolve
+
+    found = resolve(source)
+    if levels is None and output.suffix != ".gguf":
+        raise UserError(f"-o {output} must end in .gguf; give a file's name")
+    if levels is not None:
+        from quant.levels import parse_levels
+
+        parse_levels(levels)
+    with progress_bar() as progress:
+        folder, commit = checkpoint_of(found, progress)
+        name = model_name(found, folder)
+
+        def base(target: Path, kind: str) -> None:
+            report = make(folder, target, outtype=kind, pre=pre, source=found.repo if commit else None,
+                          revision=commit, model=name, progress=progress)  # fmt: skip
+            if report.n_overflowed:
+                click.echo(
+                    f"{report.n_overflowed} values are beyond F16 and became infinite; use --outtype bf16", err=True
+                )
+
+        if levels is None:
+            base(output, outtype)
+            click.echo(output)
+            return
+        for path in _convert_to_levels(base, name, output, levels, imatrix, outtype, progress):
+            click.echo(path)
+
+
+def _convert_to_levels(
+    base: "object", name: str, output: Path, levels: str, imatrix: Path | None, outtype: str, progress: "object"
+) -> list[Path]:
+    import tempfile
+
+    from quant.quantize import choose_levels
+    from quant.quantize import quantize as make
+
+    one_file = output.suffix == ".gguf"
+    folder = output.parent if one_file else output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".slmprof.", dir=folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}; give another -o") from error
+    with scratch as inside:
+        unquantized = Path(inside) / f"{name}-F16.gguf"
+        base(unquantized, "f16" if outtype == "auto" else outtype)  # type: ignore[operator]
+        chosen = choose_levels(unquantized, levels, imatrix=imatrix)
+        if one_file and len(chosen) > 1:
+            raise UserError(f"{len(chosen)} levels do not fit into one file; give -o a directory")
+        paths = []
+        for made in make(unquantized, chosen, Path(inside), imatrix=imatrix, progress=progress):  # type: ignore[arg-type]
+            target = output if one_file else folder / f"{name}-{made.level}.gguf"
+            made.path.replace(target)
+            paths.append(target)
+    return paths
+
+
+@click.command()
+@click.argument("file", type=_PATH)
+@click.option("-q", "--levels", metavar="LEVELS", required=True, help="Levels like Q4_K_M,Q8_0, or all, k-quants.")
+@click.option("-o", "--output", type=_PATH, required=True, help="The directory for the files.")
+@click.option("--imatrix", type=_PATH, help="Importance matrix; some levels need one.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 512), help="Threads.  [default: all]")
+def quantize(file: Path, levels: str, output: Path, imatrix: Path | None, jobs: int | None) -> None:
+    """Quantize an unquantized GGUF file to one or more levels, through llama.cpp.
+
+    \b
+    slmprof quantize model-F16.gguf -q Q4_K_M,Q8_0 -o models/
+    slmprof quantize model-F16.gguf -q all -o models/
+    """
+    from profiler.cli.progress import progress_bar
+    from quant.quantize import choose_levels
+    from quant.quantize import quantize as make
+
+    if not file.exists():
+        raise UserError(f"there is no file {file}; check the path")
+    with progress_bar() as progress:
+        chosen = choose_levels(file, levels, imatrix=imatrix)
+        made = make(file, chosen, output, imatrix=imatrix, n_threads=jobs, progress=progress)
+    for each in made:
+        fallbacks = sum(each.artifact.fallbacks.values())
+        note = f", {fallbacks} tensors in fallback types" if fallbacks else ""
+        kept = ", as before" if each.cached else ""
+        click.echo(f"{each.level}: {each.artifact.bpw:.2f} bits per weight{note}{kept}", err=True)
+        click.echo(each.path)
+    sys.stdout.flush()
