@@ -69,7 +69,7 @@ def _caption(group: Sequence[CellSummary], environment: Environment | None) -> l
             if few
             else "95 % interval; overlapping intervals are a tie"
         )
-        lines.append(f"medians over {rounds} rounds of {reps} repetitions [{brackets}]")
+        lines.append(f"medians over {rounds} rounds of {reps} repetition{'' if reps == '1' else 's'} [{brackets}]")
     return lines
 
 

@@ -13,7 +13,7 @@ from quant.errors import UserError
 
 # name -> module, command, and the line in the list of commands. The plots package is named, never imported here.
 COMMANDS = {
-    "run": ("plots.commands", "run", "Do everything: files, measurements, tables, charts."),
+    "run": ("plots.run", "run", "Do everything: files, measurements, tables, charts."),
     "models": ("profiler.cli.files", "models", "List the models that are known by name."),
     "doctor": ("profiler.cli.doctor", "doctor", "Describe the device and what would spoil a measurement."),
     "cache": ("profiler.cli.files", "cache", "Show or empty the folder of kept files."),

@@ -1,0 +1,81 @@
+"""`slmprof run`: everything in one command. It stands here because it draws, and only plots may import all."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from profiler.cli.options import axes_of, levels_of, profile_options, run_options_of
+
+
+@click.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@profile_options
+@click.option(
+    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder for all of it."
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["png", "svg", "pdf"]),
+    help="Of the charts.  [default: png]",
+)
+@click.option(
+    "--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True, help="Of the charts."
+)
+def run(sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style: str, **options: Any) -> int:
+    """Take checkpoints to charts: fetch, convert, quantize, measure, draw.
+
+    In the folder are then models/ with the GGUF files, results.jsonl with every round, table.md and results.csv, and
+    charts/. The same command again does what is missing and draws anew.
+
+    \b
+    slmprof run smollm2-135m -o results/
+    slmprof run ./my-checkpoint -q F16,Q8_0,Q4_K_M -t 1,2 --workload bench,chat -o results/
+    """
+    from profiler.cli.profile import measure_and_show
+    from profiler.prepare import DEFAULT_LEVELS, Wishes
+    from profiler.session import Request
+
+    levels = levels_of(options["levels"])
+    all_files = all(source.endswith(".gguf") for source in sources)
+    request = Request(
+        sources=sources,
+        wishes=Wishes(
+            levels=levels if levels or all_files else DEFAULT_LEVELS,
+            models_dir=folder / "models",
+            synthetic=options["weights"] == "synthetic",
+            imatrix=options["imatrix"],
+            pre=options["pre"],
+        ),
+        axes=axes_of(options, default_workload="bench,chat"),
+        options=run_options_of(options),
+        results=folder / "results.jsonl",
+        sweep_file=options["sweep"],
+        zipped=options["zipped"],
+        fresh=options["fresh"],
+    )
+    outcome = measure_and_show(request)
+    write_reports(request.results, folder, formats or ("png",), style)
+    return 1 if outcome.n_failed else 0
+
+
+def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: str) -> None:
+    """Write the table, the figures and the charts of a results file into a folder; name them on stderr."""
+    from plots.draw import draw_all
+    from profiler.cli.results import export_text, load
+    from profiler.summarise import summarise
+    from quant.files import write_text
+
+    found = load([results])
+    write_text(folder / "table.md", export_text(found, "md", None))
+    write_text(folder / "results.csv", export_text(found, "csv", None))
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    summaries = summarise(found)
+    if any(summary.rounds for summary in summaries):
+        draw_all(summaries, found.environments, folder / "charts", formats=formats, style=style, say=say)
+    say(f"table.md, results.csv, results.jsonl, models/ and charts/ are in {folder}")
