@@ -6,6 +6,7 @@ Keys, tensors and bytes are those of llama.cpp's own converter, which `make pari
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -85,6 +86,7 @@ def convert(
         raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
     checkpoint = open_checkpoint(checkpoint_dir)
     family = find_family(checkpoint.architecture)
+    checkpoint = replace(checkpoint, config=family.complete(checkpoint.config))
     chosen = _outtype(checkpoint, outtype)
     jobs = _jobs(checkpoint, family, chosen)
     extra = family.extra_tensors(checkpoint.config)
@@ -216,10 +218,10 @@ def _write_tensors(file: BinaryIO, jobs: list[_Job], progress: Progress) -> int:
             nonlocal done, overflowed
             future, last = waiting.pop(0)
             values, lost = future.result()
-            file.write(memoryview(values).cast("B"))
+            file.write(values.data.cast("B"))
             if last:
                 _pad(file)
-            done += len(values)
+            done += values.size
             overflowed += lost
             progress("convert", done, total)
 
@@ -229,7 +231,7 @@ def _write_tensors(file: BinaryIO, jobs: list[_Job], progress: Progress) -> int:
                 write_first()
         while waiting:
             write_first()
-    return overflowed
+    return int(overflowed)
 
 
 def _pieces(jobs: list[_Job]) -> Iterator[tuple[Callable[[], tuple[NDArray[Any], int]], bool]]:
@@ -243,7 +245,7 @@ def _pieces(jobs: list[_Job]) -> Iterator[tuple[Callable[[], tuple[NDArray[Any],
             count = min(step, n_elements - first)
 
             def task(
-                job: _Job = job, first: int = first, count: int = count, n_heads: int | None = heads and count // unit
+                job: _Job = job, first: int = first, count: int = count, n_heads: int = count // unit if heads else 0
             ) -> tuple[NDArray[Any], int]:
                 values = job.source.read(first, count)
                 if n_heads:

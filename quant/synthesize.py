@@ -43,10 +43,11 @@ def synthesize(
     names = config.get("architectures")
     architecture = names[0] if isinstance(names, list) and names else _class_of(config)
     family = find_family(str(architecture))
+    shape = family.complete(config)
     n_vocab = need(config, "vocab_size")
     if n_vocab < _BYTES + 2:
         raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and two special tokens")
-    planned = [each for each in family.tensors(config) if not (each.optional and is_tied(config))]
+    planned = [each for each in family.tensors(shape) if not (each.optional and is_tied(shape))]
     n_elements = sum(_size(each) for each in planned)
     require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
     try:
@@ -109,7 +110,7 @@ def _write_weights(path: Path, planned: list[Planned], seed: int, progress: Prog
         file.write(struct.pack("<Q", len(text)) + text)
         for number, each in enumerate(planned):
             for values in _values(each, block, number):
-                file.write(memoryview(values).cast("B"))
+                file.write(values.data.cast("B"))
                 done += values.nbytes
                 progress("synthesize", done, place)
 
@@ -145,7 +146,7 @@ def _byte_letters() -> list[str]:
 
 
 def _write_tokenizer(folder: Path, n_vocab: int) -> None:
-    """Write a byte-level BPE of exactly `n_vocab` tokens: bytes, then merges of what is known, then two special ones."""
+    """Write a byte-level BPE of exactly `n_vocab` tokens: bytes, merges of what is known, two special ones."""
     vocab = {letter: index for index, letter in enumerate(_byte_letters())}
     # Common letters first, so that the merges that English text uses exist in a vocabulary of any size.
     first = "\u0120etaoinshrdlcumwfgypbvk"

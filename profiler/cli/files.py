@@ -1,11 +1,16 @@
 """The commands that make and keep files: models, cache, pull, synthesize, convert, quantize."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from quant.errors import UserError
+
+if TYPE_CHECKING:
+    from quant.progress import Progress
 
 _PATH = click.Path(path_type=Path)
 
@@ -40,10 +45,11 @@ def models(as_json: bool, max_params: str | None, family: str | None) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=1).decode())
         return
     width = max((len(spec.name) for spec in chosen), default=4)
-    click.echo(f"{'name':{width}}  {'params':>7}  {'family':7}  {'license':11}  repository")
+    licenses = max((len(spec.license) for spec in chosen), default=7)
+    click.echo(f"{'name':{width}}  {'params':>7}  {'family':7}  {'license':{licenses}}  repository")
     for spec in chosen:
         gated = " (gated)" if spec.gated else ""
-        row = f"{spec.name:{width}}  {format_params(spec.n_params):>7}  {spec.family:7}  {spec.license:11}"
+        row = f"{spec.name:{width}}  {format_params(spec.n_params):>7}  {spec.family:7}  {spec.license:{licenses}}"
         click.echo(f"{row}  {spec.repo}{gated}")
 
 
@@ -66,36 +72,59 @@ def cache(action: str, yes: bool) -> None:
         return
     kept = entries()
     if action == "list":
+        from datetime import datetime
+
         for entry in kept:
-            click.echo(f"{format_bytes(entry.n_bytes):>10}  {entry.name}  ({entry.about})")
+            day = datetime.fromtimestamp(entry.changed_s).strftime("%Y-%m-%d")
+            click.echo(f"{format_bytes(entry.n_bytes):>10}  {day}  {entry.name}  ({entry.about})")
         click.echo(f"{format_bytes(sum(entry.n_bytes for entry in kept)):>10}  in {cache_dir()}")
         return
     total = format_bytes(sum(entry.n_bytes for entry in kept))
     if not yes:
+        if not sys.stdin.isatty():
+            raise UserError("cache clean asks first, and nobody is there to answer; add --yes")
         click.confirm(f"remove {len(kept)} entries, {total}, from {cache_dir()}?", abort=True, err=True)
     click.echo(f"removed {format_bytes(clean())}", err=True)
 
 
 @click.command()
 @click.argument("source")
-def pull(source: str) -> None:
+@click.option(
+    "-q", "--levels", metavar="LEVELS", help="Of a repository with GGUF files: fetch these, print their paths."
+)
+def pull(source: str, levels: str | None) -> None:
     """Fetch a checkpoint from a Hugging Face hub and print its directory.
+
+    Only config, tokenizer and safetensors files are fetched, of one commit, into the Hugging Face cache (HF_HOME).
+    HF_TOKEN opens gated repositories; HF_ENDPOINT names another hub; HF_HUB_OFFLINE=1 uses the cache alone.
 
     \b
     slmprof pull smollm2-135m
     slmprof pull org/name@revision
+    slmprof pull org/name-GGUF -q Q4_K_M
     """
     from profiler.cli.progress import progress_bar
+    from quant.levels import parse_levels
     from quant.source import resolve
 
     found = resolve(source)
     if found.repo is None:
         raise UserError(f"{source} is a local path already; pull takes a model's name or a hub id like org/name")
-    from quant.hub import pull as fetch
+    wanted = parse_levels(levels) if levels else None
+    from quant import hub
 
     with progress_bar() as progress:
-        pulled = fetch(found.repo, found.revision, progress=progress)
-    click.echo(pulled.path)
+        if wanted is None:
+            paths = [hub.pull(found.repo, found.revision, progress=progress, say=_say).path]
+        else:
+            files = hub.pull_ggufs(found.repo, wanted, found.revision, progress=progress, say=_say)
+            paths = [path for shards in files.values() for path in shards]
+    for path in paths:
+        click.echo(path)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 @click.command()
@@ -171,7 +200,13 @@ def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix
 
 
 def _convert_to_levels(
-    base: "object", name: str, output: Path, levels: str, imatrix: Path | None, outtype: str, progress: "object"
+    base: Callable[[Path, str], None],
+    name: str,
+    output: Path,
+    levels: str,
+    imatrix: Path | None,
+    outtype: str,
+    progress: "Progress",
 ) -> list[Path]:
     import tempfile
 
@@ -187,12 +222,12 @@ def _convert_to_levels(
         raise UserError(f"cannot write {folder}: {error.strerror}; give another -o") from error
     with scratch as inside:
         unquantized = Path(inside) / f"{name}-F16.gguf"
-        base(unquantized, "f16" if outtype == "auto" else outtype)  # type: ignore[operator]
+        base(unquantized, "f16" if outtype == "auto" else outtype)
         chosen = choose_levels(unquantized, levels, imatrix=imatrix)
         if one_file and len(chosen) > 1:
             raise UserError(f"{len(chosen)} levels do not fit into one file; give -o a directory")
         paths = []
-        for made in make(unquantized, chosen, Path(inside), imatrix=imatrix, progress=progress):  # type: ignore[arg-type]
+        for made in make(unquantized, chosen, Path(inside), imatrix=imatrix, progress=progress):
             target = output if one_file else folder / f"{name}-{made.level}.gguf"
             made.path.replace(target)
             paths.append(target)

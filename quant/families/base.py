@@ -33,6 +33,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """How checkpoints of one family become GGUF."""
 
     arch: str  # GGUF's general.architecture
+    complete: Callable[[Config], Config]  # fills in what a config may leave to the class's defaults
     tensors: Callable[[Config], Iterator[Planned]]
     write_keys: Callable[[gguf.GGUFWriter, Config, int], None]  # writer, config, file type
     extra_tensors: Callable[[Config], dict[str, NDArray[np.float32]]]  # made from the config alone
@@ -180,6 +181,12 @@ def interleave_halves(rows: Rows, n_heads: int) -> Rows:
     """
     half = rows.shape[0] // n_heads // 2
     return rows.reshape(n_heads, 2, half, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def with_defaults(config: Config, **defaults: Any) -> Config:
+    """Fill in keys that are missing or null, as transformers' config class does when it reads the file."""
+    given = {key: value for key, value in config.items() if value is not None}
+    return {**config, **{key: value for key, value in defaults.items() if key not in given}}
 
 
 def no_extra_tensors(config: Config) -> dict[str, NDArray[np.float32]]:

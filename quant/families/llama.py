@@ -19,10 +19,24 @@ from quant.families.base import (
     head_dim,
     need,
     rope_parameters,
+    with_defaults,
     write_common_keys,
 )
 
 _NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add no BOS
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' LlamaConfig (4.57)."""
+    heads = need(config, "num_attention_heads")
+    return with_defaults(
+        config,
+        num_key_value_heads=heads,
+        head_dim=need(config, "hidden_size") // heads,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-6,
+        rope_theta=10000.0,
+    )
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -73,6 +87,7 @@ def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
 
 FAMILY = Family(
     arch="llama",
+    complete=complete,
     tensors=tensors,
     write_keys=write_keys,
     extra_tensors=extra_tensors,

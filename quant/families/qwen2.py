@@ -12,8 +12,16 @@ from quant.families.base import (
     decoder_tensors,
     no_extra_tensors,
     no_vocabulary_keys,
+    with_defaults,
     write_common_keys,
 )
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' Qwen2Config (4.57)."""
+    return with_defaults(
+        config, num_key_value_heads=32, max_position_embeddings=32768, rms_norm_eps=1e-6, rope_theta=10000.0
+    )
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -23,6 +31,7 @@ def tensors(config: Config) -> Iterator[Planned]:
 
 FAMILY = Family(
     arch="qwen2",
+    complete=complete,
     tensors=tensors,
     write_keys=write_common_keys,
     extra_tensors=no_extra_tensors,

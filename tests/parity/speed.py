@@ -16,6 +16,7 @@ from typing import Any
 
 import llama_cpp
 
+from profiler.backend import probe_backend
 from profiler.cell import RunConfig
 from profiler.launch import run_worker
 from profiler.plan import Axes, expand
@@ -83,7 +84,7 @@ def _files(oracle: Oracle) -> list[tuple[str, Path]]:
 
 
 def _ours(path: Path, threads: int, n_prompt: int, n_gen: int) -> dict[str, float]:
-    (cell,) = expand(Axes(threads=(threads,), prompt=(n_prompt,), gen=(n_gen,)), ["file"])
+    (cell,) = expand(Axes(threads=(threads,), prompt=(n_prompt,), gen=(n_gen,), repack=(_repack(),)), ["file"])
     config: RunConfig = cell.config
     answer = run_worker(Job(path=str(path), config=config, reps=2, seed=0), timeout_s=600)
     assert answer.measured is not None, answer.failure
@@ -94,11 +95,16 @@ def _ours(path: Path, threads: int, n_prompt: int, n_gen: int) -> dict[str, floa
     }
 
 
+def _repack() -> bool:
+    """Tell whether both sides repack: not where llama.cpp crashes of it."""
+    return probe_backend().repacking_works is not False
+
+
 def _bench(binary: Path, path: Path, threads: int, n_prompt: int, n_gen: int) -> dict[str, float]:
     libraries = str(Path(llama_cpp.__file__).parent / "lib")
+    command = [str(binary), "-m", str(path), "-t", str(threads), "-p", str(n_prompt), "-n", str(n_gen)]
     output = subprocess.run(
-        [str(binary), "-m", str(path), "-t", str(threads), "-p", str(n_prompt), "-n", str(n_gen), "-r", "2",
-         "-ngl", "0", "-o", "json"],  # fmt: skip
+        [*command, "-r", "2", "-ngl", "0", "-rpk", "1" if _repack() else "0", "-o", "json"],
         check=True,
         capture_output=True,
         text=True,

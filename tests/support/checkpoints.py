@@ -98,7 +98,8 @@ def make_checkpoint(
 
 def _write_weights(folder: Path, architecture: str, config: dict[str, Any], dtype: str, shards: int, seed: int) -> None:
     source = np.random.default_rng(seed)
-    planned = [each for each in find_family(architecture).tensors(config) if not each.optional]
+    family = find_family(architecture)
+    planned = [each for each in family.tensors(family.complete(config)) if not each.optional]
     per_shard = -(-len(planned) // shards)
     weight_map, total = {}, 0
     for shard in range(shards):

@@ -1,4 +1,4 @@
-"""Tokenizers made on the spot: byte-level BPE trained on this repository's own text, and a small SentencePiece model."""
+"""Tokenizers made on the spot: byte-level BPE trained on this repository's own text, and a SentencePiece model."""
 
 import json
 import struct
@@ -8,7 +8,10 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 _ROOT = Path(__file__).resolve().parents[2]
-_LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
@@ -96,8 +99,10 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
         pieces.append((piece, -float(rank), 1))
     folder.mkdir(parents=True, exist_ok=True)
     body = b"".join(_message(1, _piece(*piece)) for piece in pieces)
-    # trainer_spec (field 2): model_type BPE; normalizer_spec (field 3): a dummy prefix, spaces escaped.
-    body += _message(2, b"\x18\x02") + _message(3, _message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01")
+    # trainer_spec (field 2): model_type BPE, byte_fallback; normalizer_spec (field 3): a dummy prefix, spaces escaped.
+    body += _message(2, b"\x18\x02" + b"\x98\x02\x01") + _message(
+        3, _message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01"
+    )
     (folder / "tokenizer.model").write_bytes(body)
     settings = {
         "tokenizer_class": "LlamaTokenizer",
