@@ -40,7 +40,8 @@ def caption(panel: Panel, cells: Sequence[CellSummary], environment: Environment
             else "smallest and largest round (an interval needs six)"
         )
         parts.append(
-            f"Medians over {_span(rounds)} rounds of {_span(reps)} repetition{'' if reps == [1] else 's'}; bars: {bars}."
+        plural = "" if reps == [1] else "s"
+        parts.append(f"Medians over {_span(rounds)} rounds of {_span(reps)} repetition{plural}; bars: {bars}.")
         )
     made_up = sorted({cell.standin_for or cell.model for cell in cells if cell.weights != "real"})
     if made_up:

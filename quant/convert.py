@@ -34,6 +34,7 @@ _FILE_TYPES = {  # enum llama_ftype
 _ELEMENT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _CHUNK_ELEMENTS = 2 << 20  # 4 to 8 MiB a piece
 _THREADS = 2
+_ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
 # gguf tells on stderr what it adds and overwrites; that is no news to a user.
 logging.getLogger("gguf").setLevel(logging.ERROR)
 _AHEAD = 2 * _THREADS  # pieces that wait to be written
@@ -258,7 +259,7 @@ def _pieces(jobs: list[_Job]) -> Iterator[tuple[Callable[[], tuple[NDArray[Any],
 
 
 def _padded(n_bytes: int) -> int:
-    return -(-n_bytes // gguf.GGUF_DEFAULT_ALIGNMENT) * gguf.GGUF_DEFAULT_ALIGNMENT
+    return -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
 def _pad(file: BinaryIO) -> None:

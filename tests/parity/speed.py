@@ -104,7 +104,7 @@ def _bench(binary: Path, path: Path, threads: int, n_prompt: int, n_gen: int) ->
     libraries = str(Path(llama_cpp.__file__).parent / "lib")
     command = [str(binary), "-m", str(path), "-t", str(threads), "-p", str(n_prompt), "-n", str(n_gen)]
     output = subprocess.run(
-        [*command, "-r", "2", "-ngl", "0", "-rpk", "1" if _repack() else "0", "-o", "json"],
+        [*command, "-r", "2", "-ngl", "0", "--repack", "1" if _repack() else "0", "-o", "json"],
         check=True,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ def test_parts_are_added_up_by_what_they_hold() -> None:
             "load_tensors:          AMX model buffer size =     1.50 MiB",
             "llama_context:        CPU  output buffer size =     0.25 MiB",
             "llama_kv_cache:        CPU KV buffer size =    12.00 MiB",
-            "llama_kv_cache: size =   12.00 MiB ( 512 cells, 24 layers, 1/1 seqs), K (f16): 6.00 MiB, V (f16): 6.00 MiB",
+            "llama_kv_cache: size =   12.00 MiB ( 512 cells, 24 layers), K (f16): 6.00 MiB, V (f16): 6.00 MiB",
             "sched_reserve:        CPU compute buffer size =    30.00 MiB",
             "sched_reserve:        CPU compute buffer size =    37.50 MiB",
         ]
