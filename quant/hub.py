@@ -69,18 +69,27 @@ class Pulled:
     repo: str
 
 
+def _refuse_unsupported(config: dict[str, Any]) -> None:
+    from quant.families import find_family
+
+    names = config.get("architectures")
+    if isinstance(names, list) and names:
+        find_family(str(names[0]))
+
+
 def pull(
     repo: str,
     revision: str | None = None,
     *,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda line: None,
-    accept: Callable[[dict[str, Any]], object] = lambda config: None,
+    accept: Callable[[dict[str, Any]], object] = _refuse_unsupported,
 ) -> Pulled:
     """Fetch a checkpoint: config, tokenizer and safetensors; never a pickle, never code.
 
     Args:
-        accept: is given the config before the weights are fetched, and raises UserError to spare them.
+        accept: is given the config before the weights are fetched, and raises UserError to spare them; by default for
+            an architecture that cannot be converted.
 
     Raises:
         UserError: the repository, the revision, the licence, the network, the disk or the content stands in the way.

@@ -12,7 +12,7 @@ import msgspec
 from quant.errors import UserError
 
 
-class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of the registry."""
 
     name: str
@@ -30,6 +30,42 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.config["model_type"])
 
 
+_COUNTED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+
+
+def n_params_of(architecture: str, config: dict[str, Any]) -> int:
+    """Count the unique parameters of a shape: a tied output matrix counts once.
+
+    Raises:
+        UserError: the architecture is unknown here, or the config lacks a size.
+    """
+    if architecture not in _COUNTED:
+        raise UserError(f"cannot count the parameters of {architecture}; known are {', '.join(_COUNTED)}")
+
+    def size(key: str, default: int | None = None) -> int:
+        value = config.get(key)
+        value = default if value is None else value
+        if type(value) is not int or value < 1:
+            raise UserError(f"the config has {key} = {value!r}, which must be a positive whole number")
+        return value
+
+    n_embd, n_ff, n_head = size("hidden_size"), size("intermediate_size"), size("num_attention_heads")
+    head_dim = size("head_dim", n_embd // n_head)
+    query, key_value = n_head * head_dim, size("num_key_value_heads", n_head) * head_dim
+    layer = 2 * n_embd * query + 2 * n_embd * key_value + 3 * n_embd * n_ff + 2 * n_embd
+    # Only llama's class reads these two keys; Qwen2's has biases on query, key and value whatever the config says.
+    llama = architecture == "LlamaForCausalLM"
+    if architecture == "Qwen2ForCausalLM" or (llama and config.get("attention_bias")):
+        layer += query + 2 * key_value
+    if llama and config.get("attention_bias"):
+        layer += n_embd
+    if llama and config.get("mlp_bias"):
+        layer += 2 * n_ff + n_embd
+    embedding = size("vocab_size") * n_embd
+    tied = bool(config.get("tie_word_embeddings", False))
+    return size("num_hidden_layers") * layer + n_embd + embedding * (1 if tied else 2)
+
+
 @cache
 def load_registry() -> dict[str, ModelSpec]:
     """Give all models by name, smallest first."""
@@ -37,7 +73,7 @@ def load_registry() -> dict[str, ModelSpec]:
     # Inside a wheel the file lies in the package, in a checkout at the top.
     path = next(each for each in (here / "models.toml", here.parent / "models.toml") if each.exists())
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    specs = [msgspec.convert({"name": name, **table}, ModelSpec) for name, table in tables.items()]
+    specs = [msgspec.convert({**table, "name": name}, ModelSpec) for name, table in tables.items()]
     return {spec.name: spec for spec in sorted(specs, key=lambda spec: (spec.n_params, spec.name))}
 
 
@@ -59,11 +95,11 @@ def find(name: str) -> ModelSpec:
     """
     if found := lookup(name):
         return found
-    raise UserError(f"there is no model '{name}'{suggestion(name)}; see slmprof models")
+    raise UserError(f"there is no model '{name}'; {suggestion(name)}see slmprof models")
 
 
 def suggestion(name: str) -> str:
-    """Give ", did you mean 'x'?" for a name near a known one, else nothing."""
+    """Give "did you mean 'x'? " for a name near a known one, else nothing."""
     by_plain = {_plain(known): known for known in load_registry()}
-    near = difflib.get_close_matches(_plain(name), by_plain, n=1, cutoff=0.6)
-    return f", did you mean '{by_plain[near[0]]}'?" if near else ""
+    near = difflib.get_close_matches(_plain(name[:100]), by_plain, n=1, cutoff=0.6)
+    return f"did you mean '{by_plain[near[0]]}'? " if near else ""

@@ -201,11 +201,12 @@ def _groups(ggufs: Iterable[RepoFile]) -> dict[str, list[RepoFile]]:
 
 def _whole(repo: str, key: str, group: list[RepoFile]) -> list[RepoFile]:
     shards = sorted(group, key=lambda file: file.path)
-    match = _SHARD.fullmatch(shards[0].path)
-    if match is None:
-        if len(shards) == 1:
-            return shards
+    if len(shards) == 1 and shards[0].path == key:
+        return shards
+    if any(file.path == key for file in shards):
         raise UserError(f"{repo} holds {key} whole and in shards; download the one you mean, give its path")
+    match = _SHARD.fullmatch(shards[0].path)
+    assert match is not None
     count = int(match["count"])
     names = {file.path for file in shards}
     expected = [

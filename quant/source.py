@@ -8,7 +8,14 @@ import msgspec
 from quant.errors import UserError
 from quant.registry import ModelSpec, lookup, suggestion
 
-_HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,120}))?")
+# As the hub itself names repositories; what people copy from a browser's address line is taken too.
+_HUB_ID = re.compile(
+    r"(?:https://(?:huggingface\.co|hf\.co)/)?"
+    r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})"
+    r"(?:@(?P<revision>[\w][\w./-]{0,119}))?",
+    re.ASCII,
+)
+_PATH_ENDS = (".gguf", ".json", ".safetensors", "/")
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,19 +35,31 @@ def resolve(text: str) -> Source:
     Raises:
         UserError: it is nothing of all that; a misspelt name gets a suggestion.
     """
-    path = Path(text).expanduser()
-    if path.exists():
+    if not text.strip():
+        raise UserError("the source is empty; give a model's name, a hub id, a directory or a file")
+    path = _path(text)
+    if path is not None:
         return _local(text, path)
-    if text.startswith((".", "/", "~")) or text.endswith((".gguf", ".json", ".safetensors")):
+    if text.startswith((".", "/", "~")) or text.endswith(_PATH_ENDS):
         raise UserError(f"there is no file or directory {text}; check the path")
     if spec := lookup(text):
         return Source(kind="registry", text=text, spec=spec, repo=spec.repo, revision=spec.revision)
     match = _HUB_ID.fullmatch(text)
     if match and ".." not in text:
         return Source(kind="hub", text=text, repo=match["repo"], revision=match["revision"])
+    shown = text if len(text) <= 100 else text[:99] + "…"
     raise UserError(
-        f"'{text}' is no known model, no file and no hub id like org/name{suggestion(text)}; see slmprof models"
+        f"'{shown}' is no known model, no file and no hub id like org/name; {suggestion(text)}see slmprof models"
     )
+
+
+def _path(text: str) -> Path | None:
+    """Give the path that a text is; None where nothing is there or can be."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
+        return None
 
 
 def _local(text: str, path: Path) -> Source:
@@ -52,6 +71,7 @@ def _local(text: str, path: Path) -> Source:
         return Source(kind="directory", text=text, path=path)
     if path.suffix == ".gguf":
         return Source(kind="gguf", text=text, path=path)
-    if path.name == "config.json" or path.suffix == ".json":
+    if path.suffix == ".json":
         return Source(kind="config", text=text, path=path)
-    raise UserError(f"{text} is neither a checkpoint directory nor a config.json nor a .gguf file")
+    hint = "give the directory it lies in" if path.suffix == ".safetensors" else "give one of those"
+    raise UserError(f"{text} is neither a checkpoint's directory nor a config.json nor a .gguf file; {hint}")

@@ -63,6 +63,7 @@ def hub() -> Iterator[Hub]:
         "org/gated": Repo(CHECKPOINT, gated=True),
         "org/private": Repo(CHECKPOINT, private=True),
         "org/pickled": Repo({**SMALL, "pytorch_model.bin": b"pickle"}),
+        "org/unknown": Repo({**CHECKPOINT, "config.json": b'{"architectures": ["FooForCausalLM"]}'}),
         "org/bare": Repo({"README.md": b"", "data.csv": b""}),
         "org/escaping": Repo(
             {**SMALL, "model.safetensors.index.json": b'{"weight_map": {"a": "../../x.safetensors"}}'}
@@ -238,9 +239,10 @@ def test_the_config_alone(hub: Hub, client: Client) -> None:
     assert hub.fetched() == {"config.json"}
 
 
-def test_a_refused_config_spares_the_weights(hub: Hub, client: Client) -> None:
-    call = "pull('org/tiny', accept=lambda config: (_ for _ in ()).throw(UserError(config['architectures'][0])))"
-    assert client.refused(call) == "LlamaForCausalLM"
+def test_an_architecture_that_cannot_be_converted_spares_its_weights(hub: Hub, client: Client) -> None:
+    line = client.refused("pull('org/unknown')")
+    assert "FooForCausalLM" in line
+    assert "LlamaForCausalLM" in line
     assert "model.safetensors" not in hub.fetched()
 
 

@@ -1,0 +1,97 @@
+"""The registry: its facts agree with each other, and names are found however they are written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quant.errors import UserError
+from quant.families import find_family
+from quant.registry import ModelSpec, find, load_registry, lookup, n_params_of
+
+ROOT = Path(__file__).resolve().parents[2]
+# Model cards' own counts, in millions; those of the table of arXiv 2409.15790 agree.
+CARDS = {
+    "smollm2-135m": 135,
+    "smollm2-360m": 362,
+    "smollm2-1.7b": 1711,
+    "tinyllama-1.1b": 1100,
+    "llama-3.2-1b": 1236,
+    "llama-3.2-3b": 3213,
+    "qwen1.5-0.5b": 464,
+    "qwen2-0.5b": 494,
+    "qwen2-1.5b": 1544,
+    "qwen2.5-3b": 3086,
+    "falcon3-1b": 1669,
+    "falcon3-3b": 3228,
+    "deepseek-r1-distill-qwen-1.5b": 1777,
+    "amd-llama-135m": 134,
+}
+SPECS = list(load_registry().values())
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_the_count_is_what_the_shape_gives(spec: ModelSpec) -> None:
+    assert n_params_of(spec.architecture, spec.config) == spec.n_params
+    planned = find_family(spec.architecture).tensors(spec.config)
+    counted = 0
+    for tensor in planned:
+        n_weights = 1
+        for length in tensor.shape:
+            n_weights *= length
+        counted += 0 if tensor.optional else n_weights
+    assert counted == spec.n_params
+    assert spec.n_params < 5e9
+
+
+@pytest.mark.parametrize(("name", "millions"), CARDS.items())
+def test_the_count_is_what_the_card_says(name: str, millions: int) -> None:
+    assert round(find(name).n_params / 1e6) == millions
+
+
+def test_names_are_plain_and_none_shadows_another() -> None:
+    plain = [spec.name.replace("-", "").replace(".", "") for spec in SPECS]
+    assert len(set(plain)) == len(SPECS)
+    assert all(spec.name == spec.name.lower() and spec.repo.count("/") == 1 for spec in SPECS)
+    assert [spec.n_params for spec in SPECS] == sorted(spec.n_params for spec in SPECS)
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "SmolLM2_135M", "smollm2.135m", "SMOLLM2135M"])
+def test_case_and_separators_do_not_matter(name: str) -> None:
+    assert find(name).repo == "HuggingFaceTB/SmolLM2-135M"
+
+
+def test_a_misspelt_name_gets_a_suggestion() -> None:
+    assert lookup("smolm2-135m") is None
+    with pytest.raises(UserError, match=r"no model 'smolm2-135m'; did you mean 'smollm2-135m'\? see slmprof models"):
+        find("smolm2-135m")
+    with pytest.raises(UserError, match=r"no model 'zzzzzz'; see slmprof models"):
+        find("zzzzzz")
+
+
+def test_the_llama_biases_count_only_where_the_config_has_them() -> None:
+    config = dict(find("smollm2-135m").config)
+    plain = n_params_of("LlamaForCausalLM", config)
+    n_embd, n_ff, n_layer, n_kv = 576, 1536, 30, 192
+    both = {**config, "attention_bias": True, "mlp_bias": True}
+    assert n_params_of("LlamaForCausalLM", both) - plain == n_layer * (2 * n_embd + 2 * n_kv + 2 * n_ff + n_embd)
+    assert n_params_of("MistralForCausalLM", both) == plain
+
+
+@pytest.mark.parametrize("broken", [{"vocab_size": 0}, {"hidden_size": "576"}, {"num_hidden_layers": True}])
+def test_a_shape_without_a_size_is_refused(broken: dict) -> None:
+    with pytest.raises(UserError, match=next(iter(broken))):
+        n_params_of("LlamaForCausalLM", {**find("smollm2-135m").config, **broken})
+    with pytest.raises(UserError, match="GPT2LMHeadModel"):
+        n_params_of("GPT2LMHeadModel", find("smollm2-135m").config)
+
+
+def test_names_and_sources_need_no_heavy_package() -> None:
+    code = (
+        "import sys, quant.registry, quant.source, quant.cache, quant.repo_files, profiler.cli.files\n"
+        "quant.source.resolve('smollm2-135m')\n"
+        "print(sorted({'numpy', 'llama_cpp', 'gguf', 'matplotlib', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
