@@ -39,10 +39,8 @@ def caption(panel: Panel, cells: Sequence[CellSummary], environment: Environment
             if rounds[0] >= _INTERVAL_ROUNDS
             else "smallest and largest round (an interval needs six)"
         )
-        parts.append(
         plural = "" if reps == [1] else "s"
         parts.append(f"Medians over {_span(rounds)} rounds of {_span(reps)} repetition{plural}; bars: {bars}.")
-        )
     made_up = sorted({cell.standin_for or cell.model for cell in cells if cell.weights != "real"})
     if made_up:
         parts.append(f"Synthetic weights in the shape of {', '.join(made_up)}.")

@@ -156,10 +156,14 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
         notes.append("memory: peak resident size less the process before the model was opened.")
     for cell in group:
         if cell.status != "ok":
-            notes.append(f"{clean(cell.quant)} with {cell.n_threads} threads {cell.status}: {clean(cell.error or '?')}")
+            notes.append(f"{clean(cell.quant)} with {_threads(cell)} {cell.status}: {clean(cell.error or '?')}")
     for cell in group:
         for flag in cell.flags:
             message = messages.get(f"{cell.cell_key}:{cell.env_id}:{flag}")
             if message:
-                notes.append(f"{flag} ({clean(cell.quant)}, {cell.n_threads} threads): {clean(message)}")
+                notes.append(f"{flag} ({clean(cell.quant)}, {_threads(cell)}): {clean(message)}")
     return ["\n".join(f"- {note}" for note in notes), ""]
+
+
+def _threads(cell: CellSummary) -> str:
+    return f"{cell.n_threads} thread{'' if cell.n_threads == 1 else 's'}"
