@@ -43,7 +43,9 @@ def probe_backend() -> BackendFacts:
     stamp = _stamp()
     kept = cache_dir() / "backend" / f"{stamp}.json"
     try:
-        return msgspec.json.decode(kept.read_bytes(), type=BackendFacts)
+        facts = msgspec.json.decode(kept.read_bytes(), type=BackendFacts)
+        if facts.repacking_works is not None:
+            return facts
     except (OSError, msgspec.DecodeError):
         pass
     from profiler.launch import child_environment

@@ -11,7 +11,7 @@ import msgspec
 from quant.artifact import Artifact
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
-from quant.levels import parse_levels
+from quant.levels import levels_asked_by_name, parse_levels
 from quant.progress import Progress, silent
 from quant.source import Source, resolve
 
@@ -68,19 +68,30 @@ def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callab
         assert source.repo is not None
         if holds_ggufs(source.repo, source.revision):
             say(f"{source.repo} holds GGUF files; taking those")
-            levels = parse_levels(wishes.levels) if wishes.levels else None
-            found = pull_ggufs(source.repo, levels, source.revision, progress=progress)
+            levels = _levels_there(source, wishes.levels) if wishes.levels else None
+            found = pull_ggufs(source.repo, levels, source.revision, progress=progress, say=say)
             return [
                 Prepared(
                     artifact=msgspec.structs.replace(_described(paths[0], progress), source=source.repo), path=paths[0]
                 )
                 for paths in found.values()
             ]
-    folder, commit = checkpoint_of(source, progress)
+    folder, commit = checkpoint_of(source, progress, say)
     return _from_checkpoint(folder, source, commit, wishes, progress, say)
 
 
-def checkpoint_of(source: Source, progress: Progress = silent) -> tuple[Path, str | None]:
+def _levels_there(source: Source, text: str) -> list[str]:
+    """Read -q for a repository of GGUF files: what a group's name brings in counts only where there is a file."""
+    from quant.hub import gguf_levels
+
+    assert source.repo is not None
+    by_name, there = levels_asked_by_name(text), gguf_levels(source.repo, source.revision)
+    return [level for level in parse_levels(text) if level in by_name or level in there]
+
+
+def checkpoint_of(
+    source: Source, progress: Progress = silent, say: Callable[[str], None] = lambda line: None
+) -> tuple[Path, str | None]:
     """Give a source's checkpoint directory, and the commit where it came from a hub.
 
     Raises:
@@ -93,7 +104,7 @@ def checkpoint_of(source: Source, progress: Progress = silent) -> tuple[Path, st
         raise UserError(f"{source.text} is no checkpoint; give a directory with config.json and safetensors")
     from quant.hub import pull
 
-    pulled = pull(source.repo, source.revision, progress=progress)
+    pulled = pull(source.repo, source.revision, progress=progress, say=say)
     return pulled.path, pulled.commit
 
 
