@@ -139,10 +139,17 @@ class ResultsWriter:
             if torn:
                 self._say(f"the last line of {path} was incomplete and is removed")
                 os.truncate(path, good_bytes)
-        # Unbuffered: a line that failed must not be written later by a buffer that still holds it.
-        self._file = path.open("ab", buffering=0)
-        if path.stat().st_size and not _ends_with_newline(path):
-            self._file.write(b"\n")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UserError(f"cannot write {path}: it is read-only; give another -o")
+
+    def _opened(self) -> Any:
+        """Open the file for the first record: what fails before leaves no empty file behind."""
+        if self._file is None:
+            # Unbuffered: a line that failed must not be written later by a buffer that still holds it.
+            self._file = self._path.open("ab", buffering=0)
+            if self._path.stat().st_size and not _ends_with_newline(self._path):
+                self._file.write(b"\n")
+        return self._file
 
     def write(self, record: Record) -> None:
         """Append one record; it is on the disk when this returns.
@@ -150,15 +157,18 @@ class ResultsWriter:
         Raises:
             UserError: the disk is full or gone. The file then ends with the record before.
         """
-        start = self._path.stat().st_size
         line = memoryview(_encoder.encode(record) + b"\n")
+        start = None
         try:
+            file = self._opened()
+            start = self._path.stat().st_size
             while line:
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(self._path, start)
+            if start is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(self._path, start)
             raise UserError(
                 f"cannot write {self._path}: {error.strerror}; make room and run the same command again"
             ) from error

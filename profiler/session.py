@@ -9,6 +9,7 @@ from profiler.plan import Axes, expand, read_sweep
 from profiler.prepare import Prepared, Wishes
 from profiler.sweep import Options, Outcome, View, run_sweep
 from quant.errors import UserError
+from quant.source import resolve
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +40,11 @@ def run_session(
 
     axes = read_sweep(request.sweep_file, request.axes) if request.sweep_file else [request.axes]
     for each in axes:
-        expand(each, (), zipped=request.zipped)  # a wrong value is found before the first long step
+        expand(each, (), zipped=request.zipped)  # a wrong value is found before anything is made
+    for text in request.sources:
+        resolve(text)
     with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
         backend = probe_backend()
-        if backend.repacking_works is False and any(True in each.repack for each in axes):
-            say(ADVICE)
-            axes = [msgspec.structs.replace(each, repack=(False,)) for each in axes]
         environment = read_environment(backend)
         if any("gpu" in each.device for each in axes) and not any(
             device.kind in ("gpu", "igpu") for device in environment.devices
@@ -53,6 +53,9 @@ def run_session(
                 "this build of llama.cpp knows no GPU; use --device cpu, or reinstall llama-cpp-python with one"
             )
         prepared = files()
+        if backend.repacking_works is False and any(True in each.repack for each in axes):
+            say(ADVICE)
+            axes = [msgspec.structs.replace(each, repack=(False,)) for each in axes]
         known = writer.results
         if environment.id not in known.environments:
             if known.environments:
