@@ -147,6 +147,7 @@ def _converted(
 ) -> Path:
     """Convert to F16 unless the very same checkpoint was converted to the very same place before."""
     from quant.convert import convert
+    from quant.layout import Origin
 
     name = model_name(source, folder)
     target = wishes.models_dir / f"{name}-{_BASE_LEVEL}.gguf"
@@ -160,9 +161,7 @@ def _converted(
         target,
         outtype="f16",
         pre=wishes.pre,
-        source=source.repo if commit else None,
-        revision=commit,
-        model=name,
+        origin=Origin(model=name, source=source.repo if commit else None, revision=commit),
         progress=progress,
     )
     write_text(note, json.dumps({**_file_facts(target), "identity": identity}))

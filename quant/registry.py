@@ -30,40 +30,17 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return str(self.config["model_type"])
 
 
-_COUNTED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
-
-
 def n_params_of(architecture: str, config: dict[str, Any]) -> int:
     """Count the unique parameters of a shape: a tied output matrix counts once.
 
     Raises:
         UserError: the architecture is unknown here, or the config lacks a size.
     """
-    if architecture not in _COUNTED:
-        raise UserError(f"cannot count the parameters of {architecture}; known are {', '.join(_COUNTED)}")
+    from quant.families import complete_config, find_family, planned_tensors
 
-    def size(key: str, default: int | None = None) -> int:
-        value = config.get(key)
-        value = default if value is None else value
-        if type(value) is not int or value < 1:
-            raise UserError(f"the config has {key} = {value!r}, which must be a positive whole number")
-        return value
-
-    n_embd, n_ff, n_head = size("hidden_size"), size("intermediate_size"), size("num_attention_heads")
-    head_dim = size("head_dim", n_embd // n_head)
-    query, key_value = n_head * head_dim, size("num_key_value_heads", n_head) * head_dim
-    layer = 2 * n_embd * query + 2 * n_embd * key_value + 3 * n_embd * n_ff + 2 * n_embd
-    # Only llama's class reads these two keys; Qwen2's has biases on query, key and value whatever the config says.
-    llama = architecture == "LlamaForCausalLM"
-    if architecture == "Qwen2ForCausalLM" or (llama and config.get("attention_bias")):
-        layer += query + 2 * key_value
-    if llama and config.get("attention_bias"):
-        layer += n_embd
-    if llama and config.get("mlp_bias"):
-        layer += 2 * n_ff + n_embd
-    embedding = size("vocab_size") * n_embd
-    tied = bool(config.get("tie_word_embeddings", False))
-    return size("num_hidden_layers") * layer + n_embd + embedding * (1 if tied else 2)
+    family = find_family(architecture)
+    planned = planned_tensors(family, complete_config(family, config))
+    return sum(each.n_elements for each in planned if not each.optional)
 
 
 @cache

@@ -10,14 +10,15 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant.errors import UserError
-from quant.families import find_family
-from quant.families.base import Planned, is_tied, need
+from quant.families import complete_config, families, find_family, planned_tensors
+from quant.families.base import need
+from quant.families.planned import Planned, size_of
 from quant.files import require_space
 from quant.floats import convert_floats
 from quant.progress import Progress, silent
@@ -27,7 +28,7 @@ _DEVIATION = 0.02  # the usual initialisation: logits stay finite through any de
 _ELEMENT_BYTES = 2
 _BYTES = 256
 _BEGIN, _END = "<|begin|>", "<|end|>"
-_ONE = np.uint16(0x3F80)  # 1.0 in bfloat16
+_ONE, _ZERO = np.uint16(0x3F80), np.uint16(0)  # in bfloat16
 
 
 def synthesize(
@@ -43,12 +44,12 @@ def synthesize(
     names = config.get("architectures")
     architecture = names[0] if isinstance(names, list) and names else _class_of(config)
     family = find_family(str(architecture))
-    shape = family.complete(config)
-    n_vocab = need(config, "vocab_size")
+    shape = complete_config(family, config)
+    n_vocab = need(shape, "vocab_size")
     if n_vocab < _BYTES + 2:
         raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and two special tokens")
-    planned = [each for each in family.tensors(shape) if not (each.optional and is_tied(shape))]
-    n_elements = sum(_size(each) for each in planned)
+    made = _tensors_to_make(planned_tensors(family, shape))
+    n_elements = sum(size_of(each.shape) for each in made)
     require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
     try:
         target_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def synthesize(
         raise UserError(f"cannot write {target_dir}: {error.strerror}; give another -o") from error
     try:
         building.chmod(0o755)
-        _write_weights(building / "model.safetensors", planned, seed, progress)
+        _write_weights(building / "model.safetensors", made, seed, progress)
         _write_tokenizer(building, n_vocab)
         marks = {
             "architectures": [architecture],
@@ -80,25 +81,38 @@ def synthesize(
 
 
 def _class_of(config: dict[str, Any]) -> str:
-    by_type = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM"}
     kind = config.get("model_type")
-    if kind not in by_type:
-        raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
-    return by_type[str(kind)]
+    for family in families().values():
+        if kind in family.model_types:
+            return family.architectures[0]
+    raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
 
 
-def _size(planned: Planned) -> int:
-    size = 1
-    for length in planned.shape:
-        size *= length
-    return size
+class _Made(NamedTuple):
+    """One tensor of the checkpoint to be."""
+
+    name: str
+    shape: tuple[int, ...]
+    value: np.uint16 | None  # bfloat16 of all values; None: random
 
 
-def _write_weights(path: Path, planned: list[Planned], seed: int, progress: Progress) -> None:
+def _tensors_to_make(planned: list[Planned]) -> list[_Made]:
+    """Give the checkpoint's tensors, each once; a tied matrix is not kept twice."""
+    made: dict[str, _Made] = {}
+    for each in planned:
+        if each.optional:
+            continue
+        value = (_ZERO if each.plus else _ONE) if each.is_norm else None
+        for name, shape in each.source_tensors():
+            made.setdefault(name, _Made(name, shape, value))
+    return list(made.values())
+
+
+def _write_weights(path: Path, made: list[_Made], seed: int, progress: Progress) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
-    for each in planned:
-        n_bytes = _size(each) * _ELEMENT_BYTES
+    for each in made:
+        n_bytes = size_of(each.shape) * _ELEMENT_BYTES
         header[each.name] = {"dtype": "BF16", "shape": list(each.shape), "data_offsets": [place, place + n_bytes]}
         place += n_bytes
     text = json.dumps(header).encode()
@@ -108,18 +122,18 @@ def _write_weights(path: Path, planned: list[Planned], seed: int, progress: Prog
     done = 0
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for number, each in enumerate(planned):
+        for number, each in enumerate(made):
             for values in _values(each, block, number):
                 file.write(values.data.cast("B"))
                 done += values.nbytes
                 progress("synthesize", done, place)
 
 
-def _values(planned: Planned, block: NDArray[Any], number: int) -> Iterator[NDArray[Any]]:
+def _values(made: _Made, block: NDArray[Any], number: int) -> Iterator[NDArray[Any]]:
     """Give a tensor's values in pieces: ones for a norm, else the block again and again from a place of its own."""
-    left = _size(planned)
-    if planned.target.endswith("_norm.weight"):
-        yield np.full(left, _ONE)
+    left = size_of(made.shape)
+    if made.value is not None:
+        yield np.full(left, made.value)
         return
     # A prime step, so that no two tensors and no two rows begin at the same place.
     start = number * 7919 % _BLOCK

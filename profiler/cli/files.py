@@ -170,6 +170,7 @@ def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix
     from profiler.cli.progress import progress_bar
     from profiler.prepare import checkpoint_of, model_name
     from quant.convert import convert as make
+    from quant.layout import Origin
     from quant.source import resolve
 
     found = resolve(source)
@@ -184,8 +185,8 @@ def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix
         name = model_name(found, folder)
 
         def base(target: Path, kind: str) -> None:
-            report = make(folder, target, outtype=kind, pre=pre, source=found.repo if commit else None,
-                          revision=commit, model=name, progress=progress)  # fmt: skip
+            origin = Origin(model=name, source=found.repo if commit else None, revision=commit)
+            report = make(folder, target, outtype=kind, pre=pre, origin=origin, progress=progress)
             if report.n_overflowed:
                 click.echo(
                     f"{report.n_overflowed} values are beyond F16 and became infinite; use --outtype bf16", err=True

@@ -1,17 +1,34 @@
-"""Architecture families, by the class name in config.json. A new family is one module that registers itself here."""
+"""Architecture families by the class name in config.json. A new family is a module here; it is found by its place."""
 
 import difflib
 import importlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+
+import gguf
+import msgspec
 
 from quant.errors import UserError
-from quant.families.base import Family
+from quant.families.base import Config, Family, flattened, need
+from quant.families.planned import Planned
 
-# class name in config.json -> module of this package
-_MODULES = {
-    "LlamaForCausalLM": "llama",
-    "MistralForCausalLM": "mistral",
-    "Qwen2ForCausalLM": "qwen2",
-}
+_SHARED = {"base", "decoder", "keys", "planned"}  # what families have in common is no family
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Give all families by the class names in config.json that they convert."""
+    found: dict[str, Family] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        if module in _SHARED:
+            continue
+        family = importlib.import_module(f"{__name__}.{module}").FAMILY
+        assert isinstance(family, Family)
+        for architecture in family.architectures:
+            assert architecture not in found, f"two families convert {architecture}"
+            found[architecture] = family
+    return found
 
 
 def find_family(architecture: str) -> Family:
@@ -20,13 +37,40 @@ def find_family(architecture: str) -> Family:
     Raises:
         UserError: it is not supported; the text lists those that are.
     """
-    module = _MODULES.get(architecture)
-    if module is None:
-        near = difflib.get_close_matches(architecture, _MODULES, n=1, cutoff=0.85)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UserError(
-            f"the architecture {architecture} is not supported yet; {hint}supported are {', '.join(_MODULES)}"
-        )
-    family = importlib.import_module(f"quant.families.{module}").FAMILY
-    assert isinstance(family, Family)
-    return family
+    known = families()
+    if family := known.get(architecture):
+        return family
+    near = difflib.get_close_matches(architecture, known, n=1, cutoff=0.85)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(
+        f"the architecture {architecture} is not supported; {hint}supported are {', '.join(sorted(known))}; "
+        "for others give llama.cpp's own converter with --converter DIR"
+    )
+
+
+def complete_config(family: Family, config: Config) -> Config:
+    """Give a config with every default filled in, the text model's own where it is part of a larger model."""
+    return family.complete(flattened(config))
+
+
+def planned_tensors(family: Family, config: Config) -> list[Planned]:
+    """Give every tensor that a complete config asks for, each with its name in GGUF.
+
+    Raises:
+        UserError: the config lacks a size, or a tensor has no place in the architecture.
+    """
+    return list(_named(family, config))
+
+
+def _named(family: Family, config: Config) -> Iterator[Planned]:
+    arch = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == family.arch)
+    names = gguf.get_tensor_name_map(arch, need(config, family.layers_key))
+    for planned in family.tensors(config):
+        target = planned.target or names.get_name(planned.name, try_suffixes=(".weight", ".bias"))
+        if target is None:
+            raise UserError(f"the tensor {planned.name} has no place in llama.cpp's {family.arch}")
+        yield _with_target(planned, target)
+
+
+def _with_target(planned: Planned, target: str) -> Planned:
+    return msgspec.structs.replace(planned, target=target, is_norm=planned.is_norm or target.endswith("_norm.weight"))

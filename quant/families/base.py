@@ -1,11 +1,11 @@
-"""What a family is, and what nearly all families share.
+"""What a family is, and how its config is read.
 
-A family says which tensors a config asks for, how each is named and changed in GGUF, and which keys the config becomes.
-Source: set_gguf_parameters in conversion/base.py of the pinned llama.cpp, for the keys and their order.
+A family says which tensors a config asks for, how each is changed for GGUF, and which keys the config becomes.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gguf
 import msgspec
@@ -13,32 +13,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.errors import UserError
+from quant.families.planned import Planned
+
+if TYPE_CHECKING:
+    from quant.tokenizer import Vocabulary
 
 Config = dict[str, Any]
-Rows = NDArray[Any]
+ExtraTensors = dict[str, NDArray[np.float32]]
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """One tensor that a config asks for."""
+def _as_it_is(config: Config) -> Config:
+    return config
 
-    name: str  # in the checkpoint
-    target: str  # in GGUF
-    shape: tuple[int, ...]
-    optional: bool = False  # a tied output matrix need not be there
-    # Rotary heads whose halves are to be interleaved, rows of one head at a time; None: as it is.
-    permute_heads: int | None = None
+
+def _no_tensors(config: Config) -> ExtraTensors:
+    return {}
+
+
+def _no_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    pass
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
     """How checkpoints of one family become GGUF."""
 
+    architectures: tuple[str, ...]  # class names in config.json
     arch: str  # GGUF's general.architecture
-    complete: Callable[[Config], Config]  # fills in what a config may leave to the class's defaults
+    complete: Callable[[Config], Config] = _as_it_is  # fills in what a config may leave to the class's defaults
     tensors: Callable[[Config], Iterator[Planned]]
     write_keys: Callable[[gguf.GGUFWriter, Config, int], None]  # writer, config, file type
-    extra_tensors: Callable[[Config], dict[str, NDArray[np.float32]]]  # made from the config alone
-    vocabulary_keys: Callable[[gguf.GGUFWriter, Config], None]  # after the vocabulary's own
-    space_prefix_key: bool
+    extra_tensors: Callable[[Config], ExtraTensors] = _no_tensors  # made from the config alone
+    early_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # that stand before all others
+    vocabulary: "Callable[[Path, Config, str | None], Vocabulary] | None" = None  # folder, config, pre; None: the usual
+    vocabulary_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # after the vocabulary's own
+    space_prefix_key: bool = False  # whether the tokenizer's add_prefix_space is a key of its own
+    layers_key: str = "num_hidden_layers"
+    ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned
+    model_types: tuple[str, ...] = ()  # of configs that name no class
 
 
 def need(config: Config, key: str, default: int | None = None) -> int:
@@ -51,6 +62,43 @@ def need(config: Config, key: str, default: int | None = None) -> int:
     if type(value) is not int or not 0 < value < 1 << 31:
         raise UserError(f"config.json has {key} = {value!r}, which must be a positive number")
     return value
+
+
+def need_list(config: Config, key: str, length: int) -> list[int]:
+    """Give one count per layer from a config.
+
+    Raises:
+        UserError: it is missing, of another length, or holds something else.
+    """
+    values = config.get(key)
+    if not isinstance(values, list) or len(values) != length:
+        raise UserError(f"config.json has {key} = {str(values)[:80]}, which must be a list of {length} numbers")
+    return [need({key: value}, key) for value in values]
+
+
+def number(config: Config, key: str, default: float | None = None) -> float:
+    """Give a number from a config, whole or not.
+
+    Raises:
+        UserError: it is missing or no number.
+    """
+    return as_number(config.get(key, default), key)
+
+
+def as_number(value: Any, key: str) -> float:
+    """Give a value that must be a finite number.
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise UserError(f"config.json has {key} = {value!r}, which must be a number")
+    return value
+
+
+def first_of(config: Config, *keys: str) -> Any:
+    """Give the value of the first key that is there and not null; None without any."""
+    return next((config[key] for key in keys if config.get(key) is not None), None)
 
 
 def head_dim(config: Config) -> int:
@@ -70,129 +118,48 @@ def is_tied(config: Config) -> bool:
     return bool(config.get("tie_word_embeddings", False))
 
 
+def flattened(config: Config) -> Config:
+    """Give the text model's config where it stands inside a larger model's, else the config itself.
+
+    Raises:
+        UserError: the inner config is no object.
+    """
+    inner = config.get("text_config")
+    if inner is None:
+        return config
+    if not isinstance(inner, dict):
+        raise UserError(f"config.json has a text_config that is no object: {str(inner)[:80]}")
+    return {**config, **inner}
+
+
 def rope_parameters(config: Config) -> dict[str, Any]:
-    """Give the rope settings in one form: transformers 4 keeps them apart, transformers 5 in rope_parameters."""
+    """Give the rope settings in one form: transformers 4 keeps them apart, transformers 5 in rope_parameters.
+
+    Models with two sorts of layers keep settings for each, under "full_attention" and "sliding_attention".
+    Source: TextModel in conversion/base.py of the pinned llama.cpp.
+
+    Raises:
+        UserError: the settings are no object.
+    """
     found = config.get("rope_parameters", config.get("rope_scaling")) or {}
     if not isinstance(found, dict):
-        raise UserError(f"config.json has rope settings that are no object: {found!r}")
+        raise UserError(f"config.json has rope settings that are no object: {str(found)[:80]}")
     found = dict(found)
-    if "rope_theta" not in found and config.get("rope_theta") is not None:
-        found["rope_theta"] = config["rope_theta"]
-    if "rope_type" not in found and found.get("type") is not None:
-        found["rope_type"] = found["type"]
-    if "original_max_position_embeddings" not in found and config.get("original_max_position_embeddings") is not None:
-        found["original_max_position_embeddings"] = config["original_max_position_embeddings"]
-    return found
-
-
-def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the keys that every decoder has, in llama.cpp's order."""
-    writer.add_block_count(need(config, "num_hidden_layers"))
-    if config.get("max_position_embeddings") is not None:
-        writer.add_context_length(need(config, "max_position_embeddings"))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
-    writer.add_head_count(need(config, "num_attention_heads"))
-    if config.get("num_key_value_heads") is not None:
-        writer.add_head_count_kv(need(config, "num_key_value_heads"))
-    _write_rope_keys(writer, config)
-    if (epsilon := config.get("rms_norm_eps")) is not None:
-        writer.add_layer_norm_rms_eps(_number(epsilon, "rms_norm_eps"))
-    if config.get("head_dim") is not None:
-        writer.add_key_length(need(config, "head_dim"))
-        writer.add_value_length(need(config, "head_dim"))
-    writer.add_file_type(file_type)
-
-
-def _write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
-    rope = rope_parameters(config)
-    kind, factor = rope.get("rope_type"), rope.get("factor")
-    if kind == "linear" and factor is not None:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(_number(factor, "factor"))
-    elif kind == "yarn" and factor is not None:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-        writer.add_rope_scaling_factor(_number(factor, "factor"))
-        writer.add_rope_scaling_orig_ctx_len(need(rope, "original_max_position_embeddings"))
-        optional = (
-            ("extrapolation_factor", writer.add_rope_scaling_yarn_ext_factor),
-            ("attention_factor", writer.add_rope_scaling_yarn_attn_factor),
-            ("beta_fast", writer.add_rope_scaling_yarn_beta_fast),
-            ("beta_slow", writer.add_rope_scaling_yarn_beta_slow),
-        )
-        for key, add in optional:
-            value = rope.get(key, rope.get("attn_factor") if key == "attention_factor" else None)
-            if value is not None:
-                add(_number(value, key))
-    elif kind not in (None, "default", "llama3", "dynamic"):
-        # A scaling that is left out would give wrong text without a word.
-        raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
-    if (theta := rope.get("rope_theta")) is not None:
-        writer.add_rope_freq_base(_number(theta, "rope_theta"))
-
-
-def _number(value: Any, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"config.json has {key} = {value!r}, which must be a number")
-    return value
-
-
-def decoder_tensors(
-    config: Config, *, qkv_bias: bool, output_bias: bool, mlp_bias: bool, permute: bool
-) -> Iterator[Planned]:
-    """Give the tensors of a llama-like decoder, in the order of its layers."""
-    n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
-    size = head_dim(config)
-    heads, heads_kv = need(config, "num_attention_heads"), n_head_kv(config)
-    yield Planned(name="model.embed_tokens.weight", target="token_embd.weight", shape=(n_vocab, n_embd))
-    for layer in range(need(config, "num_hidden_layers")):
-        source, target = f"model.layers.{layer}", f"blk.{layer}"
-        matrices: list[tuple[str, str, int, int, bool, int | None]] = [
-            ("self_attn.q_proj", "attn_q", heads * size, n_embd, qkv_bias, heads if permute else None),
-            ("self_attn.k_proj", "attn_k", heads_kv * size, n_embd, qkv_bias, heads_kv if permute else None),
-            ("self_attn.v_proj", "attn_v", heads_kv * size, n_embd, qkv_bias, None),
-            ("self_attn.o_proj", "attn_output", n_embd, heads * size, output_bias, None),
-            ("mlp.gate_proj", "ffn_gate", n_ff, n_embd, mlp_bias, None),
-            ("mlp.up_proj", "ffn_up", n_ff, n_embd, mlp_bias, None),
-            ("mlp.down_proj", "ffn_down", n_embd, n_ff, mlp_bias, None),
-        ]
-        for name, new, rows, columns, bias, permuted in matrices:
-            yield Planned(
-                name=f"{source}.{name}.weight",
-                target=f"{target}.{new}.weight",
-                shape=(rows, columns),
-                permute_heads=permuted,
-            )
-            if bias:
-                yield Planned(
-                    name=f"{source}.{name}.bias", target=f"{target}.{new}.bias", shape=(rows,), permute_heads=permuted
-                )
-        for name, new in (("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm")):
-            yield Planned(name=f"{source}.{name}.weight", target=f"{target}.{new}.weight", shape=(n_embd,))
-    yield Planned(name="model.norm.weight", target="output_norm.weight", shape=(n_embd,))
-    yield Planned(name="lm_head.weight", target="output.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
-
-
-def interleave_halves(rows: Rows, n_heads: int) -> Rows:
-    """Reorder the rows of `n_heads` whole heads from rotate-half order to ggml's pairs.
-
-    A checkpoint keeps the two halves of a head's rotary dimensions one after the other, ggml's llama layout pairs
-    neighbours. Source: LlamaModel.permute in conversion/llama.py of the pinned llama.cpp.
-    """
-    half = rows.shape[0] // n_heads // 2
-    return rows.reshape(n_heads, 2, half, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+    if "full_attention" in found or "sliding_attention" in found:
+        return found
+    local = first_of(config, "local_rope_theta", "swa_rope_theta", "rope_local_base_freq")
+    if local is not None:
+        found["sliding_attention"] = {"rope_theta": local}
+    moved = {
+        "rope_theta": first_of(config, "rope_theta", "rotary_emb_base"),
+        "rope_type": found.get("type"),
+        "partial_rotary_factor": first_of(config, "partial_rotary_factor", "rope_pct", "rotary_pct"),
+        "original_max_position_embeddings": config.get("original_max_position_embeddings"),
+    }
+    return {**{key: value for key, value in moved.items() if value is not None}, **found}
 
 
 def with_defaults(config: Config, **defaults: Any) -> Config:
     """Fill in keys that are missing or null, as transformers' config class does when it reads the file."""
     given = {key: value for key, value in config.items() if value is not None}
     return {**config, **{key: value for key, value in defaults.items() if key not in given}}
-
-
-def no_extra_tensors(config: Config) -> dict[str, NDArray[np.float32]]:
-    """Make none."""
-    return {}
-
-
-def no_vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
-    """Add none."""

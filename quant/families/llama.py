@@ -9,19 +9,11 @@ from collections.abc import Iterator
 
 import gguf
 import numpy as np
-from numpy.typing import NDArray
 
-from quant.families.base import (
-    Config,
-    Family,
-    Planned,
-    decoder_tensors,
-    head_dim,
-    need,
-    rope_parameters,
-    with_defaults,
-    write_common_keys,
-)
+from quant.families.base import Config, ExtraTensors, Family, head_dim, need, rope_parameters, with_defaults
+from quant.families.decoder import decoder_tensors
+from quant.families.keys import write_common_keys
+from quant.families.planned import Planned
 
 _NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add no BOS
 
@@ -42,7 +34,7 @@ def complete(config: Config) -> Config:
 def tensors(config: Config) -> Iterator[Planned]:
     """Give the tensors that a config asks for; attention and feed-forward biases where it says so."""
     attention, mlp = bool(config.get("attention_bias", False)), bool(config.get("mlp_bias", False))
-    return decoder_tensors(config, qkv_bias=attention, output_bias=attention, mlp_bias=mlp, permute=True)
+    return decoder_tensors(config, qkv_bias=attention, output_bias=attention, mlp_bias=mlp, interleave=True)
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -52,7 +44,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     writer.add_rope_dimension_count(head_dim(config))
 
 
-def extra_tensors(config: Config) -> dict[str, NDArray[np.float32]]:
+def extra_tensors(config: Config) -> ExtraTensors:
     """Make the factors by which Llama 3.1's rope scaling slows each frequency: (head_dim / 2,) float32."""
     rope = rope_parameters(config)
     if str(rope.get("rope_type", "")).lower() != "llama3":
@@ -86,6 +78,8 @@ def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 FAMILY = Family(
+    architectures=("LlamaForCausalLM",),
+    model_types=("llama",),
     arch="llama",
     complete=complete,
     tensors=tensors,

@@ -3,10 +3,14 @@
 Source: conversion/llama.py of the pinned llama.cpp, which converts both with one class.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from quant.families.base import Config, with_defaults
+from quant.families.decoder import decoder_tensors
 from quant.families.llama import FAMILY as LLAMA
+from quant.families.planned import Planned
 
 
 def complete(config: Config) -> Config:
@@ -16,4 +20,11 @@ def complete(config: Config) -> Config:
     )
 
 
-FAMILY = msgspec.structs.replace(LLAMA, complete=complete)
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for; its class has no biases whatever the config says."""
+    return decoder_tensors(config, interleave=True)
+
+
+FAMILY = msgspec.structs.replace(
+    LLAMA, architectures=("MistralForCausalLM",), model_types=("mistral",), complete=complete, tensors=tensors
+)

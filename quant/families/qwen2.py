@@ -5,16 +5,10 @@ Source: conversion/qwen.py of the pinned llama.cpp.
 
 from collections.abc import Iterator
 
-from quant.families.base import (
-    Config,
-    Family,
-    Planned,
-    decoder_tensors,
-    no_extra_tensors,
-    no_vocabulary_keys,
-    with_defaults,
-    write_common_keys,
-)
+from quant.families.base import Config, Family, with_defaults
+from quant.families.decoder import decoder_tensors
+from quant.families.keys import write_common_keys
+from quant.families.planned import Planned
 
 
 def complete(config: Config) -> Config:
@@ -26,15 +20,14 @@ def complete(config: Config) -> Config:
 
 def tensors(config: Config) -> Iterator[Planned]:
     """Give the tensors that a config asks for."""
-    return decoder_tensors(config, qkv_bias=True, output_bias=False, mlp_bias=False, permute=False)
+    return decoder_tensors(config, qkv_bias=True)
 
 
 FAMILY = Family(
+    architectures=("Qwen2ForCausalLM",),
+    model_types=("qwen2",),
     arch="qwen2",
     complete=complete,
     tensors=tensors,
     write_keys=write_common_keys,
-    extra_tensors=no_extra_tensors,
-    vocabulary_keys=no_vocabulary_keys,
-    space_prefix_key=False,
 )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors import TensorSpec, serialize_file
 
-from quant.families import find_family
+from quant.families import complete_config, find_family, planned_tensors
 from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
 
 SMOLLM2_135M: dict[str, Any] = {
@@ -99,23 +99,24 @@ def make_checkpoint(
 def _write_weights(folder: Path, architecture: str, config: dict[str, Any], dtype: str, shards: int, seed: int) -> None:
     source = np.random.default_rng(seed)
     family = find_family(architecture)
-    planned = [each for each in family.tensors(family.complete(config)) if not each.optional]
-    per_shard = -(-len(planned) // shards)
+    planned = [each for each in planned_tensors(family, complete_config(family, config)) if not each.optional]
+    made = {name: (shape, each) for each in planned for name, shape in each.source_tensors()}
+    per_shard = -(-len(made) // shards)
     weight_map, total = {}, 0
     for shard in range(shards):
         name = "model.safetensors" if shards == 1 else f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         tensors, kept = {}, []
-        for each in planned[shard * per_shard : (shard + 1) * per_shard]:
-            values = source.standard_normal(each.shape, dtype=np.float32) * np.float32(0.05)
-            if each.target.endswith("_norm.weight"):
+        for tensor, (shape, each) in list(made.items())[shard * per_shard : (shard + 1) * per_shard]:
+            values = source.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+            if each.is_norm and not each.plus:
                 values += 1
             stored = _stored(values, dtype)
             kept.append(stored)
             total += stored.nbytes
-            tensors[each.name] = TensorSpec(
-                dtype=dtype, shape=list(each.shape), data_ptr=stored.ctypes.data, data_len=stored.nbytes
+            tensors[tensor] = TensorSpec(
+                dtype=dtype, shape=list(shape), data_ptr=stored.ctypes.data, data_len=stored.nbytes
             )
-            weight_map[each.name] = name
+            weight_map[tensor] = name
         serialize_file(tensors, str(folder / name), {"format": "pt"})
     if shards > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from quant.errors import UserError
-from quant.families import find_family
 from quant.registry import ModelSpec, find, load_registry, lookup, n_params_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,14 +33,6 @@ SPECS = list(load_registry().values())
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_the_count_is_what_the_shape_gives(spec: ModelSpec) -> None:
     assert n_params_of(spec.architecture, spec.config) == spec.n_params
-    planned = find_family(spec.architecture).tensors(spec.config)
-    counted = 0
-    for tensor in planned:
-        n_weights = 1
-        for length in tensor.shape:
-            n_weights *= length
-        counted += 0 if tensor.optional else n_weights
-    assert counted == spec.n_params
     assert spec.n_params < 5e9
 
 
@@ -83,8 +74,8 @@ def test_the_llama_biases_count_only_where_the_config_has_them() -> None:
 def test_a_shape_without_a_size_is_refused(broken: dict) -> None:
     with pytest.raises(UserError, match=next(iter(broken))):
         n_params_of("LlamaForCausalLM", {**find("smollm2-135m").config, **broken})
-    with pytest.raises(UserError, match="GPT2LMHeadModel"):
-        n_params_of("GPT2LMHeadModel", find("smollm2-135m").config)
+    with pytest.raises(UserError, match="NoSuchModel"):
+        n_params_of("NoSuchModel", find("smollm2-135m").config)
 
 
 def test_names_and_sources_need_no_heavy_package() -> None:

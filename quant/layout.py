@@ -1,0 +1,264 @@
+"""The plan of a conversion: each tensor of the file to be, where its rows come from, and the file's header.
+
+Tensors and keys stand in the order of llama.cpp's own converter, which `make parity` holds this one against.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import gguf
+import msgspec
+import numpy as np
+
+from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_KEY, WEIGHTS_KEY
+from quant.checkpoint import Checkpoint, Tensor, open_checkpoint
+from quant.errors import UserError
+from quant.families import complete_config, find_family, planned_tensors
+from quant.families.base import ExtraTensors, Family
+from quant.families.planned import Planned
+from quant.ggml_types import TYPE_BY_NAME
+from quant.tokenizer import Vocabulary, load_vocabulary
+
+ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
+_MAX_CARD_BYTES = 4 << 20
+# Buffers that old checkpoints carry; they are computed, not learned.
+_IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+# Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
+_ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
+# gguf tells on stderr what it adds and overwrites; that is no news to a user.
+logging.getLogger("gguf").setLevel(logging.ERROR)
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a checkpoint came from, as far as it is known."""
+
+    model: str | None = None  # general.name; without it, what the model card or the directory says
+    source: str | None = None  # hub repository
+    revision: str | None = None  # and commit
+
+
+@dataclass(frozen=True)
+class Job:
+    """One tensor of the file to be, and the checkpoint's tensors that it is made of."""
+
+    planned: Planned
+    sources: tuple[Tensor, ...]
+
+    @property
+    def target(self) -> str:
+        """The name in GGUF."""
+        assert self.planned.target is not None
+        return self.planned.target
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape as GGUF writes it: the row length first."""
+        return self.planned.shape[::-1]
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it stays F32 at every level: vectors, norms and what stands beside the matrices."""
+        return (
+            len(self.planned.shape) <= 1
+            or self.target.endswith(("_norm.weight", *_ALWAYS_F32))
+            or not self.target.endswith(".weight")
+        )
+
+    @property
+    def dtype(self) -> str:
+        """The type in the checkpoint."""
+        return self.sources[0].dtype
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything but the weights themselves."""
+
+    checkpoint: Checkpoint
+    family: Family
+    vocabulary: Vocabulary
+    jobs: tuple[Job, ...]
+    extra: ExtraTensors  # made from the config; they stand first, in F32
+    origin: Origin
+
+    @property
+    def lossless_type(self) -> str:
+        """The narrowest type that holds every matrix as it is: "BF16", "F16" or "F32"."""
+        found = {job.dtype for job in self.jobs if not job.is_vector}
+        return found.pop() if len(found) == 1 and found <= {"F16", "BF16"} else "F32"
+
+    def types_at(self, matrix_type: str) -> dict[str, str]:
+        """Give each tensor's ggml type when all matrices have one: "F32", "F16" or "BF16"."""
+        return {job.target: "f32" if job.is_vector else matrix_type.lower() for job in self.jobs}
+
+    def data_bytes(self, types: Mapping[str, str]) -> int:
+        """Give the bytes of all tensors, with the gaps between them."""
+        made = sum(padded(TYPE_BY_NAME[types[job.target]].nbytes(job.dims)) for job in self.jobs)
+        return made + sum(padded(values.nbytes) for values in self.extra.values())
+
+    def write_header(
+        self,
+        path: Path,
+        types: Mapping[str, str],
+        file_type: int,
+        more_keys: Callable[[gguf.GGUFWriter], None] = lambda writer: None,
+    ) -> tuple[int, int]:
+        """Write everything up to the weights, the tensors made from the config included.
+
+        Returns:
+            The place of the first weight, and the number of parameters.
+        """
+        writer = gguf.GGUFWriter(None, self.family.arch)
+        for name, values in self.extra.items():
+            writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes, gguf.GGMLQuantizationType.F32)
+        for job in self.jobs:
+            kind = TYPE_BY_NAME[types[job.target]]
+            writer.add_tensor_info(
+                job.target,
+                job.planned.shape,
+                np.dtype(np.float32),
+                kind.nbytes(job.dims),
+                gguf.GGMLQuantizationType(kind.number),
+            )
+        n_params = int(writer.get_total_parameter_count()[0])
+        self._write_keys(writer, file_type)
+        more_keys(writer)
+        writer.write_header_to_file(path)
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        assert writer.fout is not None
+        file = writer.fout[0]
+        try:
+            pad(file)
+            for values in self.extra.values():
+                file.write(values.tobytes())
+                pad(file)
+            return file.tell(), n_params
+        finally:
+            writer.close()
+
+    def _write_keys(self, writer: gguf.GGUFWriter, file_type: int) -> None:
+        """Add all keys, in the order of llama.cpp's converter; ours come last."""
+        config = self.checkpoint.config
+        self.family.early_keys(writer, config)
+        total, shared, experts, n_experts = writer.get_total_parameter_count()
+        metadata = _metadata(self.checkpoint.folder, self.origin.model, total)
+        if metadata.size_label is None and total > 0:
+            metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
+        writer.add_type(gguf.GGUFType.MODEL)
+        metadata.set_gguf_meta_model(writer)
+        self.family.write_keys(writer, config, file_type)
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        self.vocabulary.write(writer)
+        self.family.vocabulary_keys(writer, config)
+        if self.checkpoint.standin_for is not None:
+            writer.add_string(WEIGHTS_KEY, "synthetic")
+            writer.add_string(STANDIN_KEY, self.checkpoint.standin_for)
+        if self.origin.source is not None:
+            writer.add_string(SOURCE_KEY, self.origin.source)
+        if self.origin.revision is not None:
+            writer.add_string(REVISION_KEY, self.origin.revision)
+
+
+def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None = None) -> Layout:
+    """Read a checkpoint's config, vocabulary and headers, and match what is there with what is asked for.
+
+    Args:
+        pre: llama.cpp's name of the pre-tokenizer, where it is not found.
+
+    Raises:
+        UserError: the checkpoint is broken, or its architecture or tokenizer is unknown.
+    """
+    checkpoint = open_checkpoint(folder)
+    family = find_family(checkpoint.architecture)
+    composite = isinstance(checkpoint.config.get("text_config"), dict)
+    checkpoint = replace(
+        checkpoint,
+        config=complete_config(family, checkpoint.config),
+        tensors=_text_tensors(checkpoint.tensors) if composite else checkpoint.tensors,
+    )
+    config = checkpoint.config
+    if family.vocabulary is not None:
+        vocabulary = family.vocabulary(folder, config, pre)
+    else:
+        vocabulary = load_vocabulary(folder, config, pre=pre, space_prefix_key=family.space_prefix_key)
+    jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
+    return Layout(checkpoint, family, vocabulary, jobs, family.extra_tensors(config), origin or Origin())
+
+
+def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Choose the text model's tensors of a model that sees too, by their usual names."""
+    chosen = {}
+    for name, tensor in tensors.items():
+        if "language_model." in name or name.startswith("lm_head."):
+            chosen[name.replace("language_model.", "")] = tensor
+    return chosen or dict(tensors)
+
+
+def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Iterator[Job]:
+    """Match what the config asks for with what is there, in the order of the files.
+
+    Raises:
+        UserError: a tensor is missing, unexpected or of another shape.
+    """
+    users: dict[str, list[Planned]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for each in planned:
+        for name, shape in each.source_tensors():
+            users.setdefault(name, []).append(each)
+            shapes[name] = shape
+    missing = [
+        name
+        for name, wanted_by in users.items()
+        if name not in checkpoint.tensors and not all(each.optional for each in wanted_by)
+    ]
+    if missing:
+        raise UserError(
+            f"{checkpoint.folder} lacks {len(missing)} tensors that its config asks for, such as {missing[0]}; "
+            "fetch the checkpoint again"
+        )
+    seen: set[str] = set()
+    for name, tensor in checkpoint.tensors.items():
+        if name.endswith((*_IGNORED, *family.ignored)):
+            continue
+        if name not in users:
+            raise UserError(
+                f"{checkpoint.folder} has the tensor {name}, which {checkpoint.architecture} has no place for"
+            )
+        if tensor.shape != shapes[name]:
+            raise UserError(
+                f"tensor {name} is {list(tensor.shape)} where the config asks for {list(shapes[name])}; "
+                "config.json and the weights do not belong together"
+            )
+        seen.add(name)
+        for each in users[name]:
+            # Of several sources the last one to come completes the tensor.
+            if seen.issuperset(each.sources):
+                yield Job(each, tuple(checkpoint.tensors[source] for source in each.sources))
+
+
+def _metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:
+    """Read the model card and the names with gguf's own rules; a card that cannot be read says nothing."""
+    card = folder / "README.md"
+    readable = not card.exists() or card.stat().st_size <= _MAX_CARD_BYTES
+    try:
+        metadata = gguf.Metadata.load(None, folder.absolute() if readable else None, model, n_params)
+    except Exception:  # noqa: BLE001  the card is a stranger's YAML; nothing in it may stop a conversion
+        metadata = gguf.Metadata(name=model)
+    if metadata.name is None:
+        metadata.name = folder.absolute().name
+    return metadata
+
+
+def padded(n_bytes: int) -> int:
+    """Round up to where the next tensor starts."""
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def pad(file: BinaryIO) -> None:
+    """Write zeros up to where the next tensor starts."""
+    place = file.tell()
+    file.write(b"\0" * (padded(place) - place))
