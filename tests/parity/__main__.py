@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.families import variants
 from tests.parity.oracle import Oracle
 
 
@@ -18,23 +19,25 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("parity-work"), help="folder for everything that is made")
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environment with torch")
     parser.add_argument("--only", choices=["files", "logits", "speed"], action="append", help="run some stages only")
+    parser.add_argument("--variants", default="", help="run variants only whose names begin so, like gpt2,phi")
     parser.add_argument("--pairs", type=int, default=10, help="interleaved rounds per cell (at least 8)")
     parser.add_argument("--prompt", type=int, default=256)
     parser.add_argument("--gen", type=int, default=64)
     arguments = parser.parse_args()
     stages = arguments.only or ["files", "logits", "speed"]
     oracle = Oracle(arguments.work.resolve(), arguments.python)
+    names = [name for name in variants() if name.startswith(tuple(arguments.variants.split(",")))]
     findings: dict[str, object] = {}
     passed = True
     if "files" in stages:
         from tests.parity.files import compare_files
 
-        ok, findings["files"] = compare_files(oracle)
+        ok, findings["files"] = compare_files(oracle, names)
         passed &= ok
     if "logits" in stages:
         from tests.parity.logits import compare_logits
 
-        ok, findings["logits"] = compare_logits(oracle)
+        ok, findings["logits"] = compare_logits(oracle, names)
         passed &= ok
     if "speed" in stages:
         from tests.parity.speed import compare_speed

@@ -7,28 +7,40 @@ import numpy as np
 from gguf import GGUFReader
 
 from quant.convert import convert
+from tests.families import for_oracle, make_variant, variants
 from tests.parity.oracle import Oracle
-from tests.parity.variants import VARIANTS, make_variant
 
 OUTTYPES = ("f32", "f16", "bf16", "auto")
 
 
-def compare_files(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
+def compare_files(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[str, Any]]]:
     """Convert every variant to every type with both and list each difference."""
     findings = []
-    print("converted files against llama.cpp's converter")
-    for name in VARIANTS:
-        checkpoint, pre = make_variant(name, oracle.work / "checkpoints")
-        for outtype in OUTTYPES:
-            theirs = oracle.work / "theirs" / f"{name}-{outtype}.gguf"
-            ours = oracle.work / "ours" / f"{name}-{outtype}.gguf"
-            theirs.parent.mkdir(exist_ok=True)
-            oracle.convert(checkpoint, theirs, outtype, pre)
-            convert(checkpoint, ours, outtype=outtype, pre=pre)
-            differences, n_tensors, n_keys = differing(ours, theirs)
-            findings.append({"variant": name, "outtype": outtype, "tensors": n_tensors, "differences": differences})
-            verdict = "equal" if not differences else "; ".join(differences[:5])
-            print(f"  {name:22} {outtype:5} {n_tensors:3} tensors, {n_keys:2} keys: {verdict}")
+    print("converted files against llama.cpp's converter", flush=True)
+    checkpoints = {name: make_variant(name, oracle.work / "checkpoints") for name in names}
+    (oracle.work / "theirs").mkdir(exist_ok=True)
+    theirs = {
+        (name, outtype): oracle.work / "theirs" / f"{name}-{outtype}.gguf" for name in names for outtype in OUTTYPES
+    }
+    sources = {name: for_oracle(name, checkpoints[name]) for name in names}
+    oracle.convert(
+        [
+            {
+                "pre": variants()[name].pre,
+                "checkpoint": str(sources[name]),
+                "target": str(path),
+                "outtype": outtype,
+            }
+            for (name, outtype), path in theirs.items()
+        ]
+    )
+    for name, outtype in theirs:
+        ours = oracle.work / "ours" / f"{name}-{outtype}.gguf"
+        convert(checkpoints[name], ours, outtype=outtype, pre=variants()[name].pre)
+        differences, n_tensors, n_keys = differing(ours, theirs[name, outtype])
+        findings.append({"variant": name, "outtype": outtype, "tensors": n_tensors, "differences": differences})
+        verdict = "equal" if not differences else "; ".join(differences[:5])
+        print(f"  {name:26} {outtype:5} {n_tensors:3} tensors, {n_keys:2} keys: {verdict}", flush=True)
     return not any(finding["differences"] for finding in findings), findings
 
 

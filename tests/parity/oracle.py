@@ -1,5 +1,6 @@
 """Where the other side comes from: llama.cpp's sources, its built tools, and an environment with torch."""
 
+import json
 import os
 import subprocess
 import sys
@@ -58,11 +59,12 @@ class Oracle:
             run(["cmake", "--build", str(build), "--target", "llama-bench", "--parallel"], PATH=path)
         return binary
 
-    def convert(self, checkpoint: Path, target: Path, outtype: str, pre: str) -> None:
-        """Convert with llama.cpp's own script, its pre-tokenizer hash answered by `pre`."""
+    def convert(self, jobs: list[dict[str, str]]) -> None:
+        """Convert with llama.cpp's own script: {"pre", "checkpoint", "target", "outtype"}; one process for all."""
+        listed = self.work / "convert.json"
+        listed.write_text(json.dumps(jobs))
         driver = Path(__file__).parent / "drivers" / "convert.py"
-        run([str(self.python), str(driver), str(self.llama_cpp), pre, str(checkpoint), "--outfile", str(target),
-             "--outtype", outtype], quiet=True, PYTHONPATH="")  # fmt: skip
+        run([str(self.python), str(driver), str(self.llama_cpp), str(listed)], quiet=True, PYTHONPATH="")
 
 
 def run(command: list[str], *, quiet: bool = False, **environment: str) -> str:

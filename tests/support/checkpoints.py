@@ -8,6 +8,7 @@ import numpy as np
 from safetensors import TensorSpec, serialize_file
 
 from quant.families import complete_config, find_family, planned_tensors
+from tests.support import vocabularies
 from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
 
 SMOLLM2_135M: dict[str, Any] = {
@@ -34,13 +35,13 @@ QWEN2_05B: dict[str, Any] = {
     "epsilon": 1e-6,
     "style": "qwen2",
 }
-_NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+_MODEL_TYPES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}
 
 
-def make_checkpoint(
-    folder: Path,
-    *,
+def decoder_config(
     architecture: str = "LlamaForCausalLM",
+    model_type: str = "llama",
+    *,
     hidden: int = 64,
     layers: int = 2,
     heads: int = 4,
@@ -51,25 +52,14 @@ def make_checkpoint(
     context: int = 512,
     rope_theta: float = 10000.0,
     epsilon: float = 1e-5,
-    dtype: str = "bfloat16",
     tie: bool = True,
-    shards: int = 1,
     rope_scaling: dict[str, Any] | None = None,
     tokenizer: str = "bpe",
-    style: str = "gpt-2",
-    seed: int = 0,
-) -> Path:
-    """Write config.json, weights and tokenizer files of a small model, and give the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if tokenizer == "bpe":
-        write_bpe_tokenizer(folder, vocab_size=vocab, style=style)
-    else:
-        write_sentencepiece_tokenizer(folder, vocab_size=vocab)
+) -> dict[str, Any]:
+    """Give the config.json of a small llama-like model."""
     config: dict[str, Any] = {
         "architectures": [architecture],
-        "model_type": {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}[
-            architecture
-        ],
+        "model_type": model_type,
         "hidden_size": hidden,
         "intermediate_size": ffn,
         "num_hidden_layers": layers,
@@ -81,7 +71,6 @@ def make_checkpoint(
         "rms_norm_eps": epsilon,
         "hidden_act": "silu",
         "tie_word_embeddings": tie,
-        "torch_dtype": dtype,
         "bos_token_id": 1 if tokenizer == "spm" else vocab - 4,
         "eos_token_id": 2 if tokenizer == "spm" else vocab - 3,
     }
@@ -89,18 +78,61 @@ def make_checkpoint(
         config["head_dim"] = head_dim
     if rope_scaling is not None:
         config["rope_scaling"] = rope_scaling
+    return config
+
+
+def make_checkpoint(
+    folder: Path,
+    *,
+    architecture: str = "LlamaForCausalLM",
+    dtype: str = "bfloat16",
+    shards: int = 1,
+    tokenizer: str = "bpe",
+    style: str = "gpt-2",
+    seed: int = 0,
+    **shape: Any,
+) -> Path:
+    """Write a small llama-like checkpoint, and give the folder; `shape` is of `decoder_config`."""
+    config = decoder_config(architecture, _MODEL_TYPES[architecture], tokenizer=tokenizer, **shape)
     if architecture == "MistralForCausalLM":
         config["sliding_window"] = None
-    (folder / "config.json").write_text(json.dumps(config))
-    _write_weights(folder, architecture, config, dtype, shards, seed)
+    return write_checkpoint(folder, config, dtype=dtype, shards=shards, tokenizer=tokenizer, style=style, seed=seed)
+
+
+def write_checkpoint(
+    folder: Path,
+    config: dict[str, Any],
+    *,
+    dtype: str = "bfloat16",
+    shards: int = 1,
+    tokenizer: str = "bpe",
+    style: str = "gpt-2",
+    seed: int = 0,
+    prefix: str = "",
+) -> Path:
+    """Write config.json, weights and tokenizer files of any family's model, and give the folder.
+
+    Args:
+        prefix: stands before the tensors' names, as in a model whose text model is a part.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    n_vocab = config.get("text_config", config).get("vocab_size", 512)
+    if tokenizer == "bpe":
+        write_bpe_tokenizer(folder, vocab_size=n_vocab, style=style)
+    elif tokenizer == "spm":
+        write_sentencepiece_tokenizer(folder, vocab_size=n_vocab)
+    else:
+        getattr(vocabularies, tokenizer)(folder, vocab_size=n_vocab)
+    (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": dtype}))
+    _write_weights(folder, config, dtype, shards, seed, prefix)
     return folder
 
 
-def _write_weights(folder: Path, architecture: str, config: dict[str, Any], dtype: str, shards: int, seed: int) -> None:
+def _write_weights(folder: Path, config: dict[str, Any], dtype: str, shards: int, seed: int, prefix: str) -> None:
     source = np.random.default_rng(seed)
-    family = find_family(architecture)
+    family = find_family(config["architectures"][0])
     planned = [each for each in planned_tensors(family, complete_config(family, config)) if not each.optional]
-    made = {name: (shape, each) for each in planned for name, shape in each.source_tensors()}
+    made = {prefix + name: (shape, each) for each in planned for name, shape in each.source_tensors()}
     per_shard = -(-len(made) // shards)
     weight_map, total = {}, 0
     for shard in range(shards):

@@ -1,6 +1,6 @@
-"""Print nothing, write logits: transformers' answer for fixed tokens, in float32.
+"""Write transformers' logits for fixed tokens, in float32.
 
-Usage: logits.py CHECKPOINT TOKENS.json OUT.npy
+Usage: logits.py JOBS.json, a list of {"checkpoint", "tokens", "target"}
 """
 
 import json
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-tokens = json.loads(Path(sys.argv[2]).read_text())
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32, attn_implementation="eager")
-with torch.no_grad():
-    logits = model(torch.tensor([tokens])).logits[0]
-np.save(sys.argv[3], logits.numpy().astype(np.float32))
+for job in json.loads(Path(sys.argv[1]).read_text()):
+    model = AutoModelForCausalLM.from_pretrained(job["checkpoint"], dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        logits = model(torch.tensor([job["tokens"]])).logits[0]
+    np.save(job["target"], logits.numpy().astype(np.float32))

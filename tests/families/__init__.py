@@ -1,0 +1,68 @@
+"""The checkpoints that both converters are given: every way in which the members of a family differ.
+
+One module per family, with `VARIANTS`; a new family is one module here and one in quant/families.
+"""
+
+import importlib
+import json
+import pkgutil
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.support.checkpoints import write_checkpoint
+
+
+class Variant(NamedTuple):
+    """One checkpoint to be made."""
+
+    config: dict[str, Any]  # all of config.json; vocab_size is the tokenizer's size too
+    dtype: str = "bfloat16"
+    shards: int = 1
+    tokenizer: str = "bpe"  # "bpe" | "spm" | the name of a writer in tests/support/vocabularies.py
+    style: str = "gpt-2"  # pre-tokenizer of a BPE
+    pre: str = "gpt-2"  # llama.cpp's name, given to both sides
+    oracle_config: dict[str, Any] | None = None  # changes to the config for llama.cpp's converter, None removes a key
+    transformers: bool = True  # whether transformers 4.57 has the model without remote code
+    prefix: str = ""  # of the text model's tensors inside a larger model
+    tolerance: float = 1e-3  # of the logits' spread
+
+
+def variants() -> dict[str, Variant]:
+    """Give all variants by name, family by family."""
+    found: dict[str, Variant] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        for name, variant in importlib.import_module(f"{__name__}.{module}").VARIANTS.items():
+            assert name not in found
+            found[name] = variant
+    return found
+
+
+def make_variant(name: str, folder: Path) -> Path:
+    """Make a checkpoint, once."""
+    variant = variants()[name]
+    checkpoint = folder / name
+    if not (checkpoint / "config.json").exists():
+        write_checkpoint(
+            checkpoint,
+            variant.config,
+            dtype=variant.dtype,
+            shards=variant.shards,
+            tokenizer=variant.tokenizer,
+            style=variant.style,
+            prefix=variant.prefix,
+        )
+    return checkpoint
+
+
+def for_oracle(name: str, checkpoint: Path) -> Path:
+    """Give a copy of a checkpoint with the config that llama.cpp's converter understands, or the checkpoint itself."""
+    changes = variants()[name].oracle_config
+    if changes is None:
+        return checkpoint
+    copy = checkpoint.with_name(f"{name}.oracle") / name
+    shutil.rmtree(copy.parent, ignore_errors=True)
+    shutil.copytree(checkpoint, copy)
+    config = {**json.loads((copy / "config.json").read_text()), **changes}
+    (copy / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    return copy
