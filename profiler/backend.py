@@ -48,7 +48,7 @@ def probe_backend() -> BackendFacts:
             return facts
     except (OSError, msgspec.DecodeError):
         pass
-    from profiler.launch import child_environment
+    from quant.child import child_environment
 
     done = subprocess.run(
         [sys.executable, "-P", "-m", "profiler.backend"],

@@ -1,30 +1,22 @@
 """The parent's side of a worker: start it, wait without waking, name what killed it."""
 
 import contextlib
-import os
-import re
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
-from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from profiler.record import Failure
 from profiler.worker import Answer, Job
-
-_STDERR_TAIL_BYTES = 8192
-_MESSAGE_CHARS = 400
+from quant.child import child_command, child_environment, last_words, signal_name, tail_of
 
 
 def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
     """Run one job in a process of its own. Whatever happens to the process, the answer tells it."""
     with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "profiler.worker"],
+        process = subprocess.Popen(  # noqa: S603  this program itself
+            child_command("profiler.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -63,27 +55,11 @@ def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
         if status == 0:
             with contextlib.suppress(msgspec.DecodeError):
                 return msgspec.json.decode(output, type=Answer)
-        return Answer(failure=_failure_of(status, _tail(stderr)))
-
-
-def child_environment() -> dict[str, str]:
-    """Give the parent's variables, without llama.cpp's debugger and with this program's packages in reach."""
-    environment = dict(os.environ)
-    environment["GGML_NO_BACKTRACE"] = "1"
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = environment.get("PYTHONPATH", "")
-    environment["PYTHONPATH"] = root + (os.pathsep + paths if paths else "")
-    return environment
-
-
-def _tail(stderr: BinaryIO) -> str:
-    size = stderr.seek(0, os.SEEK_END)
-    stderr.seek(max(0, size - _STDERR_TAIL_BYTES))
-    return stderr.read().decode(errors="replace")
+        return Answer(failure=_failure_of(status, tail_of(stderr)))
 
 
 def _failure_of(status: int, stderr: str) -> Failure:
-    name = _signal_name(status)
+    name = signal_name(status)
     if name in ("SIGKILL", "SIGTERM"):
         return Failure(
             kind="killed",
@@ -91,24 +67,7 @@ def _failure_of(status: int, stderr: str) -> Failure:
             "try a smaller --n-ctx, --ubatch or level",
             signal=name,
         )
-    words = _last_words(stderr)
+    words = last_words(stderr)
     if name:
         return Failure(kind="abort", message=words or "llama.cpp ended the process without a word", signal=name)
     return Failure(kind="worker", message=words or f"the worker ended with status {status} and no answer")
-
-
-def _signal_name(status: int) -> str | None:
-    if status >= 0:
-        return None
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"
-
-
-def _last_words(stderr: str) -> str:
-    """Give the line that says why, else the last line; folders are cut off, since records hold no paths."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    telling = [line for line in lines if "GGML_ASSERT" in line or "error" in line.lower()]
-    words = (telling or lines or [""])[-1]
-    return re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+", "", words)[:_MESSAGE_CHARS]

@@ -5,13 +5,9 @@ is this process. The answer goes to the real stdout; whatever libraries print th
 """
 
 import contextlib
-import os
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -19,6 +15,7 @@ from profiler.cell import RunConfig
 from profiler.engine import EngineError
 from profiler.measure import Measured, Probes, measure
 from profiler.record import Conditions, Failure, Memory
+from quant.child import die_with_parent, end_child, prepare_child
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,40 +80,19 @@ def _measure(job: Job) -> Measured:
         engine.close()
 
 
-def _prepare_process() -> BinaryIO:
-    """Leave Ctrl-C to the parent, leave no core dump, be the first to go when memory runs out; give the real stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("900")
-    answer = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return answer
-
-
-def _die_with_parent(stdin: BinaryIO) -> None:
-    def wait() -> None:
-        # Blocks without the interpreter's lock and without waking, so it costs the measurement nothing.
-        os.read(stdin.fileno(), 1)
-        os._exit(3)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main() -> None:
     """Read a job, do it, answer."""
-    stdout = _prepare_process()
+    stdout = prepare_child()
+    with contextlib.suppress(OSError):
+        # When memory runs out, this process is the one to go.
+        Path("/proc/self/oom_score_adj").write_text("900")
     stdin = sys.stdin.buffer
     job = msgspec.json.decode(stdin.readline(), type=Job)
-    _die_with_parent(stdin)
+    die_with_parent(stdin)
     answer = work(job)
     stdout.write(msgspec.json.encode(answer))
     stdout.flush()
-    # llama.cpp's destructors at exit add nothing and can crash on a Mac.
-    os._exit(0)
+    end_child()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,7 @@
 """The parent's side of the quantizing worker: start it, pass on its progress, name what ended it."""
 
-import os
 import re
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,13 +12,12 @@ from typing import IO
 import msgspec
 
 from quant._quantize_worker import Event, Job
+from quant.child import child_command, child_environment, last_words, signal_name, tail_of
 from quant.errors import UserError
 from quant.levels import LEVEL_BY_FTYPE
 
 _PROGRESS = re.compile(r"^\[ *(\d+)/ *(\d+)\]")
 _REASON = re.compile(r"failed to quantize: (.+)")
-_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
-_STDERR_TAIL_BYTES = 8192
 _MESSAGE_CHARS = 300
 
 
@@ -43,12 +39,12 @@ def run_job(job: Job, on_tensor: Callable[[int, int], None]) -> list[Outcome]:
         UserError: the job cannot be done at all, or the process ended before the job did.
     """
     with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "quant._quantize_worker"],
+        process = subprocess.Popen(  # noqa: S603  this program itself
+            child_command("quant._quantize_worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=_environment(),
+            env=child_environment(),
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -103,28 +99,16 @@ def _refusal(job: Job, ftype: int, log: str) -> str:
 
 
 def _ending(job: Job, status: int, stderr: IO[bytes]) -> str:
-    try:
-        name = signal.Signals(-status).name if status < 0 else None
-    except ValueError:
-        name = f"signal {-status}"
+    return ending_of(f"quantizing {job.source}", status, stderr)
+
+
+def ending_of(work: str, status: int, stderr: IO[bytes]) -> str:
+    """Say in one line how a process that quantized ended before its work did."""
+    name = signal_name(status)
     if name in ("SIGKILL", "SIGTERM"):
         return (
-            f"quantizing {job.source} was killed from outside, most often because memory ran out; "
+            f"{work} was killed from outside, most often because memory ran out; "
             "free memory or quantize on another machine"
         )
-    size = stderr.seek(0, os.SEEK_END)
-    stderr.seek(max(0, size - _STDERR_TAIL_BYTES))
-    lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "GGML_ASSERT" in line or "rror" in line]
-    words = _FOLDERS.sub("", (telling or lines or [name or f"status {status}"])[-1])[:_MESSAGE_CHARS]
-    return f"llama.cpp gave up on {job.source}: {words}; check the file, or convert it again"
-
-
-def _environment() -> dict[str, str]:
-    """Give the parent's variables, without llama.cpp's debugger and with this program's packages in reach."""
-    environment = dict(os.environ)
-    environment["GGML_NO_BACKTRACE"] = "1"
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = environment.get("PYTHONPATH", "")
-    environment["PYTHONPATH"] = root + (os.pathsep + paths if paths else "")
-    return environment
+    words = last_words(tail_of(stderr)) or name or f"status {status}"
+    return f"llama.cpp gave up {work}: {words}; check the file, or convert it again"

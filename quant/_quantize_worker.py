@@ -6,16 +6,14 @@ else. The job comes on stdin, which stays open: when it closes, the parent is go
 
 import ctypes
 import os
-import signal
 import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
 from quant.artifact import IMATRIX_KEY
+from quant.child import die_with_parent, end_child, prepare_child
 from quant.errors import UserError
 from quant.imatrix import ImatrixHeader, open_imatrix, read_imatrix
 
@@ -122,38 +120,14 @@ def _cut(text: str) -> bytes:
     return text.encode()[:_STRING_BYTES].decode(errors="ignore").encode()
 
 
-def _prepare_process() -> BinaryIO:
-    """Leave Ctrl-C to the parent, leave no core dump; give the real stdout, and to all who print there stderr."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answer = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return answer
-
-
-def _die_with_parent(stdin: BinaryIO, out: str | None) -> None:
-    def wait() -> None:
-        os.read(stdin.fileno(), 1)
-        if out:
-            with suppress(OSError):
-                Path(out).unlink(missing_ok=True)
-        os._exit(3)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main() -> None:
     """Read a job, do it."""
-    answer = _prepare_process()
+    answer = prepare_child()
     stdin = sys.stdin.buffer
     job = msgspec.json.decode(stdin.readline(), type=Job)
-    _die_with_parent(stdin, job.out)
+    die_with_parent(stdin, [job.out] if job.out else [])
     work(job, answer)
-    # llama.cpp's destructors at exit add nothing and can crash on a Mac.
-    os._exit(0)
+    end_child()
 
 
 if __name__ == "__main__":

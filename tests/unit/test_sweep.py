@@ -219,7 +219,7 @@ def test_a_worker_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
 
     import msgspec
 
-    from profiler.launch import child_environment
+    from quant.child import child_environment
 
     model = script(tmp_path / "model.json", sleep_s=60)
     job = msgspec.json.encode(Job(path=str(model), config=config(), reps=1, seed=0, engine="fake"))

@@ -1,0 +1,91 @@
+"""Child processes: what may crash runs in one, and none outlives its parent.
+
+A child gets one job as a JSON line on stdin, which stays open: when it closes, the parent is gone. It answers on the
+real stdout; whatever libraries print there goes to stderr.
+"""
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, BinaryIO
+
+_STDERR_TAIL_BYTES = 8192
+_MESSAGE_CHARS = 400
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
+_PARENT_IS_GONE = 3  # exit status
+
+
+def child_command(module: str) -> list[str]:
+    """Give the command that runs a module of this program in a process."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def child_environment() -> dict[str, str]:
+    """Give the parent's variables, without llama.cpp's debugger and with this program's packages in reach."""
+    environment = dict(os.environ)
+    environment["GGML_NO_BACKTRACE"] = "1"
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = environment.get("PYTHONPATH", "")
+    environment["PYTHONPATH"] = root + (os.pathsep + paths if paths else "")
+    return environment
+
+
+def prepare_child() -> BinaryIO:
+    """Leave Ctrl-C to the parent, leave no core dump; give the real stdout, and to all who print there stderr."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answer
+
+
+def die_with_parent(stdin: BinaryIO, unfinished: Sequence[str] = ()) -> None:
+    """End this process when stdin closes, and remove the files that were not finished."""
+
+    def wait() -> None:
+        # Blocks without the interpreter's lock and without waking, so it costs a measurement nothing.
+        os.read(stdin.fileno(), 1)
+        for path in unfinished:
+            with suppress(OSError):
+                Path(path).unlink(missing_ok=True)
+        os._exit(_PARENT_IS_GONE)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def end_child() -> None:
+    """End this process at once: llama.cpp's destructors at exit add nothing and can crash on a Mac."""
+    os._exit(0)
+
+
+def tail_of(stderr: IO[bytes]) -> str:
+    """Give the end of what a child wrote to stderr."""
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - _STDERR_TAIL_BYTES))
+    return stderr.read().decode(errors="replace")
+
+
+def signal_name(status: int) -> str | None:
+    """Name the signal that ended a process; None where none did."""
+    if status >= 0:
+        return None
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+def last_words(stderr: str) -> str:
+    """Give the line that says why, else the last line; folders are cut off, since records hold no paths."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    telling = [line for line in lines if "GGML_ASSERT" in line or "error" in line.lower()]
+    words = (telling or lines or [""])[-1]
+    return _FOLDERS.sub("", words)[:_MESSAGE_CHARS]
