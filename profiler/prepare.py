@@ -147,7 +147,7 @@ def _converted(
 ) -> Path:
     """Convert to F16 unless the very same checkpoint was converted to the very same place before."""
     from quant.convert import convert
-    from quant.layout import Origin
+    from quant.origin import Origin
 
     name = model_name(source, folder)
     target = wishes.models_dir / f"{name}-{_BASE_LEVEL}.gguf"

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from quant.errors import UserError
 from quant.files import atomic_path, require_space
 from quant.floats import convert_floats, n_overflowed
-from quant.layout import Job, Layout, Origin, open_layout, pad
+from quant.gguf_write import compose_header, padded
+from quant.layout import Job, Layout, open_layout
+from quant.origin import Origin
 from quant.pieces import n_rows, piece_type, pieces, read_piece
 from quant.progress import Progress, silent
 
@@ -66,16 +68,15 @@ def convert(
     chosen = _outtype(layout, outtype)
     types = layout.types_at(chosen)
     require_space(target.parent, layout.data_bytes(types) + HEADER_SPARE_BYTES, "the converted file")
-    with atomic_path(target) as part:
-        start, n_params = layout.write_header(part, types, FILE_TYPES[chosen])
-        with part.open("r+b") as file:
-            file.seek(start)
-            overflowed = _write_tensors(file, layout.jobs, types, progress)
+    with atomic_path(target) as part, part.open("wb") as file:
+        file.write(compose_header(layout.keys(), layout.entries(types), file_type=FILE_TYPES[chosen]))
+        file.write(layout.extra_data())
+        overflowed = _write_tensors(file, layout.jobs, types, progress)
     return ConvertReport(
         path=target,
         outtype=chosen,
         n_tensors=len(layout.jobs) + len(layout.extra),
-        n_params=n_params,
+        n_params=layout.n_params,
         n_overflowed=overflowed,
     )
 
@@ -103,7 +104,7 @@ def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str],
             values, lost = future.result()
             file.write(values.data.cast("B"))
             if last:
-                pad(file)
+                file.write(b"\0" * (padded(file.tell()) - file.tell()))
             done += values.size
             overflowed += lost
             progress("convert", done, total)

@@ -4,13 +4,11 @@ Tensors and keys stand in the order of llama.cpp's own converter, which `make pa
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import gguf
-import msgspec
 import numpy as np
 
 from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_KEY, WEIGHTS_KEY
@@ -20,9 +18,10 @@ from quant.families import complete_config, find_family, planned_tensors
 from quant.families.base import ExtraTensors, Family
 from quant.families.planned import Planned
 from quant.ggml_types import TYPE_BY_NAME
+from quant.gguf_write import Entry, Keys, padded, serialize_keys
+from quant.origin import Origin
 from quant.tokenizer import Vocabulary, load_vocabulary
 
-ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
 _MAX_CARD_BYTES = 4 << 20
 # Buffers that old checkpoints carry; they are computed, not learned.
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
@@ -30,14 +29,6 @@ _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
 # gguf tells on stderr what it adds and overwrites; that is no news to a user.
 logging.getLogger("gguf").setLevel(logging.ERROR)
-
-
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a checkpoint came from, as far as it is known."""
-
-    model: str | None = None  # general.name; without it, what the model card or the directory says
-    source: str | None = None  # hub repository
-    revision: str | None = None  # and commit
 
 
 @dataclass(frozen=True)
@@ -99,46 +90,31 @@ class Layout:
         made = sum(padded(TYPE_BY_NAME[types[job.target]].nbytes(job.dims)) for job in self.jobs)
         return made + sum(padded(values.nbytes) for values in self.extra.values())
 
-    def write_header(
-        self,
-        path: Path,
-        types: Mapping[str, str],
-        file_type: int,
-        more_keys: Callable[[gguf.GGUFWriter], None] = lambda writer: None,
-    ) -> tuple[int, int]:
-        """Write everything up to the weights, the tensors made from the config included.
+    @property
+    def n_params(self) -> int:
+        """The values of all tensors."""
+        return sum(job.planned.n_elements for job in self.jobs) + sum(values.size for values in self.extra.values())
 
-        Returns:
-            The place of the first weight, and the number of parameters.
-        """
+    def keys(self) -> Keys:
+        """Serialize all keys; the file type among them is to be replaced."""
         writer = gguf.GGUFWriter(None, self.family.arch)
         for name, values in self.extra.items():
-            writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes, gguf.GGMLQuantizationType.F32)
+            writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
         for job in self.jobs:
-            kind = TYPE_BY_NAME[types[job.target]]
-            writer.add_tensor_info(
-                job.target,
-                job.planned.shape,
-                np.dtype(np.float32),
-                kind.nbytes(job.dims),
-                gguf.GGMLQuantizationType(kind.number),
-            )
-        n_params = int(writer.get_total_parameter_count()[0])
-        self._write_keys(writer, file_type)
-        more_keys(writer)
-        writer.write_header_to_file(path)
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        assert writer.fout is not None
-        file = writer.fout[0]
-        try:
-            pad(file)
-            for values in self.extra.values():
-                file.write(values.tobytes())
-                pad(file)
-            return file.tell(), n_params
-        finally:
-            writer.close()
+            writer.add_tensor_info(job.target, job.planned.shape, np.dtype(np.float32), 4 * job.planned.n_elements)
+        self._write_keys(writer, 0)
+        return serialize_keys(writer)
+
+    def entries(self, types: Mapping[str, str]) -> list[Entry]:
+        """Give the header's lines of all tensors, those made from the config first."""
+        made = [Entry(name, values.shape[::-1], "f32") for name, values in self.extra.items()]
+        return made + [Entry(job.target, job.dims, types[job.target]) for job in self.jobs]
+
+    def extra_data(self) -> bytes:
+        """Give the data of the tensors that are made from the config, with the gaps after them."""
+        return b"".join(
+            values.tobytes() + b"\0" * (padded(values.nbytes) - values.nbytes) for values in self.extra.values()
+        )
 
     def _write_keys(self, writer: gguf.GGUFWriter, file_type: int) -> None:
         """Add all keys, in the order of llama.cpp's converter; ours come last."""
@@ -251,14 +227,3 @@ def _metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:
     if metadata.name is None:
         metadata.name = folder.absolute().name
     return metadata
-
-
-def padded(n_bytes: int) -> int:
-    """Round up to where the next tensor starts."""
-    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
-
-
-def pad(file: BinaryIO) -> None:
-    """Write zeros up to where the next tensor starts."""
-    place = file.tell()
-    file.write(b"\0" * (padded(place) - place))

@@ -170,7 +170,7 @@ def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix
     from profiler.cli.progress import progress_bar
     from profiler.prepare import checkpoint_of, model_name
     from quant.convert import convert as make
-    from quant.layout import Origin
+    from quant.origin import Origin
     from quant.source import resolve
 
     found = resolve(source)
