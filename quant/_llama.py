@@ -12,6 +12,23 @@ from quant.errors import UserError
 
 
 @cache
+def ggml_base() -> ctypes.CDLL:
+    """Open ggml's base library without importing the binding, which would load everything.
+
+    Raises:
+        UserError: llama-cpp-python is not installed, or its build has no such library.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise UserError("llama-cpp-python is not installed; install this program again")
+    names = {"darwin": ("libggml-base.dylib",), "win32": ("ggml-base.dll", "libggml-base.dll")}
+    for name in names.get(sys.platform, ("libggml-base.so",)):
+        with suppress(OSError):
+            return ctypes.CDLL(str(Path(spec.origin).parent / "lib" / name))
+    raise UserError("this build of llama-cpp-python has no ggml library of its own; install this program again")
+
+
+@cache
 def llama_build() -> str:
     """Name the build of llama.cpp: the binding's version and llama.cpp's commit.
 
@@ -20,14 +37,6 @@ def llama_build() -> str:
     Raises:
         UserError: llama-cpp-python is not installed.
     """
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        raise UserError("llama-cpp-python is not installed; install this program again")
-    version = importlib.metadata.version("llama-cpp-python")
-    names = {"darwin": ("libggml-base.dylib",), "win32": ("ggml-base.dll", "libggml-base.dll")}
-    for name in names.get(sys.platform, ("libggml-base.so",)):
-        with suppress(OSError):
-            base = ctypes.CDLL(str(Path(spec.origin).parent / "lib" / name))
-            base.ggml_commit.restype = ctypes.c_char_p
-            return f"{version}+{base.ggml_commit().decode()}"
-    return version
+    base = ggml_base()
+    base.ggml_commit.restype = ctypes.c_char_p
+    return f"{importlib.metadata.version('llama-cpp-python')}+{base.ggml_commit().decode()}"

@@ -12,10 +12,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from quant.artifact import IMATRIX_KEY
 from quant.child import die_with_parent, end_child, prepare_child
 from quant.errors import UserError
-from quant.imatrix import ImatrixHeader, open_imatrix, read_imatrix
+from quant.imatrix import ImatrixHeader, keys_of, open_imatrix, read_imatrix
 
 # The rows in memory at once, with their float32 copy: what a board of 1 GB has, and enough to keep all threads busy.
 _BUFFER_BYTES = 64 << 20
@@ -93,19 +92,8 @@ def work(job: Job, answer: BinaryIO) -> None:
 
 
 def _overrides(llama_cpp: Any, job: Job, imatrix: ImatrixHeader | None) -> Any:
-    """Write down the importance matrix as llama-quantize does, by its name instead of its path, and its hash too.
-
-    Source: tools/quantize/quantize.cpp.
-    """
-    pairs: list[tuple[str, str | int]] = []
-    if imatrix:
-        pairs.append(("quantize.imatrix.file", imatrix.path.name))
-        if imatrix.dataset:
-            pairs.append(("quantize.imatrix.dataset", Path(imatrix.dataset).name))
-        pairs.append(("quantize.imatrix.entries_count", len(imatrix.entries)))
-        if imatrix.n_chunks:
-            pairs.append(("quantize.imatrix.chunks_count", imatrix.n_chunks))
-        pairs.append((IMATRIX_KEY, job.imatrix_sha256 or ""))
+    """Write down the importance matrix as llama-quantize does."""
+    pairs = list(keys_of(imatrix, job.imatrix_sha256 or "").items()) if imatrix else []
     overrides = (llama_cpp.llama_model_kv_override * (len(pairs) + 1))()
     for override, (key, value) in zip(overrides, pairs, strict=False):
         override.key = key.encode()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from quant.errors import UserError
 from quant.files import atomic_path, require_space
 from quant.floats import convert_floats, n_overflowed
-from quant.gguf_write import compose_header, padded
+from quant.gguf_write import compose_header, n_padding
 from quant.layout import Job, Layout, open_layout
 from quant.origin import Origin
 from quant.pieces import n_rows, piece_type, pieces, read_piece
@@ -69,7 +69,7 @@ def convert(
     types = layout.types_at(chosen)
     require_space(target.parent, layout.data_bytes(types) + HEADER_SPARE_BYTES, "the converted file")
     with atomic_path(target) as part, part.open("wb") as file:
-        file.write(compose_header(layout.keys(), layout.entries(types), file_type=FILE_TYPES[chosen]))
+        file.write(compose_header(layout.keys, layout.entries(types), file_type=FILE_TYPES[chosen]))
         file.write(layout.extra_data())
         overflowed = _write_tensors(file, layout.jobs, types, progress)
     return ConvertReport(
@@ -104,7 +104,7 @@ def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str],
             values, lost = future.result()
             file.write(values.data.cast("B"))
             if last:
-                file.write(b"\0" * (padded(file.tell()) - file.tell()))
+                file.write(b"\0" * n_padding(file.tell()))
             done += values.size
             overflowed += lost
             progress("convert", done, total)

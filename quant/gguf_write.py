@@ -95,3 +95,8 @@ def _value(value: str | int) -> bytes:
 def padded(n_bytes: int) -> int:
     """Round up to where the next tensor starts."""
     return -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
+
+
+def n_padding(place: int) -> int:
+    """Give the bytes from a place to where the next tensor starts."""
+    return padded(place) - place

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quant.artifact import IMATRIX_KEY
 from quant.errors import UserError
 from quant.gguf_header import GgufHeader, TensorInfo, open_gguf_header
 
@@ -84,6 +85,20 @@ def read_imatrix(imatrix: ImatrixHeader) -> "dict[str, npt.NDArray[np.float32]]"
         np.divide(rows, per_expert, out=means, where=per_expert > 0)
         values[name] = means.reshape(-1)
     return values
+
+
+def keys_of(imatrix: ImatrixHeader, sha256: str) -> dict[str, str | int]:
+    """Give the keys that tell of an importance matrix: llama-quantize's, without the file's folder, and its hash.
+
+    Source: tools/quantize/quantize.cpp.
+    """
+    keys: dict[str, str | int] = {"quantize.imatrix.file": imatrix.path.name}
+    if imatrix.dataset:
+        keys["quantize.imatrix.dataset"] = Path(imatrix.dataset).name
+    keys["quantize.imatrix.entries_count"] = len(imatrix.entries)
+    if imatrix.n_chunks:
+        keys["quantize.imatrix.chunks_count"] = imatrix.n_chunks
+    return {**keys, IMATRIX_KEY: sha256}
 
 
 def _dataset(header: GgufHeader) -> str | None:

@@ -6,6 +6,7 @@ Tensors and keys stand in the order of llama.cpp's own converter, which `make pa
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import gguf
@@ -95,8 +96,9 @@ class Layout:
         """The values of all tensors."""
         return sum(job.planned.n_elements for job in self.jobs) + sum(values.size for values in self.extra.values())
 
+    @cached_property
     def keys(self) -> Keys:
-        """Serialize all keys; the file type among them is to be replaced."""
+        """All keys, serialized; the file type among them is to be replaced."""
         writer = gguf.GGUFWriter(None, self.family.arch)
         for name, values in self.extra.items():
             writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
@@ -204,7 +206,7 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
             raise UserError(
                 f"{checkpoint.folder} has the tensor {name}, which {checkpoint.architecture} has no place for"
             )
-        if tensor.shape != shapes[name]:
+        if not _fits(tensor.shape, shapes[name], cut=all(each.cut for each in users[name])):
             raise UserError(
                 f"tensor {name} is {list(tensor.shape)} where the config asks for {list(shapes[name])}; "
                 "config.json and the weights do not belong together"
@@ -214,6 +216,10 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
             # Of several sources the last one to come completes the tensor.
             if seen.issuperset(each.sources):
                 yield Job(each, tuple(checkpoint.tensors[source] for source in each.sources))
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...], *, cut: bool) -> bool:
+    return shape == wanted or (cut and shape[1:] == wanted[1:] and shape[:1] > wanted[:1])
 
 
 def _metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:

@@ -93,7 +93,7 @@ def quantize(
             raise UserError(f"{targets[name]} is the source itself, which is {artifact.level}; choose another -o")
     missing = [name for name in wanted if not _is_done(work, name, targets[name])]
     plans = {plan.level: plan for plan in _plans(work, missing)}
-    _check_imatrix(work, list(plans.values()))
+    check_imatrix(work.source, work.header, work.imatrix, list(plans.values()))
     if plans:
         need_bytes = sum(plan.file_bytes for plan in plans.values())
         require_space(out_dir, need_bytes, f"quantizing to {', '.join(plans)}")
@@ -199,12 +199,13 @@ def _begin(source: Path, imatrix: Path | None, n_threads: int | None, progress: 
         source_sha256=cached_sha256(header.paths, progress),
         imatrix=imatrix,
         imatrix_sha256=cached_sha256([imatrix], progress) if imatrix else None,
-        n_threads=n_threads or _n_cpus(),
+        n_threads=n_threads or n_cpus(),
         progress=progress,
     )
 
 
-def _n_cpus() -> int:
+def n_cpus() -> int:
+    """Give the CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -247,25 +248,29 @@ def _try_plans(work: _Work, levels: list[str]) -> list[Plan | UserError]:
     ]
 
 
-def _check_imatrix(work: _Work, plans: list[Plan]) -> None:
-    """Refuse all levels before the first is written, if one cannot be made."""
-    if work.imatrix is None:
+def check_imatrix(source: Path, header: GgufHeader, imatrix: Path | None, plans: Sequence[Plan]) -> None:
+    """Refuse all levels before the first is written, if one cannot be made.
+
+    Raises:
+        UserError: a level needs an importance matrix, or the one that is given does not fit.
+    """
+    if imatrix is None:
         if needy := [plan.level for plan in plans if plan.needs_imatrix]:
             raise UserError(
-                f"{', '.join(needy)} of {work.source} cannot be made without an importance matrix; "
+                f"{', '.join(needy)} of {source} cannot be made without an importance matrix; "
                 "give --imatrix FILE or other levels"
             )
         return
-    lengths = {name: sums.n_weights for name, (sums, _) in open_imatrix(work.imatrix).entries.items()}
+    lengths = {name: sums.n_weights for name, (sums, _) in open_imatrix(imatrix).entries.items()}
     for plan in plans:
-        if misfits := tensors_that_misfit(plan, work.header, lengths):
+        if misfits := tensors_that_misfit(plan, header, lengths):
             raise UserError(
-                f"{work.imatrix} is for another model: its entry for {misfits[0]} has another length; "
+                f"{imatrix} is for another model: its entry for {misfits[0]} has another length; "
                 "give this model's importance matrix"
             )
-        if bare := [name for name in tensors_that_need_imatrix(plan, work.header) if name not in lengths]:
+        if bare := [name for name in tensors_that_need_imatrix(plan, header) if name not in lengths]:
             raise UserError(
-                f"{work.imatrix} has no entry for {bare[0]}, which {plan.level} needs; "
+                f"{imatrix} has no entry for {bare[0]}, which {plan.level} needs; "
                 "make it from a longer text, or give other levels"
             )
 

@@ -1,6 +1,7 @@
 """The tensors of llama-like decoders, which half of all families are."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from quant.families.base import Config, head_dim, is_tied, n_head_kv, need
 from quant.families.planned import Interleaved, Planned
@@ -14,15 +15,19 @@ def decoder_tensors(
     mlp_bias: bool = False,
     interleave: bool = False,
     norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm"),
+    qk_norms: Literal["head", "row"] | None = None,
     final_norm: bool = True,
     plus: float = 0.0,
+    head: bool = True,
 ) -> Iterator[Planned]:
     """Give the tensors in the order of the layers.
 
     Args:
         interleave: rotary halves of queries and keys alternate in GGUF (llama's layout, not NeoX').
         norms: the layer's norms over the whole width, by their names in the checkpoint.
+        qk_norms: norms of queries and keys, either over each head or over all heads at once.
         plus: what is added to every norm's values.
+        head: whether an output matrix can be there.
     """
     n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
     size = head_dim(config)
@@ -44,8 +49,13 @@ def decoder_tensors(
             yield Planned(name=f"{block}.{name}.weight", shape=(rows, columns), order=order)
             if bias:
                 yield Planned(name=f"{block}.{name}.bias", shape=(rows,), order=order)
+        if qk_norms is not None:
+            for name, n_norm in (("q_norm", heads * size), ("k_norm", heads_kv * size)):
+                shape = (size if qk_norms == "head" else n_norm,)
+                yield Planned(name=f"{block}.self_attn.{name}.weight", shape=shape, plus=plus, is_norm=True)
         for name in norms:
             yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,), plus=plus, is_norm=True)
     if final_norm:
         yield Planned(name="model.norm.weight", shape=(n_embd,), plus=plus, is_norm=True)
-    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
+    if head:
+        yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))

@@ -6,7 +6,7 @@ Source: set_gguf_parameters of TextModel in conversion/base.py of the pinned lla
 import gguf
 
 from quant.errors import UserError
-from quant.families.base import Config, as_number, first_of, need, rope_parameters
+from quant.families.base import Config, as_number, first_of, need, rope_parameters, with_defaults
 
 
 def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -65,3 +65,37 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
     local = parameters.get("sliding_attention")
     if isinstance(local, dict) and local.get("rope_theta") is not None:
         writer.add_rope_freq_base_swa(as_number(local["rope_theta"], "rope_theta"))
+
+
+def window_layers(config: Config, usual: int) -> list[bool]:
+    """Tell for each layer whether its attention has a window: all but every so-manieth, unless the config says more.
+
+    Args:
+        usual: the number of layers, the last of them without a window, that follow one another in the family.
+
+    Raises:
+        UserError: layer_types is no list of one word per layer.
+    """
+    n_layers = need(config, "num_hidden_layers")
+    kinds = config.get("layer_types")
+    if kinds is None:
+        pattern = need(with_defaults(config, sliding_window_pattern=usual), "sliding_window_pattern")
+        return [(layer + 1) % pattern != 0 for layer in range(n_layers)]
+    known = ("sliding_attention", "full_attention")
+    if not isinstance(kinds, list) or len(kinds) != n_layers or any(kind not in known for kind in kinds):
+        raise UserError(
+            f"config.json has layer_types = {str(kinds)[:80]}, which must be a list of {n_layers} times "
+            f"{' or '.join(known)}"
+        )
+    return [kind == known[0] for kind in kinds]
+
+
+def write_window_pattern(writer: gguf.GGUFWriter, config: Config, usual: int) -> None:
+    """Say which layers have a window where it is not the family's pattern, which llama.cpp knows.
+
+    llama.cpp's converter writes the key for some families only, but load_swa_pattern in its src/llama-model.cpp reads
+    it for all: without it, the other patterns would give wrong text without a word.
+    """
+    layers = window_layers(config, usual)
+    if layers != [(layer + 1) % usual != 0 for layer in range(len(layers))]:
+        writer.add_sliding_window_pattern(layers)

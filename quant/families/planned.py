@@ -81,6 +81,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     order: Interleaved | ByPart | From | None = None
     transposed: bool = False
     plus: float = 0.0  # added to each value: some norms are kept as what they differ from one by
+    cut: bool = False  # the checkpoint may have more rows, which belong to no token
     optional: bool = False  # a tied output matrix need not be there
     is_norm: bool = False  # its values lie around one, or around zero where one is added
 

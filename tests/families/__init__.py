@@ -26,6 +26,7 @@ class Variant(NamedTuple):
     transformers: bool = True  # whether transformers 4.57 has the model without remote code
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread
+    more_tensors: dict[str, tuple[int, ...]] = {}  # that the family leaves out, or larger ones than it needs
 
 
 def variants() -> dict[str, Variant]:
@@ -51,6 +52,7 @@ def make_variant(name: str, folder: Path) -> Path:
             tokenizer=variant.tokenizer,
             style=variant.style,
             prefix=variant.prefix,
+            more_tensors=variant.more_tensors,
         )
     return checkpoint
 

@@ -8,6 +8,7 @@ import numpy as np
 from safetensors import TensorSpec, serialize_file
 
 from quant.families import complete_config, find_family, planned_tensors
+from quant.families.planned import Planned
 from tests.support import vocabularies
 from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
 
@@ -109,11 +110,13 @@ def write_checkpoint(
     style: str = "gpt-2",
     seed: int = 0,
     prefix: str = "",
+    more_tensors: dict[str, tuple[int, ...]] | None = None,
 ) -> Path:
     """Write config.json, weights and tokenizer files of any family's model, and give the folder.
 
     Args:
         prefix: stands before the tensors' names, as in a model whose text model is a part.
+        more_tensors: stand behind the family's own, or instead of those of the same name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     n_vocab = config.get("text_config", config).get("vocab_size", 512)
@@ -124,15 +127,24 @@ def write_checkpoint(
     else:
         getattr(vocabularies, tokenizer)(folder, vocab_size=n_vocab)
     (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": dtype}))
-    _write_weights(folder, config, dtype, shards, seed, prefix)
+    _write_weights(folder, config, dtype, shards, seed, prefix, more_tensors or {})
     return folder
 
 
-def _write_weights(folder: Path, config: dict[str, Any], dtype: str, shards: int, seed: int, prefix: str) -> None:
+def _write_weights(
+    folder: Path,
+    config: dict[str, Any],
+    dtype: str,
+    shards: int,
+    seed: int,
+    prefix: str,
+    more_tensors: dict[str, tuple[int, ...]],
+) -> None:
     source = np.random.default_rng(seed)
     family = find_family(config["architectures"][0])
     planned = [each for each in planned_tensors(family, complete_config(family, config)) if not each.optional]
     made = {prefix + name: (shape, each) for each in planned for name, shape in each.source_tensors()}
+    made |= {name: (shape, Planned(name=name, shape=shape)) for name, shape in more_tensors.items()}
     per_shard = -(-len(made) // shards)
     weight_map, total = {}, 0
     for shard in range(shards):
