@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,12 +13,15 @@ from quant.artifact import Artifact
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
 from quant.levels import levels_asked_by_name, parse_levels
+from quant.origin import Origin
 from quant.progress import Progress, silent
 from quant.source import Source, resolve
 
+if TYPE_CHECKING:
+    from quant.straight import Written
+
 DEFAULT_LEVELS = "Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0"
-_BASE_LEVEL = "F16"
-_CONVERTER = 1  # raised when the converter's output changes, so that kept files are made anew
+_CONVERTER = 2  # raised when the converter's output changes, so that kept files are made anew
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,40 +136,45 @@ def _from_checkpoint(
     progress: Progress,
     say: Callable[[str], None],
 ) -> list[Prepared]:
-    levels = wishes.levels or DEFAULT_LEVELS
-    base = _converted(folder, source, commit, wishes, progress, say)
-    return _from_gguf(base, levels, wishes, progress)
+    """Go straight to the levels, unless the very same checkpoint was brought to the very same files before."""
+    from quant.straight import Straight
 
-
-def _converted(
-    folder: Path,
-    source: Source,
-    commit: str | None,
-    wishes: Wishes,
-    progress: Progress,
-    say: Callable[[str], None],
-) -> Path:
-    """Convert to F16 unless the very same checkpoint was converted to the very same place before."""
-    from quant.convert import convert
-    from quant.origin import Origin
-
+    text = wishes.levels or DEFAULT_LEVELS
     name = model_name(source, folder)
-    target = wishes.models_dir / f"{name}-{_BASE_LEVEL}.gguf"
-    identity = checkpoint_identity(folder, wishes.pre)
-    note = cache_dir() / "conversions" / (hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:32] + ".json")
-    if target.exists() and _read_note(note) == {**_file_facts(target), "identity": identity}:
-        return target
-    say(f"converting {name} to {_BASE_LEVEL}")
-    convert(
-        folder,
-        target,
-        outtype="f16",
-        pre=wishes.pre,
-        origin=Origin(model=name, source=source.repo if commit else None, revision=commit),
-        progress=progress,
-    )
-    write_text(note, json.dumps({**_file_facts(target), "identity": identity}))
-    return target
+    origin = Origin(model=name, source=source.repo if commit else None, revision=commit)
+    identity = checkpoint_identity(folder, wishes.pre, wishes.imatrix, origin)
+
+    def target_of(level: str) -> Path:
+        return wishes.models_dir / f"{name}-{level}.gguf"
+
+    levels = parse_levels(text)
+    if levels_asked_by_name(text) != set(levels) or not all(_is_kept(target_of(each), identity) for each in levels):
+        with Straight(folder, pre=wishes.pre, origin=origin) as opened:
+            levels = opened.levels(text, imatrix=wishes.imatrix)
+            if missing := [level for level in levels if not _is_kept(target_of(level), identity)]:
+                say(f"making {', '.join(missing)} of {name}")
+                for written in opened.write(missing, target_of, imatrix=wishes.imatrix, progress=progress):
+                    _keep(written, identity, wishes.imatrix, progress)
+    return [Prepared(artifact=_described(target_of(level), progress), path=target_of(level)) for level in levels]
+
+
+def _keep(written: "Written", identity: str, imatrix: Path | None, progress: Progress) -> None:
+    """Note what a file was made of, by its place, and what it fell back to, by its content."""
+    from quant.hashes import cached_sha256
+    from quant.made import Made, remember
+
+    sha256 = cached_sha256([written.path], progress)
+    imatrix_sha256 = cached_sha256([imatrix]) if imatrix else None
+    remember(None, Made(sha256=sha256, fallbacks=written.fallbacks, imatrix_sha256=imatrix_sha256))
+    write_text(_note(written.path), json.dumps({**_file_facts(written.path), "identity": identity}))
+
+
+def _is_kept(target: Path, identity: str) -> bool:
+    return target.exists() and _read_note(_note(target)) == {**_file_facts(target), "identity": identity}
+
+
+def _note(target: Path) -> Path:
+    return cache_dir() / "conversions" / (hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:32] + ".json")
 
 
 def _read_note(note: Path) -> object:
@@ -180,9 +189,12 @@ def _file_facts(path: Path) -> dict[str, int]:
     return {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
 
 
-def checkpoint_identity(folder: Path, pre: str | None) -> str:
+def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, origin: Origin) -> str:
     """Hash what a conversion depends on: small files by content, weights by name, size and time of change."""
-    digest = hashlib.sha256(f"{_CONVERTER}:{pre}".encode())
+    from quant.hashes import cached_sha256
+
+    wishes = (_CONVERTER, pre, cached_sha256([imatrix]) if imatrix else None, msgspec.to_builtins(origin))
+    digest = hashlib.sha256(msgspec.json.encode(wishes))
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors":
             facts = path.stat()

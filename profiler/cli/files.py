@@ -1,7 +1,6 @@
 """The commands that make and keep files: models, cache, pull, synthesize, convert, quantize."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 from quant.errors import UserError
 
 if TYPE_CHECKING:
+    from quant.origin import Origin
     from quant.progress import Progress
 
 _PATH = click.Path(path_type=Path)
@@ -161,10 +161,11 @@ def synthesize(source: str, output: Path, seed: int) -> None:
 @click.option("--imatrix", type=_PATH, help="Importance matrix for the levels.")
 @click.option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not found.")
 def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix: Path | None, pre: str | None) -> None:
-    """Turn a checkpoint into a GGUF file, and quantize it where levels are given.
+    """Turn a checkpoint into a GGUF file; with levels straight into theirs, without an unquantized one in between.
 
     \b
     slmprof convert ./checkpoint -o model.gguf
+    slmprof convert smollm2-135m -q Q4_K_M -o model.gguf
     slmprof convert smollm2-135m -q Q4_K_M,Q8_0 -o models/
     """
     from profiler.cli.progress import progress_bar
@@ -180,59 +181,45 @@ def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix
         from quant.levels import parse_levels
 
         parse_levels(levels)
+        if outtype != "auto":
+            raise UserError("--outtype is for the unquantized file; with -q write F16, BF16 or F32 among the levels")
     with progress_bar() as progress:
         folder, commit = checkpoint_of(found, progress)
-        name = model_name(found, folder)
-
-        def base(target: Path, kind: str) -> None:
-            origin = Origin(model=name, source=found.repo if commit else None, revision=commit)
-            report = make(folder, target, outtype=kind, pre=pre, origin=origin, progress=progress)
-            if report.n_overflowed:
-                click.echo(
-                    f"{report.n_overflowed} values are beyond F16 and became infinite; use --outtype bf16", err=True
-                )
-
+        origin = Origin(model=model_name(found, folder), source=found.repo if commit else None, revision=commit)
         if levels is None:
-            base(output, outtype)
-            click.echo(output)
-            return
-        for path in _convert_to_levels(base, name, output, levels, imatrix, outtype, progress):
-            click.echo(path)
+            report = make(folder, output, outtype=outtype, pre=pre, origin=origin, progress=progress)
+            overflowed, paths = report.n_overflowed, [output]
+        else:
+            overflowed, paths = _convert_to_levels(folder, levels, output, pre, origin, imatrix, progress)
+    if overflowed:
+        _say(f"{overflowed} values are beyond F16 and became infinite; take BF16 instead")
+    for path in paths:
+        click.echo(path)
 
 
 def _convert_to_levels(
-    base: Callable[[Path, str], None],
-    name: str,
-    output: Path,
+    folder: Path,
     levels: str,
+    output: Path,
+    pre: str | None,
+    origin: "Origin",
     imatrix: Path | None,
-    outtype: str,
     progress: "Progress",
-) -> list[Path]:
-    import tempfile
-
-    from quant.quantize import choose_levels
-    from quant.quantize import quantize as make
+) -> tuple[int, list[Path]]:
+    from quant.straight import Straight
 
     one_file = output.suffix == ".gguf"
-    folder = output.parent if one_file else output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".slmprof.", dir=folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; give another -o") from error
-    with scratch as inside:
-        unquantized = Path(inside) / f"{name}-F16.gguf"
-        base(unquantized, "f16" if outtype == "auto" else outtype)
-        chosen = choose_levels(unquantized, levels, imatrix=imatrix)
+    with Straight(folder, pre=pre, origin=origin) as opened:
+        chosen = opened.levels(levels, imatrix=imatrix)
         if one_file and len(chosen) > 1:
             raise UserError(f"{len(chosen)} levels do not fit into one file; give -o a directory")
-        paths = []
-        for made in make(unquantized, chosen, Path(inside), imatrix=imatrix, progress=progress):
-            target = output if one_file else folder / f"{name}-{made.level}.gguf"
-            made.path.replace(target)
-            paths.append(target)
-    return paths
+        made = opened.write(
+            chosen,
+            lambda level: output if one_file else output / f"{origin.model}-{level}.gguf",
+            imatrix=imatrix,
+            progress=progress,
+        )
+    return made[0].n_overflowed, [each.path for each in made]
 
 
 @click.command()

@@ -68,10 +68,10 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 def window_layers(config: Config, usual: int) -> list[bool]:
-    """Tell for each layer whether its attention has a window: all but every so-manieth, unless the config says more.
+    """Tell for each layer whether its attention has a window: all but the last of a group, unless the config says more.
 
     Args:
-        usual: the number of layers, the last of them without a window, that follow one another in the family.
+        usual: how many layers form a group in this family.
 
     Raises:
         UserError: layer_types is no list of one word per layer.

@@ -26,7 +26,7 @@ class Variant(NamedTuple):
     transformers: bool = True  # whether transformers 4.57 has the model without remote code
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread
-    more_tensors: dict[str, tuple[int, ...]] = {}  # that the family leaves out, or larger ones than it needs
+    more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family leaves out, or larger ones than it needs
 
 
 def variants() -> dict[str, Variant]:

@@ -82,6 +82,13 @@ def decoder_config(
     return config
 
 
+def as_transformers5(config: dict[str, Any]) -> dict[str, Any]:
+    """Give the same config as transformers 5 writes it, where all layers have one rotary embedding."""
+    kept = {key: value for key, value in config.items() if key not in ("rope_theta", "rope_scaling")}
+    rope = {"rope_type": "default", "rope_theta": config["rope_theta"], **config.get("rope_scaling", {})}
+    return kept | {"rope_parameters": rope, "dtype": "bfloat16"}
+
+
 def make_checkpoint(
     folder: Path,
     *,

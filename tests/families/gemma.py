@@ -1,0 +1,26 @@
+"""Gemma: with and without a matrix that is left out, heads wider than the model, many and few keys, each type."""
+
+from typing import Any
+
+from tests.families import Variant
+from tests.support.checkpoints import decoder_config
+
+
+def config(**shape: Any) -> dict[str, Any]:
+    """Give the config.json of a small Gemma."""
+    made = decoder_config("GemmaForCausalLM", "gemma", **{"head_dim": 32, **shape})
+    return made | {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
+
+
+VARIANTS = {
+    "gemma-spm-bf16": Variant(config(tokenizer="spm", kv_heads=1), tokenizer="spm"),
+    "gemma-f16": Variant(config(tokenizer="spm", heads=3, kv_heads=3), dtype="float16", tokenizer="spm"),
+    "gemma-f32-sharded": Variant(config(tokenizer="spm"), dtype="float32", shards=2, tokenizer="spm"),
+    # transformers would load the matrix over the embedding.
+    "gemma-head-ignored": Variant(
+        config(tokenizer="spm"),
+        tokenizer="spm",
+        transformers=False,
+        more_tensors={"lm_head.weight": (512, 64)},
+    ),
+}

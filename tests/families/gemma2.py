@@ -1,0 +1,36 @@
+"""Gemma 2: caps low enough and windows short enough to tell, each type."""
+
+from typing import Any
+
+from tests.families import Variant
+from tests.support.checkpoints import as_transformers5, decoder_config
+
+
+def config(**shape: Any) -> dict[str, Any]:
+    """Give the config.json of a small Gemma 2."""
+    made = decoder_config("Gemma2ForCausalLM", "gemma2", **{"head_dim": 32, "layers": 3, "tokenizer": "spm", **shape})
+    return made | {
+        "hidden_activation": "gelu_pytorch_tanh",
+        "query_pre_attn_scalar": 32,
+        "sliding_window": 16,
+        "attn_logit_softcapping": 0.2,
+        "final_logit_softcapping": 0.5,
+    }
+
+
+VARIANTS = {
+    "gemma2-bf16": Variant(config(), tokenizer="spm"),
+    "gemma2-f16-sharded": Variant(config(heads=3, kv_heads=1), dtype="float16", shards=3, tokenizer="spm"),
+    "gemma2-f32-transformers5": Variant(
+        as_transformers5(config(head_dim=16, kv_heads=4))
+        | {
+            "query_pre_attn_scalar": 16,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        },
+        dtype="float32",
+        tokenizer="spm",
+    ),
+    "gemma2-head-ignored": Variant(
+        config(), tokenizer="spm", transformers=False, more_tensors={"lm_head.weight": (512, 64)}
+    ),
+}
