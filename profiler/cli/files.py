@@ -160,7 +160,24 @@ def synthesize(source: str, output: Path, seed: int) -> None:
 )
 @click.option("--imatrix", type=_PATH, help="Importance matrix for the levels.")
 @click.option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not found.")
-def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix: Path | None, pre: str | None) -> None:
+@click.option(
+    "--converter",
+    metavar="DIR",
+    type=_PATH,
+    help="Use llama.cpp's own converter in DIR, a folder of its sources. This runs the code in DIR.",
+)
+@click.option("--converter-python", metavar="FILE", default="python3", show_default=True,
+              help="The interpreter that --converter runs in; it needs torch and transformers.")  # fmt: skip
+def convert(
+    source: str,
+    output: Path,
+    outtype: str,
+    levels: str | None,
+    imatrix: Path | None,
+    pre: str | None,
+    converter: Path | None,
+    converter_python: str,
+) -> None:
     """Turn a checkpoint into a GGUF file; with levels straight into theirs, without an unquantized one in between.
 
     \b
@@ -186,7 +203,10 @@ def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix
     with progress_bar() as progress:
         folder, commit = checkpoint_of(found, progress)
         origin = Origin(model=model_name(found, folder), source=found.repo if commit else None, revision=commit)
-        if levels is None:
+        if converter is not None:
+            paths = _convert_by_other(folder, levels, output, outtype, origin, imatrix, converter, converter_python)
+            overflowed = 0
+        elif levels is None:
             report = make(folder, output, outtype=outtype, pre=pre, origin=origin, progress=progress)
             overflowed, paths = report.n_overflowed, [output]
         else:
@@ -195,6 +215,46 @@ def convert(source: str, output: Path, outtype: str, levels: str | None, imatrix
         _say(f"{overflowed} values are beyond F16 and became infinite; take BF16 instead")
     for path in paths:
         click.echo(path)
+
+
+def _convert_by_other(
+    folder: Path,
+    levels: str | None,
+    output: Path,
+    outtype: str,
+    origin: "Origin",
+    imatrix: Path | None,
+    converter: Path,
+    python: str,
+) -> list[Path]:
+    """Convert with llama.cpp's converter; levels are made of its file, which is kept nowhere."""
+    import tempfile
+
+    from quant.foreign import convert_with
+    from quant.quantize import choose_levels, quantize
+
+    if levels is None:
+        convert_with(converter, python, folder, output, outtype=outtype, model=origin.model)
+        return [output]
+    one_file = output.suffix == ".gguf"
+    target = output.parent if one_file else output
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".slmprof.", dir=target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; give another -o") from error
+    with scratch as inside:
+        whole = Path(inside) / f"{origin.model}.gguf"
+        convert_with(converter, python, folder, whole, model=origin.model)
+        chosen = choose_levels(whole, levels, imatrix=imatrix)
+        if one_file and len(chosen) > 1:
+            raise UserError(f"{len(chosen)} levels do not fit into one file; give -o a directory")
+        paths = []
+        for made in quantize(whole, chosen, Path(inside), imatrix=imatrix):
+            path = output if one_file else target / f"{origin.model}-{made.level}.gguf"
+            made.path.replace(path)
+            paths.append(path)
+    return paths
 
 
 def _convert_to_levels(
