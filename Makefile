@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
 
-.PHONY: help install test lint format quickstart parity e2e-hub lock wheel clean
+.PHONY: help install test lint format quickstart parity bench-convert e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart   install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       write the code as ruff formats it"
 	@echo "make parity       compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
+	@echo "make bench-convert   time conversion and quantization beside llama.cpp's own (long)"
 	@echo "make e2e-hub      the main job on the real SmolLM2-135M, where a hub can be reached"
 	@echo "make lock         write constraints.txt anew from the newest allowed versions"
 	@echo "make wheel        build the wheel into dist/"
@@ -47,6 +48,9 @@ quickstart: $(INSTALLED)
 
 parity: $(INSTALLED)
 	$(BIN)/python -m tests.parity --python $(PARITY_PYTHON) --work parity-work
+
+bench-convert: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.convert --python $(PARITY_PYTHON) --work parity-work
 
 e2e-hub: $(INSTALLED)
 	SLMPROF_E2E_HUB=1 $(BIN)/python -m pytest -m hub tests/e2e

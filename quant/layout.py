@@ -153,10 +153,11 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     checkpoint = open_checkpoint(folder)
     family = find_family(checkpoint.architecture)
     composite = isinstance(checkpoint.config.get("text_config"), dict)
+    tensors = _text_tensors(checkpoint.tensors) if composite else checkpoint.tensors
     checkpoint = replace(
         checkpoint,
         config=complete_config(family, checkpoint.config),
-        tensors=_text_tensors(checkpoint.tensors) if composite else checkpoint.tensors,
+        tensors=_with_prefix(tensors, family.base_prefix),
     )
     config = checkpoint.config
     if family.vocabulary is not None:
@@ -174,6 +175,13 @@ def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if "language_model." in name or name.startswith("lm_head."):
             chosen[name.replace("language_model.", "")] = tensor
     return chosen or dict(tensors)
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Put a prefix before the names of tensors where no name has it; the head's stand outside the model proper."""
+    if any(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {name if name.startswith("lm_head.") else prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Iterator[Job]:

@@ -22,6 +22,7 @@ from quant.families.planned import Planned, size_of
 from quant.files import require_space
 from quant.floats import convert_floats
 from quant.progress import Progress, silent
+from quant.tokenizer.bpe import byte_letters
 
 _BLOCK = 1 << 20  # random values; tensors repeat them from different places
 _DEVIATION = 0.02  # the usual initialisation: logits stay finite through any depth
@@ -146,22 +147,9 @@ def _values(made: _Made, block: NDArray[Any], number: int) -> Iterator[NDArray[A
         left -= count
 
 
-def _byte_letters() -> list[str]:
-    """Give the printable letters that stand for the 256 bytes in byte-level BPE. Source: GPT-2's byte encoder."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
-    letters, shifted = [], 0
-    for byte in range(_BYTES):
-        if byte in printable:
-            letters.append(chr(byte))
-        else:
-            letters.append(chr(_BYTES + shifted))
-            shifted += 1
-    return letters
-
-
 def _write_tokenizer(folder: Path, n_vocab: int) -> None:
     """Write a byte-level BPE of exactly `n_vocab` tokens: bytes, merges of what is known, two special ones."""
-    vocab = {letter: index for index, letter in enumerate(_byte_letters())}
+    vocab = {letter: index for index, letter in enumerate(byte_letters())}
     # Common letters first, so that the merges that English text uses exist in a vocabulary of any size.
     first = "\u0120etaoinshrdlcumwfgypbvk"
     known = [*first, *(letter for letter in vocab if letter not in first)]

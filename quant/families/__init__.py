@@ -13,7 +13,7 @@ from quant.errors import UserError
 from quant.families.base import Config, Family, flattened, need
 from quant.families.planned import Planned
 
-_SHARED = {"base", "decoder", "keys", "planned"}  # what families have in common is no family
+_SHARED = {"base", "decoder", "keys", "longrope", "planned"}  # what families have in common is no family
 
 
 @cache
@@ -66,10 +66,19 @@ def _named(family: Family, config: Config) -> Iterator[Planned]:
     arch = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == family.arch)
     names = gguf.get_tensor_name_map(arch, need(config, family.layers_key))
     for planned in family.tensors(config):
-        target = planned.target or names.get_name(planned.name, try_suffixes=(".weight", ".bias"))
+        target = (
+            planned.target
+            or _target(names, planned.name)
+            or _target(names, planned.name.removeprefix(family.base_prefix))
+        )
         if target is None:
             raise UserError(f"the tensor {planned.name} has no place in llama.cpp's {family.arch}")
         yield _with_target(planned, target)
+
+
+def _target(names: gguf.TensorNameMap, name: str) -> str | None:
+    found: str | None = names.get_name(name, try_suffixes=(".weight", ".bias"))
+    return found
 
 
 def _with_target(planned: Planned, target: str) -> Planned:

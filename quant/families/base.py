@@ -3,6 +3,7 @@
 A family says which tensors a config asks for, how each is changed for GGUF, and which keys the config becomes.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     layers_key: str = "num_hidden_layers"
     ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned
     model_types: tuple[str, ...] = ()  # of configs that name no class
+    base_prefix: str = ""  # of the tensors' names, which checkpoints of the model without its head leave out
 
 
 def need(config: Config, key: str, default: int | None = None) -> int:
@@ -99,6 +101,22 @@ def as_number(value: Any, key: str) -> float:
 def first_of(config: Config, *keys: str) -> Any:
     """Give the value of the first key that is there and not null; None without any."""
     return next((config[key] for key in keys if config.get(key) is not None), None)
+
+
+def refuse_unless(config: Config, key: str, known: tuple[Any, ...]) -> None:
+    """Refuse a setting that llama.cpp does not compute: converted all the same, it would give wrong text.
+
+    Raises:
+        UserError: the value is none of those known; None stands for a missing key.
+    """
+    if config.get(key) not in known:
+        shown = ", ".join(
+            str(value).lower() if isinstance(value, bool) else str(value) for value in known if value is not None
+        )
+        raise UserError(
+            f"config.json has {key} = {json.dumps(config.get(key))[:80]}, which llama.cpp does not compute "
+            f"for this family (it does: {shown}); choose another model"
+        )
 
 
 def head_dim(config: Config) -> int:
@@ -157,6 +175,19 @@ def rope_parameters(config: Config) -> dict[str, Any]:
         "original_max_position_embeddings": config.get("original_max_position_embeddings"),
     }
     return {**{key: value for key, value in moved.items() if value is not None}, **found}
+
+
+def rotary_dims(config: Config, default: float) -> int:
+    """Give the number of each head's dimensions that turn with the position.
+
+    Raises:
+        UserError: the share is none.
+    """
+    share = as_number(rope_parameters(config).get("partial_rotary_factor", default), "partial_rotary_factor")
+    size = need(config, "hidden_size") // need(config, "num_attention_heads")
+    if not 0 < share <= 1:
+        raise UserError(f"config.json has partial_rotary_factor = {share!r}, which must lie between 0 and 1")
+    return int(share * size)
 
 
 def with_defaults(config: Config, **defaults: Any) -> Config:

@@ -8,6 +8,8 @@ import gguf
 from quant.errors import UserError
 from quant.families.base import Config, as_number, first_of, need, rope_parameters, with_defaults
 
+_THETA = 10000.0  # llama.cpp's rotary base without a key
+
 
 def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the keys that every decoder has."""
@@ -99,3 +101,19 @@ def write_window_pattern(writer: gguf.GGUFWriter, config: Config, usual: int) ->
     layers = window_layers(config, usual)
     if layers != [(layer + 1) % usual != 0 for layer in range(len(layers))]:
         writer.add_sliding_window_pattern(layers)
+
+
+def write_unusual_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    """Add the base and the scaling only where they are not those that llama.cpp takes without keys.
+
+    For families whose converter in llama.cpp adds neither, and so is wrong for the few models that differ.
+
+    Raises:
+        UserError: the scaling is one that llama.cpp does not know.
+    """
+    rope = rope_parameters(config)
+    kind, theta = rope.get("rope_type"), rope.get("rope_theta", _THETA)
+    if kind == "llama3":
+        raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
+    if kind not in (None, "default") or theta != _THETA:
+        write_rope_keys(writer, config)

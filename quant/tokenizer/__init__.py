@@ -54,13 +54,19 @@ class Vocabulary(msgspec.Struct, kw_only=True):
 
 
 def load_vocabulary(
-    folder: Path, config: dict[str, Any], *, pre: str | None = None, space_prefix_key: bool = False
+    folder: Path,
+    config: dict[str, Any],
+    *,
+    pre: str | None = None,
+    space_prefix_key: bool = False,
+    added_by_tokenizer_json: bool = False,
 ) -> Vocabulary:
     """Read a checkpoint's vocabulary, padded to the config's vocab_size.
 
     Args:
         pre: the pre-tokenizer's name in llama.cpp, where it is not found by the tokenizer's structure.
         space_prefix_key: the llama family writes the tokenizer's add_prefix_space as a key of its own.
+        added_by_tokenizer_json: tokenizer.json adds tokens to SentencePiece's too, as Phi-3's does.
 
     Raises:
         UserError: there is no tokenizer, it is broken, or its pre-tokenizer is unknown.
@@ -74,13 +80,14 @@ def load_vocabulary(
     prefix = settings.get("add_prefix_space") if space_prefix_key else None
     prefix = prefix if isinstance(prefix, bool) else None
     if (folder / "tokenizer.model").is_file():
-        texts, scores, types = sentencepiece_tokens(folder, n_vocab, settings)
+        adding = read_json(folder / "tokenizer.json") or {} if added_by_tokenizer_json else None
+        texts, scores, types = sentencepiece_tokens(folder, n_vocab, settings, adding)
         tokens = Tokens(texts=texts, types=types, scores=scores)
         return Vocabulary(
             model="llama",
             pre="default",
             tokens=tokens,
-            special=_special(folder, n_vocab=len(texts)),
+            special=special_vocab(folder, n_vocab=len(texts)),
             add_space_prefix=prefix,
         )
     tokenizer = read_json(folder / "tokenizer.json")
@@ -93,20 +100,24 @@ def load_vocabulary(
     if model.get("byte_fallback") is True:
         texts, scores, types = byte_fallback_tokens(folder, tokenizer, settings)
         tokens = Tokens(texts=texts, types=types, scores=scores)
-        special = _special(folder, n_vocab=len(texts))
+        special = special_vocab(folder, n_vocab=len(texts))
         return Vocabulary(model="llama", pre="default", tokens=tokens, special=special, add_space_prefix=prefix)
     texts, types = byte_level_tokens(folder, tokenizer, settings, n_vocab)
     return Vocabulary(
         model="gpt2",
         pre=pre or detect_pre(tokenizer, folder),
         tokens=Tokens(texts=texts, types=types),
-        special=_special(folder, load_merges=True),
+        special=special_vocab(folder, load_merges=True),
         add_space_prefix=prefix,
     )
 
 
-def _special(folder: Path, *, n_vocab: int | None = None, load_merges: bool = False) -> gguf.SpecialVocab:
-    """Read merges, special ids and templates with gguf's own reader, whose failures on odd files become one line."""
+def special_vocab(folder: Path, *, n_vocab: int | None = None, load_merges: bool = False) -> gguf.SpecialVocab:
+    """Read merges, special ids and templates with gguf's own reader.
+
+    Raises:
+        UserError: a file is odd, at which that reader fails.
+    """
     try:
         return gguf.SpecialVocab(folder, load_merges=load_merges, n_vocab=n_vocab)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError) as error:

@@ -112,3 +112,16 @@ def _encoded(text: str, folder: Path) -> bytes:
         raise UserError(
             f"{folder / 'tokenizer.json'} has a token that is no text ({text!r}); fetch it again"
         ) from error
+
+
+def byte_letters() -> list[str]:
+    """Give the printable letters that stand for the 256 bytes in byte-level BPE. Source: GPT-2's byte encoder."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    letters, shifted = [], 0
+    for byte in range(256):
+        if byte in printable:
+            letters.append(chr(byte))
+        else:
+            letters.append(chr(256 + shifted))
+            shifted += 1
+    return letters

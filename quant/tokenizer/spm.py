@@ -13,7 +13,7 @@ from gguf import TokenType
 
 from quant.errors import UserError
 from quant.tokenizer.files import read_bytes, read_json
-from quant.tokenizer.special import looks_special, plain_spaces
+from quant.tokenizer.special import added_tokens, looks_special, plain_spaces
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PIECES = 1
@@ -35,9 +35,13 @@ class _BrokenError(Exception):
 
 
 def sentencepiece_tokens(
-    folder: Path, n_vocab: int | None, settings: dict[str, Any]
+    folder: Path, n_vocab: int | None, settings: dict[str, Any], adding: dict[str, Any] | None = None
 ) -> tuple[list[bytes], list[float], list[int]]:
     """Give texts, scores and types of every id, with the tokens that other files add.
+
+    Args:
+        adding: tokenizer.json, where it adds tokens too. Then all added texts stand as they are written, and only those
+            called special are control tokens. Source: set_vocab in conversion/phi.py of the pinned llama.cpp.
 
     Raises:
         UserError: the file is no SentencePiece model.
@@ -68,12 +72,16 @@ def sentencepiece_tokens(
         token_id, content = int(key), entry["content"]
         if token_id >= size:
             continue
-        if entry.get("special") or looks_special(content):
+        if entry.get("special") or (adding is None and looks_special(content)):
             types[token_id] = int(TokenType.CONTROL)
         else:
-            content = plain_spaces(content)
+            content = plain_spaces(content) if adding is None else content
             types[token_id] = int(TokenType.USER_DEFINED)
         texts[token_id], scores[token_id] = content.encode(), _ADDED_SCORE
+    for token_id, entry in added_tokens(adding or {}, {}).items():
+        if 0 <= token_id < size:
+            texts[token_id], scores[token_id] = entry["content"].encode(), _ADDED_SCORE
+            types[token_id] = int(TokenType.CONTROL if entry.get("special") else TokenType.USER_DEFINED)
     return texts, scores, types
 
 

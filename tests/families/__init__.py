@@ -26,7 +26,9 @@ class Variant(NamedTuple):
     transformers: bool = True  # whether transformers 4.57 has the model without remote code
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread
+    own_keys: tuple[str, ...] = ()  # that llama.cpp reads, and that its converter leaves out or gets wrong
     more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family leaves out, or larger ones than it needs
+    bare: bool = False  # whether the tensors' names lack the family's prefix
 
 
 def variants() -> dict[str, Variant]:
@@ -53,6 +55,7 @@ def make_variant(name: str, folder: Path) -> Path:
             style=variant.style,
             prefix=variant.prefix,
             more_tensors=variant.more_tensors,
+            bare=variant.bare,
         )
     return checkpoint
 

@@ -5,6 +5,10 @@ from typing import Any
 from tests.families import Variant
 from tests.support.checkpoints import decoder_config
 
+# llama.cpp's converter adds one to a norm in float16, transformers in float32: what is lost, the logits show. The rest
+# of all Gemmas' differences is of llama.cpp's GELU, which looks its values up in float16.
+F16_TOLERANCE = 3e-3
+
 
 def config(**shape: Any) -> dict[str, Any]:
     """Give the config.json of a small Gemma."""
@@ -14,7 +18,9 @@ def config(**shape: Any) -> dict[str, Any]:
 
 VARIANTS = {
     "gemma-spm-bf16": Variant(config(tokenizer="spm", kv_heads=1), tokenizer="spm"),
-    "gemma-f16": Variant(config(tokenizer="spm", heads=3, kv_heads=3), dtype="float16", tokenizer="spm"),
+    "gemma-f16": Variant(
+        config(tokenizer="spm", heads=3, kv_heads=3), dtype="float16", tokenizer="spm", tolerance=F16_TOLERANCE
+    ),
     "gemma-f32-sharded": Variant(config(tokenizer="spm"), dtype="float32", shards=2, tokenizer="spm"),
     # transformers would load the matrix over the embedding.
     "gemma-head-ignored": Variant(

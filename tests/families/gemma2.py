@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.families import Variant
+from tests.families.gemma import F16_TOLERANCE
 from tests.support.checkpoints import as_transformers5, decoder_config
 
 
@@ -14,13 +15,15 @@ def config(**shape: Any) -> dict[str, Any]:
         "query_pre_attn_scalar": 32,
         "sliding_window": 16,
         "attn_logit_softcapping": 0.2,
-        "final_logit_softcapping": 0.5,
+        "final_logit_softcapping": 1.0,
     }
 
 
 VARIANTS = {
     "gemma2-bf16": Variant(config(), tokenizer="spm"),
-    "gemma2-f16-sharded": Variant(config(heads=3, kv_heads=1), dtype="float16", shards=3, tokenizer="spm"),
+    "gemma2-f16-sharded": Variant(
+        config(heads=3, kv_heads=1), dtype="float16", shards=3, tokenizer="spm", tolerance=F16_TOLERANCE
+    ),
     "gemma2-f32-transformers5": Variant(
         as_transformers5(config(head_dim=16, kv_heads=4))
         | {
@@ -29,6 +32,11 @@ VARIANTS = {
         },
         dtype="float32",
         tokenizer="spm",
+    ),
+    "gemma2-other-windows": Variant(
+        config() | {"layer_types": ["full_attention", "full_attention", "sliding_attention"]},
+        tokenizer="spm",
+        own_keys=("gemma2.attention.sliding_window_pattern",),
     ),
     "gemma2-head-ignored": Variant(
         config(), tokenizer="spm", transformers=False, more_tensors={"lm_head.weight": (512, 64)}

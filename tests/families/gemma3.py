@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.families import Variant
+from tests.families.gemma import F16_TOLERANCE
 from tests.support.checkpoints import decoder_config
 
 LINEAR = {"rope_type": "linear", "factor": 8.0}
@@ -70,10 +71,17 @@ SEEING = {
 
 VARIANTS = {
     "gemma3-spm-bf16": Variant(config(kv_heads=1), tokenizer="spm"),
-    "gemma3-f16-sharded": Variant(config(heads=3, kv_heads=3), dtype="float16", shards=3, tokenizer="spm"),
+    "gemma3-f16-sharded": Variant(
+        config(heads=3, kv_heads=3), dtype="float16", shards=3, tokenizer="spm", tolerance=F16_TOLERANCE
+    ),
     "gemma3-linear-f32": Variant(config() | {"rope_scaling": LINEAR}, dtype="float32", tokenizer="spm"),
-    "gemma3-bpe-cap": Variant(config(tokenizer="bpe") | {"final_logit_softcapping": 0.5}),
+    "gemma3-bpe-cap": Variant(config(tokenizer="bpe") | {"final_logit_softcapping": 1.0}),
     "gemma3-no-windows": Variant(config() | {"sliding_window_pattern": 1}, tokenizer="spm"),
+    "gemma3-other-windows": Variant(
+        config() | {"sliding_window_pattern": 2},
+        tokenizer="spm",
+        own_keys=("gemma3.attention.sliding_window_pattern",),
+    ),
     "gemma3-transformers5": Variant(transformers5(), tokenizer="spm"),
     "gemma3-transformers5-linear": Variant(transformers5(**LINEAR), tokenizer="spm", transformers=False),
     "gemma3-inside": Variant(

@@ -37,18 +37,22 @@ def compare_files(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[str
     for name, outtype in theirs:
         ours = oracle.work / "ours" / f"{name}-{outtype}.gguf"
         convert(checkpoints[name], ours, outtype=outtype, pre=variants()[name].pre)
-        differences, n_tensors, n_keys = differing(ours, theirs[name, outtype])
+        differences, n_tensors, n_keys = differing(ours, theirs[name, outtype], variants()[name].own_keys)
         findings.append({"variant": name, "outtype": outtype, "tensors": n_tensors, "differences": differences})
         verdict = "equal" if not differences else "; ".join(differences[:5])
         print(f"  {name:26} {outtype:5} {n_tensors:3} tensors, {n_keys:2} keys: {verdict}", flush=True)
     return not any(finding["differences"] for finding in findings), findings
 
 
-def differing(ours: Path, theirs: Path) -> tuple[list[str], int, int]:
-    """Name what differs: keys, their order, types and values; tensors, their order, shapes, types and bytes."""
+def differing(ours: Path, theirs: Path, own_keys: tuple[str, ...] = ()) -> tuple[list[str], int, int]:
+    """Name what differs: keys, their order, types and values; tensors, their order, shapes, types and bytes.
+
+    Args:
+        own_keys: those that are meant to differ; the logits are their proof.
+    """
     one, other = GGUFReader(ours), GGUFReader(theirs)
     differences = []
-    keys, their_keys = list(one.fields), list(other.fields)
+    keys, their_keys = ([key for key in each.fields if key not in own_keys] for each in (one, other))
     for key in dict.fromkeys(their_keys + keys):
         if key not in one.fields or key not in other.fields:
             differences.append(f"key {key} only in {'theirs' if key in other.fields else 'ours'}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quant.convert import convert
-from tests.families import Variant, make_variant, variants
+from tests.families import Variant, for_oracle, make_variant, variants
 from tests.parity.oracle import Oracle, run
 
 _N_TOKENS = 48
@@ -24,7 +24,7 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
     tokens = {name: _tokens(variants()[name]) for name in known}
     jobs = [
         {
-            "checkpoint": str(make_variant(name, oracle.work / "checkpoints")),
+            "checkpoint": str(for_oracle(name, make_variant(name, oracle.work / "checkpoints"))),
             "tokens": tokens[name],
             "target": str(folder / f"{name}-theirs.npy"),
         }

@@ -43,20 +43,30 @@ class Oracle:
             (folder / "installed").touch()
         return interpreter
 
-    @cached_property
+    @property
     def llama_bench(self) -> Path:
-        """llama-bench, built as the package builds llama.cpp: Release, shared libraries, for this machine."""
+        """llama-bench, built as the package builds llama.cpp."""
+        return self._tool("llama-bench")
+
+    @property
+    def llama_quantize(self) -> Path:
+        """llama-quantize, built as the package builds llama.cpp."""
+        return self._tool("llama-quantize")
+
+    def _tool(self, name: str) -> Path:
+        """Build one of llama.cpp's tools: Release, shared libraries, for this machine."""
         build = self.work / "build"
-        binary = build / "bin" / "llama-bench"
+        binary = build / "bin" / name
         if not binary.exists():
             tools = self.work / "build-tools"
-            run([sys.executable, "-m", "venv", str(tools)])
-            run([str(tools / "bin" / "python"), "-m", "pip", "install", "--quiet", "cmake", "ninja"])
+            if not (tools / "bin" / "ninja").exists():
+                run([sys.executable, "-m", "venv", str(tools)])
+                run([str(tools / "bin" / "python"), "-m", "pip", "install", "--quiet", "cmake", "ninja"])
             path = os.pathsep.join([str(tools / "bin"), os.environ.get("PATH", "")])
             run(["cmake", "-S", str(self.llama_cpp), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                  "-DBUILD_SHARED_LIBS=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF",
                  "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF"], PATH=path)  # fmt: skip
-            run(["cmake", "--build", str(build), "--target", "llama-bench", "--parallel"], PATH=path)
+            run(["cmake", "--build", str(build), "--target", name, "--parallel"], PATH=path)
         return binary
 
     def convert(self, jobs: list[dict[str, str]]) -> None:

@@ -118,12 +118,14 @@ def write_checkpoint(
     seed: int = 0,
     prefix: str = "",
     more_tensors: dict[str, tuple[int, ...]] | None = None,
+    bare: bool = False,
 ) -> Path:
     """Write config.json, weights and tokenizer files of any family's model, and give the folder.
 
     Args:
         prefix: stands before the tensors' names, as in a model whose text model is a part.
         more_tensors: stand behind the family's own, or instead of those of the same name.
+        bare: leave the family's own prefix out of the tensors' names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     n_vocab = config.get("text_config", config).get("vocab_size", 512)
@@ -134,7 +136,7 @@ def write_checkpoint(
     else:
         getattr(vocabularies, tokenizer)(folder, vocab_size=n_vocab)
     (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": dtype}))
-    _write_weights(folder, config, dtype, shards, seed, prefix, more_tensors or {})
+    _write_weights(folder, config, dtype, shards, seed, prefix, more_tensors or {}, bare=bare)
     return folder
 
 
@@ -146,11 +148,16 @@ def _write_weights(
     seed: int,
     prefix: str,
     more_tensors: dict[str, tuple[int, ...]],
+    *,
+    bare: bool,
 ) -> None:
     source = np.random.default_rng(seed)
     family = find_family(config["architectures"][0])
     planned = [each for each in planned_tensors(family, complete_config(family, config)) if not each.optional]
-    made = {prefix + name: (shape, each) for each in planned for name, shape in each.source_tensors()}
+    left_out = family.base_prefix if bare else ""
+    made = {
+        prefix + name.removeprefix(left_out): (shape, each) for each in planned for name, shape in each.source_tensors()
+    }
     made |= {name: (shape, Planned(name=name, shape=shape)) for name, shape in more_tensors.items()}
     per_shard = -(-len(made) // shards)
     weight_map, total = {}, 0
