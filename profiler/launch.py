@@ -22,6 +22,14 @@ _MESSAGE_CHARS = 400
 
 def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
     """Run one job in a process of its own. Whatever happens to the process, the answer tells it."""
+    answer = _run(job, timeout_s)
+    if answer.failure is None:
+        return answer
+    message = fit_for_a_record(answer.failure.message, Path(job.path).parent)
+    return Answer(failure=msgspec.structs.replace(answer.failure, message=message))
+
+
+def _run(job: Job, timeout_s: float | None) -> Answer:
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "profiler.worker"],
@@ -107,8 +115,17 @@ def _signal_name(status: int) -> str | None:
 
 
 def _last_words(stderr: str) -> str:
-    """Give the line that says why, else the last line; folders are cut off, since records hold no paths."""
+    """Give the line that says why, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if "GGML_ASSERT" in line or "error" in line.lower()]
-    words = (telling or lines or [""])[-1]
-    return re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+", "", words)[:_MESSAGE_CHARS]
+    return (telling or lines or [""])[-1]
+
+
+def fit_for_a_record(message: str, folder: Path) -> str:
+    """Cut off folders, since records hold no paths, and what a terminal would obey: a file's names are a stranger's."""
+    # A folder's name may hold spaces, so these two are looked for as they are written.
+    for known in (folder, Path(os.path.expanduser("~"))):  # noqa: PTH111  gives "~" where there is no home
+        if len(known.parts) > 1:
+            message = message.replace(f"{known}{os.sep}", "")
+    message = re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+", "", message)
+    return "".join(letter if letter.isprintable() else " " for letter in message)[:_MESSAGE_CHARS].strip()
