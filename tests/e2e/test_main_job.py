@@ -121,8 +121,8 @@ def test_synthetic_weights_of_a_known_name_are_marked_everywhere(cache: Path, tm
 
 def test_depth_and_lists(tiny: Path, cache: Path, tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
-    done = slmprof("profile", tiny, "-q", "F16", "-t", "1", "-p", "8,16", "-n", "2", "-d", "0,32", "-r", "1", "--rounds",
-                   "1", "-o", results, cache=cache)  # fmt: skip
+    done = slmprof("profile", tiny, "-q", "F16", "-t", "1", "-p", "8,16", "-n", "2", "-d", "0,32", "-r", "1",
+                   "--rounds", "1", "-o", results, cache=cache)  # fmt: skip
     assert done.status == 0, done.err
     cells = json.loads(slmprof("export", results, "--format", "json", cache=cache).out)
     assert {(cell["n_prompt"], cell["n_depth"], cell["decode_depth"]) for cell in cells} == {

@@ -8,7 +8,8 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-_TORCH_SIDE = ("torch", "transformers>=4.57,<4.58", "sentencepiece", "protobuf", "gguf==0.19.0", "safetensors", "numpy")
+_TORCH_SIDE = ("torch==2.13.0", "transformers>=4.57,<4.58", "sentencepiece", "protobuf", "gguf==0.19.0", "safetensors",
+               "numpy")  # fmt: skip
 
 
 class Oracle:
@@ -24,7 +25,7 @@ class Oracle:
         pin = version("llama-cpp-python")
         target = self.work / f"llama_cpp_python-{pin}"
         if not target.exists():
-            run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:",
+            run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python",
                  "--dest", str(self.work), f"llama-cpp-python=={pin}"])  # fmt: skip
             with tarfile.open(next(self.work.glob("llama_cpp_python-*.tar.gz"))) as archive:
                 archive.extractall(self.work, filter="data")
