@@ -4,8 +4,10 @@ Keys, tensors and bytes are those of llama.cpp's own converter, which `make pari
 """
 
 import logging
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_KEY, WEIGHTS_KEY
+from quant.card import load_metadata
 from quant.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.errors import UserError
 from quant.families import find_family
@@ -36,9 +39,9 @@ _CHUNK_ELEMENTS = 2 << 20  # 4 to 8 MiB a piece
 _THREADS = 2
 _ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
 # gguf tells on stderr what it adds and overwrites; that is no news to a user.
-logging.getLogger("gguf").setLevel(logging.ERROR)
+for _name in ("gguf", "metadata"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 _AHEAD = 2 * _THREADS  # pieces that wait to be written
-_MAX_CARD_BYTES = 4 << 20
 # Buffers that old checkpoints carry; they are computed, not learned.
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 
@@ -104,13 +107,14 @@ def convert(
             n_bytes = job.source.n_elements * _ELEMENT_BYTES[job.target_type]
             writer.add_tensor_info(job.planned.target, job.planned.shape, np.dtype(np.float32), n_bytes, kind)
         n_params = int(writer.get_total_parameter_count()[0])
-        _write_keys(writer, checkpoint, family, vocabulary, _FILE_TYPES[chosen], model, source, revision)
-        writer.write_header_to_file(part)
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        assert writer.fout is not None
-        file = writer.fout[0]
         try:
+            with _keys_of(checkpoint.folder):
+                _write_keys(writer, checkpoint, family, vocabulary, _FILE_TYPES[chosen], model, source, revision)
+                writer.write_header_to_file(part)
+                writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            assert writer.fout is not None
+            file = writer.fout[0]
             _pad(file)
             for values in extra.values():
                 file.write(values.tobytes())
@@ -165,6 +169,17 @@ def _jobs(checkpoint: Checkpoint, family: Family, outtype: str) -> list[_Job]:
     return jobs
 
 
+@contextmanager
+def _keys_of(folder: Path) -> Iterator[None]:
+    """Turn gguf's failures on keys that it cannot write into one line: templates, merges and ids are a stranger's."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error) as error:
+        raise UserError(
+            f"the keys of {folder} cannot be written ({str(error)[:100]}); check its tokenizer files and config.json"
+        ) from error
+
+
 def _write_keys(
     writer: gguf.GGUFWriter,
     checkpoint: Checkpoint,
@@ -177,7 +192,7 @@ def _write_keys(
 ) -> None:
     """Add all keys, in the order of llama.cpp's converter; ours come last."""
     total, shared, experts, n_experts = writer.get_total_parameter_count()
-    metadata = _metadata(checkpoint.folder, model, total)
+    metadata = load_metadata(checkpoint.folder, model, total)
     if metadata.size_label is None and total > 0:
         metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
     writer.add_type(gguf.GGUFType.MODEL)
@@ -193,19 +208,6 @@ def _write_keys(
         writer.add_string(SOURCE_KEY, source)
     if revision is not None:
         writer.add_string(REVISION_KEY, revision)
-
-
-def _metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:
-    """Read the model card and the names with gguf's own rules; a card that cannot be read says nothing."""
-    card = folder / "README.md"
-    readable = not card.exists() or card.stat().st_size <= _MAX_CARD_BYTES
-    try:
-        metadata = gguf.Metadata.load(None, folder.absolute() if readable else None, model, n_params)
-    except Exception:  # noqa: BLE001  the card is a stranger's YAML; nothing in it may stop a conversion
-        metadata = gguf.Metadata(name=model)
-    if metadata.name is None:
-        metadata.name = folder.absolute().name
-    return metadata
 
 
 def _write_tensors(file: BinaryIO, jobs: list[_Job], progress: Progress) -> int:

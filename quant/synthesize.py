@@ -26,6 +26,7 @@ _BLOCK = 1 << 20  # random values; tensors repeat them from different places
 _DEVIATION = 0.02  # the usual initialisation: logits stay finite through any depth
 _ELEMENT_BYTES = 2
 _BYTES = 256
+_MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes
 _BEGIN, _END = "<|begin|>", "<|end|>"
 _ONE = np.uint16(0x3F80)  # 1.0 in bfloat16
 
@@ -47,12 +48,14 @@ def synthesize(
     n_vocab = need(config, "vocab_size")
     if n_vocab < _BYTES + 2:
         raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and two special tokens")
+    if n_vocab > _MAX_VOCAB:
+        raise UserError(f"a vocabulary of {n_vocab} tokens is larger than any known; check the config's vocab_size")
     planned = [each for each in family.tensors(shape) if not (each.optional and is_tied(shape))]
     n_elements = sum(_size(each) for each in planned)
     require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
     try:
         target_dir.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target_dir.name[:100]}.", dir=target_dir.parent))
+        building = Path(tempfile.mkdtemp(prefix=f".{target_dir.name[:50]}.", dir=target_dir.parent))
     except OSError as error:
         raise UserError(f"cannot write {target_dir}: {error.strerror}; give another -o") from error
     try:
@@ -82,9 +85,9 @@ def synthesize(
 def _class_of(config: dict[str, Any]) -> str:
     by_type = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM"}
     kind = config.get("model_type")
-    if kind not in by_type:
+    if not isinstance(kind, str) or kind not in by_type:
         raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
-    return by_type[str(kind)]
+    return by_type[kind]
 
 
 def _size(planned: Planned) -> int:

@@ -16,6 +16,8 @@ from quant.errors import UserError
 
 Config = dict[str, Any]
 Rows = NDArray[Any]
+_MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
+_MAX_FLOAT = 3.4e38  # GGUF keeps these numbers as float32
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,10 +56,18 @@ def need(config: Config, key: str, default: int | None = None) -> int:
 
 
 def head_dim(config: Config) -> int:
-    """Give the size of one attention head, explicit or by division."""
+    """Give the size of one attention head, explicit or by division.
+
+    Raises:
+        UserError: it is odd, so that rotary positions have no two halves.
+    """
     if config.get("head_dim") is not None:
-        return need(config, "head_dim")
-    return need(config, "hidden_size") // need(config, "num_attention_heads")
+        size = need(config, "head_dim")
+    else:
+        size = need(config, "hidden_size") // need(config, "num_attention_heads")
+    if size % 2:
+        raise UserError(f"config.json asks for attention heads of {size} values, which must be an even number")
+    return size
 
 
 def n_head_kv(config: Config) -> int:
@@ -72,7 +82,7 @@ def is_tied(config: Config) -> bool:
 
 def rope_parameters(config: Config) -> dict[str, Any]:
     """Give the rope settings in one form: transformers 4 keeps them apart, transformers 5 in rope_parameters."""
-    found = config.get("rope_parameters", config.get("rope_scaling")) or {}
+    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(found, dict):
         raise UserError(f"config.json has rope settings that are no object: {found!r}")
     found = dict(found)
@@ -97,7 +107,7 @@ def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -
         writer.add_head_count_kv(need(config, "num_key_value_heads"))
     _write_rope_keys(writer, config)
     if (epsilon := config.get("rms_norm_eps")) is not None:
-        writer.add_layer_norm_rms_eps(_number(epsilon, "rms_norm_eps"))
+        writer.add_layer_norm_rms_eps(number(epsilon, "rms_norm_eps"))
     if config.get("head_dim") is not None:
         writer.add_key_length(need(config, "head_dim"))
         writer.add_value_length(need(config, "head_dim"))
@@ -107,12 +117,12 @@ def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -
 def _write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
     rope = rope_parameters(config)
     kind, factor = rope.get("rope_type"), rope.get("factor")
-    if kind == "linear" and factor is not None:
+    if kind == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(_number(factor, "factor"))
-    elif kind == "yarn" and factor is not None:
+        writer.add_rope_scaling_factor(number(factor, "factor"))
+    elif kind == "yarn":
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-        writer.add_rope_scaling_factor(_number(factor, "factor"))
+        writer.add_rope_scaling_factor(number(factor, "factor"))
         writer.add_rope_scaling_orig_ctx_len(need(rope, "original_max_position_embeddings"))
         optional = (
             ("extrapolation_factor", writer.add_rope_scaling_yarn_ext_factor),
@@ -123,17 +133,22 @@ def _write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
         for key, add in optional:
             value = rope.get(key, rope.get("attn_factor") if key == "attention_factor" else None)
             if value is not None:
-                add(_number(value, key))
+                add(number(value, key))
     elif kind not in (None, "default", "llama3", "dynamic"):
         # A scaling that is left out would give wrong text without a word.
         raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
     if (theta := rope.get("rope_theta")) is not None:
-        writer.add_rope_freq_base(_number(theta, "rope_theta"))
+        writer.add_rope_freq_base(number(theta, "rope_theta"))
 
 
-def _number(value: Any, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"config.json has {key} = {value!r}, which must be a number")
+def number(value: Any, key: str) -> float:
+    """Give a setting that is a number.
+
+    Raises:
+        UserError: it is none, or none that float32 holds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_FLOAT:
+        raise UserError(f"config.json has {key} = {str(value)[:100]}, which must be a number")
     return value
 
 
@@ -145,7 +160,10 @@ def decoder_tensors(
     size = head_dim(config)
     heads, heads_kv = need(config, "num_attention_heads"), n_head_kv(config)
     yield Planned(name="model.embed_tokens.weight", target="token_embd.weight", shape=(n_vocab, n_embd))
-    for layer in range(need(config, "num_hidden_layers")):
+    n_layers = need(config, "num_hidden_layers")
+    if n_layers > _MAX_LAYERS:
+        raise UserError(f"config.json has num_hidden_layers = {n_layers}; llama.cpp takes {_MAX_LAYERS} at most")
+    for layer in range(n_layers):
         source, target = f"model.layers.{layer}", f"blk.{layer}"
         matrices: list[tuple[str, str, int, int, bool, int | None]] = [
             ("self_attn.q_proj", "attn_q", heads * size, n_embd, qkv_bias, heads if permute else None),
