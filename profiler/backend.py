@@ -15,11 +15,13 @@ from pathlib import Path
 import msgspec
 
 from profiler.record import Device
+from profiler.system import machine_stamp
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
 
 _KINDS = ("cpu", "gpu", "igpu", "accel")  # enum ggml_backend_dev_type, ggml-backend.h
 _PROBE_TIMEOUT_S = 120
+_ASSERT_HANDLERS = (b"__assert_fail", b"__assert_rtn", b"_wassert")  # of glibc and musl, macOS, Windows
 
 
 class BackendFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +52,18 @@ def probe_backend() -> BackendFacts:
         pass
     from quant.child import child_environment
 
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "profiler.backend"],
-        capture_output=True,
-        timeout=_PROBE_TIMEOUT_S,
-        env=child_environment(),
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "profiler.backend"],
+            capture_output=True,
+            timeout=_PROBE_TIMEOUT_S,
+            env=child_environment(),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"llama.cpp said nothing about itself within {_PROBE_TIMEOUT_S} s; reinstall llama-cpp-python"
+        ) from error
     try:
         facts = msgspec.json.decode(done.stdout, type=BackendFacts)
     except msgspec.DecodeError as error:
@@ -70,11 +77,18 @@ def probe_backend() -> BackendFacts:
 
 
 def _stamp() -> str:
-    """Hash the version and the libraries' sizes and times: another build is another stamp. Loads nothing."""
+    """Hash the version, the libraries' sizes and times, and the machine: another build or board is another stamp.
+
+    A memory card can move to another board with everything that is kept on it. Loads nothing.
+    """
     spec = importlib.util.find_spec("llama_cpp")
+    try:
+        version = importlib.metadata.version("llama-cpp-python")
+    except importlib.metadata.PackageNotFoundError:
+        spec, version = None, ""
     if spec is None or spec.origin is None:
         raise UserError("llama-cpp-python is not installed here; install slmprof again")
-    digest = hashlib.sha256(importlib.metadata.version("llama-cpp-python").encode())
+    digest = hashlib.sha256(f"{version}:{machine_stamp()}".encode())
     for path in sorted((Path(spec.origin).parent / "lib").glob("*")):
         facts = path.stat()
         digest.update(f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}".encode())
@@ -82,10 +96,32 @@ def _stamp() -> str:
 
 
 def parse_system_info(text: str) -> tuple[tuple[str, ...], str]:
-    """Give the CPU features that are on, and the threading library, from llama.cpp's system info line."""
-    on = tuple(dict.fromkeys(re.findall(r"(\w+) = 1\b", text)))
+    """Give the CPU's features that are on, and the threading library, from llama.cpp's system info line.
+
+    Every backend has a part of its own: "Metal : EMBED_LIBRARY = 1 | CPU : NEON = 1 | DOTPROD = 1 | ".
+    """
+    on, backend = [], "CPU"
+    for part in text.split("|"):
+        head, colon, rest = part.rpartition(" : ")
+        backend = head.strip() if colon else backend
+        if backend == "CPU" and (match := re.fullmatch(r"\s*(\w+) = 1\s*", rest)):
+            on.append(match[1])
     threading = "openmp" if "OPENMP" in on else "ggml"
     return tuple(name for name in on if name != "OPENMP"), threading
+
+
+def has_assertions() -> bool | None:
+    """Tell whether ggml's CPU code was compiled with its assertions, as a debug build is; None where that is unclear.
+
+    Such code calls the C library's handler of failed assertions, so the library names it. Loads nothing.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        return None
+    for path in sorted((Path(spec.origin).parent / "lib").glob("*ggml-cpu.*")):
+        code = path.read_bytes()
+        return any(name in code for name in _ASSERT_HANDLERS)
+    return None
 
 
 def _ask() -> BackendFacts:

@@ -1,7 +1,7 @@
 """One cell of a sweep: one file under one setting of everything that changes speed or memory."""
 
 import hashlib
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,11 @@ CACHE_TYPES = {
     "q4_0": CacheType(2, 18 / 32),
     "iq4_nl": CacheType(20, 18 / 32),
 }
+# Checked when a record is read, since a results file may come from a stranger.
+Count = Annotated[int, msgspec.Meta(ge=0)]
+CpuNumber = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
+Mode = Annotated[str, msgspec.Meta(pattern=r"\A(?:separate|request)\Z")]
+FlashAttention = Annotated[str, msgspec.Meta(pattern=r"\A(?:on|off|auto)\Z")]
 LOAD_MODES = ("auto", "mmap", "none", "mlock", "mmap+mlock", "dio")
 
 
@@ -34,21 +39,21 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     tests; "request" decodes after its own prefill, as a user's request does, and is the only mode with a TTFT.
     """
 
-    mode: str  # "separate" | "request"
+    mode: Mode  # "separate" | "request"
     workload: str  # "bench", "chat", ... or "custom" for -p -n -d
-    n_prompt: int
-    n_gen: int
-    n_depth: int
+    n_prompt: Count
+    n_gen: Count
+    n_depth: Count
     n_ctx: int
     n_batch: int
     n_ubatch: int
     n_outputs_max: int
     n_threads: int  # single-token decode
     n_threads_batch: int  # prefill
-    cores: tuple[int, ...] | None  # the CPUs that the threads are bound to
+    cores: tuple[CpuNumber, ...] | None  # the CPUs that the threads are bound to
     type_k: str
     type_v: str
-    flash_attn: str  # "on" | "off" | "auto", as asked
+    flash_attn: FlashAttention  # "on" | "off" | "auto", as asked
     swa_full: bool
     load_mode: str  # "auto" | "mmap" | "none" | "mlock" | "mmap+mlock" | "dio"
     repack: bool

@@ -61,13 +61,15 @@ def _growth(rounds: Sequence[Round], field: str) -> int | None:
 
 
 def _throttled(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
-    raised = sorted({name for pair in _pairs(rounds) for seen in pair for name in seen.throttle})
+    pairs = _pairs(rounds)
+    hit = [names for before, after in pairs if (names := {*before.throttle, *after.throttle})]
     mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
-    if raised:
-        return Warning("throttled", f"the system reports {', '.join(raised)}; {mend}")
+    if hit:
+        raised = ", ".join(sorted(set().union(*hit)))
+        return Warning("throttled", f"the system reports {raised} in {len(hit)} of {len(pairs)} repetitions; {mend}")
     if events := _growth(rounds, "throttle_count"):
         return Warning("throttled", f"the CPU counted {events} thermal events during the measurement; {mend}")
-    clocks = [after.mhz for _, after in _pairs(rounds) if after.mhz]
+    clocks = [after.mhz for _, after in pairs if after.mhz]
     if clocks and min(clocks) < (1 - _CLOCK_DROP) * max(clocks):
         return Warning("throttled", f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz; {mend}")
     return None
@@ -106,10 +108,17 @@ def _swapping(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
         default=0,
     )
     if own > _MIN_SWAP_BYTES:
-        return Warning("swapping", f"{format_bytes(own)} of the worker lay in swap; close programs or lower --n-ctx")
+        return Warning(
+            "swapping",
+            f"{format_bytes(own)} of the worker lay in swap, since memory is short; close programs or lower --n-ctx",
+        )
     grown = _growth(rounds, "swap_used_bytes")
     if grown is not None and grown > _MIN_SWAP_BYTES:
-        return Warning("swapping", f"swap grew by {format_bytes(grown)} during the measurement; close programs")
+        return Warning(
+            "swapping",
+            f"swap grew by {format_bytes(grown)} during the measurement, since memory is short; "
+            "close programs or lower --n-ctx",
+        )
     return None
 
 
@@ -121,7 +130,8 @@ def _noisy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
         if spread > _NOISE:
             return Warning(
                 "noisy",
-                f"half of the rounds' {name} rates lie {spread:.0%} apart; close programs, or take more --rounds",
+                f"the middle half of the rounds' {name} rates lies {spread:.0%} apart: other programs or a changing "
+                "clock disturb them; close programs, or take more --rounds",
             )
     return None
 
@@ -156,16 +166,24 @@ def _oversubscribed(rounds: Sequence[Round], environment: Environment | None) ->
     config = rounds[0].cell.config
     threads = max(config.n_threads, config.n_threads_batch)
     usable: float = environment.cores_physical
-    what = f"{environment.cores_physical} physical cores"
+    what = _many(usable, "physical core")
     if environment.affinity is not None and len(environment.affinity) < usable:
-        usable, what = len(environment.affinity), f"{len(environment.affinity)} CPUs that this process may use"
+        usable = len(environment.affinity)
+        what = f"{_many(usable, 'CPU')} that this process may use"
     if config.cores is not None and len(config.cores) < usable:
-        usable, what = len(config.cores), f"{len(config.cores)} cores chosen with --cores"
+        usable = len(config.cores)
+        what = f"{_many(usable, 'core')} chosen with --cores"
     if environment.cpu_quota is not None and environment.cpu_quota < usable:
-        usable, what = environment.cpu_quota, f"a limit of {environment.cpu_quota:g} CPUs"
+        usable = environment.cpu_quota
+        what = f"a limit of {_many(usable, 'CPU')}"
     if threads > usable:
-        return Warning("oversubscribed", f"{threads} threads on {what}; take fewer threads with -t")
+        mend = "take fewer with -t" if threads > 1 else "raise the container's limit"
+        return Warning("oversubscribed", f"{_many(threads, 'thread')} on {what} must wait for a turn; {mend}")
     return None
+
+
+def _many(number: float, what: str) -> str:
+    return f"{number:g} {what}{'' if number == 1 else 's'}"
 
 
 _CHECKS: tuple[Callable[[Sequence[Round], Environment | None], Warning | None], ...] = (

@@ -11,7 +11,7 @@ class ConditionsReader:
         self._cpus, self._system = cpus, this_system()
 
     def read(self) -> Conditions:
-        """Read once; takes about a millisecond."""
+        """Read once; takes about a millisecond, some more where a system's own program must be asked."""
         found = self._system.conditions(self._cpus)
         assert isinstance(found, Conditions)
         return found

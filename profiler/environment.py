@@ -3,11 +3,10 @@
 import hashlib
 import os
 import platform
-from pathlib import Path
 
 from profiler.backend import BackendFacts, probe_backend
 from profiler.record import Environment
-from profiler.system import Machine, this_system
+from profiler.system import Machine, machine_stamp, this_system
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
 
@@ -41,7 +40,7 @@ def read_environment(backend: BackendFacts) -> Environment:
         turbo=machine.turbo,
         power_mode=machine.power_mode,
         thread_variables={
-            name: value
+            name: _without_paths(value)
             for name, value in sorted(os.environ.items())
             if name.startswith(_THREAD_VARIABLES) and name not in _OURS
         },
@@ -54,15 +53,16 @@ def read_environment(backend: BackendFacts) -> Environment:
     )
 
 
+def _without_paths(value: str) -> str:
+    """Keep a variable's value, but only a hash of one that names a place: records hold no paths and no user's name."""
+    if not {"/", "\\"} & set(value):
+        return value
+    return f"path {hashlib.sha256(value.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
 def _cpu_model() -> str:
     """Give py-cpuinfo's name of the CPU. It takes a second, so the answer is kept for this CPU."""
-    try:
-        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        seed = "".join(line for line in facts.splitlines() if line.startswith(("model name", "Hardware", "CPU part")))
-    except OSError:
-        seed = ""
-    stamp = hashlib.sha256(f"{platform.machine()}:{platform.processor()}:{seed}".encode()).hexdigest()[:16]
-    kept = cache_dir() / "cpu" / f"{stamp}.txt"
+    kept = cache_dir() / "cpu" / f"{machine_stamp()}.txt"
     try:
         return kept.read_text(encoding="utf-8")
     except OSError:

@@ -1,19 +1,29 @@
 """The parent's side of a worker: start it, wait without waking, name what killed it."""
 
 import contextlib
+import os
 import subprocess
 import tempfile
 import threading
+from pathlib import Path
 
 import msgspec
 
 from profiler.record import Failure
 from profiler.worker import Answer, Job
-from quant.child import child_command, child_environment, last_words, signal_name, tail_of
+from quant.child import child_command, child_environment, last_words, one_line, signal_name, tail_of
 
 
 def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
     """Run one job in a process of its own. Whatever happens to the process, the answer tells it."""
+    answer = _run(job, timeout_s)
+    if answer.failure is None:
+        return answer
+    message = fit_for_a_record(answer.failure.message, Path(job.path).parent)
+    return Answer(failure=msgspec.structs.replace(answer.failure, message=message))
+
+
+def _run(job: Job, timeout_s: float | None) -> Answer:
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(  # noqa: S603  this program itself
             child_command("profiler.worker"),
@@ -71,3 +81,12 @@ def _failure_of(status: int, stderr: str) -> Failure:
     if name:
         return Failure(kind="abort", message=words or "llama.cpp ended the process without a word", signal=name)
     return Failure(kind="worker", message=words or f"the worker ended with status {status} and no answer")
+
+
+def fit_for_a_record(message: str, folder: Path) -> str:
+    """Cut off folders, since records hold no paths, and what a terminal would obey: a file's names are a stranger's."""
+    # A folder's name may hold spaces, so these two are looked for as they are written.
+    for known in (folder, Path(os.path.expanduser("~"))):  # noqa: PTH111  gives "~" where there is no home
+        if len(known.parts) > 1:
+            message = message.replace(f"{known}{os.sep}", "")
+    return one_line(message)

@@ -4,13 +4,16 @@ One JSON object per line; `type` tells which record it is. Lines may be concaten
 """
 
 import hashlib
+from typing import Annotated
 
 import msgspec
 
-from profiler.cell import Cell
+from profiler.cell import Cell, Count
 from quant.artifact import Artifact
 
 SCHEMA = 1  # raised when an older reader would misread a line
+
+Status = Annotated[str, msgspec.Meta(pattern=r"\A(?:ok|failed|skipped)\Z")]
 
 
 class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,9 +127,9 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One repetition, in nanoseconds. A part that the mode or the config does not have is None or empty."""
 
-    prefill_ns: int | None
-    sample_ns: int | None  # choosing the first token; request mode only
-    decode_ns: tuple[int, ...]  # one per generated token
+    prefill_ns: Count | None
+    sample_ns: Count | None  # choosing the first token; request mode only
+    decode_ns: tuple[Count, ...]  # one per generated token
     before: Conditions
     after: Conditions
 
@@ -145,7 +148,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     env_id: str
     cell: Cell
     round: int  # from 0
-    status: str  # "ok" | "failed" | "skipped"
+    status: Status  # "ok" | "failed" | "skipped"
     started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
     seed: int
     order: int  # position in its sweep, for trends over time

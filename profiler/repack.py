@@ -13,10 +13,11 @@ from profiler.worker import Job
 
 _N_EMBD, _N_FF, _N_VOCAB = 256, 512, 256
 _TIMEOUT_S = 60
+CRASH_FLAGS = "-DCMAKE_C_FLAGS=-mno-amx-tile -DCMAKE_CXX_FLAGS=-mno-amx-tile"  # leave the crashing code out
 ADVICE = (
     "llama.cpp crashes here in its repacked kernels (known of AMX code compiled by GCC 12), so weights keep their own "
     "layout, as with --no-repack; to use them, build llama-cpp-python anew with GCC 13 or Clang, or with "
-    "CMAKE_ARGS='-DCMAKE_C_FLAGS=-mno-amx-tile -DCMAKE_CXX_FLAGS=-mno-amx-tile' pip install --no-cache-dir"
+    f"CMAKE_ARGS='{CRASH_FLAGS}' pip install --no-cache-dir; slmprof doctor writes the whole command"
 )
 
 

@@ -18,6 +18,7 @@ from quant.artifact import Artifact
 from quant.errors import UserError
 
 MAX_LINE_BYTES = 16 << 20
+_START = b'{"type":"'  # how every line of this program begins
 _decoder = msgspec.json.Decoder(Environment | Artifact | Round)
 _encoder = msgspec.json.Encoder()
 
@@ -70,12 +71,17 @@ def _read_file(path: Path) -> tuple[list[Record], int, bool]:
                 whole = line.endswith(b"\n")
                 try:
                     record = _decode(line)
-                except (msgspec.DecodeError, ValueError) as error:
-                    if not whole and len(line) < MAX_LINE_BYTES:
+                except (ValueError, OverflowError, RecursionError) as error:
+                    if not whole and len(line) < MAX_LINE_BYTES and _is_torn(line, error):
                         return records, good_bytes, True
                     raise UserError(
                         f"line {number} of {path} is no slmprof record ({_reason(error)}); is it a results file?"
                     ) from error
+                if isinstance(record, Environment) and record.schema > SCHEMA:
+                    raise UserError(
+                        f"line {number} of {path} was written by a newer slmprof (schema {record.schema}, "
+                        f"this one knows {SCHEMA}); update slmprof"
+                    )
                 if record is not None:
                     records.append(record)
                 if not whole:
@@ -86,17 +92,25 @@ def _read_file(path: Path) -> tuple[list[Record], int, bool]:
     return records, good_bytes, False
 
 
+def _is_torn(line: bytes, error: Exception) -> bool:
+    """Tell the beginning of a record from a line that this program never wrote: only the former may be cut off."""
+    if isinstance(error, msgspec.ValidationError) or not isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
+        return False  # the JSON was whole, or wrong as far as it went
+    begun = line.rstrip(b"\0")  # what a file system leaves behind after a loss of power
+    return begun.startswith(_START) or _START.startswith(begun)
+
+
 def _decode(line: bytes) -> Record | None:
     if not line.strip():
         return None
     record: Record = _decoder.decode(line)
-    if isinstance(record, Environment) and record.schema > SCHEMA:
-        raise ValueError(f"schema {record.schema} is newer than this program's {SCHEMA}")
+    # Refuses numbers of more than 64 bits: what is computed from them would overflow.
+    msgspec.msgpack.encode(record)
     return record
 
 
 def _reason(error: Exception) -> str:
-    return str(error).replace("\n", " ")[:160]
+    return str(error)[:160]
 
 
 class ResultsWriter:
@@ -108,7 +122,7 @@ class ResultsWriter:
 
     def __init__(self, path: Path, *, fresh: bool = False, say: Callable[[str], None] = lambda line: None) -> None:
         self._path, self._fresh, self._say = path, fresh, say
-        self._lock = FileLock(str(path.with_name(f".{path.name}.lock")), timeout=0)
+        self._lock = FileLock(str(path.parent / f".{path.name}.lock"), timeout=0)
         self._file: Any = None
         self.results = Results()
 
@@ -131,7 +145,7 @@ class ResultsWriter:
 
     def _open(self) -> None:
         path = self._path
-        if self._fresh and path.exists():
+        if self._fresh and path.is_file():
             path.replace(path.with_name(f"{path.name}.bak"))
         if path.exists():
             self.results = read_results([path])
@@ -147,8 +161,6 @@ class ResultsWriter:
         if self._file is None:
             # Unbuffered: a line that failed must not be written later by a buffer that still holds it.
             self._file = self._path.open("ab", buffering=0)
-            if self._path.stat().st_size and not _ends_with_newline(self._path):
-                self._file.write(b"\n")
         return self._file
 
     def write(self, record: Record) -> None:
@@ -157,11 +169,12 @@ class ResultsWriter:
         Raises:
             UserError: the disk is full or gone. The file then ends with the record before.
         """
-        line = memoryview(_encoder.encode(record) + b"\n")
         start = None
         try:
             file = self._opened()
             start = self._path.stat().st_size
+            gap = b"" if start == 0 or _ends_with_newline(self._path) else b"\n"
+            line = memoryview(gap + _encoder.encode(record) + b"\n")
             while line:
                 line = line[file.write(line) :]
             os.fsync(file.fileno())

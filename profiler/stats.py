@@ -109,7 +109,9 @@ def trend_p_value(values: Sequence[float]) -> float:
     pairs = n * (n - 1) // 2
     if n <= 30:
         counts = _inversions(n)
-        # S = pairs - 2 · inversions for values without ties.
+        # S = pairs - 2 · inversions for values without ties, so it steps by two. A tie can leave it between two steps:
+        # it then counts as the lower one, without which ties would make the test see too much.
+        score -= (pairs - score) % 2
         tail = sum(count for inversions, count in enumerate(counts) if pairs - 2 * inversions >= score)
         return min(1.0, 2 * tail / math.factorial(n))
     deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)

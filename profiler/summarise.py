@@ -51,13 +51,13 @@ def _sort_key(cell: CellSummary) -> tuple[object, ...]:
 def prefill_tps_of(record: Round) -> float | None:
     """Give a round's prompt tokens per second; None where no prefill was timed."""
     times = [sample.prefill_ns for sample in record.samples if sample.prefill_ns]
-    return record.cell.config.n_prompt * _NS_PER_S / median(times) if times else None
+    return record.cell.config.n_prompt * _NS_PER_S / median(times) if times and record.cell.config.n_prompt else None
 
 
 def decode_tps_of(record: Round) -> float | None:
     """Give a round's generated tokens per second; None where no decode was timed."""
-    times = [sum(sample.decode_ns) for sample in record.samples if sample.decode_ns]
-    return record.cell.config.n_gen * _NS_PER_S / median(times) if times else None
+    times = [took_ns for sample in record.samples if (took_ns := sum(sample.decode_ns))]
+    return record.cell.config.n_gen * _NS_PER_S / median(times) if times and record.cell.config.n_gen else None
 
 
 def ttft_ms_of(record: Round) -> float | None:
@@ -75,7 +75,8 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
     artifact = results.artifacts[first.cell.artifact_sha256]
     ok = [record for record in rounds if record.status == "ok"]
     in_force = ok[0].in_force if ok else None
-    bad = next((record for record in reversed(rounds) if record.status != "ok"), None)
+    status = _status(rounds)
+    bad = next((record for record in reversed(rounds) if record.status == status != "ok"), None)
     steps_ns = [step for record in ok for sample in record.samples for step in sample.decode_ns]
     prefill = _spread(prefill_tps_of, ok)
     decode = _spread(decode_tps_of, ok)
@@ -90,6 +91,7 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
     def buffer(name: str) -> int | None:
         return _middle([getattr(record.buffers, name) for record in ok if record.buffers])
 
+    rss = [value for record in ok if (value := model_rss_of(record.memory)) is not None]
     environment = results.environments.get(first.env_id)
     return CellSummary(
         cell_key=first.cell.key,
@@ -126,7 +128,7 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         flash_attn_asked=config.flash_attn,
         load_mode=config.load_mode,
         repack=config.repack,
-        status=_status(rounds),
+        status=status,
         error=bad.error.message if bad and bad.error else None,
         rounds=len(ok),
         reps=max((len(record.samples) for record in ok), default=0),
@@ -150,7 +152,9 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         itl_p99_ms=itl_ms(0.99),
         load_ms=_load_ms(ok),
         peak_rss_bytes=memory(peak_rss_of),
-        model_rss_bytes=memory(model_rss_of),
+        model_rss_bytes=_middle(rss),
+        model_rss_bytes_min=min(rss, default=None),
+        model_rss_bytes_max=max(rss, default=None),
         anon_bytes=memory(lambda phases: _last(phases).anon_bytes),
         file_backed_bytes=memory(lambda phases: _last(phases).file_backed_bytes),
         pss_bytes=memory(lambda phases: _last(phases).pss_bytes),

@@ -85,5 +85,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     decode_tps_max: float | None = None
     ttft_ms_min: float | None = None
     ttft_ms_max: float | None = None
+    model_rss_bytes_min: int | None = None
+    model_rss_bytes_max: int | None = None
     cores: tuple[int, ...] | None = None
     started_at: str | None = None

@@ -12,12 +12,28 @@ from profiler.summary import CellSummary
 from quant.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
+# A setting in which the cells of one table differ gets a column, so that no two rows look alike.
+_SETTINGS = {
+    "n_ctx": "context",
+    "n_batch": "batch",
+    "n_ubatch": "ubatch",
+    "type_k": "K",
+    "type_v": "V",
+    "flash_attn_asked": "fa",
+    "load_mode": "load",
+    "repack": "repack",
+    "cores": "cores",
+}
+
+
+# Control, format, surrogate, private and unassigned letters, and those that end a line or a paragraph.
+_NO_TEXT = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def clean(text: str) -> str:
     """Make a stranger's text safe for a terminal and a Markdown cell: no control characters, no bars, no markup."""
-    shown = "".join(" " if unicodedata.category(letter).startswith("C") else letter for letter in text)
-    return re.sub(r"([|`<>])", r"\\\1", shown).strip()
+    shown = "".join(" " if unicodedata.category(letter) in _NO_TEXT else letter for letter in text)
+    return re.sub(r"([\\|`<>*\[\]])", r"\\\1", shown).strip()
 
 
 def render(
@@ -58,18 +74,21 @@ def _caption(group: Sequence[CellSummary], environment: Environment | None) -> l
         lines.append(
             f"{board}{clean(environment.cpu_model)}, {environment.cores_physical} cores, "
             f"{format_bytes(environment.memory_bytes)}; llama.cpp {clean(environment.llama_commit)}, "
-            f"{environment.threading} threads, {clean(group[0].backend or '+'.join(environment.backends))}"
+            f"{clean(environment.threading)} threads, {clean(group[0].backend or '+'.join(environment.backends))}"
         )
     rounds = _range([cell.rounds for cell in group if cell.rounds])
     reps = _range([cell.reps for cell in group if cell.rounds])
     if rounds:
-        few = any(0 < cell.rounds < _INTERVAL_ROUNDS for cell in group)
-        brackets = (
-            "smallest and largest, since an interval needs six rounds"
-            if few
-            else "95 % interval; overlapping intervals are a tie"
+        few = {cell.rounds < _INTERVAL_ROUNDS for cell in group if cell.rounds}
+        brackets = {
+            (True,): "smallest and largest, since an interval needs six rounds",
+            (False,): "95 % interval; overlapping intervals are a tie",
+            (False, True): "95 % interval, or smallest and largest under six rounds; what overlaps is a tie",
+        }[tuple(sorted(few))]
+        lines.append(
+            f"medians over {rounds} round{'' if rounds == '1' else 's'} of {reps} "
+            f"repetition{'' if reps == '1' else 's'} [{brackets}]"
         )
-        lines.append(f"medians over {rounds} rounds of {reps} repetition{'' if reps == '1' else 's'} [{brackets}]")
     return lines
 
 
@@ -81,7 +100,8 @@ def _range(values: Sequence[int]) -> str:
 
 def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
     with_ttft = any(cell.ttft_ms is not None for cell in group)
-    head = ["level", "bpw", "file", "threads", "prefill t/s", "decode t/s"]
+    settings = [name for name in _SETTINGS if len({getattr(cell, name) for cell in group}) > 1]
+    head = ["level", "bpw", "file", "threads", *[_SETTINGS[name] for name in settings], "prefill t/s", "decode t/s"]
     head += ["TTFT ms"] if with_ttft else []
     head += ["ITL p95 ms", "memory", "flags"]
     rows = [head]
@@ -91,6 +111,7 @@ def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
         if cell.n_threads_batch != cell.n_threads:
             threads += f" / {cell.n_threads_batch}"
         row = [clean(cell.quant), f"{cell.bpw:.2f}", format_bytes(cell.file_bytes), threads]
+        row += [_setting(getattr(cell, name)) for name in settings]
         row.append(_figure(cell, "prefill_tps"))
         row.append(_figure(cell, "decode_tps") + (" *" if cell.cell_key in best else ""))
         if with_ttft:
@@ -102,9 +123,17 @@ def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
     return rows
 
 
+def _setting(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(each) for each in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "any" if value is None else clean(str(value))
+
+
 def _best(group: Sequence[CellSummary]) -> set[str]:
     """Give the fastest decode and every cell that its interval does not tell apart from it."""
-    ranked = [cell for cell in group if cell.decode_tps is not None and cell.decode_tps_min is not None]
+    ranked = [cell for cell in group if cell.status == "ok" and cell.decode_tps is not None]
     if len(ranked) < 2:
         return set()
     top = max(ranked, key=lambda cell: cell.decode_tps or 0)

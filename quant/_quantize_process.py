@@ -12,7 +12,7 @@ from typing import IO
 import msgspec
 
 from quant._quantize_worker import Event, Job
-from quant.child import child_command, child_environment, last_words, signal_name, tail_of
+from quant.child import child_command, child_environment, last_words, one_line, signal_name, tail_of
 from quant.errors import UserError
 from quant.levels import LEVEL_BY_FTYPE
 
@@ -110,5 +110,5 @@ def ending_of(work: str, status: int, stderr: IO[bytes]) -> str:
             f"{work} was killed from outside, most often because memory ran out; "
             "free memory or quantize on another machine"
         )
-    words = last_words(tail_of(stderr)) or name or f"status {status}"
+    words = one_line(last_words(tail_of(stderr))) or name or f"status {status}"
     return f"llama.cpp gave up {work}: {words}; check the file, or convert it again"

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -38,7 +39,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     tensor_bytes: int
     model: str
     arch: str
-    n_params: int  # unique: a tied output matrix counts once
+    n_params: Annotated[int, msgspec.Meta(ge=1)]  # unique: a tied output matrix counts once
     level: str  # the level's name, "F16" for an unquantized file, "mixed" where none fits
     tensor_types: dict[str, int]  # ggml type name -> number of tensors
     fallbacks: dict[str, int] = {}  # "q4_K -> q5_0" -> number of tensors

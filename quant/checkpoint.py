@@ -54,7 +54,10 @@ class Tensor:
         if self.dtype not in _DTYPES:
             raise UserError(f"tensor {self.name} in {self.path.name} is {self.dtype}; F32, F16 and BF16 are converted")
         element_bytes, numpy_type = _DTYPES[self.dtype]
-        found = np.fromfile(self.path, dtype=numpy_type, count=count, offset=self.offset + first * element_bytes)
+        try:
+            found = np.fromfile(self.path, dtype=numpy_type, count=count, offset=self.offset + first * element_bytes)
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror or error}; fetch it again") from error
         if len(found) != count:
             raise UserError(f"{self.path} ended while tensor {self.name} was read; fetch it again")
         return found
@@ -175,9 +178,14 @@ def _read_header(path: Path) -> list[Tensor]:
             if len(start) < 8:
                 raise UserError(f"{path} is too short for a safetensors file; fetch it again")
             (length,) = struct.unpack("<Q", start)
-            if length > size - 8 or length > _MAX_HEADER_BYTES:
+            if length > size - 8:
                 raise UserError(
                     f"the header of {path} is longer than the file ({length} bytes of {size}); fetch it again"
+                )
+            if length > _MAX_HEADER_BYTES:
+                raise UserError(
+                    f"the header of {path} is {length} bytes long, but the format allows {_MAX_HEADER_BYTES}; "
+                    "fetch it again"
                 )
             header = json.loads(file.read(length))
     except OSError as error:
@@ -206,7 +214,7 @@ def _read_header(path: Path) -> list[Tensor]:
 
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
     def broken(what: str) -> UserError:
-        return UserError(f"the header of {path} is broken: tensor {name!r} {what}; fetch it again")
+        return UserError(f"the header of {path} is broken: tensor {name[:100]!r} {what}; fetch it again")
 
     if not isinstance(entry, dict):
         raise broken("is no object")
@@ -225,7 +233,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> tuple[Tensor,
     tensor = Tensor(name=name, dtype=dtype, shape=tuple(shape), path=path, offset=data_start + begin)
     element = _DTYPES[dtype][0] if dtype in _DTYPES else _OTHER_BYTES.get(dtype)
     if element is None:
-        raise broken(f"has the unknown type {dtype}")
+        raise broken(f"has the unknown type {dtype[:20]}")
     if not 0 <= begin <= end or end - begin != element * tensor.n_elements:
         raise broken("has a size that is not its shape's")
     return tensor, begin, end

@@ -84,8 +84,13 @@ def signal_name(status: int) -> str | None:
 
 
 def last_words(stderr: str) -> str:
-    """Give the line that says why, else the last line; folders are cut off, since records hold no paths."""
+    """Give the line that says why, else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if "GGML_ASSERT" in line or "error" in line.lower()]
-    words = (telling or lines or [""])[-1]
-    return _FOLDERS.sub("", words)[:_MESSAGE_CHARS]
+    return (telling or lines or [""])[-1]
+
+
+def one_line(message: str) -> str:
+    """Cut off folders, since records hold no paths, and what a terminal would obey, since names are a stranger's."""
+    message = _FOLDERS.sub("", message)
+    return "".join(letter if letter.isprintable() else " " for letter in message)[:_MESSAGE_CHARS].strip()

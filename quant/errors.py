@@ -8,4 +8,6 @@ class UserError(Exception):
     """
 
     def __str__(self) -> str:
-        return " ".join(str(arg) for arg in self.args).replace("\n", " ").strip()
+        # Parts of the text can come from a stranger's file: no letter that ends a line or that a terminal obeys.
+        text = " ".join(str(arg) for arg in self.args)
+        return "".join(letter if letter.isprintable() else " " for letter in text).strip()

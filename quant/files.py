@@ -33,7 +33,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+        # A file's name has 255 bytes at most, and a letter up to four.
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:50]}.", suffix=".part", dir=target.parent)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}; choose another -o") from error
     os.close(handle)

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from quant.child import last_words, tail_of
+from quant.child import last_words, one_line, tail_of
 from quant.errors import UserError
 from quant.files import atomic_path
 from quant.gguf_header import open_gguf_header
@@ -39,7 +39,7 @@ def convert_with(
                 f"cannot start {python}: {error.strerror}; name an interpreter with --converter-python"
             ) from error
         if done.returncode:
-            words = last_words(tail_of(stderr)) or f"status {done.returncode}"
+            words = one_line(last_words(tail_of(stderr))) or f"status {done.returncode}"
             raise UserError(
                 f"{script} failed on {checkpoint_dir}: {words}; it needs torch and transformers in the environment "
                 "that --converter-python names"

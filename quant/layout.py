@@ -4,6 +4,7 @@ Tensors and keys stand in the order of llama.cpp's own converter, which `make pa
 """
 
 import logging
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ import gguf
 import numpy as np
 
 from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_KEY, WEIGHTS_KEY
+from quant.card import load_metadata
 from quant.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.errors import UserError
 from quant.families import complete_config, find_family, planned_tensors
@@ -23,13 +25,13 @@ from quant.gguf_write import Entry, Keys, padded, serialize_keys
 from quant.origin import Origin
 from quant.tokenizer import Vocabulary, load_vocabulary
 
-_MAX_CARD_BYTES = 4 << 20
 # Buffers that old checkpoints carry; they are computed, not learned.
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 # Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
 _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
 # gguf tells on stderr what it adds and overwrites; that is no news to a user.
-logging.getLogger("gguf").setLevel(logging.ERROR)
+for _name in ("gguf", "metadata"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,15 @@ class Layout:
             writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
         for job in self.jobs:
             writer.add_tensor_info(job.target, job.planned.shape, np.dtype(np.float32), 4 * job.planned.n_elements)
-        self._write_keys(writer, 0)
-        return serialize_keys(writer)
+        try:
+            self._write_keys(writer, 0)
+            return serialize_keys(writer)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error) as error:
+            # Templates, merges and ids are a stranger's, and gguf fails on odd ones in its own ways.
+            raise UserError(
+                f"the keys of {self.checkpoint.folder} cannot be written ({str(error)[:100]}); "
+                "check its tokenizer files and config.json"
+            ) from error
 
     def entries(self, types: Mapping[str, str]) -> list[Entry]:
         """Give the header's lines of all tensors, those made from the config first."""
@@ -123,7 +132,7 @@ class Layout:
         config = self.checkpoint.config
         self.family.early_keys(writer, config)
         total, shared, experts, n_experts = writer.get_total_parameter_count()
-        metadata = _metadata(self.checkpoint.folder, self.origin.model, total)
+        metadata = load_metadata(self.checkpoint.folder, self.origin.model, total)
         if metadata.size_label is None and total > 0:
             metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
         writer.add_type(gguf.GGUFType.MODEL)
@@ -228,16 +237,3 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...], *, cut: bool) -> bool:
     return shape == wanted or (cut and shape[1:] == wanted[1:] and shape[:1] > wanted[:1])
-
-
-def _metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:
-    """Read the model card and the names with gguf's own rules; a card that cannot be read says nothing."""
-    card = folder / "README.md"
-    readable = not card.exists() or card.stat().st_size <= _MAX_CARD_BYTES
-    try:
-        metadata = gguf.Metadata.load(None, folder.absolute() if readable else None, model, n_params)
-    except Exception:  # noqa: BLE001  the card is a stranger's YAML; nothing in it may stop a conversion
-        metadata = gguf.Metadata(name=model)
-    if metadata.name is None:
-        metadata.name = folder.absolute().name
-    return metadata

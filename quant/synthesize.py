@@ -28,7 +28,11 @@ _BLOCK = 1 << 20  # random values; tensors repeat them from different places
 _DEVIATION = 0.02  # the usual initialisation: logits stay finite through any depth
 _ELEMENT_BYTES = 2
 _BYTES = 256
+_MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes
 _BEGIN, _END = "<|begin|>", "<|end|>"
+# Tokens that llama.cpp looks for in every file whose name says Phi-3, and does not load it without.
+# Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
+_WANTED = {"phi3": ("<unk>", "<s>", "</s>", "<|endoftext|>")}
 _ONE, _ZERO = np.uint16(0x3F80), np.uint16(0)  # in bfloat16
 
 
@@ -47,20 +51,23 @@ def synthesize(
     family = find_family(str(architecture))
     shape = complete_config(family, config)
     n_vocab = need(shape, "vocab_size")
-    if n_vocab < _BYTES + 2:
-        raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and two special tokens")
+    special = (*_WANTED.get(family.arch, ()), _BEGIN, _END)
+    if n_vocab < _BYTES + len(special):
+        raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and {len(special)} special tokens")
+    if n_vocab > _MAX_VOCAB:
+        raise UserError(f"a vocabulary of {n_vocab} tokens is larger than any known; check the config's vocab_size")
     made = _tensors_to_make(planned_tensors(family, shape))
     n_elements = sum(size_of(each.shape) for each in made)
     require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
     try:
         target_dir.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target_dir.name[:100]}.", dir=target_dir.parent))
+        building = Path(tempfile.mkdtemp(prefix=f".{target_dir.name[:50]}.", dir=target_dir.parent))
     except OSError as error:
         raise UserError(f"cannot write {target_dir}: {error.strerror}; give another -o") from error
     try:
         building.chmod(0o755)
         _write_weights(building / "model.safetensors", made, seed, progress)
-        _write_tokenizer(building, n_vocab)
+        _write_tokenizer(building, n_vocab, special)
         marks = {
             "architectures": [architecture],
             "torch_dtype": "bfloat16",
@@ -147,15 +154,15 @@ def _values(made: _Made, block: NDArray[Any], number: int) -> Iterator[NDArray[A
         left -= count
 
 
-def _write_tokenizer(folder: Path, n_vocab: int) -> None:
-    """Write a byte-level BPE of exactly `n_vocab` tokens: bytes, merges of what is known, two special ones."""
+def _write_tokenizer(folder: Path, n_vocab: int, special: tuple[str, ...]) -> None:
+    """Write a byte-level BPE of exactly `n_vocab` tokens: bytes, merges of what is known, special ones."""
     vocab = {letter: index for index, letter in enumerate(byte_letters())}
     # Common letters first, so that the merges that English text uses exist in a vocabulary of any size.
     first = "\u0120etaoinshrdlcumwfgypbvk"
     known = [*first, *(letter for letter in vocab if letter not in first)]
     merges: list[list[str]] = []
     place = 0
-    while len(vocab) < n_vocab - 2:
+    while len(vocab) < n_vocab - len(special):
         # Walk the square of known tokens by growing shells, so that both halves stay short and common.
         shell = int(place**0.5)
         along = place - shell * shell
@@ -165,17 +172,17 @@ def _write_tokenizer(folder: Path, n_vocab: int) -> None:
             vocab[left + right] = len(vocab)
             merges.append([left, right])
             known.append(left + right)
-    special = [
-        {"id": n_vocab - 2 + index, "content": text, "special": True, "single_word": False, "lstrip": False,
+    added = [
+        {"id": n_vocab - len(special) + index, "content": text, "special": True, "single_word": False, "lstrip": False,
          "rstrip": False, "normalized": False}
-        for index, text in enumerate((_BEGIN, _END))
+        for index, text in enumerate(special)
     ]  # fmt: skip
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     tokenizer = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": special,
+        "added_tokens": added,
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,

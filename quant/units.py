@@ -18,11 +18,13 @@ _UNITS = {
     "tib": TIB,
 }
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_MOST = 2.0**53  # a whole number beyond is not exact as a float
+_MOST_SECONDS = 365 * 24 * 3600.0  # a timer overflows not far beyond, and earlier on some systems
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 def format_bytes(n_bytes: float) -> str:
-    """Write a size as B, KiB, MiB or GiB with three significant digits at least."""
+    """Write a size as B, KiB, MiB or GiB."""
     if abs(n_bytes) < KIB:
         return f"{n_bytes:.0f} B"
     for unit, size in (("KiB", KIB), ("MiB", MIB)):
@@ -48,11 +50,14 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _parse(text: str, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
+def _parse(text: str, units: dict[str, float] | dict[str, int], what: str, example: str, most: float = _MOST) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].lower() not in units:
         raise UserError(f"'{text}' is not {what}; write it like {example}")
-    return float(match[1]) * units[match[2].lower()]
+    value = float(match[1]) * units[match[2].lower()]
+    if value > most:
+        raise UserError(f"'{text}' is too large for {what}; write it like {example}")
+    return value
 
 
 def parse_bytes(text: str) -> int:
@@ -70,7 +75,7 @@ def parse_duration_s(text: str) -> float:
     Raises:
         UserError: the text is no duration.
     """
-    return _parse(text, _SECONDS, "a duration", "90s, 30m or 1h")
+    return _parse(text, _SECONDS, "a duration", "90s, 30m or 1h", _MOST_SECONDS)
 
 
 def parse_count(text: str) -> int:

@@ -16,6 +16,8 @@ _FLASH = re.compile(r"Flash Attention (enabled|not supported)")
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _PLAIN = {"CPU", "CPU_Mapped"}
 _KEPT_LINES = 2000
+# llama.cpp's last words about a file that it did not open; the line before tells why.
+_SAYS_NOTHING = re.compile(r"failed to load model(?: from .*)?$")
 _PROBLEM = re.compile(r"error|failed|unable|cannot|invalid|unknown|missing|unsupported|wrong|out of", re.IGNORECASE)
 
 
@@ -33,9 +35,10 @@ class Log:
 
     def problem(self) -> str:
         """Give the last line that tells what went wrong, without the name of the function that said it."""
-        for line in reversed(self.lines):
-            if _PROBLEM.search(line):
-                return re.sub(r"^\w+: ", "", line.strip())[:300]
+        problems = [line.strip() for line in self.lines if _PROBLEM.search(line)]
+        telling = [line for line in problems if not _SAYS_NOTHING.search(line)]
+        for line in reversed(telling or problems):
+            return re.sub(r"^\w+: ", "", line)[:300]
         return self.lines[-1].strip()[:300] if self.lines else "llama.cpp gave no reason"
 
 

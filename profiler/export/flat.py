@@ -8,8 +8,9 @@ import msgspec
 
 from profiler.summary import CellSummary
 
-# A spreadsheet runs what begins with one of these.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet runs what begins with one of these, also where they are of full width.
+# Source: OWASP, "CSV Injection".
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def to_json(summaries: Sequence[CellSummary]) -> str:
@@ -34,6 +35,8 @@ def _cell(value: object) -> object:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return ";".join(str(each) for each in value)
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        # A carriage return alone would begin a new line: not every csv writer puts it in quotes.
+        shown = "".join(letter if letter.isprintable() else " " for letter in value)
+        return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
     return value

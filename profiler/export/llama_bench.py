@@ -36,7 +36,7 @@ def rows(results: Results, *, label: str | None) -> list[dict[str, Any]]:
             raise UserError("the results hold rounds without their environment line; give the whole results file")
         config = rounds[0].cell.config
         prefill = [sample.prefill_ns for record in rounds for sample in record.samples if sample.prefill_ns]
-        decode = [sum(sample.decode_ns) for record in rounds for sample in record.samples if sample.decode_ns]
+        decode = [took_ns for record in rounds for sample in record.samples if (took_ns := sum(sample.decode_ns))]
         if prefill:
             made.append(_row(artifact, environment, rounds, label, prefill, config.n_prompt, 0, config.n_depth))
         if decode:

@@ -3,9 +3,14 @@
 describe() -> Machine            what does not change while a sweep runs
 conditions(cpus) -> Conditions   what does
 available_bytes() -> int         memory that a new process can have
+details() -> Details             what only advice on the device needs, and no record holds
 """
 
+import hashlib
+import os
+import platform
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import msgspec
@@ -32,6 +37,19 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     power_mode: str | None = None
 
 
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """What helps to explain a device, beyond what two runs must share."""
+
+    os_name: str | None = None  # "Debian GNU/Linux 12 (bookworm)", "macOS 14.5"
+    cpu_features: tuple[str, ...] = ()  # that the CPU has, as ggml names them; empty where the system does not tell
+    throttled_before: tuple[str, ...] = ()  # flags that were raised since the start, of a Raspberry Pi
+    zram_used_bytes: int | None = None  # the part of the swap that is compressed memory
+    turbo_switch: str | None = None  # "intel_pstate" | "boost": which of the kernel's files turns it off
+    power_modes: tuple[str, ...] = ()  # the names that a Linux platform profile can have
+    fastest_power_mode: int | None = None  # nvpmodel's number of a Jetson's unlimited mode
+    translated: bool = False  # an x86-64 Python that Rosetta translates
+
+
 def this_system() -> ModuleType:
     """Give the module of the platform that this runs on."""
     if sys.platform.startswith("linux"):
@@ -45,3 +63,16 @@ def this_system() -> ModuleType:
     from profiler.system import windows
 
     return windows
+
+
+def machine_stamp() -> str:
+    """Tell one machine from another by its CPU and memory, without starting anything: for what is kept on disk."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    telling = ("model name", "Hardware", "CPU part", "flags", "Features")
+    seen = "".join(dict.fromkeys(line for line in text.splitlines() if line.startswith(telling)))
+    pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    facts = f"{platform.machine()}:{os.environ.get('PROCESSOR_IDENTIFIER', '')}:{pages}:{seen}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]

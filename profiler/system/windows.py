@@ -1,13 +1,14 @@
 """Windows: what psutil knows."""
 
 import mmap
+import platform
 import time
 from collections.abc import Iterable
 
 import psutil
 
 from profiler.record import Conditions, CoreKind
-from profiler.system import Machine
+from profiler.system import Details, Machine
 
 
 def describe() -> Machine:
@@ -20,6 +21,11 @@ def describe() -> Machine:
         memory_bytes=psutil.virtual_memory().total,
         page_bytes=mmap.PAGESIZE,
     )
+
+
+def details() -> Details:
+    """Read what helps to explain the machine."""
+    return Details(os_name=f"Windows {platform.release()}")
 
 
 def available_bytes() -> int:

@@ -13,6 +13,7 @@ from quant.errors import UserError
 from quant.families.base import Config, Family, flattened, need
 from quant.families.planned import Planned
 
+_MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
 _SHARED = {"base", "decoder", "keys", "longrope", "planned"}  # what families have in common is no family
 
 
@@ -43,7 +44,7 @@ def find_family(architecture: str) -> Family:
     near = difflib.get_close_matches(architecture, known, n=1, cutoff=0.85)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"the architecture {architecture} is not supported; {hint}supported are {', '.join(sorted(known))}; "
+        f"the architecture {architecture} is not supported yet; {hint}supported are {', '.join(sorted(known))}; "
         "for others give llama.cpp's own converter with --converter DIR"
     )
 
@@ -64,7 +65,10 @@ def planned_tensors(family: Family, config: Config) -> list[Planned]:
 
 def _named(family: Family, config: Config) -> Iterator[Planned]:
     arch = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == family.arch)
-    names = gguf.get_tensor_name_map(arch, need(config, family.layers_key))
+    n_layers = need(config, family.layers_key)
+    if n_layers > _MAX_LAYERS:
+        raise UserError(f"config.json has {family.layers_key} = {n_layers}; llama.cpp takes {_MAX_LAYERS} at most")
+    names = gguf.get_tensor_name_map(arch, n_layers)
     for planned in family.tensors(config):
         target = (
             planned.target

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 ExtraTensors = dict[str, NDArray[np.float32]]
+_MAX_FLOAT = 3.4e38  # GGUF keeps these numbers as float32
 
 
 def _as_it_is(config: Config) -> Config:
@@ -93,8 +94,8 @@ def as_number(value: Any, key: str) -> float:
     Raises:
         UserError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        raise UserError(f"config.json has {key} = {value!r}, which must be a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_FLOAT:
+        raise UserError(f"config.json has {key} = {str(value)[:100]}, which must be a number")
     return value
 
 
@@ -120,15 +121,23 @@ def refuse_unless(config: Config, key: str, known: tuple[Any, ...]) -> None:
 
 
 def head_dim(config: Config) -> int:
-    """Give the size of one attention head, explicit or by division."""
+    """Give the size of one attention head, explicit or by division.
+
+    Raises:
+        UserError: it is odd, so that rotary positions have no two halves.
+    """
     if config.get("head_dim") is not None:
-        return need(config, "head_dim")
-    return need(config, "hidden_size") // need(config, "num_attention_heads")
+        size = need(config, "head_dim")
+    else:
+        size = need(config, "hidden_size") // need(config, "num_attention_heads")
+    if size % 2:
+        raise UserError(f"config.json asks for attention heads of {size} values, which must be an even number")
+    return size
 
 
 def n_head_kv(config: Config) -> int:
-    """Give the number of key and value heads; without the key, as many as heads."""
-    return need(config, "num_key_value_heads", need(config, "num_attention_heads"))
+    """Give the number of key and value heads; without the key, or where it is null, as many as heads."""
+    return need(config, "num_attention_heads" if config.get("num_key_value_heads") is None else "num_key_value_heads")
 
 
 def is_tied(config: Config) -> bool:
@@ -159,7 +168,7 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     Raises:
         UserError: the settings are no object.
     """
-    found = config.get("rope_parameters", config.get("rope_scaling")) or {}
+    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(found, dict):
         raise UserError(f"config.json has rope settings that are no object: {str(found)[:80]}")
     found = dict(found)

@@ -11,8 +11,8 @@ from quant.families.base import Config, as_number, first_of, need, rope_paramete
 _THETA = 10000.0  # llama.cpp's rotary base without a key
 
 
-def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the keys that every decoder has."""
+def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int, *, longrope: bool = False) -> None:
+    """Add the keys that every decoder has; `longrope` where the family makes the factors' tensors."""
     writer.add_block_count(need(config, "num_hidden_layers"))
     if config.get("max_position_embeddings") is not None:
         writer.add_context_length(need(config, "max_position_embeddings"))
@@ -21,7 +21,7 @@ def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -
     writer.add_head_count(need(config, "num_attention_heads"))
     if config.get("num_key_value_heads") is not None:
         writer.add_head_count_kv(need(config, "num_key_value_heads"))
-    write_rope_keys(writer, config)
+    write_rope_keys(writer, config, longrope=longrope)
     if (epsilon := first_of(config, "rms_norm_eps", "norm_eps")) is not None:
         writer.add_layer_norm_rms_eps(as_number(epsilon, "rms_norm_eps"))
     if (epsilon := first_of(config, "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")) is not None:
@@ -32,7 +32,7 @@ def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -
     writer.add_file_type(file_type)
 
 
-def write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool = False) -> None:
     """Add the rotary embedding's base and its scaling.
 
     Raises:
@@ -41,10 +41,10 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
     parameters = rope_parameters(config)
     rope = parameters.get("full_attention", parameters)
     kind, factor = rope.get("rope_type"), rope.get("factor")
-    if kind == "linear" and factor is not None:
+    if kind == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(as_number(factor, "factor"))
-    elif kind == "yarn" and factor is not None:
+    elif kind == "yarn":
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(as_number(factor, "factor"))
         writer.add_rope_scaling_orig_ctx_len(need(rope, "original_max_position_embeddings"))
@@ -58,7 +58,7 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
             value = rope.get(key, rope.get("attn_factor") if key == "attention_factor" else None)
             if value is not None:
                 add(as_number(value, key))
-    elif kind in ("su", "longrope"):
+    elif kind in ("su", "longrope") and longrope:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
     elif kind not in (None, "default", "llama3", "dynamic"):
         raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")

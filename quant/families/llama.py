@@ -6,11 +6,13 @@ generate_extra_tensors and in transformers' modeling_rope_utils.
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import gguf
 import numpy as np
 
-from quant.families.base import Config, ExtraTensors, Family, head_dim, need, rope_parameters, with_defaults
+from quant.errors import UserError
+from quant.families.base import Config, ExtraTensors, Family, as_number, head_dim, need, rope_parameters, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.keys import write_common_keys
 from quant.families.planned import Planned
@@ -52,11 +54,13 @@ def extra_tensors(config: Config) -> ExtraTensors:
     size = head_dim(config)
     # float32 step by step, as torch computes it: the factors are compared byte for byte.
     exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
-    base = np.float32(rope.get("rope_theta", 10000.0))
+    base = np.float32(_positive(rope, "rope_theta", 10000.0))
     frequencies = np.float32(1.0) / np.power(base, exponents, dtype=np.float32)
-    factor = float(rope.get("factor", 8.0))
-    low, high = float(rope.get("low_freq_factor", 1.0)), float(rope.get("high_freq_factor", 4.0))
-    old_length = float(rope.get("original_max_position_embeddings", 8192))
+    factor = _positive(rope, "factor", 8.0)
+    low, high = _positive(rope, "low_freq_factor", 1.0), _positive(rope, "high_freq_factor", 4.0)
+    old_length = _positive(rope, "original_max_position_embeddings", 8192)
+    if not low < high:
+        raise UserError(f"config.json has low_freq_factor = {low}, which must be less than high_freq_factor = {high}")
     factors = []
     for frequency in frequencies:
         wavelength = np.float32(2 * math.pi) / frequency
@@ -69,6 +73,13 @@ def extra_tensors(config: Config) -> ExtraTensors:
             slowed = (np.float32(1.0) - smooth) / np.float32(factor) + smooth
             factors.append(float(np.float32(1.0) / slowed))
     return {"rope_freqs.weight": np.array(factors, dtype=np.float32)}
+
+
+def _positive(rope: dict[str, Any], key: str, default: float) -> float:
+    value = float(as_number(rope.get(key, default), key))
+    if value <= 0:
+        raise UserError(f"config.json has {key} = {value}, which must be a positive number")
+    return value
 
 
 def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:

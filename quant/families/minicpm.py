@@ -41,7 +41,7 @@ def tensors(config: Config) -> Iterator[Planned]:
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the common keys and the three scales."""
-    write_common_keys(writer, config, file_type)
+    write_common_keys(writer, config, file_type, longrope=True)
     writer.add_embedding_scale(float(number(config, "scale_emb")))
     writer.add_residual_scale(number(config, "scale_depth") / need(config, "num_hidden_layers") ** 0.5)
     writer.add_logit_scale(need(config, "hidden_size") / need(config, "dim_model_base"))

@@ -7,8 +7,6 @@ tokenization_qwen.py, and the config's defaults those of their configuration_qwe
 from collections.abc import Iterator
 from pathlib import Path
 
-import gguf
-
 from quant.errors import UserError
 from quant.families.base import Config, Family, need, with_defaults
 from quant.families.keys import write_common_keys

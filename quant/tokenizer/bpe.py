@@ -7,6 +7,7 @@ from typing import Any
 from gguf import TokenType
 
 from quant.errors import UserError
+from quant.tokenizer.files import encoded
 from quant.tokenizer.special import added_tokens, looks_special, plain_spaces
 
 _MAX_VOCAB = 1 << 24
@@ -27,38 +28,34 @@ def byte_level_tokens(
     texts_added = {entry["content"] for entry in added.values()}
     for token_id, entry in added.items():
         by_id.setdefault(token_id, entry["content"])
-    highest = max(by_id, default=-1)
-    size = n_vocab if n_vocab is not None else highest + 1
-    if highest >= size:
-        raise UserError(
-            f"{folder / 'tokenizer.json'} has the token id {highest}, but vocab_size in config.json is {size}; "
-            "the files do not belong together"
-        )
+    path = folder / "tokenizer.json"
     texts, types = [], []
-    for token_id in range(size):
+    for token_id in range(_size(folder, max(by_id), n_vocab)):
         text = by_id.get(token_id)
         if text is None:
             texts.append(f"[PAD{token_id}]".encode())
             types.append(int(TokenType.UNUSED))
         elif text not in texts_added:
-            texts.append(_encoded(text, folder))
+            texts.append(encoded(text, path))
             types.append(int(TokenType.NORMAL))
         elif added.get(token_id, {}).get("special") or looks_special(text):
-            texts.append(_encoded(text, folder))
+            texts.append(encoded(text, path))
             types.append(int(TokenType.CONTROL))
         else:
-            texts.append(_encoded(plain_spaces(text), folder))
+            texts.append(encoded(plain_spaces(text), path))
             types.append(int(TokenType.USER_DEFINED))
     return texts, types
 
 
 def byte_fallback_tokens(
-    folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any]
+    folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None
 ) -> tuple[list[bytes], list[float], list[int]]:
     """Give texts, scores and types of a byte-fallback BPE: the base vocabulary, then what was added behind it.
 
+    llama.cpp's converter does not pad such a vocabulary to the rows of the embedding; llama.cpp then refuses the file.
+
     Raises:
-        UserError: the vocabulary has gaps.
+        UserError: the base vocabulary has gaps, or there are ids beyond vocab_size.
     """
     by_id = _by_id(folder, tokenizer)
     base_size = len(by_id)
@@ -69,19 +66,34 @@ def byte_fallback_tokens(
     control |= {
         text for name in ("bos_token", "eos_token", "unk_token", "pad_token") if (text := _content(settings, name))
     }
+    path = folder / "tokenizer.json"
     texts, types = [], []
     for token_id in range(base_size):
         text = by_id[token_id]
-        texts.append(_encoded(text, folder))
+        texts.append(encoded(text, path))
         if _BYTE_TOKEN.fullmatch(text):
             types.append(int(TokenType.BYTE))
         else:
             types.append(int(TokenType.CONTROL if text in control else TokenType.NORMAL))
-    for token_id in sorted(token_id for token_id in added if token_id >= base_size):
+    for token_id in range(base_size, _size(folder, max(base_size - 1, *added, -1), n_vocab)):
+        if token_id not in added:
+            texts.append(f"[PAD{token_id}]".encode())
+            types.append(int(TokenType.UNUSED))
+            continue
         text = added[token_id]["content"]
-        texts.append(_encoded(text, folder))
+        texts.append(encoded(text, path))
         types.append(int(TokenType.CONTROL if text in control else TokenType.USER_DEFINED))
     return texts, [_NO_SCORE] * len(texts), types
+
+
+def _size(folder: Path, highest: int, n_vocab: int | None) -> int:
+    size = n_vocab if n_vocab is not None else min(highest + 1, _MAX_VOCAB)
+    if highest >= size:
+        raise UserError(
+            f"{folder / 'tokenizer.json'} has the token id {highest}, but vocab_size in config.json is {size}; "
+            "the files do not belong together"
+        )
+    return size
 
 
 def _content(settings: dict[str, Any], name: str) -> str | None:
@@ -103,15 +115,6 @@ def _by_id(folder: Path, tokenizer: dict[str, Any]) -> dict[int, str]:
             raise UserError(f"{folder / 'tokenizer.json'} gives the id {token_id} to two tokens; fetch it again")
         by_id[token_id] = text
     return by_id
-
-
-def _encoded(text: str, folder: Path) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{folder / 'tokenizer.json'} has a token that is no text ({text!r}); fetch it again"
-        ) from error
 
 
 def byte_letters() -> list[str]:

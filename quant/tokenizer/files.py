@@ -9,18 +9,42 @@ from quant.errors import UserError
 MAX_BYTES = 128 << 20  # the largest known tokenizer.json has some 40 MiB
 
 
+def check_size(path: Path) -> None:
+    """Refuse a file that is larger than any tokenizer's.
+
+    Raises:
+        UserError: it is too large, or cannot be looked at.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is larger than any tokenizer known; is it the right file?")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a file of bounded size.
 
     Raises:
         UserError: it cannot be read or is too large.
     """
+    check_size(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than any tokenizer known; is it the right file?")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def encoded(text: str, path: Path) -> bytes:
+    """Give a token's bytes.
+
+    Raises:
+        UserError: JSON can hold half a letter, which is no text.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path} has a token that is no text ({text[:20]!r}); fetch it again") from error
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

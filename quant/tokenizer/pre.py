@@ -23,23 +23,30 @@ _TEKKEN = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|"
     r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_GPT_4O = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + _CONTRACTION + "|"
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + _CONTRACTION + "|"
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _BY_STRUCTURE = {
     ("bytes+words",): "gpt-2",
     ("digits", "bytes+words"): "smollm",
     (f"split {_LLAMA3}", "bytes"): "llama-bpe",
     (f"split {_QWEN2}", "bytes"): "qwen2",
     (f"split {_TEKKEN}", "bytes"): "tekken",
+    (f"split {_GPT_4O}", "bytes"): "gpt-4o",
 }
 # Source: the names that src/llama-vocab.cpp of the pinned llama.cpp knows.
 KNOWN = """
-a.x-4.0 afmoe bailingmoe bailingmoe2 bloom chameleon chatglm-bpe codeshell cohere2moe command-r dbrx deepseek-
-coder deepseek-llm deepseek-r1-qwen deepseek-v3 default exaone exaone-moe exaone4 f2llmv2 falcon falcon-h1
-falcon3 gemma4 gigachat glm4 glm5 gpt-2 gpt-4o gpt3-finnish granite-docling granite-embed-multi-311m granite-
-embed-multi-97m grok-2 hunyuan hunyuan-dense hy_v4 jais jais-2 jina-de jina-es jina-v1-en jina-v2-code
-jina-v2-de jina-v2-es jina-v5-nano joyai-llm kanana2 kimi-k2 kormo laguna lfm2 llada-moe llama-bpe llama-v3
-llama3 llama4 megrez mellum mellum2 midm-2.0 minerva-7b minicpm5 minimax-m2 modern-bert mpt olmo phi-2 pixtral
-poro-chat qwen2 qwen35 refact roberta-bpe sarvam-moe seed-coder smaug-bpe smollm solar-open spark2_5 stablelm2
-starcoder superbpe talkie tekken tiny_aya trillion ufakzeka viking whitespace youtu
+a.x-4.0 afmoe bailingmoe bailingmoe2 bloom chameleon chatglm-bpe codeshell cohere2moe command-r dbrx deepseek-coder
+deepseek-llm deepseek-r1-qwen deepseek-v3 default exaone exaone-moe exaone4 f2llmv2 falcon falcon-h1 falcon3 gemma4
+gigachat glm4 glm5 gpt-2 gpt-4o gpt3-finnish granite-docling granite-embed-multi-311m granite-embed-multi-97m grok-2
+hunyuan hunyuan-dense hy_v4 jais jais-2 jina-de jina-es jina-v1-en jina-v2-code jina-v2-de jina-v2-es jina-v5-nano
+joyai-llm kanana2 kimi-k2 kormo laguna lfm2 llada-moe llama-bpe llama-v3 llama3 llama4 megrez mellum mellum2 midm-2.0
+minerva-7b minicpm5 minimax-m2 modern-bert mpt olmo phi-2 pixtral poro-chat qwen2 qwen35 refact roberta-bpe sarvam-moe
+seed-coder smaug-bpe smollm solar-open spark2_5 stablelm2 starcoder superbpe talkie tekken tiny_aya trillion ufakzeka
+viking whitespace youtu
 """.split()  # noqa: SIM905  a list of names reads better as text
 
 
@@ -61,7 +68,10 @@ def detect_pre(tokenizer: dict[str, Any], folder: Path) -> str:
     Raises:
         UserError: its structure is none of those known.
     """
-    steps = _steps(tokenizer.get("pre_tokenizer"))
+    try:
+        steps = _steps(tokenizer.get("pre_tokenizer"))
+    except RecursionError:
+        steps = ["nested too deeply"]
     if found := _BY_STRUCTURE.get(tuple(steps)):
         return found
     raise UserError(
@@ -80,10 +90,12 @@ def _steps(node: Any) -> list[str]:
         return [step for each in (inner if isinstance(inner, list) else []) for step in _steps(each)]
     if kind == "ByteLevel":
         words = "bytes+words" if node.get("use_regex", True) else "bytes"
-        return [f"space+{words}" if node.get("add_prefix_space") and node.get("use_regex", True) else words]
+        return [f"space+{words}" if node.get("add_prefix_space") else words]
     if kind == "Digits":
         return ["digits" if node.get("individual_digits") else "numbers"]
     pattern = node.get("pattern")
-    if kind == "Split" and node.get("behavior") == "Isolated" and not node.get("invert") and isinstance(pattern, dict):
+    # Keeping what matches and removing the rest is the same where everything matches, as it does with those known.
+    kept = (node.get("behavior"), bool(node.get("invert"))) in (("Isolated", False), ("Removed", True))
+    if kind == "Split" and kept and isinstance(pattern, dict):
         return [f"split {pattern.get('Regex', pattern.get('String'))}"]
     return [json.dumps(node, sort_keys=True)[:200]]

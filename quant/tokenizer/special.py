@@ -25,10 +25,19 @@ def added_tokens(tokenizer: dict[str, Any], settings: dict[str, Any]) -> dict[in
     decoder = settings.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         for key, entry in decoder.items():
-            if str(key).isdecimal() and isinstance(entry, dict) and isinstance(entry.get("content"), str):
-                found[int(key)] = entry
+            if (token_id := written_id(key)) is not None and _is_added(entry):
+                found[token_id] = entry
     listed = tokenizer.get("added_tokens")
     for entry in listed if isinstance(listed, list) else []:
-        if isinstance(entry, dict) and isinstance(entry.get("id"), int) and isinstance(entry.get("content"), str):
+        if _is_added(entry) and type(entry.get("id")) is int and entry["id"] >= 0:
             found[entry["id"]] = entry
     return found
+
+
+def written_id(key: str) -> int | None:
+    """Read a token id that is the key of a JSON object; None where it is none."""
+    return int(key) if key.isdecimal() and len(key) < 10 else None
+
+
+def _is_added(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("content"), str)

@@ -12,8 +12,8 @@ from typing import Any
 from gguf import TokenType
 
 from quant.errors import UserError
-from quant.tokenizer.files import read_bytes, read_json
-from quant.tokenizer.special import added_tokens, looks_special, plain_spaces
+from quant.tokenizer.files import encoded, read_bytes, read_json
+from quant.tokenizer.special import added_tokens, looks_special, plain_spaces, written_id
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PIECES = 1
@@ -62,14 +62,17 @@ def sentencepiece_tokens(
         texts[token_id], scores[token_id] = text, score
         types[token_id] = int(TokenType.NORMAL if normal else kind)
     for text_added, token_id in (read_json(folder / "added_tokens.json") or {}).items():
-        if isinstance(token_id, int) and 0 <= token_id < size:
-            texts[token_id], scores[token_id] = text_added.encode(), _ADDED_SCORE
+        if type(token_id) is int and 0 <= token_id < size:
+            texts[token_id], scores[token_id] = encoded(text_added, folder / "added_tokens.json"), _ADDED_SCORE
             types[token_id] = int(TokenType.USER_DEFINED)
     decoder = settings.get("added_tokens_decoder")
     for key, entry in decoder.items() if isinstance(decoder, dict) else ():
-        if not (str(key).isdecimal() and isinstance(entry, dict) and isinstance(entry.get("content"), str)):
-            raise UserError(f"added_tokens_decoder in {folder / 'tokenizer_config.json'} is broken at '{key}'")
-        token_id, content = int(key), entry["content"]
+        added_id = written_id(key)
+        if added_id is None or not (isinstance(entry, dict) and isinstance(entry.get("content"), str)):
+            raise UserError(
+                f"added_tokens_decoder in {folder / 'tokenizer_config.json'} is broken at '{key[:20]}'; fetch it again"
+            )
+        token_id, content = added_id, entry["content"]
         if token_id >= size:
             continue
         if entry.get("special") or (adding is None and looks_special(content)):
@@ -77,10 +80,10 @@ def sentencepiece_tokens(
         else:
             content = plain_spaces(content) if adding is None else content
             types[token_id] = int(TokenType.USER_DEFINED)
-        texts[token_id], scores[token_id] = content.encode(), _ADDED_SCORE
+        texts[token_id], scores[token_id] = encoded(content, folder / "tokenizer_config.json"), _ADDED_SCORE
     for token_id, entry in added_tokens(adding or {}, {}).items():
         if 0 <= token_id < size:
-            texts[token_id], scores[token_id] = entry["content"].encode(), _ADDED_SCORE
+            texts[token_id], scores[token_id] = encoded(entry["content"], folder / "tokenizer.json"), _ADDED_SCORE
             types[token_id] = int(TokenType.CONTROL if entry.get("special") else TokenType.USER_DEFINED)
     return texts, scores, types
 

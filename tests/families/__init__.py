@@ -7,6 +7,7 @@ import importlib
 import json
 import pkgutil
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ class Variant(NamedTuple):
     tolerance: float = 1e-3  # of the logits' spread
     own_keys: tuple[str, ...] = ()  # that llama.cpp reads, and that its converter leaves out or gets wrong
     more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family leaves out, or larger ones than it needs
+    equivalent: Callable[[Path, Path], Path] | None = None  # writes a model that transformers has, gives its folder
     bare: bool = False  # whether the tensors' names lack the family's prefix
 
 

@@ -52,7 +52,8 @@ def differing(ours: Path, theirs: Path, own_keys: tuple[str, ...] = ()) -> tuple
     """
     one, other = GGUFReader(ours), GGUFReader(theirs)
     differences = []
-    keys, their_keys = ([key for key in each.fields if key not in own_keys] for each in (one, other))
+    left_out = (*own_keys, "GGUF.kv_count") if own_keys else ()
+    keys, their_keys = ([key for key in each.fields if key not in left_out] for each in (one, other))
     for key in dict.fromkeys(their_keys + keys):
         if key not in one.fields or key not in other.fields:
             differences.append(f"key {key} only in {'theirs' if key in other.fields else 'ours'}")

@@ -20,11 +20,11 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
     print("logits against transformers, float32", flush=True)
     drivers, folder = Path(__file__).parent / "drivers", oracle.work / "logits"
     folder.mkdir(exist_ok=True)
-    known = [name for name in names if variants()[name].transformers]
+    known = [name for name in names if variants()[name].transformers or variants()[name].equivalent]
     tokens = {name: _tokens(variants()[name]) for name in known}
     jobs = [
         {
-            "checkpoint": str(for_oracle(name, make_variant(name, oracle.work / "checkpoints"))),
+            "checkpoint": str(_for_transformers(name, oracle.work / "checkpoints")),
             "tokens": tokens[name],
             "target": str(folder / f"{name}-theirs.npy"),
         }
@@ -57,6 +57,12 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
         )
         print(f"  {name:26} max difference {worst:.2e}, spread {spread:.3f}, ratio {worst / spread:.1e}", flush=True)
     return all(finding["ratio"] <= finding["tolerance"] for finding in findings), findings
+
+
+def _for_transformers(name: str, folder: Path) -> Path:
+    """Give a checkpoint that transformers computes, where it has no such model: an equivalent one of another family."""
+    checkpoint, equivalent = for_oracle(name, make_variant(name, folder)), variants()[name].equivalent
+    return checkpoint if equivalent is None else equivalent(checkpoint, folder / f"{name}.equivalent")
 
 
 def _tokens(variant: Variant) -> list[int]:

@@ -1,6 +1,8 @@
 """Tokenizers made on the spot: byte-level BPE trained on this repository's own text, and a SentencePiece model."""
 
+import base64
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,67 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return len(pieces)
+
+
+def write_phi3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a SentencePiece model and, behind its pieces, tokens that other files add and that contradict it."""
+    n_pieces = vocab_size - 12
+    write_sentencepiece_tokenizer(folder, vocab_size=n_pieces)
+    added = {"<|endoftext|>": True, "<|user|>": True, "</tag>": False, "\u2581\u2581gap": False, "<|plain|>": False}
+    listed = [
+        {"id": n_pieces + index, "content": text, "special": special}
+        for index, (text, special) in enumerate(added.items())
+    ]
+    # A piece that becomes an added token, as Phi-3's "</s>" does.
+    listed.append({"id": 2, "content": "</s>", "special": False})
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": listed, "model": {"type": "BPE"}}))
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    settings["added_tokens_decoder"] |= {
+        str(n_pieces + 7): {"content": "<|only here|>", "special": False},
+        str(n_pieces + 8): {"content": "\u2581kept", "special": False},
+    }
+    path.write_text(json.dumps(settings | {"eos_token": "<|endoftext|>"}))
+    (folder / "added_tokens.json").write_text(json.dumps({"<old>": n_pieces + 9, "<beyond>": vocab_size}))
+    return vocab_size
+
+
+def write_gpt2_class_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a byte-level BPE whose tokenizer class is GPT-2's, as Phi-4 has."""
+    size = write_bpe_tokenizer(folder, vocab_size=vocab_size)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"tokenizer_class": "GPT2Tokenizer", "unk_token": "<|end|>"}))
+    return size
+
+
+def write_qwen_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a qwen.tiktoken of trained merges, with some ids left over behind the 208 special tokens."""
+    trained = folder / "trained"
+    write_bpe_tokenizer(trained, vocab_size=vocab_size)
+    merges = json.loads((trained / "tokenizer.json").read_text())["model"]["merges"]
+    shutil.rmtree(trained)
+    bytes_of = {letter: bytes([byte]) for byte, letter in _byte_letters().items()}
+    tokens = dict.fromkeys(bytes_of[letter] for letter in sorted(bytes_of))
+    for left, right in merges:
+        tokens[b"".join(bytes_of[letter] for letter in left + right)] = None
+    kept = list(tokens)[: vocab_size - 208 - 5]
+    lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(kept)]
+    (folder / "qwen.tiktoken").write_text("\n".join(lines) + "\n")
+    settings = {"tokenizer_class": "QWenTokenizer", "model_max_length": 8192}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return len(kept) + 208
+
+
+def _byte_letters() -> dict[int, str]:
+    """Give the letters that the tokenizers library writes bytes as."""
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    found: dict[int, str] = {}
+    for point in range(0x800):
+        ((letters, _),) = byte_level.pre_tokenize_str(chr(point))
+        found.update(zip(chr(point).encode(), letters, strict=True))
+    # The first bytes of longer letters, and those in no UTF-8 at all, stand for themselves.
+    return found | {byte: chr(byte) for byte in (0xC0, 0xC1, *range(0xE0, 0x100))}
 
 
 def _piece(text: str, score: float, kind: int) -> bytes:

@@ -65,3 +65,17 @@ def test_pieces_become_lines_and_the_problem_is_found() -> None:
     assert list(log.lines) == ["llama_model_load: error loading model: tensor 'x' has wrong shape", "done"]
     assert log.problem() == "error loading model: tensor 'x' has wrong shape"
     assert Log().problem() == "llama.cpp gave no reason"
+
+
+def test_the_line_that_tells_why_goes_before_the_one_that_only_tells_that() -> None:
+    log = Log()
+    log.feed("gguf_init_from_reader: failed to read header\n")
+    log.feed("llama_model_load: error loading model: llama_model_loader: failed to load model from /x/model.gguf\n")
+    log.feed("llama_model_load_from_file_impl: failed to load model\n")
+    assert log.problem() == "failed to read header"
+
+
+def test_a_line_that_only_tells_that_is_better_than_none() -> None:
+    log = Log()
+    log.feed("llama_model_loader: loaded meta data\nllama_model_load_from_file_impl: failed to load model\n")
+    assert log.problem() == "failed to load model"

@@ -1,9 +1,11 @@
-"""Run llama.cpp's converter on many checkpoints, with one answer replaced: the pre-tokenizer's name.
+"""Run llama.cpp's converter on many checkpoints, with two answers replaced: the pre-tokenizer's name, and Qwen's ranks.
 
-A home-trained tokenizer has no hash in its table, so both sides are given the same name.
+A home-trained tokenizer has no hash in its table, so both sides are given the same name. Qwen's own tokenizer is code
+that comes with the checkpoint; what the converter asks of it is read here as tiktoken does.
 Usage: convert.py LLAMA_CPP JOBS.json, a list of {"pre", "checkpoint", "target", "outtype"}
 """
 
+import base64
 import json
 import logging
 import runpy
@@ -15,7 +17,31 @@ llama_cpp = Path(sys.argv[1])
 jobs = json.loads(Path(sys.argv[2]).read_text())
 sys.path[:0] = [str(llama_cpp), str(llama_cpp / "gguf-py")]
 
+import transformers  # noqa: E402
 from conversion.base import TextModel  # noqa: E402
+
+
+class QwenTokenizer:
+    """The two tables of Qwen's tokenizer that the converter reads."""
+
+    def __init__(self, ranks):
+        lines = [line.split() for line in ranks.read_bytes().splitlines()]
+        self.mergeable_ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+        names = ["endoftext", "im_start", "im_end", *(f"extra_{number}" for number in range(205))]
+        self.special_tokens = {f"<|{name}|>": len(lines) + index for index, name in enumerate(names)}
+
+    def get_vocab(self):
+        """Give every token's id."""
+        return {**self.mergeable_ranks, **self.special_tokens}
+
+
+def from_pretrained(folder, *arguments, usual=transformers.AutoTokenizer.from_pretrained, **options):
+    """Give Qwen's tables where the folder has them, else what transformers gives."""
+    ranks = Path(folder) / "qwen.tiktoken"
+    return QwenTokenizer(ranks) if ranks.exists() else usual(folder, *arguments, **options)
+
+
+transformers.AutoTokenizer.from_pretrained = from_pretrained
 
 failed = False
 for job in jobs:

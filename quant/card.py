@@ -1,0 +1,71 @@
+"""What a model card and its neighbours say of a model, as far as GGUF can hold it.
+
+The card is a stranger's YAML: a version that reads as a number, a language "no" that reads as false, anything at all.
+Whatever is of another kind than its key is left out; it may not stop a conversion.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import gguf
+
+_MAX_BYTES = 4 << 20
+_READ = ("README.md", "generation_config.json")
+_WHOLE = {"sampling_top_k", "sampling_penalty_last_n", "sampling_mirostat"}  # int32 in GGUF
+_TEXTS = {"tags", "languages"}
+_TABLES = {"base_models", "datasets"}
+_MAX_INT32 = (1 << 31) - 1
+_MAX_FLOAT32 = 3.4e38
+
+
+def load_metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:
+    """Read the card and the names with gguf's own rules; without a name, the directory's is taken."""
+    try:
+        readable = all(_size(folder / name) <= _MAX_BYTES for name in _READ)
+        metadata = gguf.Metadata.load(None, folder.absolute() if readable else None, model, n_params)
+    except Exception:  # noqa: BLE001  gguf's rules meet a stranger's YAML, and may fail in any way
+        metadata = gguf.Metadata(name=model)
+    for field in fields(metadata):
+        setattr(metadata, field.name, _sound(field.name, getattr(metadata, field.name)))
+    if metadata.name is None:
+        metadata.name = folder.absolute().name
+    return metadata
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _sound(name: str, value: Any) -> Any:
+    """Give a value of the kind that its key has, or None."""
+    if name in _TEXTS or (name == "license" and isinstance(value, list)):
+        return [each for each in value if _is_text(each)] or None if isinstance(value, list) else None
+    if name in _TABLES:
+        rows = [_row(each) for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+        return [row for row in rows if row] or None
+    if name in _WHOLE:
+        return value if type(value) is int and abs(value) <= _MAX_INT32 else None
+    if name.startswith("sampling_") and name != "sampling_sequence":
+        return value if type(value) in (int, float) and abs(value) <= _MAX_FLOAT32 else None
+    return _text(value)
+
+
+def _row(entries: dict[str, Any]) -> dict[str, str]:
+    return {key: text for key, value in entries.items() if (text := _text(value)) is not None}
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, list | dict):
+        return None
+    return str(value) if _is_text(str(value)) else None
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,112 @@
+"""Models that transformers lacks, written as models of other families that compute the same.
+
+Scales of embeddings, residuals and logits go into the matrices beside them, so an equivalent has its own output matrix.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from quant.checkpoint import open_checkpoint
+from quant.floats import convert_floats
+
+Tensors = dict[str, NDArray[np.float32]]
+
+
+def minicpm_as_llama(checkpoint: Path, target: Path) -> Path:
+    """Write a MiniCPM as a Llama."""
+    config, tensors = _read(checkpoint)
+    changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": False}
+    return _write(target, config | changes, _unscaled(config, tensors))
+
+
+def minicpm3_as_deepseek2(checkpoint: Path, target: Path) -> Path:
+    """Write a MiniCPM3 as a DeepSeek V2 without experts, whose rotary halves alternate."""
+    config, tensors = _read(checkpoint)
+    n_turned, n_plain = config["qk_rope_head_dim"], config["qk_nope_head_dim"]
+    alternate = np.arange(n_turned).reshape(2, -1).T.reshape(-1)
+    for name, values in tensors.items():
+        if name.endswith("q_b_proj.weight"):
+            heads = values.reshape(config["num_attention_heads"], n_plain + n_turned, -1)
+            heads[:, n_plain:] = heads[:, n_plain:][:, alternate]
+        elif name.endswith("kv_a_proj_with_mqa.weight"):
+            values[config["kv_lora_rank"] :] = values[config["kv_lora_rank"] :][alternate]
+    changes = {
+        "architectures": ["DeepseekV2ForCausalLM"],
+        "model_type": "deepseek_v2",
+        "tie_word_embeddings": False,
+        "first_k_dense_replace": config["num_hidden_layers"],
+        "v_head_dim": config.get("v_head_dim") or config["hidden_size"] // config["num_attention_heads"],
+        "head_dim": n_turned,
+    }
+    return _write(target, config | changes, _unscaled(config, tensors))
+
+
+def qwen_as_qwen2(checkpoint: Path, target: Path) -> Path:
+    """Write a Qwen as a Qwen2: three matrices for one, and other names."""
+    config, tensors = _read(checkpoint)
+    made: Tensors = {
+        "model.embed_tokens.weight": tensors["transformer.wte.weight"],
+        "model.norm.weight": tensors["transformer.ln_f.weight"],
+        "lm_head.weight": tensors["lm_head.weight"],
+    }
+    names = {
+        "ln_1": "input_layernorm",
+        "ln_2": "post_attention_layernorm",
+        "attn.c_proj": "self_attn.o_proj",
+        "mlp.w1": "mlp.up_proj",
+        "mlp.w2": "mlp.gate_proj",
+        "mlp.c_proj": "mlp.down_proj",
+    }
+    for layer in range(config["num_hidden_layers"]):
+        for old, new in names.items():
+            made[f"model.layers.{layer}.{new}.weight"] = tensors[f"transformer.h.{layer}.{old}.weight"]
+        for kind in ("weight", "bias"):
+            parts = np.split(tensors[f"transformer.h.{layer}.attn.c_attn.{kind}"], 3)
+            for part, values in zip("qkv", parts, strict=True):
+                made[f"model.layers.{layer}.self_attn.{part}_proj.{kind}"] = values
+    made_config = {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "tie_word_embeddings": False,
+        "num_key_value_heads": config["num_attention_heads"],
+        "intermediate_size": config["intermediate_size"] // 2,
+        "rms_norm_eps": config["layer_norm_epsilon"],
+        "rope_theta": config["rotary_emb_base"],
+    }
+    kept = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_position_embeddings")
+    return _write(target, made_config | {key: config[key] for key in kept}, made)
+
+
+def _unscaled(config: dict[str, Any], tensors: Tensors) -> Tensors:
+    embedding = tensors["model.embed_tokens.weight"]
+    residual = config["scale_depth"] / config["num_hidden_layers"] ** 0.5
+    logits = config["dim_model_base"] / config["hidden_size"]
+    made = dict(tensors)
+    made["lm_head.weight"] = tensors.get("lm_head.weight", embedding) * np.float32(logits)
+    made["model.embed_tokens.weight"] = embedding * np.float32(config["scale_emb"])
+    for name, values in tensors.items():
+        if name.endswith(("o_proj.weight", "o_proj.bias", "down_proj.weight")):
+            made[name] = values * np.float32(residual)
+    return made
+
+
+def _read(checkpoint: Path) -> tuple[dict[str, Any], Tensors]:
+    opened = open_checkpoint(checkpoint)
+    tensors = {}
+    for name, tensor in opened.tensors.items():
+        values = convert_floats(tensor.read(0, tensor.n_elements), tensor.dtype, "F32")
+        tensors[name] = values.astype(np.float32).reshape(tensor.shape)
+    return opened.config, tensors
+
+
+def _write(target: Path, config: dict[str, Any], tensors: Tensors) -> Path:
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}))
+    kept = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    save_file(kept, target / "model.safetensors", {"format": "pt"})
+    return target
