@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
+PARITY ?=
 
 .PHONY: help install test lint format quickstart parity bench-convert e2e-hub lock wheel clean
 
@@ -47,7 +48,7 @@ quickstart: $(INSTALLED)
 	$(BIN)/slmprof run smollm2-135m --weights synthetic -q F16,Q8_0,Q4_K_M --workload bench,survey -r 1 -o $(QUICKSTART)
 
 parity: $(INSTALLED)
-	$(BIN)/python -m tests.parity --python $(PARITY_PYTHON) --work parity-work
+	$(BIN)/python -m tests.parity --python $(PARITY_PYTHON) --work parity-work $(PARITY)
 
 bench-convert: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.convert --python $(PARITY_PYTHON) --work parity-work

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import gguf
 
-from quant.families.base import Config, Family, head_dim, n_head_kv, need, number, with_defaults
+from quant.families.base import Config, Family, head_dim, n_head_kv, need, number, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
+from quant.families.keys import write_unusual_rope_keys
 from quant.families.planned import Planned
 from quant.tokenizer import Vocabulary, load_vocabulary
 
@@ -54,7 +55,12 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' GemmaConfig (4.57)."""
+    """Fill in the defaults of transformers' GemmaConfig (4.57).
+
+    Raises:
+        UserError: the activation is no GELU; early configs say "gelu" and mean the approximation, too.
+    """
+    refuse_unless(config, "hidden_act", (None, "gelu_pytorch_tanh", "gelu"))
     return with_defaults(
         config,
         vocab_size=256000,
@@ -76,7 +82,7 @@ def tensors(config: Config) -> Iterator[Planned]:
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the keys, in an order of their own and without the rotary base, which is llama.cpp's default."""
+    """Add the keys, in an order of their own and the rotary base only where it is not llama.cpp's own."""
     writer.add_context_length(need(config, "max_position_embeddings"))
     writer.add_embedding_length(need(config, "hidden_size"))
     writer.add_block_count(need(config, "num_hidden_layers"))
@@ -86,6 +92,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
     writer.add_key_length(head_dim(config))
     writer.add_value_length(head_dim(config))
+    write_unusual_rope_keys(writer, config)
     writer.add_file_type(file_type)
 
 

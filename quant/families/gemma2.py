@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import gguf
 
 from quant.errors import UserError
-from quant.families.base import Config, Family, need, number, with_defaults
+from quant.families.base import Config, Family, need, number, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.gemma import IGNORED, spaced_vocabulary
 from quant.families.gemma import write_keys as write_gemma_keys
@@ -25,11 +25,12 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' Gemma2Config (4.57).
 
     Raises:
-        UserError: a cap is null, which means none: llama.cpp always has both.
+        UserError: a cap is null, which means none: llama.cpp always has both; or the activation is no GELU.
     """
     for key in _CAPS:
         if config.get(key, 0.0) is None:
             raise UserError(f"config.json has {key} = null; llama.cpp's gemma2 always caps, so it must be a number")
+    refuse_unless(config, "hidden_activation", (None, "gelu_pytorch_tanh"))
     return with_defaults(
         config,
         vocab_size=256000,

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import gguf
 import msgspec
 
-from quant.errors import UserError
-from quant.families.base import Config, Family, need, number, with_defaults
+from quant.families.base import Config, Family, need, number, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.gemma import spaced_vocabulary
 from quant.families.gemma2 import NORMS
@@ -22,7 +21,14 @@ _PATTERN = 6
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' Gemma3TextConfig (4.57)."""
+    """Fill in the defaults of transformers' Gemma3TextConfig (4.57).
+
+    Raises:
+        UserError: the config asks for something that llama.cpp's gemma3 does not compute.
+    """
+    refuse_unless(config, "hidden_activation", (None, "gelu_pytorch_tanh"))
+    refuse_unless(config, "attn_logit_softcapping", (None,))
+    refuse_unless(config, "use_bidirectional_attention", (None, False))
     return with_defaults(
         config,
         vocab_size=262208,
@@ -51,13 +57,7 @@ def tensors(config: Config) -> Iterator[Planned]:
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the common keys, a cap on the logits and the window, where there are any.
-
-    Raises:
-        UserError: attention scores are to be capped, which llama.cpp's gemma3 cannot.
-    """
-    if config.get("attn_logit_softcapping") is not None:
-        raise UserError("config.json has attn_logit_softcapping, which llama.cpp's gemma3 does not know; remove it")
+    """Add the common keys, a cap on the logits and the window, where there are any."""
     write_common_keys(writer, config, file_type)
     if config.get("final_logit_softcapping"):
         writer.add_final_logit_softcapping(number(config, "final_logit_softcapping"))

@@ -6,13 +6,18 @@ Source: conversion/granite.py of the pinned llama.cpp.
 import gguf
 import msgspec
 
-from quant.families.base import Config, need, number, with_defaults
+from quant.families.base import Config, need, number, refuse_unless, with_defaults
 from quant.families.llama import FAMILY as LLAMA
 from quant.families.llama import write_keys as write_llama_keys
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' GraniteConfig (4.57); llama.cpp's graph knows no head_dim."""
+    """Fill in the defaults of transformers' GraniteConfig (4.57); llama.cpp's graph knows no head_dim.
+
+    Raises:
+        UserError: the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
     return with_defaults(
         {key: value for key, value in config.items() if key != "head_dim"},
         num_key_value_heads=need(config, "num_attention_heads"),

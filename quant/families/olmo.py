@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import gguf
 
-from quant.families.base import Config, Family, need, number, with_defaults
+from quant.families.base import Config, Family, need, number, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.keys import write_common_keys
 from quant.families.planned import Planned
@@ -16,7 +16,12 @@ _EPSILON = 1e-5  # in transformers' OlmoLayerNorm
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' OlmoConfig (4.57)."""
+    """Fill in the defaults of transformers' OlmoConfig (4.57).
+
+    Raises:
+        UserError: the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
     return with_defaults(
         config,
         num_key_value_heads=need(config, "num_attention_heads"),

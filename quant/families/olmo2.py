@@ -6,7 +6,7 @@ Source: conversion/olmo.py of the pinned llama.cpp.
 from collections.abc import Iterator
 
 from quant.errors import UserError
-from quant.families.base import Config, Family, is_tied, need, with_defaults
+from quant.families.base import Config, Family, is_tied, need, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.keys import write_common_keys
 from quant.families.planned import Planned
@@ -16,10 +16,11 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' Olmo2Config (4.57).
 
     Raises:
-        UserError: the output matrix is tied, which llama.cpp's olmo2 cannot load.
+        UserError: the output matrix is tied, which llama.cpp's olmo2 cannot load, or the activation is not SiLU.
     """
     if is_tied(config):
         raise UserError("config.json ties the embeddings, but llama.cpp's olmo2 needs an output matrix of its own")
+    refuse_unless(config, "hidden_act", (None, "silu"))
     return with_defaults(
         config,
         num_key_value_heads=need(config, "num_attention_heads"),

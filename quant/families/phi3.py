@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
-import msgspec
 
 from quant.errors import UserError
 from quant.families.base import (
@@ -105,9 +104,7 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
     """Read the vocabulary: of SentencePiece with what tokenizer.json adds, unless the tokenizer's class says else."""
     settings = read_json(folder / "tokenizer_config.json") or {}
     by_tokenizer_json = settings.get("tokenizer_class") != _BYTE_LEVEL_CLASS
-    found = load_vocabulary(folder, config, pre=pre, added_by_tokenizer_json=by_tokenizer_json)
-    # Phi-4 splits as Llama 3 does, but adds no BOS and merges by rank, which llama.cpp calls by another name.
-    return msgspec.structs.replace(found, pre="dbrx") if pre is None and found.pre == "llama-bpe" else found
+    return load_vocabulary(folder, config, pre=pre, added_by_tokenizer_json=by_tokenizer_json)
 
 
 FAMILY = Family(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from quant.errors import UserError
-from quant.families.base import Config, need, with_defaults
+from quant.families.base import Config, need, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.llama import FAMILY as LLAMA
 from quant.families.planned import Planned
@@ -20,8 +20,9 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' SmolLM3Config (4.57), which ties the embeddings.
 
     Raises:
-        UserError: other layers than every fourth are without rotary embedding.
+        UserError: other layers than every fourth are without rotary embedding, or the activation is not SiLU.
     """
+    refuse_unless(config, "hidden_act", (None, "silu"))
     completed = with_defaults(
         config,
         num_key_value_heads=4,

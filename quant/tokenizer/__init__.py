@@ -106,11 +106,13 @@ def load_vocabulary(
         special = special_vocab(folder, n_vocab=len(texts))
         return Vocabulary(model="llama", pre="default", tokens=tokens, special=special, add_space_prefix=prefix)
     texts, types = byte_level_tokens(folder, tokenizer, settings, n_vocab)
+    special = special_vocab(folder, load_merges=True)
+    has_bos = "bos" in special.special_token_ids
     return Vocabulary(
         model="gpt2",
-        pre=pre or detect_pre(tokenizer, folder),
+        pre=pre or detect_pre(tokenizer, folder, settings=settings, has_bos=has_bos),
         tokens=Tokens(texts=texts, types=types),
-        special=special_vocab(folder, load_merges=True),
+        special=special,
         add_space_prefix=prefix,
     )
 

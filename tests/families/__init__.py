@@ -24,6 +24,7 @@ class Variant(NamedTuple):
     style: str = "gpt-2"  # pre-tokenizer of a BPE
     pre: str = "gpt-2"  # llama.cpp's name, given to both sides
     oracle_config: dict[str, Any] | None = None  # changes to the config for llama.cpp's converter, None removes a key
+    oracle_fails: bool = False  # llama.cpp's own converter cannot convert it, and ours can
     transformers: bool = True  # whether transformers 4.57 has the model without remote code
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread

@@ -22,6 +22,9 @@ VARIANTS = {
         config(tokenizer="spm", heads=3, kv_heads=3), dtype="float16", tokenizer="spm", tolerance=F16_TOLERANCE
     ),
     "gemma-f32-sharded": Variant(config(tokenizer="spm"), dtype="float32", shards=2, tokenizer="spm"),
+    "gemma-rope-base": Variant(
+        config(tokenizer="spm", rope_theta=500.0), tokenizer="spm", own_keys=("gemma.rope.freq_base",)
+    ),
     # transformers would load the matrix over the embedding.
     "gemma-head-ignored": Variant(
         config(tokenizer="spm"),

@@ -33,6 +33,7 @@ VARIANTS = {
         dtype="float32",
         tokenizer="spm",
     ),
+    "gemma2-rope-base": Variant(config(rope_theta=500.0), tokenizer="spm", own_keys=("gemma2.rope.freq_base",)),
     "gemma2-other-windows": Variant(
         config() | {"layer_types": ["full_attention", "full_attention", "sliding_attention"]},
         tokenizer="spm",

@@ -12,23 +12,30 @@ from pathlib import Path
 from tests.families import variants
 from tests.parity.oracle import Oracle
 
+STAGES = ("vocabularies", "files", "logits", "speed")
+
 
 def main() -> int:
     """Run the stages that were asked for, print their findings, write them to a file, and say how it ended."""
     parser = argparse.ArgumentParser(prog="make parity", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("parity-work"), help="folder for everything that is made")
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environment with torch")
-    parser.add_argument("--only", choices=["files", "logits", "speed"], action="append", help="run some stages only")
+    parser.add_argument("--only", choices=STAGES, action="append", help="run some stages only")
     parser.add_argument("--variants", default="", help="run variants only whose names begin so, like gpt2,phi")
     parser.add_argument("--pairs", type=int, default=10, help="interleaved rounds per cell (at least 8)")
     parser.add_argument("--prompt", type=int, default=256)
     parser.add_argument("--gen", type=int, default=64)
     arguments = parser.parse_args()
-    stages = arguments.only or ["files", "logits", "speed"]
+    stages = arguments.only or STAGES
     oracle = Oracle(arguments.work.resolve(), arguments.python)
     names = [name for name in variants() if name.startswith(tuple(arguments.variants.split(",")))]
     findings: dict[str, object] = {}
     passed = True
+    if "vocabularies" in stages:
+        from tests.parity.vocabularies import compare_vocabularies
+
+        ok, findings["vocabularies"] = compare_vocabularies(oracle)
+        passed &= ok
     if "files" in stages:
         from tests.parity.files import compare_files
 

@@ -69,12 +69,19 @@ class Oracle:
             run(["cmake", "--build", str(build), "--target", name, "--parallel"], PATH=path)
         return binary
 
-    def convert(self, jobs: list[dict[str, str]]) -> None:
-        """Convert with llama.cpp's own script: {"pre", "checkpoint", "target", "outtype"}; one process for all."""
-        listed = self.work / "convert.json"
+    def convert(self, jobs: list[dict[str, str]]) -> dict[str, str]:
+        """Convert with llama.cpp's own script: {"pre", "checkpoint", "target", "outtype"}; one process for all.
+
+        Returns:
+            The errors of the conversions that failed, by target.
+        """
+        listed, failures = self.work / "convert.json", self.work / "convert-failures.json"
         listed.write_text(json.dumps(jobs))
         driver = Path(__file__).parent / "drivers" / "convert.py"
-        run([str(self.python), str(driver), str(self.llama_cpp), str(listed)], quiet=True, PYTHONPATH="")
+        command = [str(self.python), str(driver), str(self.llama_cpp), str(listed), str(failures)]
+        run(command, quiet=True, PYTHONPATH="")
+        found: dict[str, str] = json.loads(failures.read_text())
+        return found
 
 
 def run(command: list[str], *, quiet: bool = False, **environment: str) -> str:

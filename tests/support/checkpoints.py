@@ -123,6 +123,7 @@ def write_checkpoint(
     """Write config.json, weights and tokenizer files of any family's model, and give the folder.
 
     Args:
+        tokenizer: "bpe", "spm", the name of a writer in tests/support/vocabularies.py, or "none".
         prefix: stands before the tensors' names, as in a model whose text model is a part.
         more_tensors: stand behind the family's own, or instead of those of the same name.
         bare: leave the family's own prefix out of the tensors' names.
@@ -133,7 +134,7 @@ def write_checkpoint(
         write_bpe_tokenizer(folder, vocab_size=n_vocab, style=style)
     elif tokenizer == "spm":
         write_sentencepiece_tokenizer(folder, vocab_size=n_vocab)
-    else:
+    elif tokenizer != "none":
         getattr(vocabularies, tokenizer)(folder, vocab_size=n_vocab)
     (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": dtype}))
     _write_weights(folder, config, dtype, shards, seed, prefix, more_tensors or {}, bare=bare)

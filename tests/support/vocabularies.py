@@ -48,6 +48,7 @@ def write_bpe_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     data = json.loads(tokenizer.to_str())
     _extend(data["model"], vocab_size - len(special) - len(plain))
+    data["model"]["ignore_merges"] = style == "llama-bpe"  # as in Llama 3's own file
     tokenizer = Tokenizer.from_str(json.dumps(data))
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in plain])
@@ -99,13 +100,7 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
         if len(pieces) == vocab_size:
             break
         pieces.append((piece, -float(rank), 1))
-    folder.mkdir(parents=True, exist_ok=True)
-    body = b"".join(_message(1, _piece(*piece)) for piece in pieces)
-    # trainer_spec (field 2): model_type BPE, byte_fallback; normalizer_spec (field 3): a dummy prefix, spaces escaped.
-    body += _message(2, b"\x18\x02" + b"\x98\x02\x01") + _message(
-        3, _message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01"
-    )
-    (folder / "tokenizer.model").write_bytes(body)
+    write_sentencepiece_model(folder, pieces)
     settings = {
         "tokenizer_class": "LlamaTokenizer",
         "bos_token": "<s>",
@@ -119,6 +114,17 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return len(pieces)
+
+
+def write_sentencepiece_model(folder: Path, pieces: list[tuple[str, float, int]]) -> None:
+    """Write a tokenizer.model of pieces: text, score and SentencePiece's number of the type."""
+    folder.mkdir(parents=True, exist_ok=True)
+    body = b"".join(_message(1, _piece(*piece)) for piece in pieces)
+    # trainer_spec (field 2): model_type BPE, byte_fallback; normalizer_spec (field 3): a dummy prefix, spaces escaped.
+    body += _message(2, b"\x18\x02" + b"\x98\x02\x01") + _message(
+        3, _message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01"
+    )
+    (folder / "tokenizer.model").write_bytes(body)
 
 
 def write_phi3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:

@@ -5,8 +5,6 @@ import pytest
 
 from quant.errors import UserError
 from quant.families.phi3 import FAMILY
-from quant.tokenizer.pre import detect_pre
-from tests.support.vocabularies import _LLAMA3
 
 SHAPE = {
     "hidden_size": 64,
@@ -63,9 +61,3 @@ def test_wrong_rope_settings_are_refused(rope, message):
 
     with pytest.raises(UserError, match=message):
         make()
-
-
-def test_removing_all_but_the_matches_is_isolating_them(tmp_path):
-    split = {"type": "Split", "pattern": {"Regex": _LLAMA3}, "behavior": "Removed", "invert": True}
-    steps = [split, {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]
-    assert detect_pre({"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}, tmp_path) == "llama-bpe"

@@ -13,37 +13,13 @@ from hypothesis import strategies as st
 
 from quant.errors import UserError
 from quant.tokenizer import Vocabulary, load_vocabulary
-from quant.tokenizer.pre import KNOWN, detect_pre, validate_pre
-from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
+from quant.tokenizer.pre import KNOWN, validate_pre
+from tests.support.vocabularies import write_sentencepiece_tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = (int(getattr(gguf.TokenType, name)) for name in (
     "NORMAL", "UNKNOWN", "CONTROL", "USER_DEFINED", "UNUSED", "BYTE"))  # fmt: skip
 MIB = 1 << 20
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-BYTES_ONLY = {**BYTE_LEVEL, "use_regex": False}
-DIGITS = {"type": "Digits", "individual_digits": True}
-# The patterns of the models' own tokenizer.json files.
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN2 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-TEKKEN = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def _split(pattern: str, **changes: Any) -> dict[str, Any]:
-    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False, **changes}
-
-
-def _sequence(*steps: Any) -> dict[str, Any]:
-    return {"type": "Sequence", "pretokenizers": list(steps)}
 
 
 def _added(token_id: Any, content: Any, *, special: Any = True) -> dict[str, Any]:
@@ -89,68 +65,7 @@ def _short(value: Any) -> str | None:
     return repr(value)[:24] if isinstance(value, str | bytes) else None
 
 
-# --- the pre-tokenizer
-
-
-@pytest.mark.parametrize(
-    ("pre_tokenizer", "name"),
-    [
-        (BYTE_LEVEL, "gpt-2"),
-        ({"type": "ByteLevel", "add_prefix_space": False}, "gpt-2"),  # use_regex is true by default
-        (_sequence(BYTE_LEVEL), "gpt-2"),
-        (_sequence(DIGITS, BYTE_LEVEL), "smollm"),
-        (_sequence(_sequence(DIGITS), _sequence(BYTE_LEVEL)), "smollm"),
-        (_sequence(_split(LLAMA3), BYTES_ONLY), "llama-bpe"),
-        (_sequence(_split(QWEN2), BYTES_ONLY), "qwen2"),
-        (_sequence(_split(TEKKEN), BYTES_ONLY), "tekken"),
-    ],
-)
-def test_a_pre_tokenizer_is_told_by_its_structure(tmp_path, pre_tokenizer, name):
-    assert detect_pre({"pre_tokenizer": pre_tokenizer}, tmp_path) == name
-    folder = _bpe(tmp_path, {"a": 0}, pre_tokenizer=pre_tokenizer)
-    assert _load(folder).pre == name
-
-
-@pytest.mark.parametrize("style", ["gpt-2", "smollm", "llama-bpe", "qwen2"])
-def test_a_trained_tokenizer_is_told_as_the_tokenizers_library_writes_it(tmp_path, style):
-    write_bpe_tokenizer(tmp_path, style=style, vocab_size=300)
-    vocabulary = _load(tmp_path, 300)
-    assert (vocabulary.model, vocabulary.pre, vocabulary.n_tokens) == ("gpt2", style, 300)
-
-
-@pytest.mark.parametrize(
-    ("pre_tokenizer", "shown"),
-    [
-        (None, "none"),
-        ("ByteLevel", "none"),
-        (_sequence(), "()"),
-        ({"type": "Sequence", "pretokenizers": "x"}, "()"),
-        ({**BYTE_LEVEL, "add_prefix_space": True}, "space+bytes+words"),
-        (BYTES_ONLY, "(bytes)"),
-        (_sequence({"type": "Digits", "individual_digits": False}, BYTE_LEVEL), "numbers; bytes+words"),
-        (_sequence(BYTE_LEVEL, DIGITS), "bytes+words; digits"),
-        (_sequence(_split(LLAMA3), {**BYTES_ONLY, "add_prefix_space": True}), "split (?i:"),
-        (_sequence(_split(LLAMA3), BYTE_LEVEL), "split (?i:"),
-        (_sequence(_split(LLAMA3, behavior="Removed"), BYTES_ONLY), '"behavior": "Removed"'),
-        (_sequence(_split(LLAMA3, invert=True), BYTES_ONLY), '"invert": true'),
-        (_sequence({**_split(LLAMA3), "pattern": "x"}, BYTES_ONLY), '"pattern": "x", "type": "Split"'),
-        (_split(LLAMA3 + "|x"), "split (?i:"),
-        ({"type": "Whitespace"}, '{"type": "Whitespace"}'),
-        ({}, "{}"),
-    ],
-)
-def test_an_unknown_pre_tokenizer_shows_itself(tmp_path, pre_tokenizer, shown):
-    said = _refusal(lambda: detect_pre({"pre_tokenizer": pre_tokenizer}, tmp_path))
-    assert said.startswith(f"the pre-tokenizer in {tmp_path / 'tokenizer.json'} is not known by its structure (")
-    assert shown in said.replace(str(tmp_path), "")
-    assert said.endswith("; give llama.cpp's name for it with --pre")
-
-
-def test_a_pre_tokenizer_nested_without_end_is_one_line(tmp_path):
-    node = BYTE_LEVEL
-    for _ in range(5000):
-        node = _sequence(node)
-    assert "nested too deeply" in _refusal(lambda: detect_pre({"pre_tokenizer": node}, tmp_path))
+# --- the pre-tokenizer's name; tests/unit/test_pre_tokenizers.py has what is found without it
 
 
 def test_pre_names_what_is_not_known(tmp_path):

@@ -2,7 +2,8 @@
 
 A home-trained tokenizer has no hash in its table, so both sides are given the same name. Qwen's own tokenizer is code
 that comes with the checkpoint; what the converter asks of it is read here as tiktoken does.
-Usage: convert.py LLAMA_CPP JOBS.json, a list of {"pre", "checkpoint", "target", "outtype"}
+Usage: convert.py LLAMA_CPP JOBS.json FAILURES.json; jobs are a list of {"pre", "checkpoint", "target", "outtype"},
+failures the errors by target.
 """
 
 import base64
@@ -10,11 +11,11 @@ import json
 import logging
 import runpy
 import sys
-import traceback
 from pathlib import Path
 
 llama_cpp = Path(sys.argv[1])
 jobs = json.loads(Path(sys.argv[2]).read_text())
+failures = Path(sys.argv[3])
 sys.path[:0] = [str(llama_cpp), str(llama_cpp / "gguf-py")]
 
 import transformers  # noqa: E402
@@ -43,7 +44,7 @@ def from_pretrained(folder, *arguments, usual=transformers.AutoTokenizer.from_pr
 
 transformers.AutoTokenizer.from_pretrained = from_pretrained
 
-failed = False
+failed: dict[str, str] = {}
 for job in jobs:
     TextModel.get_vocab_base_pre = lambda self, tokenizer, name=job["pre"]: name
     sys.argv = [
@@ -55,9 +56,7 @@ for job in jobs:
     except (Exception, SystemExit) as error:  # noqa: BLE001  one failure must not hide the others
         if isinstance(error, SystemExit) and not error.code:
             continue
-        failed = True
-        traceback.print_exc(limit=-3)
-        print(f"{job['checkpoint']} to {job['outtype']}: {error!r}", file=sys.stderr)
+        failed[job["target"]] = repr(error)[:200]
     finally:
         logging.getLogger().handlers.clear()
-sys.exit(failed)
+failures.write_text(json.dumps(failed))
