@@ -4,7 +4,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,39 +29,55 @@ class Outcome:
     refusal: str | None
 
 
-def run_job(job: Job, on_tensor: Callable[[int, int], None]) -> list[Outcome]:
+class Started:
+    """A process that has loaded llama.cpp and waits for its job; it serves for one, and is ended if none comes."""
+
+    def __init__(self) -> None:
+        self.stderr = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(  # noqa: S603  this program itself
+            child_command("quant._quantize_worker"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.stderr,
+            env=child_environment(),
+        )
+
+    def run(self, job: Job, on_tensor: Callable[[int, int], None]) -> tuple[list[Outcome], int]:
+        """Give the job, wait for its end; give the outcome of each of its levels and the exit status."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(msgspec.json.encode(job) + b"\n")
+            self._process.stdin.flush()
+        outcomes = _follow(self._process.stdout, job, on_tensor)
+        return outcomes, self._process.wait()
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        self.stderr.close()
+
+
+def run_job(job: Job, on_tensor: Callable[[int, int], None], started: Started | None = None) -> list[Outcome]:
     """Run a job to its end and give the outcome of each of its levels.
 
     Args:
         on_tensor: told the number of the tensor that is begun, and how many there are.
+        started: a process that was started earlier, so that its start costs no time now.
 
     Raises:
         UserError: the job cannot be done at all, or the process ended before the job did.
     """
-    with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(  # noqa: S603  this program itself
-            child_command("quant._quantize_worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=child_environment(),
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            with suppress(BrokenPipeError):
-                process.stdin.write(msgspec.json.encode(job) + b"\n")
-                process.stdin.flush()
-            outcomes = _follow(process.stdout, job, on_tensor)
-            status = process.wait()
-        finally:
-            process.kill()
-            process.wait()
-            with suppress(BrokenPipeError):
-                process.stdin.close()
-            process.stdout.close()
+    with closing(started or Started()) as process:
+        outcomes, status = process.run(job, on_tensor)
         if status != 0 or len(outcomes) != len(job.ftypes):
-            raise UserError(_ending(job, status, stderr))
+            raise UserError(_ending(job, status, process.stderr))
     return outcomes
 
 

@@ -112,6 +112,9 @@ def main() -> None:
     """Read a job, do it."""
     answer = prepare_child()
     stdin = sys.stdin.buffer
+    # Loaded before the job comes: the parent may start this process ahead.
+    import llama_cpp  # noqa: F401
+
     job = msgspec.json.decode(stdin.readline(), type=Job)
     die_with_parent(stdin, [job.out] if job.out else [])
     work(job, answer)

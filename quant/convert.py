@@ -69,7 +69,11 @@ def convert(
     types = layout.types_at(chosen)
     require_space(target.parent, layout.data_bytes(types) + HEADER_SPARE_BYTES, "the converted file")
     with atomic_path(target) as part, part.open("wb") as file:
-        file.write(compose_header(layout.keys, layout.entries(types), file_type=FILE_TYPES[chosen]))
+        # llama.cpp's converter writes no file type for some families, and neither does this one.
+        header = compose_header(
+            layout.keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False
+        )
+        file.write(header)
         file.write(layout.extra_data())
         overflowed = _write_tensors(file, layout.jobs, types, progress)
     return ConvertReport(

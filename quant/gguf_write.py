@@ -77,15 +77,21 @@ def _array(items: Sequence[Any], kind: gguf.GGUFValueType | None) -> bytes:
 
 
 def compose_header(
-    keys: Keys, tensors: Sequence[Entry], *, file_type: int, more: Mapping[str, str | int] | None = None
+    keys: Keys,
+    tensors: Sequence[Entry],
+    *,
+    file_type: int,
+    append_file_type: bool = True,
+    more: Mapping[str, str | int] | None = None,
 ) -> bytes:
     """Give everything up to the first tensor's data, the gap before it included.
 
     Args:
-        file_type: replaces the one among the keys; appended where there is none.
+        file_type: replaces the one among the keys.
+        append_file_type: whether it is added where there is none.
         more: keys of their own for this file, whole numbers as uint64.
     """
-    data, count = _with_file_type(keys, file_type)
+    data, count = _with_file_type(keys, file_type, append_file_type)
     parts = [data]
     for key, value in (more or {}).items():
         parts.append(_text(key) + _value(value))
@@ -100,12 +106,12 @@ def compose_header(
     return head + body + b"\0" * (padded(len(head) + len(body)) - len(head) - len(body))
 
 
-def _with_file_type(keys: Keys, file_type: int) -> tuple[bytes, int]:
+def _with_file_type(keys: Keys, file_type: int, append: bool) -> tuple[bytes, int]:
     head = _text(_FILE_TYPE) + struct.pack("<I", _UINT32)
     place = keys.data.find(head)
     value = struct.pack("<I", file_type)
     if place < 0:
-        return keys.data + head + value, keys.n_keys + 1
+        return (keys.data + head + value, keys.n_keys + 1) if append else keys
     place += len(head)
     return keys.data[:place] + value + keys.data[place + len(value) :], keys.n_keys
 

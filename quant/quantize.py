@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quant._llama import llama_build
-from quant._quantize_process import run_job
+from quant._quantize_process import Started, run_job
 from quant._quantize_worker import Job
 from quant.artifact import Artifact, artifact_of
 from quant.errors import UserError
@@ -118,13 +118,15 @@ def plan(source: Path, level: str, *, imatrix: Path | None = None) -> Plan:
     return plans(source, [level], imatrix=imatrix)[0]
 
 
-def plans(source: Path, levels: Sequence[str], *, imatrix: Path | None = None) -> list[Plan]:
-    """Tell what each level would make of a file; one process for all.
+def plans(
+    source: Path, levels: Sequence[str], *, imatrix: Path | None = None, started: Started | None = None
+) -> list[Plan]:
+    """Tell what each level would make of a file; one process for all, which may have been started before.
 
     Raises:
         UserError: the file or a level is wrong.
     """
-    return _plans(_begin_plan(source, imatrix), parse_levels(",".join(levels)))
+    return _plans(_begin_plan(source, imatrix), parse_levels(",".join(levels)), started)
 
 
 def levels_without_imatrix(source: Path) -> list[str]:
@@ -224,16 +226,16 @@ def _begin_plan(source: Path, imatrix: Path | None) -> _Work:
     return _Work(open_gguf_header(source), "", imatrix, None, 1, silent)
 
 
-def _plans(work: _Work, levels: list[str]) -> list[Plan]:
+def _plans(work: _Work, levels: list[str], started: Started | None = None) -> list[Plan]:
     plans = []
-    for outcome in _try_plans(work, levels):
+    for outcome in _try_plans(work, levels, started):
         if isinstance(outcome, UserError):
             raise outcome
         plans.append(outcome)
     return plans
 
 
-def _try_plans(work: _Work, levels: list[str]) -> list[Plan | UserError]:
+def _try_plans(work: _Work, levels: list[str], started: Started | None = None) -> list[Plan | UserError]:
     """Plan each level in one process; a level that llama.cpp refuses has the reason in its place."""
     if not levels:
         return []
@@ -244,7 +246,7 @@ def _try_plans(work: _Work, levels: list[str]) -> list[Plan | UserError]:
     )
     return [
         UserError(outcome.refusal) if outcome.refusal else plan_of(outcome.log, work.header, name)
-        for outcome, name in zip(run_job(job, lambda done, total: None), levels, strict=True)
+        for outcome, name in zip(run_job(job, lambda done, total: None, started), levels, strict=True)
     ]
 
 

@@ -8,13 +8,13 @@ So each file equals, tensor for tensor, what llama_model_quantize makes of the l
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from quant._quantize_process import ending_of
+from quant._quantize_process import Started, ending_of
 from quant.child import child_command, child_environment
 from quant.errors import UserError
 from quant.files import atomic_path, require_space
@@ -52,6 +52,8 @@ class Straight:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slmprof.")))
             self.header = folder / "header.gguf"
             self._stderr: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            # Started now, it has loaded llama.cpp by the time that the checkpoint is open.
+            self._planner: Started | None = stack.enter_context(closing(Started()))
             self._process = subprocess.Popen(  # noqa: S603  this program itself
                 child_command("quant._levels_worker"),
                 stdin=subprocess.PIPE,
@@ -93,7 +95,8 @@ class Straight:
             UserError: a level needs an importance matrix, the disk is too small or cannot be written, or the weights
                 hold what cannot be stored.
         """
-        planned = plans(self.header, list(levels), imatrix=imatrix)
+        planner, self._planner = self._planner, None
+        planned = plans(self.header, list(levels), imatrix=imatrix, started=planner)
         check_imatrix(self._checkpoint, open_gguf_header(self.header), imatrix, planned)
         targets = [target_of(plan.level) for plan in planned]
         need_bytes = sum(plan.file_bytes for plan in planned)

@@ -16,7 +16,8 @@ from tests.support.cells import script
 from tests.support.commandline import ROOT, environment, slmprof
 
 CODE = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
 from pathlib import Path
 from profiler.environment import available_memory_bytes
 from profiler.launch import run_worker

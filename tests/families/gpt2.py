@@ -32,6 +32,12 @@ VARIANTS = {
         dtype="float16",
         oracle_config={"n_ctx": 96},
     ),
+    "gpt2-masks": Variant(
+        config(n_layer=1),
+        more_tensors={"h.0.attn.bias": (1, 1, 96, 96), "h.0.attn.masked_bias": ()},
+        bare=True,
+        oracle_fails=True,  # it knows the masks and looks for their place all the same
+    ),
     "gpt2-untied": Variant(config(tie_word_embeddings=False)),
     "gpt2-inner-width": Variant(config(n_inner=160), own_keys=("gpt2.feed_forward_length",)),
 }
