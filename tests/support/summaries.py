@@ -1,13 +1,13 @@
 """Summaries made by hand, for what reads them: charts, tables, exports."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from profiler.record import Environment
 from profiler.summary import CellSummary
 
 MIB = 1 << 20
+_FIGURES = ("prefill_t", "decode_t", "ttft", "model_rss", "weights_b", "repacked_b", "kv_cache", "compute_b")
 
 
 def environment(**changes: Any) -> Environment:
@@ -93,6 +93,8 @@ def summary(**changes: Any) -> CellSummary:
         "decode_tps_min": 10.0,
         "decode_tps_max": 40.0,
         "model_rss_bytes": 200 * MIB,
+        "model_rss_bytes_min": 190 * MIB,
+        "model_rss_bytes_max": 220 * MIB,
         "weights_bytes": 100 * MIB,
         "repacked_bytes": 50 * MIB,
         "kv_cache_bytes": 20 * MIB,
@@ -125,9 +127,8 @@ def request(**changes: Any) -> CellSummary:
 
 def failed(**changes: Any) -> CellSummary:
     """A cell none of whose rounds went well."""
-    figures = {name: None for name in CellSummary.__struct_fields__ if name.startswith(("prefill_t", "decode_t", "ttft"))}
-    memory = {name: None for name in ("model_rss_bytes", "weights_bytes", "repacked_bytes", "kv_cache_bytes", "compute_buffer_bytes")}
-    return summary(**({"status": "failed", "error": "killed", "rounds": 0, "reps": 0} | figures | memory | changes))
+    nothing = dict.fromkeys(name for name in CellSummary.__struct_fields__ if name.startswith(_FIGURES))
+    return summary(**({"status": "failed", "error": "killed", "rounds": 0, "reps": 0} | nothing | changes))
 
 
 def _digest(*parts: str) -> str:
