@@ -1,62 +1,120 @@
-"""The words under a chart: what was measured, on what, how often."""
+"""The words under a chart: what was measured, on what, how often, and what is missing."""
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from plots.load import Panel
+from plots.load import Panel, models_of
+from plots.text import printable
 from profiler.record import Environment
 from profiler.summary import CellSummary
+from quant.units import format_params
 
 _INTERVAL_ROUNDS = 6
+_NAMED = 4  # so many cells are named, of more their number is told
 
 
-def caption(panel: Panel, cells: Sequence[CellSummary], environment: Environment | None, threads: str) -> str:
-    """Write one paragraph."""
-    first = cells[0]
-    parts = []
+def caption(
+    panel: Panel, cells: Sequence[CellSummary], environment: Environment | None, *, ranges_only: bool = False
+) -> str:
+    """Write one paragraph about the cells that are drawn; `ranges_only` where bars never show an interval."""
+    sizes = {cell.model: cell.n_params for cell in cells}
+    models = [f"{model} {format_params(sizes[model])}" for model in models_of(cells)]
+    parts = [f"Model{'' if len(models) == 1 else 's'} and unique parameters: {', '.join(models)}."]
     if environment is not None:
-        board = f"{environment.board}, " if environment.board else ""
-        parts.append(
-            f"{board}{environment.cpu_model}, {environment.cores_physical} cores; llama.cpp "
-            f"{environment.llama_commit}, {first.backend or '+'.join(environment.backends)}, "
-            f"{environment.threading} threads."
-        )
-    if first.mode == "request":
-        load = f"{first.workload}: {first.n_prompt} tokens in, {first.n_gen} out, decode at depth {first.decode_depth}"
-    else:
-        load = (
-            f"{first.workload}: prefill of {first.n_prompt} and decode of {first.n_gen} tokens, "
-            f"each at depth {first.n_depth}"
-        )
-    parts.append(f"{load}; context {first.n_ctx}, {threads}{'' if first.repack else ', weights not repacked'}.")
-    if first.kind == "estimated":
-        parts.append("Estimated, not measured.")
-    else:
-        rounds = sorted({cell.rounds for cell in cells})
-        reps = sorted({cell.reps for cell in cells})
-        bars = (
-            "95 % intervals of the median"
-            if rounds[0] >= _INTERVAL_ROUNDS
-            else "smallest and largest round (an interval needs six)"
-        )
-        plural = "" if reps == [1] else "s"
-        parts.append(f"Medians over {_span(rounds)} rounds of {_span(reps)} repetition{plural}; bars: {bars}.")
-    made_up = sorted({cell.standin_for or cell.model for cell in cells if cell.weights != "real"})
+        parts.append(_device(cells, environment))
+    parts += [_load(cells[0]), f"{_setting(cells[0])}, {_threads(cells)}."]
+    parts.append(_repeats(cells, ranges_only))
+    made_up = sorted({printable(cell.standin_for or "?") for cell in cells if cell.weights != "real"})
     if made_up:
         parts.append(f"Synthetic weights in the shape of {', '.join(made_up)}.")
-    if panel.n_failed or panel.n_skipped:
-        parts.append(f"{panel.n_failed} cells failed, {panel.n_skipped} skipped.")
+    parts += _missing(panel, cells)
+    flagged = [cell for cell in cells if cell.flags]
+    if flagged:
+        flags = sorted({flag for cell in flagged for flag in cell.flags})
+        parts.append(f"Disturbed: {_listed(flagged)} ({', '.join(flags)}).")
     return " ".join(parts)
 
 
-def _span(values: Sequence[int]) -> str:
-    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+def _device(cells: Sequence[CellSummary], environment: Environment) -> str:
+    board = f"{printable(environment.board)}, " if environment.board else ""
+    backends = sorted({cell.backend for cell in cells if cell.backend}) or ["+".join(environment.backends)]
+    build = f"llama.cpp {environment.llama_commit}, {', '.join(backends)}, {environment.threading} threads"
+    label = f", build {printable(cells[0].label)}" if cells[0].label else ""
+    return f"{board}{printable(environment.cpu_model)}, {environment.cores_physical} cores; {printable(build)}{label}."
 
 
-def wrapped(text: str, width_in: float, font_pt: float) -> str:
-    """Break text into lines that fit a width; a letter of DejaVu Sans is about 0.55 of its size wide."""
-    per_line = max(30, int(width_in * 72 / (0.55 * font_pt)))
-    return "\n".join(textwrap.wrap(text, per_line))
+def _load(cell: CellSummary) -> str:
+    if cell.mode == "request":
+        work = f"{cell.n_prompt} tokens in, {cell.n_gen} out, decode at depth {cell.decode_depth}"
+    else:
+        tests = [f"{name} of {n}" for name, n in (("prefill", cell.n_prompt), ("decode", cell.n_gen)) if n]
+        work = f"{' and '.join(tests)} tokens, {'each ' if len(tests) > 1 else ''}at depth {cell.n_depth}"
+    return f"Workload {printable(cell.workload)}: {work};"
+
+
+def _setting(cell: CellSummary) -> str:
+    cache = cell.type_k if cell.type_k == cell.type_v else f"{cell.type_k}/{cell.type_v}"
+    parts = [f"context {cell.n_ctx}", f"batch {cell.n_batch}/{cell.n_ubatch}", f"KV cache {cache}"]
+    parts += [f"flash attention {cell.flash_attn_asked}", f"load mode {cell.load_mode}"]
+    parts += [] if cell.repack else ["weights not repacked"]
+    parts += [] if cell.cores is None else [f"on CPUs {', '.join(map(str, cell.cores))}"]
+    return printable(", ".join(parts))
+
+
+def _threads(cells: Sequence[CellSummary]) -> str:
+    decode, prefill = ({getattr(cell, name) for cell in cells} for name in ("n_threads", "n_threads_batch"))
+    if all(cell.n_threads == cell.n_threads_batch for cell in cells):
+        return _count(decode)
+    return f"{_count(decode)} in decode, {_count(prefill)} in prefill"
+
+
+def _count(threads: Iterable[int]) -> str:
+    ordered = sorted(threads)
+    return f"{', '.join(map(str, ordered))} thread{'' if ordered == [1] else 's'}"
+
+
+def _repeats(cells: Sequence[CellSummary], ranges_only: bool) -> str:
+    if cells[0].kind == "estimated":
+        return "Estimated, not measured; error bars, where there are any: the range of the estimate."
+    rounds, reps = (sorted({getattr(cell, name) for cell in cells}) for name in ("rounds", "reps"))
+    told = f"Medians over {_span(rounds, 'round')} of {_span(reps, 'repetition')}"
+    if rounds == [1]:
+        return f"{told}: one round has no range."
+    if ranges_only:
+        return f"{told}; error bars: smallest and largest round."
+    if rounds[0] >= _INTERVAL_ROUNDS:
+        return f"{told}; error bars: 95 % interval of the median."
+    if rounds[-1] < _INTERVAL_ROUNDS:
+        return f"{told}; error bars: smallest and largest round (an interval needs six)."
+    return f"{told}; error bars: 95 % interval of the median, under six rounds smallest and largest."
+
+
+def _span(values: Sequence[int], name: str) -> str:
+    numbers = str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+    return f"{numbers} {name}{'' if numbers == '1' else 's'}"
+
+
+def _missing(panel: Panel, cells: Sequence[CellSummary]) -> list[str]:
+    """Tell of what the reader would miss: cells without figures, and files that were not measured at these threads."""
+    parts = []
+    for status in ("failed", "skipped"):
+        gone = [cell for cell in panel.lost if cell.status == status]
+        if without := [cell for cell in gone if not cell.rounds]:
+            parts.append(f"{status.capitalize()}, so not drawn: {_listed(without)}.")
+        if some := [cell for cell in gone if cell.rounds]:
+            parts.append(f"{status.capitalize()} in some rounds: {_listed(some)}.")
+    drawn = {cell.artifact_sha256 for cell in cells}
+    others = {cell.artifact_sha256: cell for cell in panel.cells if cell.artifact_sha256 not in drawn}
+    if others:
+        names = [f"{cell.model} {cell.quant}" for cell in others.values()]
+        listed = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} files"
+        parts.append(f"Not drawn for want of such figures: {listed}.")
+    return parts
+
+
+def _listed(cells: Sequence[CellSummary]) -> str:
+    if len(cells) > _NAMED:
+        return f"{len(cells)} cells"
+    return ", ".join(f"{cell.model} {cell.quant} with {_count({cell.n_threads})}" for cell in cells)
 
 
 def is_synthetic(cells: Sequence[CellSummary]) -> bool:
@@ -64,6 +122,9 @@ def is_synthetic(cells: Sequence[CellSummary]) -> bool:
     return any(cell.weights != "real" for cell in cells)
 
 
-def threads_words(count: int) -> str:
-    """Say a number of threads."""
-    return f"{count} thread{'' if count == 1 else 's'}"
+def marks(cells: Sequence[CellSummary]) -> str:
+    """Give the line under the title that nobody may overlook; empty where all is measured on real weights."""
+    found = ["estimated, not measured"] if cells[0].kind == "estimated" else []
+    if is_synthetic(cells):
+        found.append("synthetic weights" if all(cell.weights != "real" for cell in cells) else "some weights synthetic")
+    return "; ".join(found)

@@ -6,8 +6,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from plots import memory, threads
 from plots.latency import latency_chart
-from plots.load import Panel, levels_of, panels
+from plots.load import Panel, distinct, levels_of, pages, panels
 from plots.memory import memory_chart
 from plots.size import size_chart
 from plots.style import FORMATS, Look, Style, drawing, find_style, looks
@@ -23,6 +24,11 @@ CHARTS: dict[str, Chart] = {
     "speed-vs-threads": threads_chart,
     "memory-by-part": memory_chart,
     "decode-vs-size": size_chart,
+}
+# Charts with a panel per model go on in a second figure where one is full.
+_MODELS_PER_FIGURE: dict[str, Callable[[Panel, Style], int]] = {
+    "speed-vs-threads": threads.models_per_figure,
+    "memory-by-part": memory.models_per_figure,
 }
 # What a file says of itself must not change from run to run.
 _METADATA: dict[str, dict[str, str | None]] = {
@@ -50,22 +56,29 @@ def draw_all(
         raise UserError(f"unknown format '{unknown[0]}'; choose from {', '.join(FORMATS)}")
     look = find_style(style)
     # One look per level over all charts, so that a colour always means the same.
-    look_of = looks(levels_of(summaries))
-    groups = panels(summaries)
+    shown = distinct(summaries)
+    look_of = looks(levels_of(shown))
+    groups = panels(shown)
+    if not any(panel.cells for panel in groups):
+        raise UserError("there is nothing to draw: no cell has figures; see slmprof show")
     several = len({panel.env_id for panel in groups}) > 1
     paths = []
     for panel in groups:
         for name, chart in CHARTS.items():
             stem = f"{name}-{panel.load}" + (f"-{panel.env_id}" if several else "")
-            with drawing(look):
-                made = chart(panel, environments.get(panel.env_id), look, look_of)
-                if isinstance(made, str):
-                    say(f"no chart {stem}: {made}")
-                    continue
-                try:
-                    paths += [_save(made, out_dir / f"{stem}.{form}", form) for form in formats]
-                finally:
-                    plt.close(made)
+            most = _MODELS_PER_FIGURE.get(name)
+            parts = pages(panel, most(panel, look)) if most else [panel]
+            for number, part in enumerate(parts, 1):
+                page = stem if number == 1 else f"{stem}-page{number}"
+                with drawing(look):
+                    made = chart(part, environments.get(panel.env_id), look, look_of)
+                    if isinstance(made, str):
+                        say(f"no chart {page}: {made}")
+                        continue
+                    try:
+                        paths += [_save(made, out_dir / f"{page}.{form}", form) for form in formats]
+                    finally:
+                        plt.close(made)
     if not paths:
         raise UserError("there is nothing to draw: no cell has figures; see slmprof show")
     return paths

@@ -1,11 +1,15 @@
 """What belongs into one chart: cells that may be compared, and nothing else."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from plots.text import printable
 from profiler.summary import CellSummary
+
+_LEVEL_CHARS = 24  # far more than llama.cpp's names have
+Point = tuple[float, float, float]  # the median, and the ends of its interval or range
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,9 +17,34 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
     env_id: str
     load: str  # for file names: "bench", "chat", "p512-n128-d0"
-    cells: list[CellSummary]
-    n_failed: int
-    n_skipped: int
+    cells: list[CellSummary]  # those with figures
+    lost: list[CellSummary]  # those that failed or were skipped, in some round or in all
+
+
+def distinct(summaries: Sequence[CellSummary]) -> list[CellSummary]:
+    """Give files that would look alike names of their own.
+
+    Made-up weights beside real ones, an imatrix, two files of one name and level. Names are a stranger's text, and are
+    made fit for one line as well.
+    """
+    mixed = len({cell.weights for cell in summaries}) > 1
+    shown = [
+        msgspec.structs.replace(
+            cell,
+            model=printable(cell.model) + (" (synthetic)" if mixed and cell.weights != "real" else ""),
+            quant=printable(cell.quant)[:_LEVEL_CHARS] + (" imatrix" if cell.imatrix else ""),
+        )
+        for cell in summaries
+    ]
+    files: dict[tuple[str, str], set[str]] = {}
+    for cell in shown:
+        files.setdefault((cell.model, cell.quant), set()).add(cell.artifact_sha256)
+    return [
+        msgspec.structs.replace(cell, quant=f"{cell.quant} {cell.artifact_sha256[:6]}")
+        if len(files[cell.model, cell.quant]) > 1
+        else cell
+        for cell in shown
+    ]
 
 
 def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
@@ -24,19 +53,18 @@ def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
     for cell in summaries:
         groups.setdefault(_setting(cell), []).append(cell)
     made = []
-    names: Counter[str] = Counter()
+    names: Counter[tuple[str, str]] = Counter()
     for cells in groups.values():
-        load = _load_name(cells[0])
-        names[load] += 1
-        if names[load] > 1:
-            load = f"{load}-{names[load]}"
+        env_id, load = cells[0].env_id, _load_name(cells[0])
+        names[env_id, load] += 1
+        if names[env_id, load] > 1:
+            load = f"{load}-{names[env_id, load]}"
         made.append(
             Panel(
-                env_id=cells[0].env_id,
+                env_id=env_id,
                 load=load,
                 cells=[cell for cell in cells if cell.status == "ok" or cell.rounds],
-                n_failed=sum(cell.status == "failed" for cell in cells),
-                n_skipped=sum(cell.status == "skipped" for cell in cells),
+                lost=[cell for cell in cells if cell.status != "ok"],
             )
         )
     return made
@@ -55,6 +83,7 @@ def _setting(cell: CellSummary) -> tuple[object, ...]:
         cell.n_ctx,
         cell.n_batch,
         cell.n_ubatch,
+        cell.n_outputs_max,
         cell.type_k,
         cell.type_v,
         cell.flash_attn_asked,
@@ -71,6 +100,14 @@ def _load_name(cell: CellSummary) -> str:
     return f"p{cell.n_prompt}-n{cell.n_gen}-d{cell.n_depth}"
 
 
+def pages(panel: Panel, most: int) -> Iterator[Panel]:
+    """Split a panel so that no part has more than `most` models."""
+    models = models_of(panel.cells)
+    for first in range(0, max(len(models), 1), most):
+        part = models[first : first + most]
+        yield msgspec.structs.replace(panel, cells=[cell for cell in panel.cells if cell.model in part])
+
+
 def levels_of(cells: Sequence[CellSummary]) -> list[str]:
     """Name the levels, the most bits per weight first."""
     bits: dict[str, float] = {}
@@ -85,41 +122,42 @@ def models_of(cells: Sequence[CellSummary]) -> list[str]:
     return sorted(sizes, key=lambda model: (sizes[model], model))
 
 
-def at_common_threads(cells: Sequence[CellSummary]) -> tuple[list[CellSummary], int]:
+def at_common_threads(cells: Sequence[CellSummary]) -> list[CellSummary]:
     """Choose one thread count for a chart that has no axis for it: the largest that every file was measured at.
 
-    Where there is none, the one that most files were measured at.
+    Where there is none, the one that most files were measured at. Of several prefill thread counts, the one that equals
+    decode's, else the largest.
     """
     files: dict[int, set[str]] = {}
     for cell in cells:
         files.setdefault(cell.n_threads, set()).add(cell.artifact_sha256)
     chosen = max(files, key=lambda threads: (len(files[threads]), threads))
-    # Of several prefill thread counts, the one that equals decode's, else the largest.
     best: dict[str, CellSummary] = {}
     for cell in cells:
         if cell.n_threads == chosen:
             known = best.get(cell.artifact_sha256)
-            if known is None or _batch_rank(cell) > _batch_rank(known):
+            if known is None or pair_rank(cell) > pair_rank(known):
                 best[cell.artifact_sha256] = cell
-    return list(best.values()), chosen
+    return list(best.values())
 
 
-def _batch_rank(cell: CellSummary) -> tuple[bool, int]:
-    return (cell.n_threads_batch == cell.n_threads, cell.n_threads_batch)
+def pair_rank(cell: CellSummary) -> tuple[bool, int]:
+    """Rank cells that differ in the other kind's threads only: equal counts first, then the most threads."""
+    return (cell.n_threads_batch == cell.n_threads, cell.n_threads + cell.n_threads_batch)
 
 
-def spread(cell: CellSummary, name: str) -> tuple[float, float, float] | None:
+def spread(cell: CellSummary, name: str) -> Point | None:
     """Give a figure with its interval, or its smallest and largest where rounds are too few; None without it."""
     middle = getattr(cell, name)
     if middle is None:
         return None
-    lo, hi = getattr(cell, f"{name}_lo"), getattr(cell, f"{name}_hi")
+    lo, hi = getattr(cell, f"{name}_lo", None), getattr(cell, f"{name}_hi", None)
     if lo is None or hi is None:
         lo, hi = getattr(cell, f"{name}_min"), getattr(cell, f"{name}_max")
     return middle, middle if lo is None else lo, middle if hi is None else hi
 
 
-def ms_per_token(values: tuple[float, float, float]) -> tuple[float, float, float]:
+def ms_per_token(values: Point) -> Point:
     """Turn tokens per second into milliseconds per token; the ends change places."""
     middle, lo, hi = values
     return 1000 / middle, 1000 / hi, 1000 / lo

@@ -1,19 +1,33 @@
-"""Memory against level, stacked by part, with the measured total as a mark: the parts must add up to it."""
+"""Memory by level, stacked by part, with the measured total as a mark: the parts must add up to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
-from plots.caption import caption, is_synthetic, threads_words
-from plots.load import Panel, at_common_threads, levels_of, models_of
-from plots.sheet import finish, sheet
-from plots.style import COLOURS, HATCHES, Look, Style
+from plots.caption import caption, marks
+from plots.load import Panel, at_common_threads, levels_of, models_of, spread
+from plots.series import error_bars
+from plots.sheet import finish, rows_that_fit, sheet
+from plots.style import Look, Style
+from plots.text import shortened
 from profiler.record import Environment
 from profiler.summary import CellSummary
 
 _MIB = 1 << 20
-PARTS = ("weights", "repacked weights", "KV cache", "compute buffer", "rest")
-MAX_MODELS = 6
+# Not the colours of levels, so that no colour has two meanings. Source: Paul Tol, Colour Schemes (2021), "muted".
+PARTS = {
+    "weights": ("#332288", ""),
+    "repacked weights": ("#44AA99", "////"),
+    "KV cache": ("#DDCC77", "...."),
+    "compute buffer": ("#CC6677", "xxxx"),
+    "rest": ("#BBBBBB", ""),
+}
+_COLUMNS = 3
 
 
 def parts_of(cell: CellSummary) -> dict[str, float] | None:
@@ -22,7 +36,7 @@ def parts_of(cell: CellSummary) -> dict[str, float] | None:
     "rest" is what llama.cpp does not tell of: vocabulary, graph, allocator. Where the parts told exceed the measured
     total (mapped weights that were not all touched), the weights are cut to what was resident, and rest is 0.
     """
-    if cell.model_rss_bytes is None or cell.weights_bytes is None:
+    if cell.model_rss_bytes is None or cell.model_rss_bytes <= 0 or cell.weights_bytes is None:
         return None
     told = {
         "weights": cell.weights_bytes,
@@ -37,6 +51,22 @@ def parts_of(cell: CellSummary) -> dict[str, float] | None:
     return {name: value / _MIB for name, value in {**told, "rest": rest}.items()}
 
 
+def _over(cell: CellSummary) -> float:
+    """Give how many MiB the parts told exceed the measured peak."""
+    told = (cell.weights_bytes, cell.repacked_bytes, cell.kv_cache_bytes, cell.compute_buffer_bytes)
+    return max(0.0, (sum(value or 0 for value in told) - (cell.model_rss_bytes or 0)) / _MIB)
+
+
+def _panel_in(panel: Panel, style: Style) -> float:
+    """Give a panel's height: a line per level, a title and an axis."""
+    return (1.75 * len(levels_of(panel.cells)) + 6.0) * style.font / 72
+
+
+def models_per_figure(panel: Panel, style: Style) -> int:
+    """Tell how many panels fit."""
+    return _COLUMNS * rows_that_fit(style, _panel_in(panel, style))
+
+
 def memory_chart(
     panel: Panel, environment: Environment | None, style: Style, look_of: Mapping[str, Look]
 ) -> Figure | str:
@@ -44,63 +74,81 @@ def memory_chart(
     with_parts = [cell for cell in panel.cells if parts_of(cell)]
     if not with_parts:
         return "the memory's parts are not known"
-    cells, threads = at_common_threads(with_parts)
-    models = models_of(cells)[:MAX_MODELS]
-    shown = [cell for cell in cells if cell.model in models]
-    figure, axes = sheet(style, min(len(models), 3), -(-len(models) // 3))
-    handles: list[object] = []
-    cut = 0.0
+    cells = at_common_threads(with_parts)
+    models, levels = models_of(cells), levels_of(cells)
+    columns = min(len(models), _COLUMNS)
+    figure, axes = sheet(style, columns, -(-len(models) // columns), panel=_panel_in(panel, style))
     for axis, model in zip(axes, models, strict=False):
-        by_level = {cell.quant: cell for cell in shown if cell.model == model}
-        levels = [level for level in levels_of(shown) if level in by_level]
-        bottoms = [0.0] * len(levels)
-        for place, part in enumerate(PARTS):
-            heights = [(parts_of(by_level[level]) or {})[part] for level in levels]
-            drawn = axis.bar(
-                range(len(levels)),
-                heights,
-                bottom=bottoms,
-                width=0.62,
-                color="#BBBBBB" if part == "rest" else COLOURS[place],
-                hatch=HATCHES[place],
-                edgecolor="white",
-                linewidth=0.4,
-                label=part,
-            )
-            bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
-            if axis is axes[0] and any((parts_of(cell) or {})[part] for cell in shown):
-                handles.append(drawn)
-        totals = [(by_level[level].model_rss_bytes or 0) / _MIB for level in levels]
-        (mark,) = axis.plot(range(len(levels)), totals, "k_", markersize=14, label="measured peak")
-        if axis is axes[0]:
-            handles.append(mark)
-        for place, total in enumerate(totals):
-            axis.annotate(f"{total:.0f}", (place, total), textcoords="offset points", xytext=(0, 3), ha="center",
-                          fontsize=style.font - 1)  # fmt: skip
-        cut = max(cut, *(_over(by_level[level]) for level in levels))
-        axis.set_xticks(range(len(levels)), levels, rotation=0 if len(levels) < 5 else 35)
-        axis.set_ylim(0, max(totals) * 1.15)
-        axis.set_ylabel("resident memory, MiB")
-        axis.grid(visible=False, axis="x")
-        axis.set_title(model, loc="left")
+        _draw_model(axis, [cell for cell in cells if cell.model == model], levels, style)
+        axis.set_title(shortened(model, figure.get_figwidth() / columns * 0.8, style.font), loc="left")
     for axis in axes[len(models) :]:
         axis.set_visible(False)
-    note = f" Up to {cut:.0f} MiB of mapped weights were not resident." if cut >= 1 else ""
+    words = "Peak resident size less the process before the model was opened; rest: what llama.cpp does not tell of. "
+    if (over := max(map(_over, cells))) >= 1:
+        words += (
+            f"Where the parts exceed the peak (by up to {over:.0f} MiB), weights are cut: they need not be resident. "
+        )
+    if len(models) > 1:
+        words += "Scales differ between models. "
+    estimated = cells[0].kind == "estimated"
+    handles = [
+        Patch(label=part, **_fill(part, estimated))
+        for part in PARTS
+        if any((parts_of(cell) or {})[part] for cell in cells)
+    ]
+    word = "estimated" if estimated else "measured"
+    peak = Line2D([], [], linestyle="none", label=f"{word} peak", **_peak_mark(style))
     finish(
         figure,
         style,
         title="Memory by part",
-        subtitle="synthetic weights" if is_synthetic(shown) else "",
-        words="Peak resident size less the process before the model was opened; rest: what llama.cpp does not tell of."
-        f"{note} {caption(panel, shown, environment, threads_words(threads))}",
-        handles=handles,
+        subtitle=marks(cells),
+        words=words + caption(panel, cells, environment, ranges_only=True),
+        handles=[*handles, peak],
     )
     return figure
 
 
-def _over(cell: CellSummary) -> float:
-    told = sum(
-        value or 0
-        for value in (cell.weights_bytes, cell.repacked_bytes, cell.kv_cache_bytes, cell.compute_buffer_bytes)
+def _draw_model(axis: Axes, cells: Sequence[CellSummary], levels: Sequence[str], style: Style) -> None:
+    rows = [levels.index(cell.quant) for cell in cells]
+    starts = [0.0] * len(cells)
+    for part in PARTS:
+        lengths = [(parts_of(cell) or {})[part] for cell in cells]
+        axis.barh(rows, lengths, left=starts, height=0.66, label=part, **_fill(part, cells[0].kind == "estimated"))
+        starts = [start + length for start, length in zip(starts, lengths, strict=True)]
+    peaks = [point for cell in cells if (point := spread(cell, "model_rss_bytes"))]
+    peaks = [(middle / _MIB, low / _MIB, high / _MIB) for middle, low, high in peaks]
+    middles = [point[0] for point in peaks]
+    axis.errorbar(
+        middles,
+        rows,
+        xerr=error_bars(peaks),
+        linestyle="none",
+        elinewidth=0.8 * style.line,
+        capsize=0,
+        label="peak",
+        **_peak_mark(style),
     )
-    return max(0.0, (told - (cell.model_rss_bytes or 0)) / _MIB)
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": style.font - 1}
+    for row, (middle, _, high) in zip(rows, peaks, strict=True):
+        axis.annotate(f"{middle:.0f}", (high, row), xytext=(0.5 * style.font, 0), **beside)
+    for row in set(range(len(levels))) - set(rows):
+        axis.annotate("no figures", (0, row), xytext=(0.4 * style.font, 0), color="#777777", **beside)
+    axis.set_yticks(range(len(levels)), levels)
+    axis.set_ylim(len(levels) - 0.4, -0.6)
+    axis.set_xlim(0, max(point[2] for point in peaks) * 1.22)
+    axis.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
+    axis.set_xlabel("resident memory, MiB")
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)
+
+
+def _peak_mark(style: Style) -> dict[str, Any]:
+    return {"color": "black", "marker": "|", "markersize": 0.9 * style.font, "markeredgewidth": style.line}
+
+
+def _fill(part: str, estimated: bool) -> dict[str, Any]:
+    colour, hatch = PARTS[part]
+    if estimated:
+        return {"facecolor": "white", "edgecolor": colour, "hatch": hatch, "linewidth": 0.8, "linestyle": "--"}
+    return {"facecolor": colour, "edgecolor": "white", "hatch": hatch, "linewidth": 0.4}

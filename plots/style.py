@@ -1,9 +1,10 @@
 """How every chart looks: sizes for a paper's column, a slide or a page, and one colour and marker per level.
 
-Colours are Okabe and Ito's, which people with any colour vision tell apart; markers and hatches carry the same
+Colours of levels are Okabe and Ito's, which people with any colour vision tell apart; markers carry the same
 distinction into greyscale. Source: Okabe & Ito, Color Universal Design (2008).
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +16,9 @@ from quant.errors import UserError
 
 matplotlib.use("Agg")
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A")
+# Green and purple look alike to some people, so they do not follow each other.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000", "#8A8A8A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-HATCHES = ("", "//", "..", "xx", "\\\\", "++")
 FORMATS = ("png", "svg", "pdf")
 
 
@@ -27,7 +28,8 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     column: float  # width of a chart of one panel
     page: float  # width of a chart of several
-    panel: float  # height of a panel
+    panel: float  # height of a panel where there is room
+    tall: float  # height of all panels of a figure at most
     font: float
     caption: float
     line: float
@@ -36,9 +38,9 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 STYLES = {
     style.name: style
     for style in (
-        Style(name="paper", column=3.4, page=7.0, panel=2.3, font=8, caption=6.5, line=1.1),
-        Style(name="slide", column=7.5, page=12.0, panel=4.6, font=15, caption=10.5, line=2.0),
-        Style(name="web", column=6.0, page=10.0, panel=3.6, font=11, caption=8.5, line=1.5),
+        Style(name="paper", column=3.4, page=7.0, panel=2.2, tall=8.0, font=8, caption=6.5, line=1.1),
+        Style(name="slide", column=7.5, page=12.0, panel=4.6, tall=4.6, font=15, caption=10.5, line=2.0),
+        Style(name="web", column=6.0, page=10.0, panel=3.4, tall=13.0, font=11, caption=8.5, line=1.5),
     )
 }
 
@@ -59,15 +61,11 @@ class Look(msgspec.Struct, frozen=True):
 
     colour: str
     marker: str
-    hatch: str
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
     """Give each name a look of its own, the same in every chart that is given the same names."""
-    return {
-        name: Look(COLOURS[place % 8], MARKERS[(place + place // 8) % 8], HATCHES[place % 6])
-        for place, name in enumerate(names)
-    }
+    return {name: Look(COLOURS[place % 8], MARKERS[(place + place // 8) % 8]) for place, name in enumerate(names)}
 
 
 @contextmanager
@@ -75,7 +73,7 @@ def drawing(style: Style) -> Iterator[None]:
     """Set matplotlib's parameters while a chart is made."""
     values: dict[str, Any] = {
         "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
         "font.size": style.font,
         "axes.titlesize": style.font,
         "axes.labelsize": style.font,
@@ -90,16 +88,21 @@ def drawing(style: Style) -> Iterator[None]:
         "axes.axisbelow": True,
         "axes.linewidth": 0.7,
         "lines.linewidth": style.line,
-        "lines.markersize": 3.2 + style.line,
-        "errorbar.capsize": 2,
+        "lines.markersize": 0.58 * style.font,
+        "errorbar.capsize": 0.32 * style.font,
         "legend.frameon": False,
         "savefig.dpi": 200,
+        # Without hinting text is as wide in a PNG as in an SVG, and at any resolution; so what is measured fits.
+        "text.hinting": "none",
         "svg.hashsalt": "slmprof",
-        "svg.fonttype": "path",
+        # Text stays text, so that it can be found, read aloud and edited; the names are for viewers without DejaVu.
+        "svg.fonttype": "none",
         "pdf.fonttype": 42,
         # A model's name is a stranger's text: "$" is a letter here, not mathematics.
         "text.parse_math": False,
         "hatch.linewidth": 0.5,
     }
-    with matplotlib.rc_context(values):  # type: ignore[arg-type, unused-ignore]
+    with matplotlib.rc_context(values), warnings.catch_warnings():  # type: ignore[arg-type, unused-ignore]
+        # A letter that the font lacks is drawn as a box, which is enough said.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield

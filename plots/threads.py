@@ -1,86 +1,87 @@
 """Tokens per second against threads, one row of panels per model, one series per level."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from plots.caption import caption, is_synthetic
-from plots.load import Panel, levels_of, models_of, spread
-from plots.sheet import error_bars, finish, sheet
+from plots.caption import caption, marks
+from plots.load import Panel, Point, levels_of, models_of, pair_rank, spread
+from plots.series import draw_series, legend_line, shifts_pt
+from plots.sheet import count_ticks, finish, rows_that_fit, sheet
 from plots.style import Look, Style
+from plots.text import shortened
 from profiler.record import Environment
 from profiler.summary import CellSummary
 
 _FIGURES = (("prefill", "prefill_tps", "n_threads_batch"), ("decode", "decode_tps", "n_threads"))
-MAX_MODELS = 6  # rows that still fit a page
+
+
+def models_per_figure(_: Panel, style: Style) -> int:
+    """Tell how many rows fit."""
+    return rows_that_fit(style, 0.9 * style.panel)
 
 
 def threads_chart(
     panel: Panel, environment: Environment | None, style: Style, look_of: Mapping[str, Look]
 ) -> Figure | str:
     """Draw the chart, or say why there is none."""
-    if len({cell.n_threads for cell in panel.cells}) < 2 and len({cell.n_threads_batch for cell in panel.cells}) < 2:
-        return "only one thread count was measured"
     present = [each for each in _FIGURES if any(spread(cell, each[1]) for cell in panel.cells)]
-    models = models_of(panel.cells)[:MAX_MODELS]
-    figure, axes = sheet(style, len(present), len(models), width=style.page if len(present) > 1 else style.column)
-    handles: dict[str, Any] = {}
-    shown = [cell for cell in panel.cells if cell.model in models]
-    for row, model in enumerate(models):
-        for column, (label, name, field) in enumerate(present):
-            axis = axes[row * len(present) + column]
-            cells = [cell for cell in shown if cell.model == model]
-            counts = sorted({getattr(cell, field) for cell in cells})
-            tops: list[float] = []
-            for level in levels_of(shown):
-                series = _series([cell for cell in cells if cell.quant == level], field, name)
-                if not series:
-                    continue
-                look = look_of[level]
-                drawn = axis.errorbar(
-                    [x for x, _ in series],
-                    [point[0] for _, point in series],
-                    yerr=error_bars([point for _, point in series]),
-                    color=look.colour,
-                    marker=look.marker,
-                    label=level,
-                )
-                handles.setdefault(level, drawn)
-                tops += [point[2] for _, point in series]
-                if series[0][0] == counts[0] and len(series) > 1:
-                    base = series[0][1][0] / counts[0]
-                    axis.plot(counts, [base * count for count in counts], color=look.colour, lw=0.6, ls=":", alpha=0.6)
-            axis.set_ylim(0, max(tops, default=1.0) * 1.12)
-            axis.set_xticks(counts)
-            axis.margins(x=0.08)
-            axis.set_xlabel("threads")
-            axis.set_ylabel("tokens per second")
-            axis.set_title(f"{model}: {label}", loc="left")
-    left_out = len(models_of(panel.cells)) - len(models)
-    words = caption(panel, shown, environment, f"threads {_listed(shown)}")
+    if not present:
+        return "no cell has figures"
+    if all(len({getattr(cell, field) for cell in panel.cells}) < 2 for _, _, field in present):
+        return "only one thread count was measured"
+    models, levels = models_of(panel.cells), levels_of(panel.cells)
+    estimated = panel.cells[0].kind == "estimated"
+    figure, axes = sheet(style, len(present), len(models))
+    room_in = figure.get_figwidth() / len(present) * 0.8
+    for place, axis in enumerate(axes):
+        model, (label, name, field) = models[place // len(present)], present[place % len(present)]
+        cells = [cell for cell in panel.cells if cell.model == model]
+        series_of = {level: _series([cell for cell in cells if cell.quant == level], field, name) for level in levels}
+        counts = sorted({count for series in series_of.values() for count in series})
+        if not counts:
+            axis.set_visible(False)
+            continue
+        for (level, series), shift in zip(
+            series_of.items(), shifts_pt(len(levels), counts, room_in, style), strict=True
+        ):
+            if series:
+                draw_series(axis, list(series), list(series.values()), look_of[level], level,
+                            estimated=estimated, shift_pt=shift)  # fmt: skip
+        fewest = max(series[counts[0]][0] for series in series_of.values() if counts[0] in series)
+        if len(counts) > 1:
+            ideal = [fewest * count / counts[0] for count in (counts[0], counts[-1])]
+            axis.plot([counts[0], counts[-1]], ideal, color="#777777", lw=0.8 * style.line, ls=":", marker="", zorder=1)
+        axis.set_ylim(0, max(point[2] for series in series_of.values() for point in series.values()) * 1.12)
+        axis.margins(x=0.08)
+        count_ticks(axis.xaxis, counts, room_in, style.font)
+        axis.set_xlabel("threads")
+        axis.set_ylabel(f"{label}, tokens/s")
+        if place % len(present) == 0:
+            axis.set_title(shortened(model, 0.8 * figure.get_figwidth(), style.font), loc="left")
+    words = "Dotted: the fastest level at the fewest threads, scaled by the threads. "
+    if len(models) > 1:
+        words += "Scales differ between models. "
     finish(
         figure,
         style,
         title="Speed against threads",
-        subtitle="synthetic weights" if is_synthetic(shown) else "",
-        words=f"Dotted: the first count's speed, scaled. {words}"
-        + (f" {left_out} larger models left out." if left_out else ""),
-        handles=list(handles.values()),
+        subtitle=marks(panel.cells),
+        words=words + caption(panel, panel.cells, environment),
+        handles=[legend_line(look_of[level], level, estimated=estimated) for level in levels],
     )
     return figure
 
 
-def _series(cells: list[CellSummary], field: str, name: str) -> list[tuple[int, tuple[float, float, float]]]:
-    """Give the points of one level; prefill does not depend on decode's threads, so equal counts show their best."""
-    best: dict[int, tuple[float, float, float]] = {}
-    for cell in cells:
+def _series(cells: Sequence[CellSummary], field: str, name: str) -> dict[int, Point]:
+    """Give one level's points by thread count.
+
+    Prefill does not depend on decode's threads, nor decode on prefill's. Of several cells of one count the one with
+    both counts equal is taken, not the fastest, which would be the luckiest.
+    """
+    chosen: dict[int, Point] = {}
+    for cell in sorted(cells, key=pair_rank):
         point = spread(cell, name)
-        count = getattr(cell, field)
-        if point is not None and (count not in best or point[0] > best[count][0]):
-            best[count] = point
-    return sorted(best.items())
-
-
-def _listed(cells: list[CellSummary]) -> str:
-    return ", ".join(str(count) for count in sorted({cell.n_threads for cell in cells}))
+        if point is not None:
+            chosen[getattr(cell, field)] = point
+    return dict(sorted(chosen.items()))

@@ -131,6 +131,7 @@ def test_memory_and_load_are_medians_over_rounds() -> None:
     ]
     cell = only(*rounds)
     assert (cell.load_ms, cell.peak_rss_bytes, cell.model_rss_bytes) == (2, 200, 190)
+    assert (cell.model_rss_bytes_min, cell.model_rss_bytes_max) == (90, 890)
 
 
 def test_a_system_without_a_peak_gives_the_largest_phase() -> None:
