@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.families import Variant
+from tests.support.equivalents import openelm_as_qwen3
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -35,12 +36,15 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 VARIANTS = {
-    "openelm-f32": Variant(config(), dtype="float32", tokenizer="spm", transformers=False),
-    "openelm-bf16-sharded": Variant(config(rope_freq_constant=500), shards=3, tokenizer="spm", transformers=False),
+    "openelm-f32": Variant(config(), dtype="float32", tokenizer="spm", transformers=False, equivalent=openelm_as_qwen3),
+    "openelm-bf16-sharded": Variant(
+        config(rope_freq_constant=500), shards=3, tokenizer="spm", transformers=False, equivalent=openelm_as_qwen3
+    ),
     "openelm-even-f16": Variant(
         config(num_query_heads=[5] * 3, num_kv_heads=[5] * 3, ffn_multipliers=[2.3] * 3, head_dim=32),
         dtype="float16",
         tokenizer="spm",
         transformers=False,
+        equivalent=openelm_as_qwen3,
     ),
 }

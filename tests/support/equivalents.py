@@ -82,6 +82,57 @@ def qwen_as_qwen2(checkpoint: Path, target: Path) -> Path:
     return _write(target, made_config | {key: config[key] for key in kept}, made)
 
 
+def openelm_as_qwen3(checkpoint: Path, target: Path) -> Path:
+    """Write an OpenELM as a Qwen3: narrow layers get heads and feed-forward rows of zeros, which add nothing.
+
+    All layers must have as many query heads per key.
+    """
+    config, tensors = _read(checkpoint)
+    n_layers, size = config["num_transformer_layers"], config["head_dim"]
+    queries, keys = config["num_query_heads"], config["num_kv_heads"]
+    widths = [len(tensors[f"transformer.layers.{layer}.ffn.proj_1.weight"]) // 2 for layer in range(n_layers)]
+    made: Tensors = {
+        "model.embed_tokens.weight": tensors["transformer.token_embeddings.weight"],
+        "model.norm.weight": tensors["transformer.norm.weight"],
+    }
+    for layer in range(n_layers):
+        old, new = f"transformer.layers.{layer}", f"model.layers.{layer}"
+        bounds = [queries[layer] * size, (queries[layer] + keys[layer]) * size]
+        parts = np.split(tensors[f"{old}.attn.qkv_proj.weight"], bounds)
+        for part, heads, values in zip("qkv", (queries, keys, keys), parts, strict=True):
+            made[f"{new}.self_attn.{part}_proj.weight"] = _longer(values, max(heads) * size)
+        for part, values in zip(("gate", "up"), np.split(tensors[f"{old}.ffn.proj_1.weight"], 2), strict=True):
+            made[f"{new}.mlp.{part}_proj.weight"] = _longer(values, max(widths))
+        out, down = tensors[f"{old}.attn.out_proj.weight"], tensors[f"{old}.ffn.proj_2.weight"]
+        made[f"{new}.self_attn.o_proj.weight"] = _longer(out.T, max(queries) * size).T
+        made[f"{new}.mlp.down_proj.weight"] = _longer(down.T, max(widths)).T
+        for part in "qk":
+            made[f"{new}.self_attn.{part}_norm.weight"] = tensors[f"{old}.attn.{part}_norm.weight"]
+        made[f"{new}.input_layernorm.weight"] = tensors[f"{old}.attn_norm.weight"]
+        made[f"{new}.post_attention_layernorm.weight"] = tensors[f"{old}.ffn_norm.weight"]
+    made_config = {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "tie_word_embeddings": True,
+        "vocab_size": config["vocab_size"],
+        "hidden_size": config["model_dim"],
+        "intermediate_size": max(widths),
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": max(queries),
+        "num_key_value_heads": max(keys),
+        "head_dim": size,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": config["rope_freq_constant"],
+        "max_position_embeddings": config["max_context_length"],
+    }
+    return _write(target, made_config, made)
+
+
+def _longer(values: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:
+    """Add rows of zeros up to a number of rows."""
+    return np.concatenate([values, np.zeros((n_rows - len(values), values.shape[1]), dtype=np.float32)])
+
+
 def _unscaled(config: dict[str, Any], tensors: Tensors) -> Tensors:
     embedding = tensors["model.embed_tokens.weight"]
     residual = config["scale_depth"] / config["num_hidden_layers"] ** 0.5
