@@ -12,6 +12,7 @@ PARITY ?=
 
 help:
 	@echo "make quickstart   install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
+	@echo "make install      an environment in $(VENV)/ with slmprof and what its development needs"
 	@echo "make test         install, then all tests"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       write the code as ruff formats it"
@@ -20,6 +21,7 @@ help:
 	@echo "make e2e-hub      the main job on the real SmolLM2-135M, where a hub can be reached"
 	@echo "make lock         write constraints.txt anew from the newest allowed versions"
 	@echo "make wheel        build the wheel into dist/"
+	@echo "make clean        remove the environment, dist/ and what quickstart and parity made"
 	@echo "PYTHON=python3.13 chooses the interpreter, VENV=folder its environment"
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -9,7 +9,7 @@ import click
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder for the charts.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]),
-              help="May be given several times.  [default: png]")  # fmt: skip
+              help="File format; may be given several times.  [default: png]")  # fmt: skip
 @click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
               help="Sizes for a paper's column, a slide, or a page.")  # fmt: skip
 def plot(results: tuple[Path, ...], output: Path, formats: tuple[str, ...], style: str) -> None:

@@ -12,23 +12,29 @@ from profiler.cli.options import axes_of, levels_of, profile_options, run_option
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @profile_options
 @click.option(
-    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder for all of it."
+    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder for all that is made."
 )
 @click.option(
     "--format",
     "formats",
     multiple=True,
     type=click.Choice(["png", "svg", "pdf"]),
-    help="Of the charts.  [default: png]",
+    help="File format of the charts; may be given several times.  [default: png]",
 )
 @click.option(
-    "--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True, help="Of the charts."
+    "--style",
+    type=click.Choice(["paper", "slide", "web"]),
+    default="paper",
+    show_default=True,
+    help="Sizes of the charts, for a paper's column, a slide, or a page.",
 )
 def run(sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style: str, **options: Any) -> int:
     """Take checkpoints to charts: fetch, convert, quantize, measure, draw.
 
-    In the folder are then models/ with the GGUF files, results.jsonl with every round, table.md and results.csv, and
-    charts/. The same command again does what is missing and draws anew.
+    SOURCE is a name from slmprof models, a hub id like org/name, a checkpoint's directory, or a .gguf file. Lists are
+    crossed: each file under each combination of settings is a cell. In the folder are then models/ with the GGUF files,
+    results.jsonl with every round, table.md and results.csv, and charts/. The same command again does what is missing
+    and draws anew.
 
     \b
     slmprof run smollm2-135m -o results/
@@ -38,13 +44,12 @@ def run(sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style:
     from profiler.prepare import DEFAULT_LEVELS, Wishes
     from profiler.session import Request
 
-    levels = levels_of(options["levels"])
-    all_files = all(source.endswith(".gguf") for source in sources)
     request = Request(
         sources=sources,
         wishes=Wishes(
-            levels=levels if levels or all_files else DEFAULT_LEVELS,
+            levels=levels_of(options["levels"]),
             models_dir=folder / "models",
+            hub_levels=DEFAULT_LEVELS,
             synthetic=options["weights"] == "synthetic",
             imatrix=options["imatrix"],
             pre=options["pre"],

@@ -1,6 +1,19 @@
 """The console script: `slmprof`, or `python -m profiler`."""
 
-from profiler.cli import main
+import sys
+
+from profiler.packages import check_packages
+
+
+def main() -> None:
+    """Run the command line, unless parts of another distribution are in the way."""
+    if reason := check_packages():
+        sys.stderr.write(f"slmprof: {reason}\n")
+        sys.exit(2)
+    from profiler.cli import main as command_line
+
+    command_line()
+
 
 if __name__ == "__main__":
     main()

@@ -41,7 +41,8 @@ class Axes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 _LISTS = tuple(name for name in Axes.__struct_fields__ if name != "cores")
-_PAIRED = ("workload", "prompt", "gen", "depth", "threads", "threads_batch", "batch", "ubatch", "n_ctx")
+_COUNTS = ("prompt", "gen", "depth")
+_PAIRED = ("workload", *_COUNTS, "threads", "threads_batch", "batch", "ubatch", "n_ctx")
 
 
 def parse_ints(text: str, what: str, *, least: int = 0, most: int = _MAX_TOKENS) -> tuple[int, ...]:
@@ -106,10 +107,12 @@ def _rows(axes: Axes, zipped: bool) -> list[dict[str, Any]]:
 
 
 def _config(axes: Axes, row: dict[str, Any]) -> RunConfig:
-    if row["workload"] == "custom":
+    load = row["workload"]
+    if load == "custom":
         mode, n_prompt, n_gen, n_depth, n_ctx = "separate", row["prompt"], row["gen"], row["depth"], None
     else:
-        workload = find_workload(row["workload"])
+        workload = find_workload(load)
+        load = workload.name
         mode, n_prompt, n_gen, n_depth, n_ctx = (
             workload.mode,
             workload.n_prompt,
@@ -122,11 +125,11 @@ def _config(axes: Axes, row: dict[str, Any]) -> RunConfig:
     needed = n_depth + (n_prompt + n_gen if mode == "request" else max(n_prompt, n_gen))
     asked = row["n_ctx"]
     if asked is not None and asked < needed:
-        raise UserError(f"--n-ctx {asked} is too small: {row['workload']} puts {needed} tokens into the cache")
+        raise UserError(f"--n-ctx {asked} is too small: {load} puts {needed} tokens into the cache")
     device = row["device"]
     return RunConfig(
         mode=mode,
-        workload=row["workload"],
+        workload=load,
         n_prompt=n_prompt,
         n_gen=n_gen,
         n_depth=n_depth,
@@ -183,6 +186,15 @@ def _check(axes: Axes) -> None:
             raise UserError(f"core {core} is beyond llama.cpp's limit of {MAX_THREADS} cores")
 
 
+def _without_other_counts(lists: dict[str, Any]) -> dict[str, Any]:
+    """Give what takes the command line's token counts away where a table names a workload of its own."""
+    if "workload" not in lists:
+        return {}
+    if counts := [name for name in _COUNTS if name in lists]:
+        raise UserError(f"a workload has its own token counts; a [[sweep]] table gives either it or {counts[0]}")
+    return dict.fromkeys(_COUNTS, ())
+
+
 def read_sweep(path: Path, base: Axes) -> list[Axes]:
     """Read a sweep file: each [[sweep]] table replaces some of the command line's lists.
 
@@ -207,7 +219,7 @@ def read_sweep(path: Path, base: Axes) -> list[Axes]:
                 f"[[sweep]] {number} of {path} has an unknown key '{min(unknown)}'; known are {', '.join(known)}"
             )
         try:
-            axes.append(msgspec.convert(known | lists, Axes))
+            axes.append(msgspec.convert(known | _without_other_counts(lists) | lists, Axes))
         except msgspec.ValidationError as error:
             raise UserError(f"[[sweep]] {number} of {path}: {error}") from error
     return axes

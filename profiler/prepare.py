@@ -36,6 +36,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
     levels: str | None  # as typed; None: a GGUF file as it is, the default levels of a checkpoint
     models_dir: Path
+    hub_levels: str | None = None  # what to take from a repository of GGUF files where `levels` is None
     synthetic: bool = False
     imatrix: Path | None = None
     pre: str | None = None
@@ -72,7 +73,8 @@ def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callab
         assert source.repo is not None
         if holds_ggufs(source.repo, source.revision):
             say(f"{source.repo} holds GGUF files; taking those")
-            levels = _levels_there(source, wishes.levels) if wishes.levels else None
+            asked = wishes.levels or wishes.hub_levels
+            levels = _levels_there(source, asked) if asked else None
             found = pull_ggufs(source.repo, levels, source.revision, progress=progress, say=say)
             return [
                 Prepared(

@@ -44,11 +44,14 @@ class Turn(msgspec.Struct, frozen=True):
 class View(Protocol):
     """Who looks on: the command line's progress, or a test's list."""
 
-    def started(self, n_turns: int, n_done: int) -> None: ...
+    def started(self, n_turns: int, n_done: int) -> None:
+        """Hear how many turns there are to do, and how many were done before."""
 
-    def turn(self, turn: Turn, artifact: Artifact) -> None: ...
+    def turn(self, turn: Turn, artifact: Artifact) -> None:
+        """Hear what is measured now."""
 
-    def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None: ...
+    def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
+        """Hear how the turn ended, and about how long the others will take."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

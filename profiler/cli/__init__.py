@@ -1,9 +1,10 @@
 """The command line. This module holds names only: a command's module is imported when the command is called."""
 
 import importlib
-import importlib.util
+import os
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -32,8 +33,35 @@ COMMANDS = {
 }
 
 
+class ReaderGone(Exception):  # noqa: N818  it ends the program, and is no error
+    """Nobody reads the output any more, as in `slmprof show results.jsonl | head`."""
+
+
+@contextmanager
+def _broken_pipe_is_no_failure() -> Iterator[None]:
+    """Rename a broken pipe: click would end the program with status 1, which says that a cell failed."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments; a help text is printed here."""
+        with _broken_pipe_is_no_failure():
+            return super().make_context(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take no arguments at all for a call for help."""
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command."""
+        with _broken_pipe_is_no_failure():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order in which they are used."""
@@ -76,45 +104,24 @@ def root() -> None:
     """
 
 
-def check_packages() -> None:
-    """Refuse to run with parts of another distribution.
-
-    Raises:
-        UserError: `quant` or `plots` comes from another place than `profiler`.
-    """
-    here = Path(__file__).resolve().parent.parent.parent
-    for name in ("quant", "plots"):
-        spec = importlib.util.find_spec(name)
-        folder = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
-        if folder != here:
-            from importlib.metadata import packages_distributions
-
-            others = [dist for dist in packages_distributions().get(name, []) if dist != "slmprof"]
-            owner = f"the distribution '{others[0]}'" if others else "another folder on Python's path"
-            raise UserError(
-                f"the package '{name}' comes from {owner}, not from slmprof; "
-                "install slmprof with pipx or in a venv of its own"
-            )
-
-
 def main() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit status 2."""
     try:
-        check_packages()
         status = root.main(prog_name="slmprof", standalone_mode=False)
     except UserError as error:
         _say(str(error))
         sys.exit(2)
     except click.ClickException as error:
         hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "slmprof"
-        _say(f"{error.format_message().rstrip('.').replace(chr(10), ' ')}; see {hint} --help")
+        # click breaks some messages into lines and indents them.
+        _say(f"{' '.join(error.format_message().split()).rstrip('.')}; see {hint} --help")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         _say("stopped")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone, as in `slmprof show | head`.
-        sys.stderr.close()
+        sys.exit(130)  # 128 and the number of SIGINT, as shells count
+    except ReaderGone:
+        # What is still buffered must not fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
 

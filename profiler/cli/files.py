@@ -57,7 +57,10 @@ def models(as_json: bool, max_params: str | None, family: str | None) -> None:
 @click.argument("action", type=click.Choice(["path", "list", "clean"]), default="list")
 @click.option("--yes", is_flag=True, help="Clean without asking.")
 def cache(action: str, yes: bool) -> None:
-    """Show where files are kept and their size, or remove them all; they are made again when they are needed.
+    """Show what is kept and its size (list), name the folder (path), or empty it (clean).
+
+    Kept are GGUF files made by slmprof profile, synthetic checkpoints, and facts about files and this device; all of it
+    is made again when it is needed. Checkpoints fetched from a hub are in the Hugging Face cache, and stay there.
 
     \b
     slmprof cache
@@ -90,7 +93,7 @@ def cache(action: str, yes: bool) -> None:
 @click.command()
 @click.argument("source")
 @click.option(
-    "-q", "--levels", metavar="LEVELS", help="Of a repository with GGUF files: fetch these, print their paths."
+    "-q", "--levels", metavar="LEVELS", help="From a repository of GGUF files, fetch these and print their paths."
 )
 def pull(source: str, levels: str | None) -> None:
     """Fetch a checkpoint from a Hugging Face hub and print its directory.
@@ -129,8 +132,9 @@ def _say(line: str) -> None:
 
 @click.command()
 @click.argument("source")
-@click.option("-o", "--output", type=_PATH, required=True, help="The checkpoint's new directory.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the random weights.")
+@click.option("-o", "--output", type=_PATH, required=True, help="The new checkpoint's directory.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", default=0, show_default=True,
+              help="Decides the random weights.")  # fmt: skip
 def synthesize(source: str, output: Path, seed: int) -> None:
     """Make a checkpoint in the shape of a model, with random weights and a tokenizer of the full size.
 
@@ -152,14 +156,13 @@ def synthesize(source: str, output: Path, seed: int) -> None:
 
 @click.command()
 @click.argument("source")
-@click.option("-o", "--output", type=_PATH, required=True, help="The GGUF file, or with several levels a directory.")
+@click.option("-o", "--output", type=_PATH, required=True, help="The .gguf file; with several levels, a directory.")
 @click.option("--outtype", type=click.Choice(["auto", "f32", "bf16", "f16"]), default="auto", show_default=True,
-              help="Type of the matrices; auto keeps the checkpoint's own.")  # fmt: skip
-@click.option(
-    "-q", "--levels", metavar="LEVELS", help="Quantize too: one level into the file, several into a directory."
-)
-@click.option("--imatrix", type=_PATH, help="Importance matrix for the levels.")
-@click.option("--pre", metavar="NAME", help="Pre-tokenizer, where it is not found.")
+              help="Type of the matrices. auto keeps a 16-bit checkpoint's own.")  # fmt: skip
+@click.option("-q", "--levels", metavar="LEVELS", help="Quantize to these levels, like Q4_K_M,Q8_0, all or k-quants.")
+@click.option("--imatrix", type=_PATH, help="Importance matrix for quantizing; some levels need one.")
+@click.option("--pre", metavar="NAME",
+              help="llama.cpp's name of the pre-tokenizer, where the tokenizer is not recognized.")  # fmt: skip
 @click.option(
     "--converter",
     metavar="DIR",
@@ -180,6 +183,8 @@ def convert(
 ) -> None:
     """Turn a checkpoint into a GGUF file; with levels straight into theirs, without an unquantized one in between.
 
+    SOURCE is a checkpoint's directory, a name from slmprof models, or a hub id like org/name.
+
     \b
     slmprof convert ./checkpoint -o model.gguf
     slmprof convert smollm2-135m -q Q4_K_M -o model.gguf
@@ -197,7 +202,9 @@ def convert(
     if levels is not None:
         from quant.levels import parse_levels
 
-        parse_levels(levels)
+        n_levels = len(parse_levels(levels))
+        if output.suffix == ".gguf" and n_levels > 1:
+            raise UserError(f"{n_levels} levels do not fit into one file; give -o a directory")
         if outtype != "auto":
             raise UserError("--outtype is for the unquantized file; with -q write F16, BF16 or F32 among the levels")
     with progress_bar() as progress:
@@ -247,8 +254,6 @@ def _convert_by_other(
         whole = Path(inside) / f"{origin.model}.gguf"
         convert_with(converter, python, folder, whole, model=origin.model)
         chosen = choose_levels(whole, levels, imatrix=imatrix)
-        if one_file and len(chosen) > 1:
-            raise UserError(f"{len(chosen)} levels do not fit into one file; give -o a directory")
         paths = []
         for made in quantize(whole, chosen, Path(inside), imatrix=imatrix):
             path = output if one_file else target / f"{origin.model}-{made.level}.gguf"
@@ -271,8 +276,6 @@ def _convert_to_levels(
     one_file = output.suffix == ".gguf"
     with Straight(folder, pre=pre, origin=origin) as opened:
         chosen = opened.levels(levels, imatrix=imatrix)
-        if one_file and len(chosen) > 1:
-            raise UserError(f"{len(chosen)} levels do not fit into one file; give -o a directory")
         made = opened.write(
             chosen,
             lambda level: output if one_file else output / f"{origin.model}-{level}.gguf",
@@ -284,12 +287,16 @@ def _convert_to_levels(
 
 @click.command()
 @click.argument("file", type=_PATH)
-@click.option("-q", "--levels", metavar="LEVELS", required=True, help="Levels like Q4_K_M,Q8_0, or all, k-quants.")
-@click.option("-o", "--output", type=_PATH, required=True, help="The directory for the files.")
-@click.option("--imatrix", type=_PATH, help="Importance matrix; some levels need one.")
-@click.option("-j", "--jobs", type=click.IntRange(1, 512), help="Threads.  [default: all]")
+@click.option("-q", "--levels", metavar="LEVELS", required=True,
+              help="Levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.")  # fmt: skip
+@click.option("-o", "--output", type=_PATH, required=True, help="The directory for the new files.")
+@click.option("--imatrix", type=_PATH, help="Importance matrix for quantizing; some levels need one.")
+@click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 512), help="Threads.  [default: all]")
 def quantize(file: Path, levels: str, output: Path, imatrix: Path | None, jobs: int | None) -> None:
     """Quantize an unquantized GGUF file to one or more levels, through llama.cpp.
+
+    The new files carry the old one's name with the level: model-F16.gguf becomes model-Q8_0.gguf. A group leaves out
+    the levels that need an importance matrix where none is given.
 
     \b
     slmprof quantize model-F16.gguf -q Q4_K_M,Q8_0 -o models/

@@ -16,7 +16,8 @@ _OPTIONS = (
         "-q",
         "--levels",
         metavar="LEVELS",
-        help="Levels like Q4_K_M,Q8_0, or all, k-quants; F16 is unquantized.",
+        help="Quantization levels like Q4_K_M,Q8_0; F16 is the unquantized file; all, k-quants, legacy and i-quants "
+        "are groups.  [default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
     ),
     click.option(
         "-t",
@@ -24,46 +25,102 @@ _OPTIONS = (
         metavar="LIST",
         help="Threads like 1,2,4 or 1-4.  [default: 1,2,4,… up to the physical cores]",
     ),
-    click.option("--threads-batch", metavar="LIST", help="Threads of the prefill.  [default: as -t]"),
-    click.option("-p", "--prompt", metavar="LIST", help="Prompt tokens, instead of a workload."),
-    click.option("-n", "--gen", metavar="LIST", help="Generated tokens, instead of a workload."),
-    click.option("-d", "--depth", metavar="LIST", help="Tokens that are in the cache already."),
-    click.option("--workload", metavar="NAMES", help="bench, survey, chat, rag, summarize; a list is allowed."),
+    click.option(
+        "--threads-batch",
+        metavar="LIST",
+        help="Threads of the prefill alone; -t is then those of the decode.  [default: as -t]",
+    ),
+    click.option(
+        "-p",
+        "--prompt",
+        metavar="LIST",
+        help="Prompt tokens to prefill, as in llama-bench; 0 measures decode only.  [default with -n or -d: 512]",
+    ),
+    click.option(
+        "-n",
+        "--gen",
+        metavar="LIST",
+        help="Tokens to generate, as in llama-bench; 0 measures prefill only.  [default with -p or -d: 128]",
+    ),
+    click.option(
+        "-d",
+        "--depth",
+        metavar="LIST",
+        help="Tokens that the KV cache holds before prefill or decode begins, as in llama-bench; putting them there "
+        "is not timed.  [default: 0]",
+    ),
+    click.option(
+        "--workload",
+        metavar="NAMES",
+        help="Fixed token counts instead of -p, -n and -d: bench (pp512 and tg128 apart), or the requests survey, "
+        "chat, rag, summarize; a list is allowed.  [default: bench; of slmprof run: bench,chat]",
+    ),
     click.option(
         "-r",
         "--reps",
+        metavar="N",
         type=click.IntRange(1, 1000),
         default=3,
         show_default=True,
-        help="Repetitions in each process.",
+        help="Repetitions within each process, after one warm-up.",
     ),
     click.option(
         "--rounds",
+        metavar="N",
         type=click.IntRange(1, 1000),
         default=6,
         show_default=True,
-        help="Processes per cell; six give a 95 % interval.",
+        help="Processes for each cell, taken in turns with the other cells'; from six on there is a 95 % interval.",
     ),
-    click.option("--budget", metavar="TIME", help="Begin no round after this time, like 30m."),
     click.option(
-        "--timeout", metavar="TIME", default="30m", show_default=True, help="Give a round up after this time."
+        "--budget",
+        metavar="TIME",
+        help="Time for all measuring, like 30m or 2h: no round begins after it. The same command again goes on.",
     ),
-    click.option("--cooldown", metavar="TIME", default="0s", show_default=True, help="Rest between rounds."),
-    click.option("--device", metavar="NAME", default="cpu", show_default=True, help="cpu or gpu."),
-    click.option("--ngl", metavar="LIST", help="Layers on the GPU.  [default: all with --device gpu]"),
-    click.option("--cores", metavar="fast|LIST", help="Bind the threads to the fast cores, or to a list like 4-7."),
-    click.option("--batch", metavar="LIST", help="Logical batch.  [default: 2048]"),
-    click.option("--ubatch", metavar="LIST", help="Physical batch.  [default: 512]"),
-    click.option("--n-ctx", metavar="LIST", help="Context size.  [default: the workload's]"),
-    click.option("--ctk", metavar="TYPES", default="f16", show_default=True, help="Type of the keys in the cache."),
-    click.option("--ctv", metavar="TYPES", default="f16", show_default=True, help="Type of the values in the cache."),
+    click.option(
+        "--timeout",
+        metavar="TIME",
+        default="30m",
+        show_default=True,
+        help="End a round that takes longer, and its cell with it, as failed; 0 waits for ever.",
+    ),
+    click.option(
+        "--cooldown", metavar="TIME", default="0s", show_default=True, help="Rest before each next round, like 30s."
+    ),
+    click.option(
+        "--device", metavar="LIST", default="cpu", show_default=True, help="Where the model runs: cpu, gpu or both."
+    ),
+    click.option("--ngl", metavar="LIST", help="Layers on the GPU, with --device gpu.  [default: all]"),
+    click.option(
+        "--cores",
+        metavar="fast|LIST",
+        help="Bind the threads to the fast cores, or to cores like 4-7; not on macOS.  [default: the system decides]",
+    ),
+    click.option("--batch", metavar="LIST", help="Logical batch, llama-bench's -b.  [default: 2048]"),
+    click.option("--ubatch", metavar="LIST", help="Physical batch, llama-bench's -ub.  [default: 512]"),
+    click.option(
+        "--n-ctx",
+        metavar="LIST",
+        help="Tokens that the KV cache has room for.  [default: the workload's own, or as many as are needed]",
+    ),
+    click.option(
+        "--ctk",
+        metavar="TYPES",
+        default="f16",
+        show_default=True,
+        help="Types of the keys in the KV cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl.",
+    ),
+    click.option(
+        "--ctv", metavar="TYPES", default="f16", show_default=True, help="Types of the values in the KV cache."
+    ),
     click.option("--fa", metavar="LIST", default="auto", show_default=True, help="Flash attention: on, off or auto."),
     click.option(
         "--load-mode",
         metavar="LIST",
         default="auto",
         show_default=True,
-        help="auto, mmap, none, mlock, mmap+mlock or dio.",
+        help="How weights get into memory: auto (llama.cpp chooses), mmap, none (read), mlock, mmap+mlock, or dio "
+        "(direct I/O).",
     ),
     click.option("--no-repack", is_flag=True, help="Keep the weights' own layout: less memory, often slower."),
     click.option(
@@ -71,21 +128,43 @@ _OPTIONS = (
         type=click.Choice(["real", "synthetic"]),
         default="real",
         show_default=True,
-        help="synthetic: the shape with random weights.",
+        help="synthetic: random weights in the model's shape; no weights are fetched.",
     ),
-    click.option("--imatrix", type=click.Path(path_type=Path), help="Importance matrix for the levels."),
-    click.option("--pre", metavar="NAME", help="Pre-tokenizer, where the converter does not know it."),
-    click.option("--sweep", type=click.Path(path_type=Path), help="TOML file with [[sweep]] tables of these options."),
-    click.option("--zip", "zipped", is_flag=True, help="Pair the lists instead of crossing them."),
-    click.option("--force", is_flag=True, help="Measure although memory will not suffice."),
+    click.option(
+        "--imatrix", type=click.Path(path_type=Path), help="Importance matrix for quantizing; some levels need one."
+    ),
+    click.option(
+        "--pre",
+        metavar="NAME",
+        help="llama.cpp's name of the pre-tokenizer, where the converter does not recognize the tokenizer.",
+    ),
+    click.option(
+        "--sweep",
+        metavar="FILE.toml",
+        type=click.Path(path_type=Path),
+        help="Several sweeps in one go: each [[sweep]] table of this file sets some of the lists above by their long "
+        'names, like threads = [1, 2], workload = "chat" or repack = [true, false]. What a table leaves out is as on '
+        "the command line; sources and levels are the same for all.",
+    ),
+    click.option(
+        "--zip",
+        "zipped",
+        is_flag=True,
+        help="Pair the lists of token counts, workloads, threads, batches and contexts (first with first, second with "
+        "second), where each with each is the default: -p 512,2048 -n 128,32 --zip makes two cells and not four.",
+    ),
+    click.option(
+        "--force", is_flag=True, help="Measure also what needs more memory than there is; else it is skipped."
+    ),
     click.option(
         "--seed",
+        metavar="N",
         type=click.IntRange(0, 2**31 - 1),
         default=0,
         show_default=True,
-        help="Order of the rounds and random tokens.",
+        help="Decides the order of the rounds and the random tokens.",
     ),
-    click.option("--fresh", is_flag=True, help="Start over; the old file is kept as .bak."),
+    click.option("--fresh", is_flag=True, help="Start over; the old results file is kept as .bak."),
 )
 
 

@@ -17,12 +17,14 @@ from profiler.cli.options import axes_of, levels_of, profile_options, run_option
     "results",
     type=click.Path(path_type=Path),
     required=True,
-    help="The results file, appended to.",
+    help="The results file; new rounds are appended.",
 )
 def profile(sources: tuple[str, ...], results: Path, **options: Any) -> int:
     """Measure speed and memory of every level and thread count, and append each round to a results file.
 
-    What is in the file already is not measured again, so an interrupted run goes on where it stopped.
+    SOURCE is a name from slmprof models, a hub id like org/name, a checkpoint's directory, or a .gguf file. Lists are
+    crossed: each file under each combination of settings is a cell. What is in the results file already is not
+    measured again, so the same command goes on where it was stopped.
 
     \b
     slmprof profile smollm2-135m -q Q4_K_M,Q8_0 -t 1,2,4 -o results.jsonl

@@ -50,11 +50,14 @@ def show(results: tuple[Path, ...]) -> None:
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
-@click.option("--label", metavar="BUILD", help="Name of this build or device, kept in every row.")
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="The form.")
+@click.option("--label", metavar="BUILD", help="A name for these results in every row, like a build's or a board's.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 def export(results: tuple[Path, ...], form: str, label: str | None, output: Path | None) -> None:
     """Write results in another form: one object or line per cell, or llama-bench's records.
+
+    llama-bench and llama-bench-jsonl are what its -o json and -o jsonl write, for the scripts that read those; --label
+    stands there as build_commit. The table of slmprof show is md.
 
     \b
     slmprof export results.jsonl --format csv -o results.csv

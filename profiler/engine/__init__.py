@@ -30,7 +30,8 @@ class Engine(Protocol):
         """Make the context, attach the thread pools."""
 
     @property
-    def n_vocab(self) -> int: ...
+    def n_vocab(self) -> int:
+        """The number of token ids."""
 
     @property
     def bos_token(self) -> int | None:
@@ -54,12 +55,17 @@ class Engine(Protocol):
     def greedy(self) -> int:
         """Choose the next token by the largest of the last logits."""
 
-    def snapshot(self) -> Snapshot: ...
+    def snapshot(self) -> Snapshot:
+        """Copy the cache's content."""
 
-    def restore(self, snapshot: Snapshot) -> None: ...
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a copy back in place of what the cache holds."""
 
-    def buffers(self) -> Buffers: ...
+    def buffers(self) -> Buffers:
+        """Give the sizes of llama.cpp's buffers."""
 
-    def in_force(self) -> InForce: ...
+    def in_force(self) -> InForce:
+        """Give the settings that llama.cpp chose itself."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the context, the thread pools and the model."""

@@ -1,10 +1,15 @@
 """The command line as a user calls it: a process, its two streams and its status."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+import click
+
+from profiler.cli import root
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,3 +56,12 @@ def assert_one_line(done: Done, *words: str) -> None:
     assert lines[0].startswith("slmprof: ")
     for word in words:
         assert word in lines[0], lines[0]
+
+
+def parse_example(line: str) -> click.Context:
+    """Parse a line of a help text or a document as the command line would, and run nothing."""
+    program, name, *arguments = shlex.split(line, comments=True)
+    assert program == "slmprof"
+    command = root.get_command(click.Context(root), name)
+    assert command is not None, f"there is no command {name}"
+    return command.make_context(name, arguments)

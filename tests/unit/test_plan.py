@@ -115,7 +115,27 @@ def test_a_sweep_file_replaces_lists(tmp_path) -> None:
     assert (second.threads, second.load_mode) == ((4,), ("none",))
 
 
-@pytest.mark.parametrize("text", ["", "x = 1", "[[sweep]]\nthread = 1", "[[sweep]]\nthreads = 'two'", "[[sweep]\n"])
+def test_a_table_s_workload_takes_the_command_line_s_token_counts_away(tmp_path) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text('[[sweep]]\nworkload = "Chat"\n[[sweep]]\ndepth = [64]\n')
+    chat, deep = read_sweep(file, Axes(threads=(1,), prompt=(32,), gen=(8,)))
+    (cell,) = expand(chat, ["a" * 64])
+    assert (cell.config.workload, cell.config.n_prompt, cell.config.n_gen) == ("chat", 128, 128)
+    (cell,) = expand(deep, ["a" * 64])
+    assert (cell.config.workload, cell.config.n_prompt, cell.config.n_gen, cell.config.n_depth) == ("custom", 32, 8, 64)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x = 1",
+        "[[sweep]]\nthread = 1",
+        "[[sweep]]\nthreads = 'two'",
+        "[[sweep]\n",
+        "[[sweep]]\nworkload = 'chat'\ngen = 4",
+    ],
+)
 def test_a_wrong_sweep_file_is_one_line(tmp_path, text: str) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(text)
