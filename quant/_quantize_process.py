@@ -33,7 +33,7 @@ class Started:
     """A process that has loaded llama.cpp and waits for its job; it serves for one, and is ended if none comes."""
 
     def __init__(self) -> None:
-        self.stderr = tempfile.TemporaryFile()
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  close() closes it
         self._process = subprocess.Popen(  # noqa: S603  this program itself
             child_command("quant._quantize_worker"),
             stdin=subprocess.PIPE,

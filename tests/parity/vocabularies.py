@@ -1,7 +1,7 @@
 """The vocabularies that llama.cpp tests itself with: texts, and their ids as the models' own tokenizers gave them.
 
-Each is made into a checkpoint's tokenizer files again and converted, with the pre-tokenizer found by its structure. Then
-llama.cpp has to give the ids in the test's file. The files are read from the unpacked sources only.
+Each is made into a checkpoint's tokenizer files again and converted, with the pre-tokenizer found by its structure.
+Then llama.cpp has to give the ids in the test's file. The files are read from the unpacked sources only.
 """
 
 import json
@@ -52,9 +52,10 @@ def compare_vocabularies(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     for (finding, expected), ids in zip(findings, json.loads(answered.read_text()), strict=True):
         finding["equal"] = _n_equal(ids, expected)
         library = "-" if finding["library"] is None else f"{finding['library']} of {finding['lines']}"
+        verdict = "; ".join(finding["differences"]) or "equal"
         print(
             f"  {finding['vocabulary']:15} {finding['pre_in_file']:16} {finding['pre_found']:16} "
-            f"{finding['equal']:2} of {finding['lines']:5}  {library:15} {'; '.join(finding['differences']) or 'equal'}",
+            f"{finding['equal']:2} of {finding['lines']:5}  {library:15} {verdict}",
             flush=True,
         )
     for name, reason in left_out:
@@ -75,7 +76,7 @@ def _reason(original: Path, stored: Stored) -> str | None:
 
 
 def _read_test(original: Path) -> tuple[list[str], list[list[int]]]:
-    """Read texts and their ids, as llama.cpp's own test does: what follows the last separator counts if there is any."""
+    """Read texts and their ids, as llama.cpp's own test does: what follows the last separator counts too."""
     raw = original.with_name(f"{original.name}.inp").read_bytes().decode()
     texts = raw.split(_SEPARATOR)
     lines = original.with_name(f"{original.name}.out").read_text().splitlines()
