@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
-PARITY ?=
+PARITY ?= --table docs/families.md
 
 .PHONY: help install test lint format quickstart parity bench-convert e2e-hub lock wheel clean
 

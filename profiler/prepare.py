@@ -155,7 +155,10 @@ def _from_checkpoint(
             levels = opened.levels(text, imatrix=wishes.imatrix)
             if missing := [level for level in levels if not _is_kept(target_of(level), identity)]:
                 say(f"making {', '.join(missing)} of {name}")
-                for written in opened.write(missing, target_of, imatrix=wishes.imatrix, progress=progress):
+                made = opened.write(missing, target_of, imatrix=wishes.imatrix, progress=progress)
+                if lost := made[0].n_overflowed:
+                    say(f"{lost} values of {name} are beyond F16 and became infinite; take BF16 instead")
+                for written in made:
                     _keep(written, identity, wishes.imatrix, progress)
     return [Prepared(artifact=_described(target_of(level), progress), path=target_of(level)) for level in levels]
 

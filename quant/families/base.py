@@ -135,6 +135,16 @@ def head_dim(config: Config) -> int:
     return size
 
 
+def require_whole_heads(n_embd: int, n_heads: int) -> None:
+    """Refuse a width that is no multiple of the number of heads.
+
+    Raises:
+        UserError: it is none.
+    """
+    if n_embd % n_heads:
+        raise UserError(f"config.json asks for {n_heads} attention heads in a width of {n_embd}, which is no multiple")
+
+
 def n_head_kv(config: Config) -> int:
     """Give the number of key and value heads; without the key, or where it is null, as many as heads."""
     return need(config, "num_attention_heads" if config.get("num_key_value_heads") is None else "num_key_value_heads")
@@ -190,13 +200,16 @@ def rotary_dims(config: Config, default: float) -> int:
     """Give the number of each head's dimensions that turn with the position.
 
     Raises:
-        UserError: the share is none.
+        UserError: the share is none, or leaves an odd number, which has no two halves.
     """
     share = as_number(rope_parameters(config).get("partial_rotary_factor", default), "partial_rotary_factor")
     size = need(config, "hidden_size") // need(config, "num_attention_heads")
     if not 0 < share <= 1:
         raise UserError(f"config.json has partial_rotary_factor = {share!r}, which must lie between 0 and 1")
-    return int(share * size)
+    turned = int(share * size)
+    if turned == 0 or turned % 2:
+        raise UserError(f"config.json asks for {turned} rotary values in heads of {size}, which must be an even number")
+    return turned
 
 
 def with_defaults(config: Config, **defaults: Any) -> Config:

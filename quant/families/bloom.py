@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 import gguf
 
-from quant.families.base import Config, Family, as_number, first_of, need, refuse_unless, with_defaults
+from quant.families.base import (
+    Config,
+    Family,
+    as_number,
+    first_of,
+    need,
+    refuse_unless,
+    require_whole_heads,
+    with_defaults,
+)
 from quant.families.planned import ByPart, Planned
 
 
@@ -29,6 +38,7 @@ def complete(config: Config) -> Config:
         tie_word_embeddings=True,
     )
     refuse_unless(config, "apply_residual_connection_post_layernorm", (None, False))
+    require_whole_heads(need(config, "hidden_size"), need(config, "n_head"))
     return config
 
 

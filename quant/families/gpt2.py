@@ -8,7 +8,16 @@ from collections.abc import Iterator
 
 import gguf
 
-from quant.families.base import Config, Family, as_number, first_of, need, refuse_unless, with_defaults
+from quant.families.base import (
+    Config,
+    Family,
+    as_number,
+    first_of,
+    need,
+    refuse_unless,
+    require_whole_heads,
+    with_defaults,
+)
 from quant.families.planned import Planned
 
 _GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all as the tanh one
@@ -35,6 +44,7 @@ def complete(config: Config) -> Config:
     refuse_unless(config, "activation_function", _GELUS)
     refuse_unless(config, "scale_attn_weights", (None, True))
     refuse_unless(config, "scale_attn_by_inverse_layer_idx", (None, False))
+    require_whole_heads(need(config, "n_embd"), need(config, "n_head"))
     return config
 
 

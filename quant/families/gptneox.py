@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 import gguf
 
-from quant.families.base import Config, Family, as_number, need, refuse_unless, rotary_dims, with_defaults
+from quant.families.base import (
+    Config,
+    Family,
+    as_number,
+    need,
+    refuse_unless,
+    require_whole_heads,
+    rotary_dims,
+    with_defaults,
+)
 from quant.families.keys import write_unusual_rope_keys
 from quant.families.planned import ByPart, Planned
 
@@ -36,6 +45,7 @@ def complete(config: Config) -> Config:
     refuse_unless(config, "attention_bias", (None, True))
     refuse_unless(config, "tie_word_embeddings", (None, False))
     refuse_unless(config, "use_parallel_residual", (True, False))
+    require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads"))
     return config
 
 

@@ -113,7 +113,7 @@ def write_unusual_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
     """
     rope = rope_parameters(config)
     kind, theta = rope.get("rope_type"), rope.get("rope_theta", _THETA)
-    if kind == "llama3":
+    if kind in ("llama3", "su", "longrope"):  # these need factors of their own
         raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
     if kind not in (None, "default") or theta != _THETA:
         write_rope_keys(writer, config)

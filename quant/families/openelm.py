@@ -10,7 +10,7 @@ from pathlib import Path
 import gguf
 
 from quant.errors import UserError
-from quant.families.base import Config, Family, as_number, need, need_list, refuse_unless, with_defaults
+from quant.families.base import Config, Family, as_number, head_dim, need, need_list, refuse_unless, with_defaults
 from quant.families.planned import From, Planned
 from quant.tokenizer import Vocabulary, load_vocabulary
 
@@ -33,6 +33,7 @@ def complete(config: Config) -> Config:
         activation_fn_name="swish",
         normalization_layer_name="rms_norm",
     )
+    need(config, "head_dim")
     refuse_unless(config, "ffn_with_glu", (True,))
     refuse_unless(config, "normalize_qk_projections", (True,))
     refuse_unless(config, "share_input_output_layers", (True,))
@@ -43,7 +44,7 @@ def complete(config: Config) -> Config:
 
 def tensors(config: Config) -> Iterator[Planned]:
     """Give the tensors that a config asks for; gate and up stand in one."""
-    n_embd, size = need(config, "model_dim"), need(config, "head_dim")
+    n_embd, size = need(config, "model_dim"), head_dim(config)
     yield Planned(name="transformer.token_embeddings.weight", shape=(need(config, "vocab_size"), n_embd))
     shapes = zip(_heads(config, "num_query_heads"), _heads(config, "num_kv_heads"), ffn_lengths(config), strict=True)
     for layer, (heads, heads_kv, n_ff) in enumerate(shapes):
@@ -97,7 +98,7 @@ def ffn_lengths(config: Config) -> list[int]:
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add openelm's keys, three of them with a value per layer."""
-    size = need(config, "head_dim")
+    size = head_dim(config)
     writer.add_block_count(need(config, "num_transformer_layers"))
     writer.add_context_length(need(config, "max_context_length"))
     writer.add_embedding_length(need(config, "model_dim"))

@@ -17,6 +17,7 @@ from quant.families.base import (
     n_head_kv,
     need,
     refuse_unless,
+    require_whole_heads,
     rotary_dims,
     with_defaults,
 )
@@ -48,6 +49,7 @@ def complete(config: Config) -> Config:
     refuse_unless(config, "tie_word_embeddings", (None, False))
     for key in ("use_parallel_residual", "use_qkv_bias", "qk_layernorm"):
         refuse_unless(config, key, (None, True, False))
+    require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads"))
     return config
 
 

@@ -35,16 +35,16 @@ def config(**changes: Any) -> dict[str, Any]:
     return made | changes
 
 
+def variant(config: dict[str, Any], **more: Any) -> Variant:
+    """Give a variant with the tokenizer that users put beside it."""
+    return Variant(config, tokenizer="spm", transformers=False, equivalent=openelm_as_qwen3, **more)
+
+
 VARIANTS = {
-    "openelm-f32": Variant(config(), dtype="float32", tokenizer="spm", transformers=False, equivalent=openelm_as_qwen3),
-    "openelm-bf16-sharded": Variant(
-        config(rope_freq_constant=500), shards=3, tokenizer="spm", transformers=False, equivalent=openelm_as_qwen3
-    ),
-    "openelm-even-f16": Variant(
+    "openelm-f32": variant(config(), dtype="float32"),
+    "openelm-bf16-sharded": variant(config(rope_freq_constant=500), shards=3),
+    "openelm-even-f16": variant(
         config(num_query_heads=[5] * 3, num_kv_heads=[5] * 3, ffn_multipliers=[2.3] * 3, head_dim=32),
         dtype="float16",
-        tokenizer="spm",
-        transformers=False,
-        equivalent=openelm_as_qwen3,
     ),
 }

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.families import variants
 from tests.parity.oracle import Oracle
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environment with torch")
     parser.add_argument("--only", choices=STAGES, action="append", help="run some stages only")
     parser.add_argument("--variants", default="", help="run variants only whose names begin so, like gpt2,phi")
+    parser.add_argument("--table", type=Path, help="write the page of families; needs the files and the logits")
     parser.add_argument("--pairs", type=int, default=10, help="interleaved rounds per cell (at least 8)")
     parser.add_argument("--prompt", type=int, default=256)
     parser.add_argument("--gen", type=int, default=64)
@@ -29,7 +31,7 @@ def main() -> int:
     stages = arguments.only or STAGES
     oracle = Oracle(arguments.work.resolve(), arguments.python)
     names = [name for name in variants() if name.startswith(tuple(arguments.variants.split(",")))]
-    findings: dict[str, object] = {}
+    findings: dict[str, Any] = {}
     passed = True
     if "vocabularies" in stages:
         from tests.parity.vocabularies import compare_vocabularies
@@ -53,6 +55,10 @@ def main() -> int:
             oracle, pairs=max(8, arguments.pairs), n_prompt=arguments.prompt, n_gen=arguments.gen
         )
         passed &= ok
+    if arguments.table and {"files", "logits"} <= set(stages):
+        from tests.parity.table import write_table
+
+        write_table(arguments.table, findings["files"], findings["logits"])
     (arguments.work / "findings.json").write_text(json.dumps(findings, indent=1))
     print(f"\nparity: {'all bars held' if passed else 'a bar was missed, see above'}")
     return 0 if passed else 1
