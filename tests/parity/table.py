@@ -11,16 +11,18 @@ from tests.families import variants
 
 _HEAD = """# Families, and what they were checked against
 
-Written by `make parity` with llama-cpp-python {pin}, of whose source distribution llama.cpp's own converter is taken, and
-transformers 4.57. Every variant is a small checkpoint with random weights; each is converted to f32, f16, bf16 and auto.
+Written by `make parity` with llama-cpp-python {pin}, of whose source distribution llama.cpp's own converter is taken,
+and transformers 4.57. Every variant is a small checkpoint with random weights; each is converted to f32, f16, bf16 and
+auto.
 
-- **files**: conversions whose every tensor (bytes, type, shape, order) and every key (type, value, order) equals those of
-  llama.cpp's converter, of all that it can do. "fails": conversions at which that converter ends with an error.
-- **keys of our own**: keys in which ours differs on purpose, since that converter's file would be wrong; the logits prove them.
-- **logits**: the largest difference of next-token logits between transformers in float32 and llama.cpp on our F32 file, as a part
-  of the logits' spread, over all positions; and the number of variants compared. Models with GELU differ more: llama.cpp reads
-  it from a table in float16. Models that transformers knows through remote code only are compared with an equivalent one
-  where there is one.
+- **files**: conversions whose every tensor (bytes, type, shape, order) and every key (type, value, order) equals those
+  of llama.cpp's converter, of all that it can do. **fails**: conversions at which that converter ends with an error.
+- **keys of our own**: keys in which ours differs on purpose, since that converter's file would be wrong; the logits
+  prove them.
+- **logits**: the largest difference of next-token logits between transformers in float32 and llama.cpp on our F32 file,
+  as a part of the logits' spread, over all positions, and the number of variants compared. Models with GELU differ
+  more: llama.cpp reads it from a table in float16. Models that transformers knows through remote code only are compared
+  with an equivalent one where there is one.
 
 | GGUF architecture | class in config.json | variants | files | fails | keys of our own | logits | compared |
 |---|---|---:|---:|---:|---|---:|---:|
@@ -50,7 +52,7 @@ def write_table(path: Path, files: Sequence[dict[str, Any]], logits: Sequence[di
         own = ", ".join(f"`{key}`" for key in sorted(row["own"]))
         worst = f"{max(row['ratios']):.1e}" if row["ratios"] else ""
         lines.append(
-            f"| {arch} | {classes} | {row['variants']} | {row['equal']} of {row['done']} | {row['fails'] or ''} | {own} "
-            f"| {worst} | {len(row['ratios']) or ''} |"
+            f"| {arch} | {classes} | {row['variants']} | {row['equal']} of {row['done']} | {row['fails'] or ''} "
+            f"| {own} | {worst} | {len(row['ratios']) or ''} |"
         )
     write_text(path, _HEAD.format(pin=version("llama-cpp-python")) + "\n".join(lines) + "\n")
