@@ -139,6 +139,7 @@ def _from_checkpoint(
     say: Callable[[str], None],
 ) -> list[Prepared]:
     """Go straight to the levels, unless the very same checkpoint was brought to the very same files before."""
+    from quant.provenance import inputs_of, write_notes
     from quant.straight import Straight
 
     text = wishes.levels or DEFAULT_LEVELS
@@ -158,6 +159,7 @@ def _from_checkpoint(
                 made = opened.write(missing, target_of, imatrix=wishes.imatrix, progress=progress)
                 if lost := made[0].n_overflowed:
                     say(f"{lost} values of {name} are beyond F16 and became infinite; take BF16 instead")
+                write_notes([each.path for each in made], origin, inputs_of(folder, wishes.imatrix, progress))
                 for written in made:
                     _keep(written, identity, wishes.imatrix, progress)
     return [Prepared(artifact=_described(target_of(level), progress), path=target_of(level)) for level in levels]

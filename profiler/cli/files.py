@@ -183,7 +183,8 @@ def convert(
 ) -> None:
     """Turn a checkpoint into a GGUF file; with levels straight into theirs, without an unquantized one in between.
 
-    SOURCE is a checkpoint's directory, a name from slmprof models, or a hub id like org/name.
+    SOURCE is a checkpoint's directory, a name from slmprof models, or a hub id like org/name. Beside each file a note,
+    FILE.provenance.json, tells the sha256 of every file that it was made of.
 
     \b
     slmprof convert ./checkpoint -o model.gguf
@@ -194,6 +195,7 @@ def convert(
     from profiler.prepare import checkpoint_of, model_name
     from quant.convert import convert as make
     from quant.origin import Origin
+    from quant.provenance import inputs_of, write_notes
     from quant.source import resolve
 
     found = resolve(source)
@@ -218,6 +220,7 @@ def convert(
             overflowed, paths = report.n_overflowed, [output]
         else:
             overflowed, paths = _convert_to_levels(folder, levels, output, pre, origin, imatrix, progress)
+        write_notes(paths, origin, inputs_of(folder, imatrix, progress))
     if overflowed:
         _say(f"{overflowed} values are beyond F16 and became infinite; take BF16 instead")
     for path in paths:

@@ -1,5 +1,6 @@
 """The commands that make files, through the command line as a user calls it."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -92,7 +93,7 @@ def test_a_hub_s_checkpoint_becomes_gguf_files(shell: Shell) -> None:
         assert shell.lines("convert", "org/tiny", "-o", "tiny.gguf", HF_ENDPOINT=hub.url) == ["tiny.gguf"]
         files = shell.lines("convert", "org/tiny", "-q", "Q8_0,F16", "-o", "levels", HF_ENDPOINT=hub.url)
     assert files == ["levels/tiny-Q8_0.gguf", "levels/tiny-F16.gguf"]
-    assert sorted(path.name for path in (shell.home / "levels").iterdir()) == ["tiny-F16.gguf", "tiny-Q8_0.gguf"]
+    assert sorted(path.name for path in (shell.home / "levels").glob("*.gguf")) == ["tiny-F16.gguf", "tiny-Q8_0.gguf"]
 
     again = shell.lines("quantize", "levels/tiny-F16.gguf", "-q", "Q8_0,Q4_0", "-o", "more", "-j", "1")
     assert again == ["more/tiny-Q8_0.gguf", "more/tiny-Q4_0.gguf"]
@@ -142,3 +143,15 @@ def test_the_cache_is_shown_and_emptied(shell: Shell) -> None:
     assert "models/m.gguf" in listed[0]
     shell.lines("cache", "clean", "--yes")
     assert not models.exists()
+
+
+def test_a_note_tells_what_a_file_was_made_of(shell: Shell) -> None:
+    shell.lines("synthesize", "tiny/config.json", "-o", "made")
+    shell.lines("convert", "made", "-q", "Q8_0", "-o", "out")
+    note = json.loads((shell.home / "out" / "made-Q8_0.gguf.provenance.json").read_text())
+    assert note["file"] == "made-Q8_0.gguf"
+    found = {each["name"]: (each["n_bytes"], each["sha256"]) for each in note["inputs"]}
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        content = (shell.home / "made" / name).read_bytes()
+        assert found[name] == (len(content), hashlib.sha256(content).hexdigest())
+    assert str(shell.home) not in json.dumps(note)

@@ -39,7 +39,7 @@ def test_what_it_makes_is_taken_and_quantized(checkpoint: Path, tmp_path: Path) 
     assert (tmp_path / "mine.gguf").read_bytes() == (tmp_path / "model.gguf").read_bytes()
     done = slmprof("convert", checkpoint, "-q", "Q8_0,Q4_K_M", "-o", tmp_path / "out", *named, cache=tmp_path / "cache")
     assert done.status == 0, done.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.gguf")) == [
         "checkpoint-Q4_K_M.gguf",
         "checkpoint-Q8_0.gguf",
     ]
