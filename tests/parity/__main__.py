@@ -13,7 +13,7 @@ from typing import Any
 from tests.families import variants
 from tests.parity.oracle import Oracle
 
-STAGES = ("vocabularies", "files", "logits", "speed")
+STAGES = ("vocabularies", "files", "logits", "levels", "speed")
 
 
 def main() -> int:
@@ -47,6 +47,11 @@ def main() -> int:
         from tests.parity.logits import compare_logits
 
         ok, findings["logits"] = compare_logits(oracle, names)
+        passed &= ok
+    if "levels" in stages:
+        from tests.parity.levels import compare_levels
+
+        ok, findings["levels"] = compare_levels(oracle)
         passed &= ok
     if "speed" in stages:
         from tests.parity.speed import compare_speed
