@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gguf import TokenType
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tests.support.checkpoints import decoder_config, write_checkpoint
-from tests.support.pre_tokenizers import BY_NAME
+from tests.support.pre_tokenizers import BY_NAME, IGNORING_MERGES
 from tests.support.vocabularies import write_sentencepiece_model
 
 _KEY = "tokenizer.ggml."
@@ -75,6 +76,25 @@ def _key_values(data: bytes) -> Iterator[tuple[str, Any]]:
         yield key, value(number("I"))
 
 
+def train_vocabulary(texts: list[str]) -> Stored:
+    """Give a byte-level vocabulary that merges whole texts, over every border of words: a border changes the ids."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=1 << 16, min_frequency=1, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return Stored(
+        model="gpt2",
+        pre=None,
+        texts=sorted(model["vocab"], key=model["vocab"].__getitem__),
+        types=[int(TokenType.NORMAL)] * len(model["vocab"]),
+        scores=None,
+        merges=[" ".join(pair) for pair in model["merges"]],
+        others={"bos_token_id": 0, "eos_token_id": 0},
+    )
+
+
 def rebuild_checkpoint(stored: Stored, folder: Path) -> Path:
     """Write a tiny Llama checkpoint with a file's vocabulary, and give the folder."""
     config = decoder_config(hidden=32, layers=1, heads=2, kv_heads=1, ffn=32, vocab=len(stored.texts))
@@ -126,7 +146,7 @@ def _write_byte_level(stored: Stored, folder: Path) -> None:
         for token_id, text in enumerate(stored.texts)
         if stored.types[token_id] != TokenType.NORMAL and not is_padding(stored, token_id)
     ]
-    model = {"type": "BPE", "vocab": vocab, "merges": stored.merges, "ignore_merges": stored.pre == "llama-bpe"}
+    model = {"type": "BPE", "vocab": vocab, "merges": stored.merges, "ignore_merges": stored.pre in IGNORING_MERGES}
     content = {"version": "1.0", "added_tokens": added, "pre_tokenizer": BY_NAME[stored.pre], "model": model}
     (folder / "tokenizer.json").write_text(json.dumps(content))
 

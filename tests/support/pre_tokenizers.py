@@ -1,4 +1,4 @@
-"""The pre-tokenizers of published models, as their tokenizer.json files have them ("trim_offsets" left out).
+"""The pre-tokenizers of published models, as their tokenizer.json files have them.
 
 Each stands under the name that llama.cpp's converter gives the model. Source: the models' own tokenizer.json;
 src/llama-vocab.cpp of the pinned llama.cpp has the same expressions, adapted.
@@ -6,8 +6,8 @@ src/llama-vocab.cpp of the pinned llama.cpp has the same expressions, adapted.
 
 from typing import Any
 
-WORDS = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+WORDS = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+BYTES = {**WORDS, "use_regex": False}
 DIGITS = {"type": "Digits", "individual_digits": True}
 NUMBERS = {"type": "Digits", "individual_digits": False}
 PUNCTUATION = {"type": "Punctuation", "behavior": "Contiguous"}
@@ -119,6 +119,8 @@ BY_NAME = {
     "seed-coder": sequence(split(SEED_CODER), BYTES),
     "tiny_aya": sequence(split(r"\d{1,3}(?=(?:\d{3})*\b)"), split(GPT_4O), BYTES),
 }
+# Models whose files say that a word which is a token is taken as it is.
+IGNORING_MERGES = ("llama-bpe", "llama4", "tekken")
 # Names that llama.cpp splits alike under, so that one is found for all: read off src/llama-vocab.cpp.
 ALIKE = {
     "gpt-2": ("phi-2", "mpt", "olmo"),

@@ -19,6 +19,7 @@ from tests.support.pre_tokenizers import (
     DIGITS,
     GPT_2,
     GPT_4O,
+    IGNORING_MERGES,
     LLAMA_3,
     NUMBERS,
     PUNCTUATION,
@@ -46,20 +47,15 @@ def _refusal(pre_tokenizer: Any, **more: Any) -> str:
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_published_pre_tokenizer_is_told_by_its_structure(name):
-    more = IGNORING if name in ("llama-bpe", "tekken", "llama4") else {}
+    more = IGNORING if name in IGNORING_MERGES else {}
     assert _found(BY_NAME[name], **more) == found_name(name)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_it_is_told_as_the_tokenizers_library_writes_it(name):
-    steps = json.loads(json.dumps(BY_NAME[name]))
-    for step in steps.get("pretokenizers", [steps]):
-        if step["type"] == "ByteLevel":
-            step["trim_offsets"] = True  # which this library asks for
     empty = json.loads(Tokenizer(BPE()).to_str())
-    rewritten = json.loads(Tokenizer.from_str(json.dumps(empty | {"pre_tokenizer": steps})).to_str())
-    if name == "llama-bpe":
-        rewritten["model"]["ignore_merges"] = True
+    rewritten = json.loads(Tokenizer.from_str(json.dumps(empty | {"pre_tokenizer": BY_NAME[name]})).to_str())
+    rewritten["model"]["ignore_merges"] = name in IGNORING_MERGES
     assert detect_pre(rewritten, Path("c")) == found_name(name)
 
 
