@@ -4,6 +4,7 @@ The card is a stranger's YAML: a version that reads as a number, a language "no"
 Whatever is of another kind than its key is left out; it may not stop a conversion.
 """
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import gguf
 
 _MAX_BYTES = 4 << 20
+_MAX_YAML_LETTERS = 512 << 10  # the YAML reader takes some ten seconds a MiB; cards full of results have 200 KiB
+_MAX_BRACKETS = 200  # that open in one line
+_ANCHOR, _ALIAS = re.compile(r"&([^\s,\[\]{}]+)"), re.compile(r"\*([^\s,\[\]{}]+)")
 _READ = ("README.md", "generation_config.json")
 _WHOLE = {"sampling_top_k", "sampling_penalty_last_n", "sampling_mirostat"}  # int32 in GGUF
 _TEXTS = {"tags", "languages"}
@@ -22,7 +26,7 @@ _MAX_FLOAT32 = 3.4e38
 def load_metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:
     """Read the card and the names with gguf's own rules; without a name, the directory's is taken."""
     try:
-        readable = all(_size(folder / name) <= _MAX_BYTES for name in _READ)
+        readable = all(_size(folder / name) <= _MAX_BYTES for name in _READ) and _is_harmless(folder / "README.md")
         metadata = gguf.Metadata.load(None, folder.absolute() if readable else None, model, n_params)
     except Exception:  # noqa: BLE001  gguf's rules meet a stranger's YAML, and may fail in any way
         metadata = gguf.Metadata(name=model)
@@ -35,6 +39,26 @@ def load_metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metada
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _is_harmless(card: Path) -> bool:
+    """Tell whether a card's YAML is read in little time and memory.
+
+    Brackets nested in one line take the YAML reader the square of their number, and what is named and named again
+    ("billion laughs") grows without bound when it is shown.
+    """
+    if not card.is_file():
+        return True
+    first, *lines = card.read_text(encoding="utf-8").splitlines() or [""]
+    if first != "---":
+        return True  # no YAML
+    yaml = lines[: lines.index("---")] if "---" in lines else lines
+    text = "\n".join(yaml)
+    return (
+        len(text) <= _MAX_YAML_LETTERS
+        and not {*_ANCHOR.findall(text)} & {*_ALIAS.findall(text)}
+        and all(line.count("[") + line.count("{") <= _MAX_BRACKETS for line in yaml)
+    )
 
 
 def _sound(name: str, value: Any) -> Any:

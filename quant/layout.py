@@ -18,7 +18,7 @@ from quant.card import load_metadata
 from quant.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.errors import UserError
 from quant.families import complete_config, find_family, planned_tensors
-from quant.families.base import ExtraTensors, Family
+from quant.families.base import ExtraTensors, Family, rope_parameters
 from quant.families.planned import Planned
 from quant.ggml_types import TYPE_BY_NAME
 from quant.gguf_write import Entry, Keys, padded, serialize_keys
@@ -169,12 +169,17 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
         tensors=_with_prefix(tensors, family.base_prefix),
     )
     config = checkpoint.config
+    extra = family.extra_tensors(config)
+    if rope_parameters(config).get("rope_type") == "llama3" and "rope_freqs.weight" not in extra:
+        # Without the factors the file would give wrong text without a word.
+        raise UserError(f"{folder} asks for llama3's rope scaling, which is not supported for {family.arch}")
+    # Before the vocabulary: it is padded to the config's size, which the weights may contradict.
+    jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
     if family.vocabulary is not None:
         vocabulary = family.vocabulary(folder, config, pre)
     else:
         vocabulary = load_vocabulary(folder, config, pre=pre, space_prefix_key=family.space_prefix_key)
-    jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
-    return Layout(checkpoint, family, vocabulary, jobs, family.extra_tensors(config), origin or Origin())
+    return Layout(checkpoint, family, vocabulary, jobs, extra, origin or Origin())
 
 
 def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

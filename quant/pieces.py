@@ -89,5 +89,6 @@ def _runs(rows: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
 def _added(values: NDArray[Any], dtype: str, plus: float) -> NDArray[Any]:
     if dtype == "BF16":
         values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    added: NDArray[Any] = values + values.dtype.type(plus)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a signalling NaN numpy would warn
+        added: NDArray[Any] = values + values.dtype.type(plus)
     return added

@@ -44,7 +44,7 @@ def find_family(architecture: str) -> Family:
     near = difflib.get_close_matches(architecture, known, n=1, cutoff=0.85)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"the architecture {architecture} is not supported yet; {hint}supported are {', '.join(sorted(known))}; "
+        f"the architecture {architecture[:100]} is not supported yet; {hint}supported are {', '.join(sorted(known))}; "
         "for others give llama.cpp's own converter with --converter DIR"
     )
 

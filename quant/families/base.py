@@ -63,7 +63,7 @@ def need(config: Config, key: str, default: int | None = None) -> int:
     """
     value = config.get(key, default)
     if type(value) is not int or not 0 < value < 1 << 31:
-        raise UserError(f"config.json has {key} = {value!r}, which must be a positive number")
+        raise UserError(f"config.json has {key} = {repr(value)[:100]}, which must be a positive number")
     return value
 
 

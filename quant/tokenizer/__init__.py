@@ -79,7 +79,9 @@ def load_vocabulary(
     settings = read_json(folder / "tokenizer_config.json") or {}
     n_vocab = config.get("vocab_size")
     if n_vocab is not None and (not isinstance(n_vocab, int) or not 0 < n_vocab < 1 << 24):
-        raise UserError(f"vocab_size in {folder / 'config.json'} is {n_vocab!r}; it must be a number of tokens")
+        raise UserError(
+            f"vocab_size in {folder / 'config.json'} is {repr(n_vocab)[:100]}; it must be a number of tokens"
+        )
     prefix = settings.get("add_prefix_space") if space_prefix_key else None
     prefix = prefix if isinstance(prefix, bool) else None
     if (folder / "tokenizer.model").is_file():

@@ -447,6 +447,15 @@ def test_a_files_name_is_the_cards_else_the_folders(tmp_path):
         ("datasets: {a: b}", {"general.dataset.count": None}),
         ("a: b: c", {"general.name": "c"}),
         ("[" * 1_000, {"general.name": "c"}),
+        ("model_name: x\nurl: " + "[" * 3_000, {"general.name": "c"}),  # would take the YAML reader ten seconds
+        # Shown, this would be twice nine to the power of eight letters, at which gguf fills the memory.
+        (
+            "a0: &a0 [x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+            + "base_model: *a8",
+            {"general.name": "c", "general.base_model.count": None},
+        ),
+        ("model_name: R&D *x*", {"general.name": "R&D *x*"}),
     ],
     ids=lambda value: repr(value)[:30] if isinstance(value, str) else "",
 )
@@ -926,3 +935,11 @@ def _write_zeros(folder: Path, *, hidden: int, ffn: int) -> None:
     with (folder / "model.safetensors").open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + place)
+
+
+def test_a_rope_scaling_whose_factors_a_family_does_not_write_is_refused(tmp_path):
+    scaling = {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 64}
+    folder = make_checkpoint(tmp_path / "c", architecture="Qwen2ForCausalLM", rope_scaling=scaling)
+    with pytest.raises(UserError, match="asks for llama3's rope scaling, which is not supported for qwen2"):
+        convert(folder, tmp_path / "m.gguf")
+    assert _names(tmp_path) == ["c"]

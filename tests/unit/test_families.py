@@ -185,7 +185,7 @@ def test_a_family_names_its_architecture_in_gguf(architecture, arch):
 @pytest.mark.parametrize("name", ["GPT9ForCausalLM", "", "x" * 1000, "../llama", "quant.families.llama"])
 def test_an_unknown_architecture_is_named_with_those_that_are_known(name):
     said = _refusal(lambda: find_family(name))
-    assert said.startswith(f"the architecture {name} is not supported yet; ")
+    assert said.startswith(f"the architecture {name[:100]} is not supported yet; ")
     assert ", LlamaForCausalLM, " in said
     assert ", Qwen2ForCausalLM, " in said
     assert said.endswith("; for others give llama.cpp's own converter with --converter DIR")

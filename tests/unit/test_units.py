@@ -124,3 +124,11 @@ def test_a_size_in_bytes_is_read_exactly(n_bytes: int) -> None:
 
 def test_the_text_of_an_error_is_one_line_that_a_terminal_can_show() -> None:
     assert str(UserError("line\nbreak\r\x1b[31m", 5, "\u2028end ")) == "line break  [31m 5  end"
+
+
+def test_a_users_error_is_no_longer_than_anybody_reads() -> None:
+    whole = "x" * 2000
+    assert str(UserError(whole)) == whole
+    assert (
+        str(UserError("wrong: ", "a" * 5000, " do this")) == "wrong:  " + "a" * 992 + " ... " + "a" * 491 + "  do this"
+    )
