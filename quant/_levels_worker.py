@@ -22,7 +22,7 @@ from quant.errors import UserError
 from quant.floats import convert_floats, n_overflowed
 from quant.ggml_quantize import prepare, quantize_rows
 from quant.ggml_types import TYPE_BY_NAME
-from quant.gguf_write import compose_header, n_padding
+from quant.gguf_write import Keys, compose_header, n_padding
 from quant.imatrix import open_imatrix, read_imatrix
 from quant.layout import Job, Layout, open_layout
 from quant.levels import LEVEL_BY_NAME
@@ -30,6 +30,7 @@ from quant.origin import Origin
 from quant.pieces import n_rows, piece_type, pieces, read_piece, row_length
 
 _PIECE_ELEMENTS = 1 << 20  # 4 MiB as float32
+_MOST_WAITING = 24  # pieces, of at most some 5 MiB even at ten levels, until the vocabulary is read
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,17 +70,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def write_hole(layout: Layout, path: Path) -> None:
-    """Write the header of the lossless conversion, and a hole of the size of its weights."""
+    """Write the header of the lossless conversion without its vocabulary, and a hole of the size of its weights."""
     kind = layout.lossless_type
     types = layout.types_at(kind)
-    header = compose_header(layout.keys, layout.entries(types), file_type=FILE_TYPES[kind])
+    header = compose_header(layout.keys_without_vocabulary, layout.entries(types), file_type=FILE_TYPES[kind])
     with path.open("wb") as file:
         file.write(header)
         file.truncate(len(header) + layout.data_bytes(types))
 
 
-def write_levels(layout: Layout, job: Writing, tell: "Teller") -> int:
-    """Make all files in one pass; give the number of values that became infinite in float16."""
+def write_levels(layout: Layout, keys: Future[Keys], job: Writing, tell: "Teller") -> int:
+    """Make all files in one pass; give the number of values that became infinite in float16.
+
+    The weights do not wait for the keys: the first pieces are quantized while the vocabulary is read.
+    """
     importance = read_imatrix(open_imatrix(Path(job.imatrix))) if job.imatrix else {}
     prepare({kind for file in job.files for kind in file.types.values() if TYPE_BY_NAME[kind].is_quantized})
     total = sum(each.planned.n_elements for each in layout.jobs)
@@ -89,16 +93,19 @@ def write_levels(layout: Layout, job: Writing, tell: "Teller") -> int:
         for each in job.files:
             opened: BinaryIO = Path(each.path).open("wb")  # noqa: SIM115  closed below
             files.append(opened)
-            ftype = LEVEL_BY_NAME[each.level].ftype
-            opened.write(
-                compose_header(layout.keys, layout.entries(each.types), file_type=ftype, more=job.imatrix_keys)
-            )
-            opened.write(layout.extra_data())
         with ThreadPoolExecutor(job.n_threads) as pool:
             waiting: list[tuple[Job, int, int, Future[tuple[dict[str, NDArray[np.uint8]], int]]]] = []
 
+            def write_headers() -> None:
+                for each, file in zip(job.files, files, strict=True):
+                    ftype, entries = LEVEL_BY_NAME[each.level].ftype, layout.entries(each.types)
+                    file.write(compose_header(keys.result(), entries, file_type=ftype, more=job.imatrix_keys))
+                    file.write(layout.extra_data())
+
             def write_first() -> None:
                 nonlocal done, overflowed
+                if not done:
+                    write_headers()
                 tensor, first, last, future = waiting.pop(0)
                 made, lost = future.result()
                 for each, file in zip(job.files, files, strict=True):
@@ -115,7 +122,7 @@ def write_levels(layout: Layout, job: Writing, tell: "Teller") -> int:
                 for first, last in pieces(tensor, _PIECE_ELEMENTS):
                     future = pool.submit(_made, tensor, first, last, kinds, columns)
                     waiting.append((tensor, first, last, future))
-                    if len(waiting) > 2 * job.n_threads:
+                    if len(waiting) > (2 * job.n_threads if keys.done() else _MOST_WAITING):
                         write_first()
             while waiting:
                 write_first()
@@ -170,12 +177,14 @@ def main() -> None:
         layout = open_layout(Path(opening.checkpoint), pre=opening.pre, origin=opening.origin)
         write_hole(layout, Path(opening.header))
         tell(Event(opened=True))
-        line = stdin.readline()
-        if not line:
-            os._exit(0)  # the parent wants no files after all
-        writing = msgspec.json.decode(line, type=Writing)
-        die_with_parent(stdin, [file.path for file in writing.files])
-        tell(Event(overflowed=write_levels(layout, writing, tell)))
+        with ThreadPoolExecutor(1) as reader:
+            keys = reader.submit(lambda: layout.keys)
+            line = stdin.readline()
+            if not line:
+                os._exit(0)  # the parent wants no files after all
+            writing = msgspec.json.decode(line, type=Writing)
+            die_with_parent(stdin, [file.path for file in writing.files])
+            tell(Event(overflowed=write_levels(layout, keys, writing, tell)))
     except UserError as error:
         tell(Event(refusal=str(error)))
     except OSError as error:

@@ -20,6 +20,7 @@ from quant.gguf_write import compose_header, n_padding
 from quant.layout import Job, Layout, open_layout
 from quant.origin import Origin
 from quant.pieces import n_rows, piece_type, pieces, read_piece
+from quant.plan import VOCABULARY_BYTES
 from quant.progress import Progress, silent
 
 OUTTYPES = ("auto", "f32", "f16", "bf16")
@@ -28,7 +29,6 @@ FILE_TYPES = {  # enum llama_ftype
     "F16": gguf.LlamaFileType.MOSTLY_F16,
     "BF16": gguf.LlamaFileType.MOSTLY_BF16,
 }
-HEADER_SPARE_BYTES = 64 << 20  # the largest vocabularies take some 20 MiB
 _CHUNK_ELEMENTS = 2 << 20  # 4 to 8 MiB a piece
 _THREADS = 2
 _AHEAD = 2 * _THREADS  # pieces that wait to be written
@@ -65,14 +65,13 @@ def convert(
     if outtype not in OUTTYPES:
         raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
     layout = open_layout(checkpoint_dir, pre=pre, origin=origin)
+    keys = layout.keys  # before the disk is touched: the vocabulary may be what is wrong
     chosen = _outtype(layout, outtype)
     types = layout.types_at(chosen)
-    require_space(target.parent, layout.data_bytes(types) + HEADER_SPARE_BYTES, "the converted file")
+    require_space(target.parent, layout.data_bytes(types) + VOCABULARY_BYTES, "the converted file")
     with atomic_path(target) as part, part.open("wb") as file:
         # llama.cpp's converter writes no file type for some families, and neither does this one.
-        header = compose_header(
-            layout.keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False
-        )
+        header = compose_header(keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False)
         file.write(header)
         file.write(layout.extra_data())
         overflowed = _write_tensors(file, layout.jobs, types, progress)

@@ -73,10 +73,10 @@ class Layout:
 
     checkpoint: Checkpoint
     family: Family
-    vocabulary: Vocabulary
     jobs: tuple[Job, ...]
     extra: ExtraTensors  # made from the config; they stand first, in F32
     origin: Origin
+    pre: str | None  # the pre-tokenizer's name, where the user gave it
 
     @property
     def lossless_type(self) -> str:
@@ -99,15 +99,43 @@ class Layout:
         return sum(job.planned.n_elements for job in self.jobs) + sum(values.size for values in self.extra.values())
 
     @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary; reading it takes a second where it has 150,000 tokens.
+
+        Raises:
+            UserError: there is no tokenizer, it is broken, or its pre-tokenizer is unknown.
+        """
+        folder, config = self.checkpoint.folder, self.checkpoint.config
+        if self.family.vocabulary is not None:
+            return self.family.vocabulary(folder, config, self.pre)
+        return load_vocabulary(folder, config, pre=self.pre, space_prefix_key=self.family.space_prefix_key)
+
+    @cached_property
     def keys(self) -> Keys:
-        """All keys, serialized; the file type among them is to be replaced."""
+        """All keys, serialized; the file type among them is to be replaced.
+
+        Raises:
+            UserError: the vocabulary cannot be read, or a key cannot be written.
+        """
+        return self._serialized(self.vocabulary)
+
+    @cached_property
+    def keys_without_vocabulary(self) -> Keys:
+        """What llama.cpp needs to know to choose each tensor's type.
+
+        Raises:
+            UserError: a key cannot be written.
+        """
+        return self._serialized(None)
+
+    def _serialized(self, vocabulary: Vocabulary | None) -> Keys:
         writer = gguf.GGUFWriter(None, self.family.arch)
         for name, values in self.extra.items():
             writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
         for job in self.jobs:
             writer.add_tensor_info(job.target, job.planned.shape, np.dtype(np.float32), 4 * job.planned.n_elements)
         try:
-            self._write_keys(writer, 0)
+            self._write_keys(writer, 0, vocabulary)
             return serialize_keys(writer)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error) as error:
             # Templates, merges and ids are a stranger's, and gguf fails on odd ones in its own ways.
@@ -127,7 +155,7 @@ class Layout:
             values.tobytes() + b"\0" * (padded(values.nbytes) - values.nbytes) for values in self.extra.values()
         )
 
-    def _write_keys(self, writer: gguf.GGUFWriter, file_type: int) -> None:
+    def _write_keys(self, writer: gguf.GGUFWriter, file_type: int, vocabulary: Vocabulary | None) -> None:
         """Add all keys, in the order of llama.cpp's converter; ours come last."""
         config = self.checkpoint.config
         self.family.early_keys(writer, config)
@@ -139,8 +167,9 @@ class Layout:
         metadata.set_gguf_meta_model(writer)
         self.family.write_keys(writer, config, file_type)
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        self.vocabulary.write(writer)
-        self.family.vocabulary_keys(writer, config)
+        if vocabulary is not None:
+            vocabulary.write(writer)
+            self.family.vocabulary_keys(writer, config)
         if self.checkpoint.standin_for is not None:
             writer.add_string(WEIGHTS_KEY, "synthetic")
             writer.add_string(STANDIN_KEY, self.checkpoint.standin_for)
@@ -156,8 +185,10 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     Args:
         pre: llama.cpp's name of the pre-tokenizer, where it is not found.
 
+    The vocabulary is read when it is asked for.
+
     Raises:
-        UserError: the checkpoint is broken, or its architecture or tokenizer is unknown.
+        UserError: the weights or the config are broken, or the architecture is unknown.
     """
     checkpoint = open_checkpoint(folder)
     family = find_family(checkpoint.architecture)
@@ -173,13 +204,8 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     if rope_parameters(config).get("rope_type") == "llama3" and "rope_freqs.weight" not in extra:
         # Without the factors the file would give wrong text without a word.
         raise UserError(f"{folder} asks for llama3's rope scaling, which is not supported for {family.arch}")
-    # Before the vocabulary: it is padded to the config's size, which the weights may contradict.
     jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
-    if family.vocabulary is not None:
-        vocabulary = family.vocabulary(folder, config, pre)
-    else:
-        vocabulary = load_vocabulary(folder, config, pre=pre, space_prefix_key=family.space_prefix_key)
-    return Layout(checkpoint, family, vocabulary, jobs, extra, origin or Origin())
+    return Layout(checkpoint, family, jobs, extra, origin or Origin(), pre)
 
 
 def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ _OUTPUT = "output.weight"
 _Q5_OUTPUT = {"IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ2_S", "IQ2_M", "IQ1_M"}
 _ALIGNMENT = 32  # GGUF_DEFAULT_ALIGNMENT, which llama_model_quantize always writes
 _METADATA_MARGIN = 4096  # for the keys that quantizing adds
+VOCABULARY_BYTES = 64 << 20  # the largest take some 20 MiB
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from quant.gguf_header import open_gguf_header
 from quant.hashes import cached_sha256
 from quant.imatrix import keys_of, open_imatrix
 from quant.origin import Origin
-from quant.plan import Plan
+from quant.plan import VOCABULARY_BYTES, Plan
 from quant.progress import Progress, silent
 from quant.quantize import check_imatrix, choose_levels, n_cpus, plans
 
@@ -99,7 +99,7 @@ class Straight:
         planned = plans(self.header, list(levels), imatrix=imatrix, started=planner)
         check_imatrix(self._checkpoint, open_gguf_header(self.header), imatrix, planned)
         targets = [target_of(plan.level) for plan in planned]
-        need_bytes = sum(plan.file_bytes for plan in planned)
+        need_bytes = sum(plan.file_bytes + VOCABULARY_BYTES for plan in planned)
         require_space(targets[0].parent, need_bytes, f"quantizing to {', '.join(levels)}")
         with ExitStack() as stack:
             parts = [stack.enter_context(atomic_path(target)) for target in targets]

@@ -11,8 +11,9 @@ from quant.errors import UserError
 from quant.families.base import Config, Family, need, with_defaults
 from quant.families.keys import write_common_keys
 from quant.families.planned import Planned
-from quant.tokenizer import Tokens, Vocabulary, load_vocabulary, special_vocab
+from quant.tokenizer import Tokens, Vocabulary, load_vocabulary
 from quant.tokenizer.pre import validate_pre
+from quant.tokenizer.special import special_vocab
 from quant.tokenizer.tiktoken import tiktoken_tokens
 
 _RANKS = "qwen.tiktoken"

@@ -13,12 +13,10 @@ import msgspec
 
 from quant.errors import UserError
 from quant.tokenizer.bpe import byte_fallback_tokens, byte_level_tokens
-from quant.tokenizer.files import check_size, read_json
+from quant.tokenizer.files import read_json
 from quant.tokenizer.pre import detect_pre, validate_pre
+from quant.tokenizer.special import special_vocab
 from quant.tokenizer.spm import sentencepiece_tokens
-
-# Beside the JSON files that are read here too.
-_READ_BY_GGUF = ("merges.txt", "chat_template.jinja", "chat_template.json")
 
 
 class Tokens(msgspec.Struct, kw_only=True):
@@ -105,10 +103,10 @@ def load_vocabulary(
     if model.get("byte_fallback") is True:
         texts, scores, types = byte_fallback_tokens(folder, tokenizer, settings, n_vocab)
         tokens = Tokens(texts=texts, types=types, scores=scores)
-        special = special_vocab(folder, n_vocab=len(texts))
+        special = special_vocab(folder, tokenizer, n_vocab=len(texts))
         return Vocabulary(model="llama", pre="default", tokens=tokens, special=special, add_space_prefix=prefix)
     texts, types = byte_level_tokens(folder, tokenizer, settings, n_vocab)
-    special = special_vocab(folder, load_merges=True)
+    special = special_vocab(folder, tokenizer, load_merges=True)
     has_bos = "bos" in special.special_token_ids
     return Vocabulary(
         model="gpt2",
@@ -117,21 +115,3 @@ def load_vocabulary(
         special=special,
         add_space_prefix=prefix,
     )
-
-
-def special_vocab(folder: Path, *, n_vocab: int | None = None, load_merges: bool = False) -> gguf.SpecialVocab:
-    """Read merges, special ids and templates with gguf's own reader.
-
-    Raises:
-        UserError: a file is odd, at which that reader fails, or too large for it.
-    """
-    templates = (folder / "additional_chat_templates").glob("*.jinja")
-    for path in (*(folder / name for name in _READ_BY_GGUF), *templates):
-        if path.is_file():
-            check_size(path)
-    try:
-        return gguf.SpecialVocab(folder, load_merges=load_merges, n_vocab=n_vocab)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError, RecursionError) as error:
-        raise UserError(
-            f"the special tokens of {folder} cannot be read ({error}); check its tokenizer files"
-        ) from error

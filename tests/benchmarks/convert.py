@@ -140,8 +140,12 @@ def _stage(stage: str, place: str, folder: Path, oracle: Oracle, runs: int) -> l
         job = {"pre": "qwen2", "checkpoint": str(checkpoint), "target": str(out / "theirs.gguf"), "outtype": "bf16"}
         (folder / "job.json").write_text(json.dumps([job]))
         ours = [[*slmprof, "convert", str(checkpoint), "-o", str(out / "ours.gguf")]]
-        theirs = [[str(oracle.python), str(driver), str(oracle.llama_cpp), str(folder / "job.json")]]
-        return [compare(f"convert 494M bf16, {place}", ours, theirs, runs=runs, env=env, clean=clean)]
+        job_files = [str(folder / "job.json"), str(folder / "failures.json")]
+        theirs = [[str(oracle.python), str(driver), str(oracle.llama_cpp), *job_files]]
+        row = compare(f"convert 494M bf16, {place}", ours, theirs, runs=runs, env=env, clean=clean)
+        if json.loads((folder / "failures.json").read_text()):
+            raise SystemExit("bench: llama.cpp's converter failed")
+        return [row]
     whole = folder / f"{checkpoint.name}-F16.gguf"
     if not whole.exists():
         timed([[*slmprof, "convert", str(checkpoint), "-o", str(whole), "--outtype", "f16"]], env)

@@ -116,6 +116,16 @@ def test_infinite_weights_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "ours").iterdir()) == []
 
 
+def test_a_vocabulary_that_is_wrong_is_found_while_the_weights_are_on_their_way_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", hidden=256, ffn=512)
+    (checkpoint / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"has neither tokenizer\.json nor tokenizer\.model"):
+        straight(checkpoint, tmp_path / "ours", "Q8_0,F16")
+    assert list((tmp_path / "ours").iterdir()) == []
+
+
 def test_one_thread_or_many_give_the_same_bytes(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", hidden=256, ffn=512)
     one = straight(checkpoint, tmp_path / "one", "Q4_K_M", n_threads=1)["Q4_K_M"]

@@ -262,6 +262,12 @@ def test_merges_are_kept_in_both_spellings(tmp_path):
     assert _load(folder).special.merges == ["ab a"]
 
 
+def test_a_space_inside_a_half_of_a_merge_is_written_as_a_letter(tmp_path):
+    pairs = [["a", "b"], ["", "a b"], ["a ", "b"], [" ", ""]]
+    found = _load(_bpe(tmp_path, {"a": 0, "b": 1, "ab": 2}, model={"merges": pairs})).special.merges
+    assert found == ["a b", " a\u0120b", "a\u0120 b", "\u0120 "]
+
+
 def test_special_ids_come_from_the_settings_else_from_the_config(tmp_path):
     folder = _bpe(tmp_path, {"a": 0, "b": 1}, added=(_added(2, "<s>"), _added(3, "</s>")))
     _settings(folder, bos_token="<s>", eos_token={"content": "</s>"}, add_bos_token=True, add_eos_token=False)
