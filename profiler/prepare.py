@@ -139,6 +139,8 @@ def _from_checkpoint(
     say: Callable[[str], None],
 ) -> list[Prepared]:
     """Go straight to the levels, unless the very same checkpoint was brought to the very same files before."""
+    from quant.layout import open_layout
+    from quant.naming import file_name, file_stem
     from quant.provenance import inputs_of, write_notes
     from quant.straight import Straight
 
@@ -147,8 +149,10 @@ def _from_checkpoint(
     origin = Origin(model=name, source=source.repo if commit else None, revision=commit)
     identity = checkpoint_identity(folder, wishes.pre, wishes.imatrix, origin)
 
+    stem = file_stem(name, open_layout(folder).n_params)
+
     def target_of(level: str) -> Path:
-        return wishes.models_dir / f"{name}-{level}.gguf"
+        return wishes.models_dir / file_name(stem, level)
 
     levels = parse_levels(text)
     if levels_asked_by_name(text) != set(levels) or not all(_is_kept(target_of(each), identity) for each in levels):

@@ -72,6 +72,11 @@ class Straight:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def n_params(self) -> int:
+        """The values of all tensors."""
+        return sum(tensor.n_weights for tensor in open_gguf_header(self.header).tensors)
+
     def levels(self, text: str, *, imatrix: Path | None = None) -> list[str]:
         """Read a list of levels; what a group's name brings in is left out where it cannot be made.
 

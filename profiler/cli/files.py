@@ -184,7 +184,8 @@ def convert(
     """Turn a checkpoint into a GGUF file; with levels straight into theirs, without an unquantized one in between.
 
     SOURCE is a checkpoint's directory, a name from slmprof models, or a hub id like org/name. Beside each file a note,
-    FILE.provenance.json, tells the sha256 of every file that it was made of.
+    FILE.provenance.json, tells the sha256 of every file that it was made of. In a directory the files are named by
+    gguf's convention: base name, size, fine-tune, version, level, as in SmolLM2-135M-Instruct-Q4_K_M.gguf.
 
     \b
     slmprof convert ./checkpoint -o model.gguf
@@ -241,6 +242,8 @@ def _convert_by_other(
     import tempfile
 
     from quant.foreign import convert_with
+    from quant.gguf_header import open_gguf_header
+    from quant.naming import file_name, file_stem
     from quant.quantize import choose_levels, quantize
 
     if levels is None:
@@ -258,8 +261,11 @@ def _convert_by_other(
         convert_with(converter, python, folder, whole, model=origin.model)
         chosen = choose_levels(whole, levels, imatrix=imatrix)
         paths = []
+        stem = file_stem(
+            origin.model or whole.stem, sum(tensor.n_weights for tensor in open_gguf_header(whole).tensors)
+        )
         for made in quantize(whole, chosen, Path(inside), imatrix=imatrix):
-            path = output if one_file else target / f"{origin.model}-{made.level}.gguf"
+            path = output if one_file else target / file_name(stem, made.level)
             made.path.replace(path)
             paths.append(path)
     return paths
@@ -274,14 +280,16 @@ def _convert_to_levels(
     imatrix: Path | None,
     progress: "Progress",
 ) -> tuple[int, list[Path]]:
+    from quant.naming import file_name, file_stem
     from quant.straight import Straight
 
     one_file = output.suffix == ".gguf"
     with Straight(folder, pre=pre, origin=origin) as opened:
         chosen = opened.levels(levels, imatrix=imatrix)
+        stem = "" if one_file else file_stem(origin.model or folder.name, opened.n_params)
         made = opened.write(
             chosen,
-            lambda level: output if one_file else output / f"{origin.model}-{level}.gguf",
+            lambda level: output if one_file else output / file_name(stem, level),
             imatrix=imatrix,
             progress=progress,
         )

@@ -92,13 +92,16 @@ def test_a_hub_s_checkpoint_becomes_gguf_files(shell: Shell) -> None:
         assert (folder / "model.safetensors").read_bytes() == made["model.safetensors"]
         assert shell.lines("convert", "org/tiny", "-o", "tiny.gguf", HF_ENDPOINT=hub.url) == ["tiny.gguf"]
         files = shell.lines("convert", "org/tiny", "-q", "Q8_0,F16", "-o", "levels", HF_ENDPOINT=hub.url)
-    assert files == ["levels/tiny-Q8_0.gguf", "levels/tiny-F16.gguf"]
-    assert sorted(path.name for path in (shell.home / "levels").glob("*.gguf")) == ["tiny-F16.gguf", "tiny-Q8_0.gguf"]
+    assert files == ["levels/tiny-526K-Q8_0.gguf", "levels/tiny-526K-F16.gguf"]
+    assert sorted(path.name for path in (shell.home / "levels").glob("*.gguf")) == [
+        "tiny-526K-F16.gguf",
+        "tiny-526K-Q8_0.gguf",
+    ]
 
-    again = shell.lines("quantize", "levels/tiny-F16.gguf", "-q", "Q8_0,Q4_0", "-o", "more", "-j", "1")
-    assert again == ["more/tiny-Q8_0.gguf", "more/tiny-Q4_0.gguf"]
+    again = shell.lines("quantize", "levels/tiny-526K-F16.gguf", "-q", "Q8_0,Q4_0", "-o", "more", "-j", "1")
+    assert again == ["more/tiny-526K-Q8_0.gguf", "more/tiny-526K-Q4_0.gguf"]
     # The bytes differ: straight from bfloat16 is not by way of float16.
-    sizes = {path.stat().st_size for path in shell.home.glob("*/tiny-Q8_0.gguf")}
+    sizes = {path.stat().st_size for path in shell.home.glob("*/tiny-526K-Q8_0.gguf")}
     assert max(sizes) - min(sizes) < 100
 
     with running_hub({"org/tiny-GGUF": Repo({"x-Q8_0.gguf": (shell.home / files[0]).read_bytes()})}) as hub:
@@ -148,8 +151,8 @@ def test_the_cache_is_shown_and_emptied(shell: Shell) -> None:
 def test_a_note_tells_what_a_file_was_made_of(shell: Shell) -> None:
     shell.lines("synthesize", "tiny/config.json", "-o", "made")
     shell.lines("convert", "made", "-q", "Q8_0", "-o", "out")
-    note = json.loads((shell.home / "out" / "made-Q8_0.gguf.provenance.json").read_text())
-    assert note["file"] == "made-Q8_0.gguf"
+    note = json.loads((shell.home / "out" / "made-526K-Q8_0.gguf.provenance.json").read_text())
+    assert note["file"] == "made-526K-Q8_0.gguf"
     found = {each["name"]: (each["n_bytes"], each["sha256"]) for each in note["inputs"]}
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         content = (shell.home / "made" / name).read_bytes()

@@ -40,10 +40,10 @@ def test_what_it_makes_is_taken_and_quantized(checkpoint: Path, tmp_path: Path) 
     done = slmprof("convert", checkpoint, "-q", "Q8_0,Q4_K_M", "-o", tmp_path / "out", *named, cache=tmp_path / "cache")
     assert done.status == 0, done.err
     assert sorted(path.name for path in (tmp_path / "out").glob("*.gguf")) == [
-        "checkpoint-Q4_K_M.gguf",
-        "checkpoint-Q8_0.gguf",
+        "checkpoint-1.3M-Q4_K_M.gguf",
+        "checkpoint-1.3M-Q8_0.gguf",
     ]
-    types = {tensor.type.name for tensor in open_gguf_header(tmp_path / "out" / "checkpoint-Q8_0.gguf").tensors}
+    types = {tensor.type.name for tensor in open_gguf_header(tmp_path / "out" / "checkpoint-1.3M-Q8_0.gguf").tensors}
     assert types == {"q8_0", "f32"}
 
 
