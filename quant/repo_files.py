@@ -75,7 +75,10 @@ def choose_small(repo: str, files: Sequence[RepoFile]) -> list[RepoFile]:
     if SINGLE not in by_path and INDEX not in by_path:
         raise UserError(f"{repo} has no {SINGLE}; {_what_is_there(files)}")
     if not any(name in by_path for name in _VOCABULARIES):
-        raise UserError(f"{repo} has neither {' nor '.join(_VOCABULARIES)}; give a repository with its tokenizer")
+        raise UserError(
+            f"{repo} has neither {' nor '.join(_VOCABULARIES)}; give a repository with its tokenizer, "
+            "or a directory with both (OpenELM's tokenizer is Llama 2's)"
+        )
     names = [*_SMALL, *([] if SINGLE in by_path else [INDEX])]
     chosen = [by_path[name] for name in names if name in by_path]
     for file in chosen:

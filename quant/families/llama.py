@@ -89,7 +89,7 @@ def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 FAMILY = Family(
-    architectures=("LlamaForCausalLM",),
+    architectures=("LlamaForCausalLM", "LLaMAForCausalLM"),
     model_types=("llama",),
     arch="llama",
     complete=complete,

@@ -25,7 +25,7 @@ class Variant(NamedTuple):
     pre: str = "gpt-2"  # llama.cpp's name, given to both sides
     oracle_config: dict[str, Any] | None = None  # changes to the config for llama.cpp's converter, None removes a key
     oracle_fails: bool = False  # llama.cpp's own converter cannot convert it, and ours can
-    transformers: bool = True  # whether transformers 4.57 has the model without remote code
+    no_logits: str | None = None  # why transformers 4.57 cannot compute it
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread
     own_keys: tuple[str, ...] = ()  # that llama.cpp reads, and that its converter leaves out or gets wrong

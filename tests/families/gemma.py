@@ -25,11 +25,10 @@ VARIANTS = {
     "gemma-rope-base": Variant(
         config(tokenizer="spm", rope_theta=500.0), tokenizer="spm", own_keys=("gemma.rope.freq_base",)
     ),
-    # transformers would load the matrix over the embedding.
     "gemma-head-ignored": Variant(
         config(tokenizer="spm"),
         tokenizer="spm",
-        transformers=False,
+        no_logits="it loads the head, which Gemma does not have, over the embedding",
         more_tensors={"lm_head.weight": (512, 64)},
     ),
 }

@@ -40,6 +40,9 @@ VARIANTS = {
         own_keys=("gemma2.attention.sliding_window_pattern",),
     ),
     "gemma2-head-ignored": Variant(
-        config(), tokenizer="spm", transformers=False, more_tensors={"lm_head.weight": (512, 64)}
+        config(),
+        tokenizer="spm",
+        no_logits="it loads the head, which Gemma 2 does not have, over the embedding",
+        more_tensors={"lm_head.weight": (512, 64)},
     ),
 }

@@ -83,15 +83,19 @@ VARIANTS = {
         own_keys=("gemma3.attention.sliding_window_pattern",),
     ),
     "gemma3-transformers5": Variant(transformers5(), tokenizer="spm"),
-    "gemma3-transformers5-linear": Variant(transformers5(**LINEAR), tokenizer="spm", transformers=False),
+    "gemma3-transformers5-linear": Variant(
+        transformers5(**LINEAR), tokenizer="spm", no_logits="4.57 does not read the scaling in rope_parameters"
+    ),
     "gemma3-inside": Variant(
         inside(config() | {"rope_scaling": LINEAR}), tokenizer="spm", prefix="language_model.", more_tensors=SEEING
     ),
     "gemma3-inside-transformers5": Variant(
         inside(transformers5()), tokenizer="spm", prefix="language_model.", more_tensors=SEEING
     ),
-    # transformers refuses the shape.
     "gemma3-spare-rows": Variant(
-        config(), tokenizer="spm", transformers=False, more_tensors={"model.embed_tokens.weight": (520, 64)}
+        config(),
+        tokenizer="spm",
+        no_logits="it refuses the spare rows",
+        more_tensors={"model.embed_tokens.weight": (520, 64)},
     ),
 }

@@ -17,7 +17,7 @@ def config(**shape: Any) -> dict[str, Any]:
 
 def variant(made: dict[str, Any], **more: Any) -> Variant:
     """Give a variant that transformers computes as a Llama."""
-    return Variant(made, tokenizer="spm", transformers=False, equivalent=minicpm_as_llama, **more)
+    return Variant(made, tokenizer="spm", equivalent=minicpm_as_llama, **more)
 
 
 _LONG = {"rope_scaling": factors(8)}

@@ -28,7 +28,7 @@ def config(heads: int = 4, **shape: Any) -> dict[str, Any]:
 
 def variant(made: dict[str, Any], **more: Any) -> Variant:
     """Give a variant that transformers computes as a DeepSeek V2."""
-    return Variant(made, tokenizer="spm", transformers=False, equivalent=minicpm3_as_deepseek2, **more)
+    return Variant(made, tokenizer="spm", equivalent=minicpm3_as_deepseek2, **more)
 
 
 _LONG = {"rope_scaling": factors(4)}

@@ -37,7 +37,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def variant(config: dict[str, Any], **more: Any) -> Variant:
     """Give a variant with the tokenizer that users put beside it."""
-    return Variant(config, tokenizer="spm", transformers=False, equivalent=openelm_as_qwen3, **more)
+    return Variant(config, tokenizer="spm", equivalent=openelm_as_qwen3, **more)
 
 
 VARIANTS = {

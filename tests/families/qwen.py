@@ -42,7 +42,6 @@ def variant(made: dict[str, Any], **more: Any) -> Variant:
         made,
         tokenizer="write_qwen_tokenizer",
         pre="qwen2",
-        transformers=False,
         equivalent=qwen_as_qwen2,
         own_keys=own_keys,
         **more,

@@ -20,7 +20,7 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
     print("logits against transformers, float32", flush=True)
     drivers, folder = Path(__file__).parent / "drivers", oracle.work / "logits"
     folder.mkdir(exist_ok=True)
-    known = [name for name in names if variants()[name].transformers or variants()[name].equivalent]
+    known = [name for name in names if variants()[name].no_logits is None]
     tokens = {name: _tokens(variants()[name]) for name in known}
     jobs = [
         {
@@ -36,7 +36,7 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
     for name in names:
         variant = variants()[name]
         if name not in tokens:
-            print(f"  {name:26} transformers has no such model without remote code", flush=True)
+            print(f"  {name:26} not by transformers: {variant.no_logits}", flush=True)
             continue
         gguf = oracle.work / "ours" / f"{name}-f32.gguf"
         convert(oracle.work / "checkpoints" / name, gguf, outtype="f32", pre=variant.pre)
