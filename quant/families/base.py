@@ -215,9 +215,10 @@ def rotary_dims(config: Config, default: float) -> int:
 def with_defaults(config: Config, **defaults: Any) -> Config:
     """Fill in keys that are missing or null, as transformers' config class does when it reads the file.
 
-    To such a class a number of key and value heads that is null, and not just missing, is the number of heads.
+    To a class that has a default for the number of key and value heads, null, and not just missing, means as many as
+    heads.
     """
-    if config.get("num_key_value_heads", 0) is None and "num_attention_heads" in config:
-        config = {**config, "num_key_value_heads": config["num_attention_heads"]}
+    if "num_key_value_heads" in defaults and config.get("num_key_value_heads", 0) is None:
+        config = {**config, "num_key_value_heads": need({**defaults, **config}, "num_attention_heads")}
     given = {key: value for key, value in config.items() if value is not None}
     return {**config, **{key: value for key, value in defaults.items() if key not in given}}
