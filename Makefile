@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
-PARITY ?= --table docs/families.md
+PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test lint format quickstart parity bench-convert fuzz e2e-hub lock wheel clean
 

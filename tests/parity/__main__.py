@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--only", choices=STAGES, action="append", help="run some stages only")
     parser.add_argument("--variants", default="", help="run variants only whose names begin so, like gpt2,phi")
     parser.add_argument("--table", type=Path, help="write the page of families; needs the files and the logits")
+    parser.add_argument("--speed-table", type=Path, help="write the page of speeds; needs that stage")
     parser.add_argument("--pairs", type=int, default=10, help="interleaved rounds per cell (at least 8)")
     parser.add_argument("--prompt", type=int, default=256)
     parser.add_argument("--gen", type=int, default=64)
@@ -64,6 +65,12 @@ def main() -> int:
         from tests.parity.table import write_table
 
         write_table(arguments.table, findings["files"], findings["logits"])
+    if arguments.speed_table and "speed" in stages:
+        from profiler.backend import probe_backend
+        from profiler.environment import read_environment
+        from tests.parity.table import write_speed_table
+
+        write_speed_table(arguments.speed_table, findings["speed"], read_environment(probe_backend()).cpu_model)
     (arguments.work / "findings.json").write_text(json.dumps(findings, indent=1))
     print(f"\nparity: {'all bars held' if passed else 'a bar was missed, see above'}")
     return 0 if passed else 1

@@ -29,7 +29,7 @@ from quant.synthesize import synthesize
 from tests.parity.oracle import Oracle
 
 MODELS = ("smollm2-135m", "qwen2-0.5b")
-LEVELS = ("Q4_0", "Q8_0")
+LEVELS = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
 THREADS = (1, 2)
 _NS = 1e9
 
@@ -67,7 +67,16 @@ def compare_speed(oracle: Oracle, *, pairs: int, n_prompt: int, n_gen: int) -> t
     print(f"  cells wholly outside 3 %: {len(outside)} (bar: 0)")
     print(f"  median spread {spread:.4f} against the control's {control_spread:.4f} (bar: 1.2 times)")
     passed = 0.98 <= mean <= 1.02 and not outside and spread <= 1.2 * control_spread
-    return passed, {"rows": rows, "geometric_mean": mean, "spread": spread, "control_spread": control_spread}
+    return passed, {
+        "rows": rows,
+        "geometric_mean": mean,
+        "outside": len(outside),
+        "spread": spread,
+        "control_spread": control_spread,
+        "pairs": pairs,
+        "n_prompt": n_prompt,
+        "n_gen": n_gen,
+    }
 
 
 def _files(oracle: Oracle) -> list[tuple[str, Path]]:

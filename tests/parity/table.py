@@ -1,4 +1,4 @@
-"""What the converter was held against, family by family, as the page docs/families.md."""
+"""The pages that parity writes: docs/families.md, family by family, and docs/speed-parity.md, cell by cell."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -27,6 +27,33 @@ auto.
 | GGUF architecture | class in config.json | variants | files | fails | keys of our own | logits | compared |
 |---|---|---:|---:|---:|---|---:|---:|
 """
+
+
+_SPEED_HEAD = """# Speed beside llama-bench
+
+Written by `make parity` with llama-cpp-python {pin} on {cpu}, threads 1 and 2, synthetic weights. For each cell {pairs}
+rounds, and in each round one process of ours and two of llama-bench in a random order: **ratio** is ours to one
+llama-bench run (median, 95 % interval), **control** is the other llama-bench run to the same one. llama-bench runs on
+the libraries of the installed package, with pp{n_prompt} and tg{n_gen}. A spread is the median absolute deviation of
+the ratios' logarithms.
+
+Geometric mean of the ratios {geometric_mean:.4f}; cells whose interval lies wholly outside 0.97 to 1.03: {outside} of
+{n_rows}; median spread {spread:.4f} against the control's {control_spread:.4f}.
+
+| model and level | threads | test | ratio | interval | control | spread | control's |
+|---|---:|---|---:|---|---:|---:|---:|
+"""
+
+
+def write_speed_table(path: Path, speed: dict[str, Any], cpu: str) -> None:
+    """Write the page from the findings of the speed stage."""
+    lines = [
+        f"| {row['model']} | {row['threads']} | {row['test']} | {row['ratio']:.3f} "
+        f"| {row['lo']:.3f} to {row['hi']:.3f} | {row['control']:.3f} | {row['spread']:.4f} | {row['control_spread']:.4f} |"
+        for row in speed["rows"]
+    ]
+    head = _SPEED_HEAD.format(pin=version("llama-cpp-python"), cpu=cpu, n_rows=len(lines), **speed)
+    write_text(path, head + "\n".join(lines) + "\n")
 
 
 def write_table(path: Path, files: Sequence[dict[str, Any]], logits: Sequence[dict[str, Any]]) -> None:
