@@ -49,7 +49,8 @@ def write_speed_table(path: Path, speed: dict[str, Any], cpu: str) -> None:
     """Write the page from the findings of the speed stage."""
     lines = [
         f"| {row['model']} | {row['threads']} | {row['test']} | {row['ratio']:.3f} "
-        f"| {row['lo']:.3f} to {row['hi']:.3f} | {row['control']:.3f} | {row['spread']:.4f} | {row['control_spread']:.4f} |"
+        f"| {row['lo']:.3f} to {row['hi']:.3f} | {row['control']:.3f} "
+        f"| {row['spread']:.4f} | {row['control_spread']:.4f} |"
         for row in speed["rows"]
     ]
     head = _SPEED_HEAD.format(pin=version("llama-cpp-python"), cpu=cpu, n_rows=len(lines), **speed)
