@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -13,20 +14,27 @@ from profiler.record import Failure
 from profiler.worker import Answer, Job
 from quant.child import child_command, child_environment, last_words, one_line, signal_name, tail_of
 
+A = TypeVar("A", bound=Answer)
+
 
 def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
     """Run one job in a process of its own. Whatever happens to the process, the answer tells it."""
-    answer = _run(job, timeout_s)
+    return run_in_child("profiler.worker", job, Answer, Path(job.path).parent, timeout_s=timeout_s)
+
+
+def run_in_child(module: str, job: msgspec.Struct, kind: type[A], folder: Path, *, timeout_s: float | None) -> A:
+    """Run a worker module's job on a file in `folder`; the answer, of the given kind, tells a failure as well."""
+    answer = _run(module, job, kind, timeout_s)
     if answer.failure is None:
         return answer
-    message = fit_for_a_record(answer.failure.message, Path(job.path).parent)
-    return Answer(failure=msgspec.structs.replace(answer.failure, message=message))
+    message = fit_for_a_record(answer.failure.message, folder)
+    return kind(failure=msgspec.structs.replace(answer.failure, message=message))
 
 
-def _run(job: Job, timeout_s: float | None) -> Answer:
+def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | None) -> A:
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(  # noqa: S603  this program itself
-            child_command("profiler.worker"),
+            child_command(module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -61,11 +69,11 @@ def _run(job: Job, timeout_s: float | None) -> Answer:
                 process.stdin.close()
             process.stdout.close()
         if timed_out.is_set():
-            return Answer(failure=Failure(kind="timeout", message=f"no answer within {timeout_s:g} s; raise --timeout"))
+            return kind(failure=Failure(kind="timeout", message=f"no answer within {timeout_s:g} s; raise --timeout"))
         if status == 0:
             with contextlib.suppress(msgspec.DecodeError):
-                return msgspec.json.decode(output, type=Answer)
-        return Answer(failure=_failure_of(status, tail_of(stderr)))
+                return msgspec.json.decode(output, type=kind)
+        return kind(failure=_failure_of(status, tail_of(stderr)))
 
 
 def _failure_of(status: int, stderr: str) -> Failure:

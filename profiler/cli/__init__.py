@@ -29,6 +29,11 @@ COMMANDS = {
         "export",
         "Write results as JSON, CSV, Markdown or llama-bench records.",
     ),
+    "operators": (
+        "profiler.cli.operators",
+        "operators",
+        "Tell where the time of prefill and decode goes.",
+    ),
     "plot": ("plots.commands", "plot", "Draw charts of a results file."),
 }
 

@@ -60,6 +60,7 @@ class LlamaEngine:
         self._pools: list[Threadpool] = []
         self._config: RunConfig | None = None
         self._one = (llama_cpp.llama_token * 1)()
+        self.on_node: Any = None  # a callback around every node; observed.py sets it
 
     def load(self, path: Path, config: RunConfig) -> None:
         """Open the model. Raises EngineError("load")."""
@@ -115,6 +116,8 @@ class LlamaEngine:
         params.kv_unified = False
         params.samplers = None
         params.n_samplers = 0
+        if self.on_node is not None:
+            params.cb_eval = self.on_node
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise EngineError("context", self._log.problem())

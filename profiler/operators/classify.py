@@ -1,0 +1,93 @@
+"""Which part of the model a node belongs to, and which layer.
+
+The weight's own name tells it best (blk.3.ffn_up.weight); then the name that llama.cpp gives the node (kqv_out-3,
+cache_k_l3); a node without either belongs with the one before it, since a graph is laid out layer by layer.
+Source of the names: src/llama-arch.cpp, src/llama-graph.cpp and src/models/ of the pinned llama.cpp.
+"""
+
+import re
+
+import msgspec
+
+from profiler.operators.records import Node, Tensor
+
+MODULES = ("attention", "FFN", "LM head", "norm", "embedding", "KV copy", "other")
+
+_LAYER_OF_WEIGHT = re.compile(r"^blk\.(\d+)\.")
+_LAYER_OF_NODE = re.compile(r"^[^ ]*?-(\d+)(?: |$)|^cache_\w+?_l(\d+)(?: |$)")
+_WEIGHT = re.compile(r"\.(?:weight|bias|scale)$")
+_NORMS = frozenset({"RMS_NORM", "NORM", "L2_NORM", "GROUP_NORM"})
+_ATTENTION = frozenset({"ROPE", "SOFT_MAX", "FLASH_ATTN_EXT"})
+# In this order; the first that fits counts.
+_BY_WEIGHT = (
+    ("norm", re.compile(r"norm")),
+    ("attention", re.compile(r"^blk\.\d+\.attn_")),
+    ("FFN", re.compile(r"^blk\.\d+\.ffn_")),
+    ("LM head", re.compile(r"^output\.")),
+    ("embedding", re.compile(r"^(?:token_embd|position_embd|token_types)\b")),
+)
+_BY_NAME = (
+    ("KV copy", re.compile(r"^cache_[kv]_")),
+    # The residual stream: sums of what attention or FFN gave and what went in.
+    ("other", re.compile(r"^(?:ffn_inp|l_out|sa_out|attn_inp|inp_(?!embd))")),
+    ("norm", re.compile(r"norm(?!alized)")),
+    ("attention", re.compile(r"^(?:Q|K|V|q|k|v|kv|qkv|kq|kqv|wqkv|wo|attn|fattn|kqv_out|kq_soft_max)(?:[^a-z]|cur|$)")),
+    ("FFN", re.compile(r"^ffn_")),
+    ("LM head", re.compile(r"^result_output")),
+    ("embedding", re.compile(r"^(?:inp_embd|embd|pos_embd|inp_scaled)")),
+)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a node stands in the model."""
+
+    module: str
+    layer: int | None
+    weight: Tensor | None = None
+
+
+NOWHERE = Place("other", None)
+
+
+def place_of(node: Node, before: Place = NOWHERE) -> Place:
+    """Give a node's place; `before` is that of the node before it."""
+    weight = _weight_of(node)
+    layer = _layer_of(node, weight)
+    module = _module_of(node, weight)
+    if module is None:
+        # Without a name of its own: what goes on with the same layer's work, or the graph's own business.
+        module = before.module if _is_unnamed(node) and before.module != "embedding" else "other"
+    if layer is None and _is_unnamed(node):
+        layer = before.layer
+    return Place(module, layer, weight)
+
+
+def _weight_of(node: Node) -> Tensor | None:
+    return next((each for each in node.sources if each.op == "NONE" and _WEIGHT.search(each.name)), None)
+
+
+def _layer_of(node: Node, weight: Tensor | None) -> int | None:
+    if weight is not None:
+        match = _LAYER_OF_WEIGHT.match(weight.name)
+        # A weight that belongs to no layer, like the norm before the LM head, tells that the node belongs to none.
+        return int(match[1]) if match else None
+    match = _LAYER_OF_NODE.match(node.result.name)
+    return int(match[1] or match[2]) if match else None
+
+
+def _module_of(node: Node, weight: Tensor | None) -> str | None:
+    if node.op in _NORMS:
+        return "norm"
+    if node.op in ("SET_ROWS", "CPY") and any(each.name.startswith("cache_") for each in (node.result, *node.sources)):
+        return "KV copy"
+    if weight is not None:
+        found = next((module for module, pattern in _BY_WEIGHT if pattern.search(weight.name)), None)
+        # A tied table is the embedding where rows are taken from it, and the LM head where it is multiplied with.
+        return "LM head" if found == "embedding" and node.op == "MUL_MAT" else found
+    if node.op in _ATTENTION:
+        return "attention"
+    return next((module for module, pattern in _BY_NAME if pattern.search(node.result.name)), None)
+
+
+def _is_unnamed(node: Node) -> bool:
+    return bool(re.match(r"(?:node_\d+|)(?: |$)", node.result.name))

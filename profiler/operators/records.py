@@ -1,0 +1,96 @@
+"""What is known about the nodes of a graph, and what was seen of them. Raw observations; tables derive the rest."""
+
+import msgspec
+
+PHASES = ("prefill", "decode")
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """One tensor as ggml holds it, without its sources."""
+
+    name: str
+    op: str  # "NONE" for weights, inputs and the cache
+    type: str
+    shape: tuple[int, int, int, int]  # innermost first, as ggml counts
+    block_elements: int
+    block_bytes: int
+
+    @property
+    def n_elements(self) -> int:
+        """The product of the shape."""
+        ne0, ne1, ne2, ne3 = self.shape
+        return ne0 * ne1 * ne2 * ne3
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of the elements themselves, without the gaps that a view may have."""
+        return self.n_elements * self.block_bytes // self.block_elements
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row."""
+        return self.shape[0] * self.block_bytes // self.block_elements
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of a graph: an operation, its result and what it reads."""
+
+    op: str  # "GLU"
+    label: str  # "SWIGLU": which one of its kind
+    result: Tensor
+    sources: tuple[Tensor, ...]
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """What was timed in one go: a node, or two that ggml computes as one; its place in the model and its cost."""
+
+    op: str
+    name: str
+    weight: str | None = None  # the tensor of the file that it reads
+    weight_type: str | None = None
+    layer: int | None = None
+    module: str
+    n_bytes: int  # read and written, each operand once; of decode steps, the mean
+    n_flops: int  # of matrix products; 0 for all else
+    is_noop: bool = False
+    is_threaded: bool = True  # ggml wakes all threads for it
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """Neighbouring small groups that were also computed together: what that saves is the cost of being alone."""
+
+    first: int  # places in `groups`
+    last: int
+    together_ns: tuple[int, ...]  # one per run
+
+
+class PhaseSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process saw of one phase. A run is a whole prefill or one decode step."""
+
+    groups: tuple[Group, ...]  # in the order of the graph
+    group_ns: tuple[tuple[int, ...], ...]  # one tuple per observed run, in the order of `groups`
+    start_ns: tuple[int, ...]  # when each group of the least disturbed run began
+    plain_ns: tuple[int, ...]  # the same runs without an observer, in turns with the observed ones
+    depth: int  # tokens in the cache before the first run
+    n_tokens: int  # per run
+    reps: int  # a repetition is one prefill, and all decode steps after it
+    joins: tuple[Join, ...] = ()
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process saw."""
+
+    prefill: PhaseSeen
+    decode: PhaseSeen
+    flash_attn: bool | None
+    backends: tuple[str, ...]
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """How to look: token counts and repetitions."""
+
+    n_prefill: int
+    n_depth: int
+    n_gen: int
+    reps: int
+    seed: int

@@ -1,0 +1,75 @@
+"""One process that opens a model and looks at its nodes. Run as `python -m profiler.operators.worker`."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from profiler.cell import RunConfig
+from profiler.engine import EngineError
+from profiler.operators.collect import collect
+from profiler.operators.records import Look, Seen
+from profiler.record import Failure
+from profiler.worker import Answer
+from quant.child import die_with_parent, end_child, prepare_child
+
+
+class LookJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker is to look at."""
+
+    path: str
+    config: RunConfig
+    look: Look
+
+
+class LookAnswer(Answer, frozen=True, kw_only=True):
+    """What was seen, or the failure."""
+
+    seen: Seen | None = None
+
+
+def work(job: LookJob) -> LookAnswer:
+    """Do a job; a refusal of the engine is an answer."""
+    try:
+        return LookAnswer(seen=_look(job))
+    except EngineError as error:
+        return LookAnswer(failure=Failure(kind=error.kind, message=str(error)))
+    except MemoryError:
+        return LookAnswer(failure=Failure(kind="memory", message="Python had no memory left"))
+
+
+def _look(job: LookJob) -> Seen:
+    from profiler.engine.llama import LlamaEngine
+    from profiler.engine.observed import ObservedEngine
+
+    plain = LlamaEngine()
+    plain.load(Path(job.path), job.config)
+    plain.open_context(job.config)
+    observed = ObservedEngine(plain, time.perf_counter_ns)
+    observed.open_context(job.config)
+    prefill, decode = collect(plain, observed, job.look, n_threads=job.config.n_threads, clock=time.perf_counter_ns)
+    in_force = plain.in_force()
+    observed.close()
+    plain.close()
+    return Seen(prefill=prefill, decode=decode, flash_attn=in_force.flash_attn, backends=in_force.backends)
+
+
+def main() -> None:
+    """Read a job, do it, answer."""
+    stdout = prepare_child()
+    with contextlib.suppress(OSError):
+        # When memory runs out, this process is the one to go.
+        Path("/proc/self/oom_score_adj").write_text("900")
+    stdin = sys.stdin.buffer
+    job = msgspec.json.decode(stdin.readline(), type=LookJob)
+    die_with_parent(stdin)
+    answer = work(job)
+    stdout.write(msgspec.json.encode(answer))
+    stdout.flush()
+    end_child()
+
+
+if __name__ == "__main__":
+    main()
