@@ -102,7 +102,7 @@ def _paragraph(text: str) -> list[str]:
 
 
 def _row(unit: str, threads: str, figures: Any) -> str:
-    return f"  {unit:<8}{threads:>7}" + "".join(f"{figure:>8}" for figure in figures)
+    return (f"  {unit:<8}{threads:>7}" + "".join(f"{figure:>8}" for figure in figures)).rstrip()
 
 
 def _best(run: KernelRun | None) -> float | None:

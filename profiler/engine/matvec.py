@@ -48,6 +48,7 @@ _DECLARED: dict[str, dict[str, tuple[Any, ...]]] = {
         "ggml_backend_graph_compute": (ctypes.c_int, _POINTER, _POINTER),
         "ggml_backend_reg_dev_get": (_POINTER, _POINTER, _SIZE),
         "ggml_backend_reg_get_proc_address": (_POINTER, _POINTER, ctypes.c_char_p),
+        "ggml_backend_tensor_get": (None, _POINTER, _POINTER, _SIZE, _SIZE),
         "ggml_backend_tensor_set": (None, _POINTER, _POINTER, _SIZE, _SIZE),
     },
     "ggml-cpu": {
@@ -104,8 +105,9 @@ class MatVec:
         self.buffer = call["backend_buft_name"](kind).decode(errors="replace")
         self._graph = call["new_graph"](self._contexts[1])
         call["build_forward_expand"](self._graph, product)
+        self._product = product
         self._buffers.append(self._allocated(self._contexts[1], plain))
-        values = np.random.default_rng(0).standard_normal((_ROWS_MADE, ROW), dtype=np.float32)
+        values = made_up()
         # A repacking buffer takes a tensor whole or not at all.
         data = np.tile(_as_type(values, self._kind), n_rows // _ROWS_MADE)
         call["backend_tensor_set"](weights, data.ctypes.data, 0, data.nbytes)
@@ -142,6 +144,12 @@ class MatVec:
         if status:
             raise OSError(f"ggml ended a mat-vec of {self._kind.name} with status {status}")
 
+    def result(self) -> NDArray[np.float32]:
+        """Give the product of the last pass, `(n_rows,) float32`."""
+        product = np.empty(self.n_weights // ROW, dtype=np.float32)
+        _functions()["backend_tensor_get"](self._product, product.ctypes.data, 0, product.nbytes)
+        return product
+
     def _free_pool(self) -> None:
         if self._pool:
             _functions()["backend_cpu_set_threadpool"](self._backend, None)
@@ -161,6 +169,11 @@ class MatVec:
         self._free_pool()
         _functions()["backend_free"](self._backend)
         self._drop()
+
+
+def made_up() -> NDArray[np.float32]:
+    """Give the rows that the weights repeat, `(64, 4096) float32`; the first one is also the vector."""
+    return np.random.default_rng(0).standard_normal((_ROWS_MADE, ROW), dtype=np.float32)
 
 
 def _as_type(values: NDArray[np.float32], kind: GgmlType) -> NDArray[np.uint8]:
