@@ -57,13 +57,14 @@ def buffer_bytes(cache_bytes: int | None, available_bytes: int) -> int:
 
 
 def measure_ceiling(env_id: str, threads: tuple[int, ...], *, repack: bool, available_bytes: int) -> Ceiling:
-    """Measure and keep the ceilings of an environment; takes some ten seconds.
+    """Measure and keep the ceilings of an environment; takes half a minute, more where many cores are.
 
     Raises:
         UserError: memory is too short, or the process broke off.
     """
     job = Job(threads=threads, n_bytes=buffer_bytes(last_cache_bytes(), available_bytes), repack=repack)
-    ceiling = Ceiling(env_id=env_id, measured_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), runs=_run(job))
+    runs = _run(job)
+    ceiling = Ceiling(env_id=env_id, measured_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), runs=runs)
     keep_ceiling(ceiling)
     return ceiling
 

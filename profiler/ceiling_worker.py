@@ -24,8 +24,9 @@ from quant.child import die_with_parent, end_child, prepare_child
 
 # What files consist of, by ggml's names. F32 is a reader first: weights are seldom stored so.
 TYPES = ("f32", "f16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K")
-_MIN_PASSES, _MAX_PASSES = 7, 50
+_LEAST_PASSES, _MIN_PASSES, _MAX_PASSES = 3, 7, 50
 _ENOUGH_NS = 600_000_000  # per kernel and thread count, when there are passes enough
+_TOO_LONG_NS = 3_000_000_000  # fewer must do, on a slow or a busy machine
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,11 +41,17 @@ def passes(work: Callable[[], object], clock: Callable[[], int]) -> tuple[int, .
     """Time passes until there are enough of them, after one that is not counted."""
     work()
     times: list[int] = []
-    while len(times) < _MIN_PASSES or (sum(times) < _ENOUGH_NS and len(times) < _MAX_PASSES):
+    while _goes_on(len(times), sum(times)):
         start_ns = clock()
         work()
         times.append(clock() - start_ns)
     return tuple(times)
+
+
+def _goes_on(n_passes: int, took_ns: int) -> bool:
+    if n_passes < _MIN_PASSES:
+        return n_passes < _LEAST_PASSES or took_ns < _TOO_LONG_NS
+    return n_passes < _MAX_PASSES and took_ns < _ENOUGH_NS
 
 
 def work_on(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> list[KernelRun]:

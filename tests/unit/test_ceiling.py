@@ -160,6 +160,12 @@ def test_short_passes_are_taken_until_they_fill_the_time() -> None:
     assert passes(passing.work, passing.clock) == (30_000_000,) * 20
 
 
+def test_passes_of_a_second_and_more_are_few() -> None:
+    assert passes((slow := Passing(1_000_000_000)).work, slow.clock) == (1_000_000_000,) * 3
+    assert passes((slower := Passing(5_000_000_000)).work, slower.clock) == (5_000_000_000,) * 3
+    assert len(passes((middling := Passing(600_000_000)).work, middling.clock)) == 5
+
+
 def test_very_short_passes_end_too() -> None:
     passing = Passing(1)
     assert len(passes(passing.work, passing.clock)) == 50

@@ -7,6 +7,7 @@ import pytest
 
 from profiler.record import Buffers, Round
 from profiler.summarise import summarise
+from profiler.table import render
 from profiler.traffic import decode_bytes_per_token
 from quant.artifact import Artifact, Shape
 from quant.decode_bytes import decode_weight_bytes
@@ -137,3 +138,19 @@ def test_a_gpu_and_a_prefill_have_no_utilisation() -> None:
     assert utilisation(at(100, 1024 * 512, device="gpu")) is None
     prefill = msgspec.structs.replace(at(100, 1024 * 512, n_gen=0), samples=(sample(decode_ms=()),))
     assert utilisation(prefill) is None
+
+
+# --- the table
+
+
+def test_the_columns_stand_where_there_is_something_to_tell() -> None:
+    files, plain = [a_file()], msgspec.structs.replace(at(100, 1024 * 512), read_ceiling_bytes_per_s=None)
+    without = render(summarise(results(plain, artifacts=files)), {})
+    assert "bandwidth" not in without
+    assert "J/token" not in without
+    cell = msgspec.structs.replace(summarise(results(at(100, 1024 * 512), artifacts=files))[0], joules_per_token=0.1234)
+    table = render([cell], {})
+    assert "| bandwidth | J/token |" in table
+    assert "|       38% |   0.123 |" in table
+    assert "- bandwidth: the share of the read bandwidth measured at that thread count that decode used." in table
+    assert "- J/token: of decode, all that the source covers, idle power included." in table
