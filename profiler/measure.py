@@ -25,6 +25,7 @@ from pathlib import Path
 import msgspec
 
 from profiler.cell import RunConfig
+from profiler.energy import EnergyReading, EnergySpan
 from profiler.engine import Engine, EngineError, Snapshot
 from profiler.record import Buffers, Conditions, InForce, Memory, Sample
 from profiler.workloads import prompt_tokens, random_tokens, read_text
@@ -38,6 +39,7 @@ class Probes(msgspec.Struct, frozen=True):
 
     memory: Callable[[], Memory]
     conditions: Callable[[], Conditions]
+    energy: Callable[[], EnergyReading] | None = None
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,10 +144,12 @@ def _repeat(
         elif fed:
             start.go()
     decode_ns = []
+    energy_before = probes.energy() if probes.energy else None
     for token in fed:
         start_ns = clock()
         engine.decode(token)
         decode_ns.append(clock() - start_ns)
+    energy_after = probes.energy() if probes.energy else None
     if fed:
         _expect(engine, config.decode_depth + len(fed))
     return Sample(
@@ -154,6 +158,7 @@ def _repeat(
         decode_ns=tuple(decode_ns),
         before=before,
         after=probes.conditions(),
+        decode_energy=EnergySpan(before=energy_before, after=energy_after) if energy_before and energy_after else None,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from profiler.cell import Cell, Count
+from profiler.energy import EnergySpan, EnergyTrace
 from quant.artifact import Artifact
 
 SCHEMA = 1  # raised when an older reader would misread a line
@@ -132,6 +133,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     decode_ns: tuple[Count, ...]  # one per generated token
     before: Conditions
     after: Conditions
+    decode_energy: EnergySpan | None = None  # where the device tells its energy
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +164,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     buffers: Buffers | None = None
     in_force: InForce | None = None
     error: Failure | None = None
+    read_ceiling_bytes_per_s: float | None = None  # measured by `doctor --bandwidth` at the cell's decode threads
+    energy: EnergyTrace | None = None
 
 
 Record = Environment | Artifact | Round

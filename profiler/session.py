@@ -33,6 +33,7 @@ def run_session(
     Raises:
         UserError: the input is wrong, or another sweep writes this file.
     """
+    from profiler.beside import Beside
     from profiler.environment import available_memory_bytes, probe_backend, read_environment
     from profiler.launch import run_worker
     from profiler.repack import ADVICE
@@ -67,6 +68,7 @@ def run_session(
         hashes = [file.artifact.sha256 for file in prepared]
         cells = [cell for each in axes for cell in expand(each, hashes, zipped=request.zipped)]
         timeout_s = request.options.timeout_s
+        beside = Beside.of(environment)
         return run_sweep(
             list({cell.key: cell for cell in cells}.values()),
             {file.artifact.sha256: (file.artifact, file.path) for file in prepared},
@@ -78,8 +80,8 @@ def run_session(
             },
             first_order=1 + max((record.order for record in known.rounds), default=-1),
             options=request.options,
-            write=writer.write,
-            run=lambda job: run_worker(job, timeout_s=timeout_s),
+            write=beside.writing(writer.write),
+            run=beside.running(lambda job: run_worker(job, timeout_s=timeout_s)),
             available_bytes=available_memory_bytes,
             view=view,
         )

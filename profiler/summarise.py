@@ -8,10 +8,12 @@ figures of the rounds that went well.
 from collections.abc import Callable, Sequence
 
 from profiler.checks import flags_of
+from profiler.joules import joules_per_token_of
 from profiler.record import Memory, Round
 from profiler.results import Results
 from profiler.stats import Interval, median, median_interval, quantile
 from profiler.summary import CellSummary
+from profiler.traffic import utilisation_of
 
 _NS_PER_S = 1e9
 _NS_PER_MS = 1e6
@@ -162,6 +164,8 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         repacked_bytes=buffer("repacked_bytes"),
         kv_cache_bytes=buffer("kv_cache_bytes"),
         compute_buffer_bytes=buffer("compute_bytes"),
+        utilisation=_spread(lambda record: utilisation_of(artifact, record, decode_tps_of(record)), ok).middle,
+        joules_per_token=_spread(joules_per_token_of, ok).middle,
         flags=tuple(warning.name for warning in flags_of(ok, environment)),
         cores=config.cores,
         started_at=min((record.started_at for record in rounds), default=None),

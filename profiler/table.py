@@ -100,8 +100,12 @@ def _range(values: Sequence[int]) -> str:
 
 def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
     with_ttft = any(cell.ttft_ms is not None for cell in group)
+    with_share = any(cell.utilisation is not None for cell in group)
+    with_energy = any(cell.joules_per_token is not None for cell in group)
     settings = [name for name in _SETTINGS if len({getattr(cell, name) for cell in group}) > 1]
     head = ["level", "bpw", "file", "threads", *[_SETTINGS[name] for name in settings], "prefill t/s", "decode t/s"]
+    head += ["bandwidth"] if with_share else []
+    head += ["J/token"] if with_energy else []
     head += ["TTFT ms"] if with_ttft else []
     head += ["ITL p95 ms", "memory", "flags"]
     rows = [head]
@@ -114,6 +118,10 @@ def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
         row += [_setting(getattr(cell, name)) for name in settings]
         row.append(_figure(cell, "prefill_tps"))
         row.append(_figure(cell, "decode_tps") + (" *" if cell.cell_key in best else ""))
+        if with_share:
+            row.append("" if cell.utilisation is None else f"{cell.utilisation:.0%}")
+        if with_energy:
+            row.append("" if cell.joules_per_token is None else f"{cell.joules_per_token:.3g}")
         if with_ttft:
             row.append(_figure(cell, "ttft_ms"))
         row.append("" if cell.itl_p95_ms is None else f"{cell.itl_p95_ms:.1f}")
@@ -183,6 +191,10 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
         )
     else:
         notes.append("memory: peak resident size less the process before the model was opened.")
+    if any(cell.utilisation is not None for cell in group):
+        notes.append("bandwidth: the share of the read bandwidth measured at that thread count that decode used.")
+    if any(cell.joules_per_token is not None for cell in group):
+        notes.append("J/token: of decode, all that the source covers, idle power included.")
     for cell in group:
         if cell.status != "ok":
             notes.append(f"{clean(cell.quant)} with {_threads(cell)} {cell.status}: {clean(cell.error or '?')}")

@@ -7,11 +7,13 @@ is this process. The answer goes to the real stdout; whatever libraries print th
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from profiler.cell import RunConfig
+from profiler.energy import EnergyReading
 from profiler.engine import EngineError
 from profiler.measure import Measured, Probes, measure
 from profiler.record import Conditions, Failure, Memory
@@ -26,6 +28,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reps: int
     seed: int
     engine: str = "llama"  # "llama" | "fake"
+    energy: bool = False  # read the energy counters and the clock around decode
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +68,11 @@ def _measure(job: Job) -> Measured:
     from profiler.memory import read_memory
 
     engine = LlamaEngine()
-    probes = Probes(memory=read_memory, conditions=ConditionsReader(job.config.cores).read)
+    probes = Probes(
+        memory=read_memory,
+        conditions=ConditionsReader(job.config.cores).read,
+        energy=_energy_reader() if job.energy else None,
+    )
     try:
         return measure(
             engine,
@@ -78,6 +85,13 @@ def _measure(job: Job) -> Measured:
         )
     finally:
         engine.close()
+
+
+def _energy_reader() -> Callable[[], EnergyReading]:
+    from profiler.system.energy import counters
+
+    read = counters()
+    return lambda: EnergyReading(at_ns=time.perf_counter_ns(), counters_uj=read())
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from quant.decode_bytes import decode_weight_bytes
 from quant.errors import UserError
 from quant.gguf_header import GgufHeader, open_gguf_header, stem_of
 from quant.hashes import cached_sha256
@@ -49,6 +50,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     source: str | None = None  # hub repository or registry name, never a path
     revision: str | None = None  # the commit
     shape: Shape | None = None
+    decode_weight_bytes: int | None = None  # that one decoded token reads; None in older results
 
     @property
     def bpw(self) -> float:
@@ -116,6 +118,7 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
         source=_source(header),
         revision=_matching(_REVISION, header.text(REVISION_KEY)),
         shape=_shape(header, arch),
+        decode_weight_bytes=decode_weight_bytes(header, arch),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -19,24 +20,41 @@ _LABEL = 11
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one object: device, build, conditions, findings.")
-def doctor(as_json: bool) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one object: device, build, conditions, findings, ceilings."
+)
+@click.option(
+    "--bandwidth",
+    is_flag=True,
+    help="Measure how fast memory is read and weights are multiplied, in half a minute or more, and keep it: later "
+    "results then tell how much of it decode used.",
+)
+def doctor(as_json: bool, bandwidth: bool) -> None:
     """Describe the device and its llama.cpp, what would spoil a measurement, and the command that mends it.
 
     Nothing is changed. The exit status is 0 whatever is found.
 
     \b
     slmprof doctor
+    slmprof doctor --bandwidth
     """
+    from profiler.cli.ceilings import beside_object, beside_rows, ceiling_of
     from profiler.diagnosis import diagnose, to_object
+    from profiler.system.energy import find_meter
 
     diagnosis = diagnose()
-    click.echo(json.dumps(to_object(diagnosis), indent=2) if as_json else render(diagnosis))
+    ceiling, meter = ceiling_of(diagnosis, measure=bandwidth), find_meter(diagnosis.seen.environment.board)
+    if as_json:
+        click.echo(json.dumps(to_object(diagnosis) | beside_object(ceiling, meter), indent=2))
+    else:
+        rows, table = beside_rows(ceiling, meter)
+        click.echo(render(diagnosis, rows, table))
 
 
-def render(diagnosis: "Diagnosis") -> str:
+def render(diagnosis: "Diagnosis", rows_more: Sequence[tuple[str, str]] = (), table: Sequence[str] = ()) -> str:
     """Write a diagnosis for a terminal of 80 columns; only a long word can pass them."""
-    rows = [line for label, text in _description(diagnosis) for line in _row(label, text)]
+    rows = [line for label, text in [*_description(diagnosis), *rows_more] for line in _row(label, text)]
+    rows += ["", *table] if table else []
     warnings = [finding for finding in diagnosis.findings if finding.severity == "warning"]
     notes = [finding for finding in diagnosis.findings if finding.severity != "warning"]
     if warnings:

@@ -1,0 +1,56 @@
+"""What is known beside a round, outside of its worker: the device's ceiling, and the energy it took."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from profiler.ceiling import Ceiling, load_ceiling
+from profiler.energy import EnergyTrace
+from profiler.power import tracing
+from profiler.record import Environment, Record, Round
+from profiler.system.energy import Meter, find_meter
+from profiler.worker import Answer, Job
+
+
+class Beside:
+    """Wraps how a sweep runs a job and writes a record."""
+
+    def __init__(self, ceiling: Ceiling | None, meter: Meter | None) -> None:
+        self._ceiling, self._meter = ceiling, meter
+        self._trace: EnergyTrace | None = None
+
+    @classmethod
+    def of(cls, environment: Environment) -> "Beside":
+        """Look for what was kept of this environment, and for a source of energy."""
+        meter = find_meter(environment.board)
+        return cls(load_ceiling(environment.id), meter if isinstance(meter, Meter) else None)
+
+    def running(self, run: Callable[[Job], Answer]) -> Callable[[Job], Answer]:
+        """Let the worker read energy around decode, and sample power while it runs."""
+
+        def run_beside(job: Job) -> Answer:
+            self._trace = None
+            if self._meter is None:
+                return run(job)
+            with tracing(self._meter) as trace_of:
+                answer = run(msgspec.structs.replace(job, energy=True))
+            self._trace = trace_of()
+            return answer
+
+        return run_beside
+
+    def writing(self, write: Callable[[Record], None]) -> Callable[[Record], None]:
+        """Put what is known into each round that went well."""
+
+        def write_beside(record: Record) -> None:
+            if isinstance(record, Round) and record.status == "ok":
+                n_threads = record.cell.config.n_threads
+                record = msgspec.structs.replace(
+                    record,
+                    read_ceiling_bytes_per_s=self._ceiling.read_bytes_per_s(n_threads) if self._ceiling else None,
+                    energy=self._trace,
+                )
+            self._trace = None
+            write(record)
+
+        return write_beside

@@ -1,0 +1,31 @@
+"""The weights that one decoded token reads: what a bandwidth ceiling is divided by.
+
+Every matrix is read once per token, with three exceptions. Tables that are only looked up give one row. A tied output
+matrix is the embedding itself and is then read whole, once. Of a mixture of experts only the chosen experts are read.
+"""
+
+import re
+
+from quant.gguf_header import GgufHeader
+
+_OUTPUT = "output.weight"
+_EMBEDDING = "token_embd.weight"
+# Source: LLM_TENSOR_INFOS in src/llama-arch.cpp of the pinned llama.cpp: those whose operation is GGML_OP_GET_ROWS.
+_TABLES = {"position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"}
+_EXPERTS = re.compile(r"_exps\.(?:weight|bias|scale)$")
+
+
+def decode_weight_bytes(header: GgufHeader, arch: str) -> int:
+    """Give the bytes of weights that a decode step of one token reads."""
+    tied = all(tensor.name != _OUTPUT for tensor in header.tensors)
+    n_experts = header.whole(f"{arch}.expert_count") or 0
+    n_used = header.whole(f"{arch}.expert_used_count") or n_experts
+    total = 0
+    for tensor in header.tensors:
+        if tensor.name in _TABLES or (tensor.name == _EMBEDDING and not tied):
+            continue
+        if n_experts and _EXPERTS.search(tensor.name):
+            total += tensor.nbytes * min(n_used, n_experts) // n_experts
+        else:
+            total += tensor.nbytes
+    return total
