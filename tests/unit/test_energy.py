@@ -1,5 +1,6 @@
 """Energy: the readers on recorded system text, what a round keeps of them, and the joules that follow."""
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from profiler.record import Conditions, Memory, Record, Round
 from profiler.summarise import summarise
 from profiler.system import energy, ina3221, pmic, powermetrics, rapl, raspberry
 from profiler.system.energy import Meter, NoMeter, find_meter
-from profiler.worker import Answer, Job
+from profiler.worker import Answer, Job, _energy_reader
 from tests.support.cells import config
 from tests.support.rounds import a_round, no_round, results, sample
 from tests.support.systems import Files, tree
@@ -191,6 +192,13 @@ def test_the_interval_covers_the_decode_steps_and_nothing_else(changes: dict[str
         assert interval_ns == decode_ns > 0
 
 
+def test_a_worker_reads_the_clock_that_its_parent_samples_by() -> None:
+    read = _energy_reader()
+    before, first, second, after = time.perf_counter_ns(), read(), read(), time.perf_counter_ns()
+    assert before <= first.at_ns <= second.at_ns <= after
+    assert first.counters_uj.keys() == second.counters_uj.keys()
+
+
 # --- joules
 
 
@@ -218,6 +226,7 @@ def test_a_counter_that_began_anew_goes_on() -> None:
     [
         span(0, S // 20, {"package": 1}, {"package": 2}),  # too short for a counter of a thousand steps a second
         span(0, S, {}, {}),
+        span(0, S, {"package": 7}, {"package": 7}),  # stands still, as in some virtual machines
         span(0, S, {"package": 1}, {"dram": 2}),
         span(0, S, {"other": 9}, {"other": 2}),  # began anew, nobody knows where
         span(S, 0, {"package": 1}, {"package": 2}),
