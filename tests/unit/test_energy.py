@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from profiler.beside import Beside
+from profiler.beside import Beside, during_decode
 from profiler.ceiling import Ceiling, KernelRun
 from profiler.cli.ceilings import describe_meter
 from profiler.energy import EnergyReading, EnergySpan, EnergyTrace
 from profiler.engine.fake import FakeClock, FakeEngine
 from profiler.joules import joules_of
-from profiler.measure import Probes, measure
+from profiler.measure import Measured, Probes, measure
 from profiler.power import sample as sample_power
 from profiler.power import tracing
 from profiler.record import Conditions, Memory, Record, Round
@@ -296,6 +296,26 @@ def test_a_sampled_source_leaves_its_samples() -> None:
     assert (trace.source, trace.interval_ms) == ("INA3221", 1)
     assert set(trace.watts) == {5.0}
     assert len(trace.at_ns) == len(trace.watts) >= 1
+
+
+def test_only_samples_taken_during_decode_are_kept() -> None:
+    decodes = [span(S, 3 * S // 2, {}, {}), span(3 * S, 3 * S, {}, {})]
+    record = a_round()
+    assert record.buffers is not None
+    assert record.in_force is not None
+    measured = Measured(
+        load_ns=0,
+        context_ns=0,
+        tokenize_ns=0,
+        warmup_ns=0,
+        samples=tuple(msgspec.structs.replace(sample(), decode_energy=each) for each in decodes),
+        memory={},
+        buffers=record.buffers,
+        in_force=record.in_force,
+    )
+    found = during_decode(SAMPLED, Answer(measured=measured))
+    assert (found.at_ns, found.watts) == ((S, 3 * S // 2, 3 * S), (5.0, 6.0, 2.0))
+    assert during_decode(SAMPLED, Answer()).at_ns == ()
 
 
 JOB = Job(path="no such file", config=config(), reps=1, seed=0)
