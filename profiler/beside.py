@@ -12,6 +12,20 @@ from profiler.system.energy import Meter, find_meter
 from profiler.worker import Answer, Job
 
 
+def during_decode(trace: EnergyTrace, answer: Answer) -> EnergyTrace:
+    """Keep the samples taken while decode was timed: those of loading and prefill say nothing about it."""
+    samples = answer.measured.samples if answer.measured else ()
+    spans = [sample.decode_energy for sample in samples if sample.decode_energy]
+    kept = [
+        (at_ns, watts)
+        for at_ns, watts in zip(trace.at_ns, trace.watts, strict=True)
+        if any(span.before.at_ns <= at_ns <= span.after.at_ns for span in spans)
+    ]
+    return msgspec.structs.replace(
+        trace, at_ns=tuple(at_ns for at_ns, _ in kept), watts=tuple(watts for _, watts in kept)
+    )
+
+
 class Beside:
     """Wraps how a sweep runs a job and writes a record."""
 
@@ -34,7 +48,7 @@ class Beside:
                 return run(job)
             with tracing(self._meter) as trace_of:
                 answer = run(msgspec.structs.replace(job, energy=True))
-            self._trace = trace_of()
+            self._trace = during_decode(trace_of(), answer)
             return answer
 
         return run_beside

@@ -6,9 +6,10 @@ Every pass reads the same bytes, far more than the caches hold. Two kinds of ker
                load and one vector operation per word, no multiplication
     mat-vec    ggml's own kernel of a weight type, in ggml's thread pool; F32 does the least with each byte
 
-Neither is the faster everywhere. Tried side by side on an x86-64 server, the OR and ggml's F32 mat-vec agreed within a
-tenth with one thread, ahead of numpy's sum and dot and the C library's memchr; with more threads the OR led where other
-programs ran, since ggml's threads wait for each other. So the highest figure that any kernel reached is the ceiling.
+Neither is the faster everywhere. Tried side by side on a busy x86-64 server, the OR and ggml's F32 mat-vec agreed
+within a tenth with one thread, level with or ahead of numpy's sum, maximum and dot and the C library's memchr; with two
+threads the OR led, since ggml's threads wait for each other when other programs run. So the highest figure that any
+kernel reached is the ceiling.
 """
 
 import sys

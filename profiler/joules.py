@@ -53,4 +53,5 @@ def _counted(span: EnergySpan, trace: EnergyTrace) -> float | None:
         if gained < 0:
             return None
         total += gained
-    return total / _UJ_PER_J
+    # A virtual machine may show counters that stand still.
+    return total / _UJ_PER_J if total else None

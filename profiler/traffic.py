@@ -3,7 +3,8 @@
 bytes per token = weights that one token reads (quant/decode_bytes) + keys and values of the tokens in the cache
 utilisation     = decode tokens per second · bytes per token / read bandwidth measured at that thread count
 
-The cache grows by one token a step, so the mean depth over a decode of n steps from depth d is d + (n + 1) / 2.
+The cache grows by one token a step, so the mean depth over a decode of n steps from depth d is d + (n + 1) / 2. The
+state of recurrent layers is not counted, a small part of what such models read.
 """
 
 from profiler.cell import RunConfig
@@ -43,7 +44,7 @@ def _cache_read(artifact: Artifact, record: Round) -> float | None:
     depth = config.decode_depth + (config.n_gen + 1) / 2
     n_cells = _padded(record.in_force.n_ctx if record.in_force else config.n_ctx)
     window = artifact.shape.sliding_window if artifact.shape else None
-    if not n_cells:
+    if n_cells < 1 or config.n_ctx < 1:
         return None
     if not window:
         return total / n_cells * depth

@@ -29,7 +29,7 @@ _BY_WEIGHT = (
 _BY_NAME = (
     ("KV copy", re.compile(r"^cache_[kv]_")),
     # The residual stream: sums of what attention or FFN gave and what went in.
-    ("other", re.compile(r"^(?:ffn_inp|l_out|sa_out|attn_inp|inp_(?!embd))")),
+    ("other", re.compile(r"^(?:ffn_inp|l_out|sa_out|attn_inp)")),
     ("norm", re.compile(r"norm(?!alized)")),
     ("attention", re.compile(r"^(?:Q|K|V|q|k|v|kv|qkv|kq|kqv|wqkv|wo|attn|fattn|kqv_out|kq_soft_max)(?:[^a-z]|cur|$)")),
     ("FFN", re.compile(r"^ffn_")),

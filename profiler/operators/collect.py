@@ -136,6 +136,7 @@ def collect(
     prompt = prompt_tokens([], look.n_prefill, bos=None if deep else bos, n_vocab=n_vocab, seed=look.seed + 1)
     fed = random_tokens(look.n_gen + _JOINED_STEPS, n_vocab=n_vocab, seed=look.seed + 2)
     steps, more = fed[: look.n_gen], fed[look.n_gen :]
+    n_tokens = len(deep) + len(prompt)
     snapshot = _snapshot(plain, deep)
     prefill, decode = _Phase(), _Phase()
 
@@ -150,14 +151,17 @@ def collect(
         prefill.time(observed, lambda: observed.prefill(prompt))
         for token in steps:
             decode.time(observed, _step(observed, token))
+        _expect(observed, n_tokens + len(steps))
         if n_threads > 1 and decode.pairs:
             for token in more:
                 decode.time_joined(observed, _step(observed, token))
+            _expect(observed, n_tokens + len(fed))
 
     def look_away() -> None:
         prefill_ns, step_ns = _plain_run(plain, snapshot, prompt, steps, clock)
         prefill.plain.append(prefill_ns)
         decode.plain.extend(step_ns)
+        _expect(plain, n_tokens + len(steps))
 
     gc.collect()
     gc.disable()
@@ -167,7 +171,6 @@ def collect(
                 run()
     finally:
         gc.enable()
-    n_tokens = look.n_depth + look.n_prefill
     return prefill.seen(look.n_depth, look.n_prefill, look.reps), decode.seen(n_tokens, 1, look.reps)
 
 
@@ -203,3 +206,8 @@ def _start(engine: Engine, snapshot: Snapshot | None) -> None:
 
 def _step(engine: Engine, token: int) -> Callable[[], None]:
     return lambda: engine.decode(token)
+
+
+def _expect(engine: Engine, n_tokens: int) -> None:
+    if (found := engine.position()) != n_tokens:
+        raise EngineError("decode", f"the cache holds {found} tokens where {n_tokens} were put")

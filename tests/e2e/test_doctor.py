@@ -19,7 +19,7 @@ def test_the_text_describes_the_device_within_80_columns(cache: Path) -> None:
     assert max(map(len, lines)) <= 80
     labels = [line.split()[0] for line in lines[: lines.index("")] if not line.startswith(" ")]
     assert [label for label in labels if label != "board"] == [
-        "CPU", "cores", "memory", "system", "llama.cpp", "backends", "features", "threads"
+        "CPU", "cores", "memory", "system", "llama.cpp", "backends", "features", "threads", "energy", "bandwidth"
     ]  # fmt: skip
     assert "spoil a measurement" in done.out
     assert str(Path.home()) not in done.out
@@ -27,7 +27,7 @@ def test_the_text_describes_the_device_within_80_columns(cache: Path) -> None:
 
 def test_the_object_says_the_same(cache: Path) -> None:
     found = json.loads(slmprof("doctor", "--json", cache=cache).out)
-    assert list(found) == ["device", "build", "conditions", "findings"]
+    assert list(found) == ["device", "build", "conditions", "findings", "energy", "ceilings"]
     device, build = found["device"], found["build"]
     assert device["cores_logical"] == os.cpu_count()
     assert sorted(cpu for kind in device["core_kinds"] for cpu in kind["cpus"]) == list(range(os.cpu_count() or 1))
@@ -37,6 +37,8 @@ def test_the_object_says_the_same(cache: Path) -> None:
     assert build["backends"]
     assert build["assertions"] is False  # the installation compiles a release
     assert found["conditions"]["load_1m"] is None or found["conditions"]["load_1m"] >= 0
+    assert (found["energy"]["source"] is None) != (found["energy"]["reason"] is None)
+    assert found["ceilings"] is None  # not measured yet
     for finding in found["findings"]:
         assert set(finding) == {"name", "severity", "fact", "effect", "advice", "command"}
         assert finding["severity"] in ("warning", "note")

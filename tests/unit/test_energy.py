@@ -1,24 +1,25 @@
 """Energy: the readers on recorded system text, what a round keeps of them, and the joules that follow."""
 
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from profiler.beside import Beside
+from profiler.beside import Beside, during_decode
 from profiler.ceiling import Ceiling, KernelRun
 from profiler.cli.ceilings import describe_meter
 from profiler.energy import EnergyReading, EnergySpan, EnergyTrace
 from profiler.engine.fake import FakeClock, FakeEngine
 from profiler.joules import joules_of
-from profiler.measure import Probes, measure
+from profiler.measure import Measured, Probes, measure
 from profiler.power import sample as sample_power
 from profiler.power import tracing
 from profiler.record import Conditions, Memory, Record, Round
 from profiler.summarise import summarise
 from profiler.system import energy, ina3221, pmic, powermetrics, rapl, raspberry
 from profiler.system.energy import Meter, NoMeter, find_meter
-from profiler.worker import Answer, Job
+from profiler.worker import Answer, Job, _energy_reader
 from tests.support.cells import config
 from tests.support.rounds import a_round, no_round, results, sample
 from tests.support.systems import Files, tree
@@ -191,6 +192,13 @@ def test_the_interval_covers_the_decode_steps_and_nothing_else(changes: dict[str
         assert interval_ns == decode_ns > 0
 
 
+def test_a_worker_reads_the_clock_that_its_parent_samples_by() -> None:
+    read = _energy_reader()
+    before, first, second, after = time.perf_counter_ns(), read(), read(), time.perf_counter_ns()
+    assert before <= first.at_ns <= second.at_ns <= after
+    assert first.counters_uj.keys() == second.counters_uj.keys()
+
+
 # --- joules
 
 
@@ -218,6 +226,7 @@ def test_a_counter_that_began_anew_goes_on() -> None:
     [
         span(0, S // 20, {"package": 1}, {"package": 2}),  # too short for a counter of a thousand steps a second
         span(0, S, {}, {}),
+        span(0, S, {"package": 7}, {"package": 7}),  # stands still, as in some virtual machines
         span(0, S, {"package": 1}, {"dram": 2}),
         span(0, S, {"other": 9}, {"other": 2}),  # began anew, nobody knows where
         span(S, 0, {"package": 1}, {"package": 2}),
@@ -287,6 +296,26 @@ def test_a_sampled_source_leaves_its_samples() -> None:
     assert (trace.source, trace.interval_ms) == ("INA3221", 1)
     assert set(trace.watts) == {5.0}
     assert len(trace.at_ns) == len(trace.watts) >= 1
+
+
+def test_only_samples_taken_during_decode_are_kept() -> None:
+    decodes = [span(S, 3 * S // 2, {}, {}), span(3 * S, 3 * S, {}, {})]
+    record = a_round()
+    assert record.buffers is not None
+    assert record.in_force is not None
+    measured = Measured(
+        load_ns=0,
+        context_ns=0,
+        tokenize_ns=0,
+        warmup_ns=0,
+        samples=tuple(msgspec.structs.replace(sample(), decode_energy=each) for each in decodes),
+        memory={},
+        buffers=record.buffers,
+        in_force=record.in_force,
+    )
+    found = during_decode(SAMPLED, Answer(measured=measured))
+    assert (found.at_ns, found.watts) == ((S, 3 * S // 2, 3 * S), (5.0, 6.0, 2.0))
+    assert during_decode(SAMPLED, Answer()).at_ns == ()
 
 
 JOB = Job(path="no such file", config=config(), reps=1, seed=0)

@@ -105,6 +105,7 @@ def test_a_window_that_cannot_be_told_apart_gives_no_figure() -> None:
 def test_what_older_results_do_not_hold_gives_no_figure() -> None:
     assert decode_bytes_per_token(a_file(decode_weight_bytes=None), at(100, 512)) is None
     assert decode_bytes_per_token(a_file(), at(100, None)) is None
+    assert decode_bytes_per_token(a_file(window=128), at(100, 512, n_ctx=0)) is None
     assert decode_bytes_per_token(a_file(), msgspec.structs.replace(at(100, 512), buffers=None)) is None
 
 
