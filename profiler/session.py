@@ -74,12 +74,14 @@ def run_session(
             done={
                 (record.cell.key, record.round)
                 for record in known.rounds
-                if record.env_id == environment.id and record.status == "ok"
+                if record.env_id == environment.id and record.status == "ok" and record.doubt is None
             },
-            first_order=1 + max((record.order for record in known.rounds), default=-1),
+            first_order=1 + max((record.order for record in [*known.rounds, *known.anchors]), default=-1),
             options=request.options,
             write=writer.write,
             run=lambda job: run_worker(job, timeout_s=timeout_s),
             available_bytes=available_memory_bytes,
             view=view,
+            anchors=[record for record in known.anchors if record.env_id == environment.id],
+            say=say,
         )
