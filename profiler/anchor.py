@@ -144,9 +144,9 @@ class Anchor:
                 say=f"{words}: rounds stay marked {doubt.name} until it is back; cool the device or plug its supply "
                 "in, then run the same command again with --cooldown 60s",
             )
-        return self._rest(time_left_s, None)
+        return self._rest(time_left_s, f"the anchor is still {-change:.1%} slower after {waited}: cooling down")
 
-    def _rest(self, time_left_s: float, say: str | None) -> Step:
+    def _rest(self, time_left_s: float, say: str) -> Step:
         rest_s = max(0.0, min(self._next_rest_s, self._limit_s - self._waited_s, time_left_s))
         self._waited_s += rest_s
         self._next_rest_s *= 2
