@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from profiler.record import Conditions, CoreKind
-from profiler.system import Details, Machine, arm, cgroup, features, jetson, raspberry
+from profiler.system import Details, Machine, arm, cgroup, cooling, features, jetson, raspberry
 from profiler.system.files import read_int, read_text
 
 ROOT = Path("/")
@@ -184,7 +184,7 @@ def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT) -> Conditio
         mhz=sum(mhz) / len(mhz) if mhz else None,
         mhz_min=min(mhz, default=None),
         temperature_c=_temperature(root),
-        throttle=raspberry.throttle_now(root, _board(root)),
+        throttle=(*raspberry.throttle_now(root, _board(root)), *cooling.limits(root)),
         throttle_count=_throttle_count(root),
         load_1m=float(load[0]) if load else None,
         steal_ns=steal_ns,
