@@ -180,7 +180,10 @@ def _busy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     foreign = max(0, all_ns - own_ns + stolen_ns) / _NS_PER_S / seconds
     if foreign > _FOREIGN_SHARE:
         stolen = f", {stolen_ns / _NS_PER_S / seconds:.0%} stolen by the host" if stolen_ns else ""
-        return Warning("busy", f"other programs used {foreign:.0%} of one CPU{stolen}; close them and measure again")
+        return Warning(
+            "busy",
+            f"other programs used {foreign:.0%} of one CPU{stolen}; top names them: close them and measure again",
+        )
     return None
 
 

@@ -73,7 +73,8 @@ class Guard:
         }
         self._cell: Cell | None = None
         self._anchor = Anchor()
-        self._n_runs = max((record.round for record in earlier), default=-1) + 1
+        self._artifacts = artifacts
+        self._n_runs = sum(isinstance(record, AnchorRound) for record in earlier)
         self._since: list[Round] = []  # that no good reading has followed yet
         self._kept: list[Round] = []  # of this sweep, that a good reading followed
         self._tries: Counter[tuple[str, int]] = Counter()
@@ -94,14 +95,29 @@ class Guard:
                 files.add(cell.artifact_sha256)
                 self._candidates.append((cell, every))
 
-    def begin(self) -> None:
-        """Find a cell that can be measured, and take its opening level, or that of the run before."""
+    def begin(self) -> list[tuple[Cell, int]]:
+        """Find a cell that can be measured, and take its opening level, or that of the run before.
+
+        Gives what is to be measured again: what a run before measured last, where it was killed before the anchor.
+        """
+        repeat: list[tuple[Cell, int]] = []
+        seen = [record for record in self._earlier if isinstance(record, AnchorRound)]
         for cell, every in self._candidates:
-            known = [reading for record in self._earlier if record.cell == cell if (reading := reading_of(record))]
+            known = [reading for record in seen if record.cell == cell if (reading := reading_of(record))]
             self._cell, self._every, self._anchor = cell, every, Anchor(opening=known[:N_OPENING], **self._rest)
-            if self._check():
-                return
+            if len(known) >= N_OPENING:
+                last = max(record.order for record in seen if record.cell == cell)
+                self._since = [record for record in self._earlier if record not in seen and record.order > last]
+            artifact = self._artifacts[cell.artifact_sha256]
+            places = "every round" if every == 1 else f"every {every} rounds"
+            self._say(
+                f"the anchor is {artifact.model} {artifact.level} t{cell.config.n_threads} {cell.config.workload}: "
+                f"measured now, after {places} and at the end, to see whether the device holds its speed"
+            )
+            if self._check(repeat):
+                return repeat
         self._cell = None
+        return []
 
     def after(self, record: Round, upcoming: Planned | None) -> list[tuple[Cell, int]]:
         """Hear of a round; at a place of the anchor measure it, and give what is to be measured again now."""

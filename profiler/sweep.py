@@ -18,7 +18,7 @@ import msgspec
 from profiler.cell import Cell
 from profiler.fit import needed_bytes
 from profiler.guard import Guard
-from profiler.record import Environment, Failure, Record, Round
+from profiler.record import AnchorRound, Environment, Failure, Record, Round
 from profiler.worker import Answer, Job
 from quant.artifact import Artifact
 from quant.units import format_bytes
@@ -95,13 +95,13 @@ def run_sweep(
     view: View,
     now_s: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    anchors: Sequence[Round] = (),
+    earlier: Sequence[Round] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Do every turn that is not done, and write each one's record before the next begins.
 
-    `files` maps a file's sha256 to its facts and its path; `done` holds (cell key, round) that are in the file already,
-    and `anchors` are the anchor's rounds there.
+    `files` maps a file's sha256 to its facts and its path; `done` holds (cell key, round) that are in the results
+    already, and `earlier` the anchor's rounds there and those that are trusted.
     """
     turns = turns_left(cells, done, rounds=options.rounds, seed=options.seed)
     view.started(len(turns), len(cells) * options.rounds - len(turns))
@@ -141,14 +141,19 @@ def run_sweep(
         reps=options.reps,
         seed=options.seed,
         cooldown_s=options.cooldown_s,
-        earlier=anchors,
+        earlier=[record for record in earlier if isinstance(record, AnchorRound) or record.cell in cells],
         measure=measured,
         write=write,
         sleep=sleep,
         say=say,
         time_left_s=left_s,
     )
-    guard.begin()
+
+    def again(place: int, rounds: Sequence[tuple[Cell, int]]) -> None:
+        turns[place:place] = [Turn(cell, number) for cell, number in rounds]
+        view.more(len(rounds))
+
+    again(0, guard.begin())
     for index, turn in enumerate(turns):
         key = turn.cell.key
         if key in given_up:
@@ -167,9 +172,8 @@ def run_sweep(
         write(record)
         upcoming = next((later for later in turns[index + 1 :] if later.cell.key not in given_up), None)
         if repeat := guard.after(record, upcoming):
-            turns[index + 1 : index + 1] = [Turn(cell, number) for cell, number in repeat]
+            again(index + 1, repeat)
             counts["ok"] -= len(repeat)
-            view.more(len(repeat))
         ahead = [later.cell.key for later in turns[index + 1 :] if later.cell.key not in given_up]
         view.finished(record, artifact, time_left_s(ahead, wall_s, options.cooldown_s))
         if ahead and options.cooldown_s and record.status != "skipped":

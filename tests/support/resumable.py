@@ -32,18 +32,19 @@ def main(folder: Path) -> None:
         if not writer.results.artifacts:
             writer.write(artifact())
         known = writer.results
+        trusted = [record for record in known.rounds if record.status == "ok" and record.doubt is None]
         run_sweep(
             CELLS,
             {artifact().sha256: (artifact(), folder / "model.json")},
             ENVIRONMENT,
-            done={(each.cell.key, each.round) for each in known.rounds if each.status == "ok" and each.doubt is None},
-            first_order=0,
+            done={(record.cell.key, record.round) for record in trusted},
+            first_order=1 + max((record.order for record in [*known.rounds, *known.anchors]), default=-1),
             options=Options(rounds=ROUNDS, reps=1, engine="fake", anchor=True),
             write=writer.write,
             run=lambda job: run_worker(job, timeout_s=60),
             available_bytes=available_memory_bytes,
             view=LineView(),
-            anchors=known.anchors,
+            earlier=[*trusted, *known.anchors],
         )
 
 

@@ -105,6 +105,7 @@ class Sweep:
         self.view = Silent()
         self.n_writes = 0
         self.outcome: Outcome | None = None
+        self.intro = ""
         settings = Options(**({"rounds": 6, "reps": 1, "anchor": True} | options))
         clock = {} if budget is None else {"now_s": budget[1]}
         with ResultsWriter(results) as writer:
@@ -116,6 +117,7 @@ class Sweep:
                 writer.write(record)
 
             known = writer.results
+            trusted = [record for record in known.rounds if record.status == "ok" and record.doubt is None]
             if not known.environments:
                 writer.write(ENVIRONMENT)
                 writer.write(artifact())
@@ -124,11 +126,7 @@ class Sweep:
                     cells,
                     {artifact().sha256: (artifact(), Path("none"))},
                     ENVIRONMENT,
-                    done={
-                        (record.cell.key, record.round)
-                        for record in known.rounds
-                        if record.status == "ok" and record.doubt is None
-                    },
+                    done={(record.cell.key, record.round) for record in trusted},
                     first_order=1 + max((each.order for each in [*known.rounds, *known.anchors]), default=-1),
                     options=settings,
                     write=write,
@@ -136,7 +134,14 @@ class Sweep:
                     available_bytes=lambda: 8 << 30,
                     view=self.view,
                     sleep=device.sleep,
-                    anchors=known.anchors,
-                    say=self.lines.append,
+                    earlier=[*trusted, *known.anchors],
+                    say=self.hear,
                     **clock,
                 )
+
+    def hear(self, line: str) -> None:
+        """Keep what is said; what the anchor is comes first, and apart."""
+        if line.startswith("the anchor is tiny"):
+            self.intro = line
+        else:
+            self.lines.append(line)

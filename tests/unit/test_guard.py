@@ -48,6 +48,10 @@ def test_a_steady_device_is_measured_once_and_the_anchor_adds_less_than_a_tenth(
     assert len(results.anchors) == 2 + 6
     assert device.n_runs == 84 + 8
     assert (sweep.lines, device.rests, sweep.view.n_more) == ([], [], 0)
+    assert sweep.intro == (
+        "the anchor is tiny Q8_0 t1 custom: measured now, after every round and at the end, to see whether the device "
+        "holds its speed"
+    )
     assert sweep.outcome is not None
     assert sweep.outcome.n_ok == 84
 
@@ -167,12 +171,28 @@ def test_a_device_that_proves_faster_puts_all_before_in_doubt(path: Path) -> Non
     assert sweep.outcome.n_ok == 84
 
 
+def test_what_was_measured_hot_before_a_kill_is_measured_again_by_the_next_run(path: Path) -> None:
+    n_hot = 6
+    device = Device(hot_at=FIRST_OF_ROUND_3)
+    Sweep(path, device, kill_at_write=FIRST_OF_ROUND_3 + n_hot)  # before the anchor could tell
+    assert len(read_results([path]).rounds) == 2 * 14 + n_hot
+    again = Sweep(path, device)
+    assert device.rests == [10.0, 20.0]
+    assert again.lines[-1].endswith(f"; {n_hot} rounds measured meanwhile are marked and measured again")
+    doubted = {(record.cell.key, record.round) for record in every_record(path) if record.doubt is not None}
+    assert len(doubted) == n_hot
+    results = read_results([path])
+    assert {(record.cell.key, record.round) for record in results.rounds} == N_ALL
+    assert all(record.doubt is None for record in results.rounds)
+
+
 @pytest.mark.parametrize("kill_at", range(3, 120, 9))
 def test_a_kill_at_any_record_loses_nothing_and_repeats_nothing_that_is_trusted(path: Path, kill_at: int) -> None:
     device = Device(hot_at=FIRST_OF_ROUND_3 + 3)
     Sweep(path, device, kill_at_write=kill_at)
-    device.hot = False
-    Sweep(path, Device())
+    again = Device()
+    again.hot = device.hot
+    Sweep(path, again)
     results = read_results([path])
     assert {(record.cell.key, record.round) for record in results.rounds} == N_ALL
     assert all(record.doubt is None for record in results.rounds)
