@@ -16,7 +16,7 @@ from tests.support.commandline import ROOT, environment, slmprof
 from tests.support.ggufs import tiny_gguf
 
 ADDRESS_SPACE_BYTES = 2 << 30
-TIMEOUT_S = 40
+TIMEOUT_S = 60
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_four_cells_that_fail_are_four_records_and_all_others_are_measured(
     results = tmp_path / "results.jsonl"
     # --force: on a machine with less memory than the hog needs it would be skipped and not fail.
     command = [sys.executable, "-m", "profiler", "profile", *map(str, files.values()), "-t", "1", "-p", "512",
-               "-n", "256", "-r", "1", "--rounds", "2", "--timeout", f"{TIMEOUT_S}s", "--force", "-o",
+               "-n", "16", "-r", "1", "--rounds", "2", "--timeout", f"{TIMEOUT_S}s", "--force", "-o",
                str(results)]  # fmt: skip
     process = subprocess.Popen(
         command,
@@ -102,7 +102,7 @@ def test_four_cells_that_fail_are_four_records_and_all_others_are_measured(
         assert error.message[:40] in table, name
     # What failed is tried again by the same command, and nothing else is.
     files_left = [str(path) for name, path in files.items() if name in ("good", "fine", "aborts")]
-    again = slmprof("profile", *files_left, "-t", "1", "-p", "512", "-n", "256", "-r", "1", "--rounds", "2", "-o",
+    again = slmprof("profile", *files_left, "-t", "1", "-p", "512", "-n", "16", "-r", "1", "--rounds", "2", "-o",
                     results, cache=cache)  # fmt: skip
     assert again.status == 1
     assert "2 rounds to measure, 4 are there already" in again.err
