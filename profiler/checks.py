@@ -60,18 +60,48 @@ def _growth(rounds: Sequence[Round], field: str) -> int | None:
     return sum(gains) if gains else None
 
 
-def _throttled(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+def throttling_of(rounds: Sequence[Round]) -> str | None:
+    """Say how the system told of a limit: flags, the CPU's counter, the clock itself; None where it did not."""
     pairs = _pairs(rounds)
     hit = [names for before, after in pairs if (names := {*before.throttle, *after.throttle})]
-    mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
     if hit:
         raised = ", ".join(sorted(set().union(*hit)))
-        return Warning("throttled", f"the system reports {raised} in {len(hit)} of {len(pairs)} repetitions; {mend}")
+        return f"the system reports {raised} in {len(hit)} of {len(pairs)} repetitions"
     if events := _growth(rounds, "throttle_count"):
-        return Warning("throttled", f"the CPU counted {events} thermal events during the measurement; {mend}")
+        return f"the CPU counted {events} thermal events during the measurement"
     clocks = [after.mhz for _, after in pairs if after.mhz]
     if clocks and min(clocks) < (1 - _CLOCK_DROP) * max(clocks):
-        return Warning("throttled", f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz; {mend}")
+        return f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz"
+    return None
+
+
+def _throttled(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
+    if told := throttling_of(rounds):
+        return Warning("throttled", f"{told}; {mend}")
+    return _doubted(rounds, "throttled", mend)
+
+
+def _doubted(rounds: Sequence[Round], name: str, mend: str) -> Warning | None:
+    """Tell of rounds that the sweep's anchor does not vouch for."""
+    doubts = [record.doubt for record in rounds if record.doubt is not None and record.doubt.name == name]
+    if not doubts:
+        return None
+    return Warning(
+        name,
+        f"{doubts[-1].message}, which concerns {len(doubts)} of {len(rounds)} rounds; {mend}; "
+        "the same command again measures them anew",
+    )
+
+
+def _changed(rounds: Sequence[Round]) -> str | None:
+    """Say what was set anew between two repetitions: the power source, the governor."""
+    seen = [conditions for pair in _pairs(rounds) for conditions in pair]
+    if len({each.on_battery for each in seen if each.on_battery is not None}) > 1:
+        n_battery = sum(each.on_battery is True for each in seen)
+        return f"{n_battery} of {len(seen)} readings were taken on battery, the others not; leave the charger in"
+    if len(governors := {each.governor for each in seen if each.governor is not None}) > 1:
+        return f"the governor changed between {' and '.join(sorted(governors))}; set one, as slmprof doctor tells"
     return None
 
 
@@ -88,6 +118,11 @@ def _values(rounds: Sequence[Round]) -> list[tuple[str, list[float]]]:
 
 
 def _drifting(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+    mend = "let the device cool down and nothing else run, or rest between rounds with --cooldown 30s"
+    if doubted := _doubted(rounds, "drifting", mend):
+        return doubted
+    if changed := _changed(rounds):
+        return Warning("drifting", changed)
     for name, values in _values(rounds):
         third = max(1, len(values) // 3)
         first, last = median(values[:third]), median(values[-third:])
@@ -145,7 +180,10 @@ def _busy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     foreign = max(0, all_ns - own_ns + stolen_ns) / _NS_PER_S / seconds
     if foreign > _FOREIGN_SHARE:
         stolen = f", {stolen_ns / _NS_PER_S / seconds:.0%} stolen by the host" if stolen_ns else ""
-        return Warning("busy", f"other programs used {foreign:.0%} of one CPU{stolen}; close them and measure again")
+        return Warning(
+            "busy",
+            f"other programs used {foreign:.0%} of one CPU{stolen}; top names them: close them and measure again",
+        )
     return None
 
 

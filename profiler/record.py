@@ -82,9 +82,11 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     busy_ns: int | None = None  # cumulative, all CPUs: time not idle, this process's included
     process_cpu_ns: int | None = None  # cumulative, this process
     involuntary_switches: int | None = None  # cumulative, this process
-    major_faults: int | None = None  # cumulative, this process
+    major_faults: int | None = None  # cumulative, this process: pages read from disk
+    minor_faults: int | None = None  # cumulative, this process: pages that memory already held
     swap_used_bytes: int | None = None  # of the system
     on_battery: bool | None = None
+    governor: str | None = None
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +146,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     signal: str | None = None  # "SIGABRT", ...
 
 
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a round that went well is not to be trusted: the sweep's anchor was off after it."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"\A(?:throttled|drifting)\Z")]  # of checks.FLAGS
+    message: str
+
+
 class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="type"):
     """One round of one cell: one process, its samples or its error."""
 
@@ -166,8 +175,16 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     error: Failure | None = None
     read_ceiling_bytes_per_s: float | None = None  # measured by `doctor --bandwidth` at the cell's decode threads
     energy: EnergyTrace | None = None
+    doubt: Doubt | None = None  # in a later record of the same round; the next run measures such a round again
 
 
-Record = Environment | Artifact | Round
+class AnchorRound(Round, frozen=True, kw_only=True, tag="anchor", tag_field="type"):
+    """A round of the sweep's anchor: it watches the device, and is no part of its cell's figures.
+
+    A type of its own, so that a reader that does not know it refuses the file instead of mixing it in.
+    """
+
+
+Record = Environment | Artifact | Round | AnchorRound
 
 PHASES = ("imported", "loaded", "context", "prefilled", "decoded")

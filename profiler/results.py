@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from profiler.record import SCHEMA, Environment, Record, Round
+from profiler.record import SCHEMA, AnchorRound, Environment, Record, Round
 from quant.artifact import Artifact
 from quant.errors import UserError
 
 MAX_LINE_BYTES = 16 << 20
 _START = b'{"type":"'  # how every line of this program begins
-_decoder = msgspec.json.Decoder(Environment | Artifact | Round)
+_decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound)
 _encoder = msgspec.json.Encoder()
 
 
@@ -29,6 +29,7 @@ class Results(msgspec.Struct):
     environments: dict[str, Environment] = {}
     artifacts: dict[str, Artifact] = {}
     rounds: list[Round] = []  # of each round the last record, in the order of the file
+    anchors: list[AnchorRound] = []  # every one, in the order of the file; no part of any cell's figures
     warnings: list[str] = []
 
 
@@ -49,6 +50,8 @@ def read_results(paths: Iterable[Path]) -> Results:
                 results.environments[record.id] = record
             elif isinstance(record, Artifact):
                 results.artifacts[record.sha256] = record
+            elif isinstance(record, AnchorRound):
+                results.anchors.append(record)
             else:
                 latest[(record.cell.key, record.env_id, record.round)] = record
     results.rounds = list(latest.values())

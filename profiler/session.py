@@ -69,19 +69,22 @@ def run_session(
         cells = [cell for each in axes for cell in expand(each, hashes, zipped=request.zipped)]
         timeout_s = request.options.timeout_s
         beside = Beside.of(environment)
+        trusted = [
+            record
+            for record in known.rounds
+            if record.env_id == environment.id and record.status == "ok" and record.doubt is None
+        ]
         return run_sweep(
             list({cell.key: cell for cell in cells}.values()),
             {file.artifact.sha256: (file.artifact, file.path) for file in prepared},
             environment,
-            done={
-                (record.cell.key, record.round)
-                for record in known.rounds
-                if record.env_id == environment.id and record.status == "ok"
-            },
-            first_order=1 + max((record.order for record in known.rounds), default=-1),
+            done={(record.cell.key, record.round) for record in trusted},
+            first_order=1 + max((record.order for record in [*known.rounds, *known.anchors]), default=-1),
             options=request.options,
             write=beside.writing(writer.write),
             run=beside.running(lambda job: run_worker(job, timeout_s=timeout_s)),
             available_bytes=available_memory_bytes,
             view=view,
+            earlier=[*trusted, *(record for record in known.anchors if record.env_id == environment.id)],
+            say=say,
         )

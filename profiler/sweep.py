@@ -4,6 +4,8 @@ Rounds are interleaved so that drift of the machine does not look like an effect
 results file is not measured again; a failed round is tried again by the next run, and ends its cell for this one.
 """
 
+import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +17,8 @@ import msgspec
 
 from profiler.cell import Cell
 from profiler.fit import needed_bytes
-from profiler.record import Environment, Failure, Record, Round
+from profiler.guard import Guard
+from profiler.record import AnchorRound, Environment, Failure, Record, Round
 from profiler.worker import Answer, Job
 from quant.artifact import Artifact
 from quant.units import format_bytes
@@ -32,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     budget_s: float | None = None  # no round is begun after this time
     force: bool = False  # measure although memory will not suffice
     engine: str = "llama"
+    anchor: bool = False  # watch the device by a cell that is measured again and again
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -46,6 +50,9 @@ class View(Protocol):
 
     def started(self, n_turns: int, n_done: int) -> None:
         """Hear how many turns there are to do, and how many were done before."""
+
+    def more(self, n_turns: int) -> None:
+        """Hear that turns were added: rounds that are measured again."""
 
     def turn(self, turn: Turn, artifact: Artifact) -> None:
         """Hear what is measured now."""
@@ -88,60 +95,90 @@ def run_sweep(
     view: View,
     now_s: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    earlier: Sequence[Round] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Do every turn that is not done, and write each one's record before the next begins.
 
-    `files` maps a file's sha256 to its facts and its path; `done` holds (cell key, round) that are in the file already.
+    `files` maps a file's sha256 to its facts and its path; `done` holds (cell key, round) that are in the results
+    already, and `earlier` the anchor's rounds there and those that are trusted.
     """
     turns = turns_left(cells, done, rounds=options.rounds, seed=options.seed)
     view.started(len(turns), len(cells) * options.rounds - len(turns))
-    env_id, begun_s = environment.id, now_s()
+    begun_s = now_s()
     counts = {"ok": 0, "failed": 0, "skipped": 0}
     given_up: dict[str, str] = {}
     wall_s: dict[str, list[float]] = {}
     n_left = 0
+    orders = itertools.count(first_order)
+
+    def left_s() -> float:
+        return math.inf if options.budget_s is None else options.budget_s - (now_s() - begun_s)
+
+    def measured(cell: Cell, number: int) -> Round:
+        artifact, path = files[cell.artifact_sha256]
+        record = Round(
+            env_id=environment.id,
+            cell=cell,
+            round=number,
+            status="skipped",
+            started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seed=options.seed,
+            order=next(orders),
+        )
+        if (lack := _lack_of_memory(artifact, cell, available_bytes)) and not options.force:
+            return msgspec.structs.replace(record, error=Failure(kind="memory", message=lack))
+        start_s = now_s()
+        answer = run(
+            Job(path=str(path), config=cell.config, reps=options.reps, seed=options.seed, engine=options.engine)
+        )
+        return _with_answer(record, answer, round((now_s() - start_s) * 1e9))
+
+    guard = Guard(
+        turns,
+        {sha256: artifact for sha256, (artifact, _) in files.items()},
+        on=options.anchor,
+        reps=options.reps,
+        seed=options.seed,
+        cooldown_s=options.cooldown_s,
+        earlier=[record for record in earlier if isinstance(record, AnchorRound) or record.cell in cells],
+        measure=measured,
+        write=write,
+        sleep=sleep,
+        say=say,
+        time_left_s=left_s,
+    )
+
+    def again(place: int, rounds: Sequence[tuple[Cell, int]]) -> None:
+        turns[place:place] = [Turn(cell, number) for cell, number in rounds]
+        view.more(len(rounds))
+
+    again(0, guard.begin())
     for index, turn in enumerate(turns):
         key = turn.cell.key
         if key in given_up:
             continue
-        if options.budget_s is not None and now_s() - begun_s >= options.budget_s:
+        if left_s() <= 0:
             n_left = sum(1 for later in turns[index:] if later.cell.key not in given_up)
             break
-        artifact, path = files[turn.cell.artifact_sha256]
+        artifact, _ = files[turn.cell.artifact_sha256]
         view.turn(turn, artifact)
-        record = Round(
-            env_id=env_id,
-            cell=turn.cell,
-            round=turn.round,
-            status="skipped",
-            started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            seed=options.seed,
-            order=first_order + index,
-        )
-        if (lack := _lack_of_memory(artifact, turn.cell, available_bytes)) and not options.force:
-            record = msgspec.structs.replace(record, error=Failure(kind="memory", message=lack))
-        else:
-            start_s = now_s()
-            answer = run(
-                Job(
-                    path=str(path),
-                    config=turn.cell.config,
-                    reps=options.reps,
-                    seed=options.seed,
-                    engine=options.engine,
-                )
-            )
-            took_s = now_s() - start_s
-            record = _with_answer(record, answer, round(took_s * 1e9))
-            wall_s.setdefault(key, []).append(took_s)
+        record = measured(turn.cell, turn.round)
+        if record.wall_ns is not None:
+            wall_s.setdefault(key, []).append(record.wall_ns / 1e9)
         if record.status != "ok":
             given_up[key] = record.status
         counts[record.status] += 1
         write(record)
+        upcoming = next((later for later in turns[index + 1 :] if later.cell.key not in given_up), None)
+        if repeat := guard.after(record, upcoming):
+            again(index + 1, repeat)
+            counts["ok"] -= len(repeat)
         ahead = [later.cell.key for later in turns[index + 1 :] if later.cell.key not in given_up]
         view.finished(record, artifact, time_left_s(ahead, wall_s, options.cooldown_s))
         if ahead and options.cooldown_s and record.status != "skipped":
             sleep(options.cooldown_s)
+    guard.end()
     return Outcome(n_ok=counts["ok"], n_failed=counts["failed"], n_skipped=counts["skipped"], n_left=n_left)
 
 

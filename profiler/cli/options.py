@@ -88,6 +88,13 @@ _OPTIONS = (
         "--cooldown", metavar="TIME", default="0s", show_default=True, help="Rest before each next round, like 30s."
     ),
     click.option(
+        "--no-anchor",
+        is_flag=True,
+        help="Do without the anchor: the cheapest cell of a longer sweep, measured again at the beginning, between "
+        "rounds and at the end, for about a tenth more time at most. Where it has become slower the sweep rests until "
+        "it is back (two minutes at most, or ten times --cooldown), and measures again what was measured meanwhile.",
+    ),
+    click.option(
         "--device", metavar="LIST", default="cpu", show_default=True, help="Where the model runs: cpu, gpu or both."
     ),
     click.option("--ngl", metavar="LIST", help="Layers on the GPU, with --device gpu.  [default: all]"),
@@ -261,4 +268,5 @@ def run_options_of(options: dict[str, Any]) -> Any:
         cooldown_s=parse_duration_s(options["cooldown"]),
         budget_s=parse_duration_s(options["budget"]) if options["budget"] else None,
         force=options["force"],
+        anchor=not options["no_anchor"],
     )

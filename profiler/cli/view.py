@@ -60,6 +60,10 @@ class LineView:
         before = f", {n_done} are there already" if n_done else ""
         click.echo(f"{n_turns} rounds to measure{before}", err=True)
 
+    def more(self, n_turns: int) -> None:
+        """Count what is measured again."""
+        self._n_turns += n_turns
+
     def turn(self, turn: Turn, artifact: Artifact) -> None:
         """Remember what is being measured."""
         self._n_seen += 1
@@ -92,6 +96,11 @@ class BarView(LineView):
         self._bars.start()
         self._task = self._bars.add_task("", total=n_turns + n_done, completed=n_done, left="")
         self._n_turns = n_turns
+
+    def more(self, n_turns: int) -> None:
+        """Make the bar longer by what is measured again."""
+        super().more(n_turns)
+        self._bars.update(self._task, total=self._bars.tasks[0].total + n_turns)
 
     def turn(self, turn: Turn, artifact: Artifact) -> None:
         """Show what is being measured."""

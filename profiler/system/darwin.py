@@ -119,6 +119,7 @@ def conditions(cpus: Iterable[int] | None = None) -> Conditions:
         process_cpu_ns=time.process_time_ns(),
         involuntary_switches=usage.ru_nivcsw,
         major_faults=usage.ru_majflt,
+        minor_faults=usage.ru_minflt,
         swap_used_bytes=psutil.swap_memory().used,
         on_battery=parse_on_battery(_output("pmset", "-g", "ps")),
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from profiler.record import Conditions, CoreKind
-from profiler.system import Details, Machine, arm, cgroup, features, jetson, raspberry
+from profiler.system import Details, Machine, arm, cgroup, cooling, features, jetson, raspberry
 from profiler.system.files import read_int, read_text
 
 ROOT = Path("/")
@@ -36,7 +36,7 @@ def describe(root: Path = ROOT) -> Machine:
     """Read everything that does not change while a sweep runs."""
     import psutil
 
-    online = cpu_list(read_text(root / _CPUS / "online") or "") or tuple(range(os.cpu_count() or 1))
+    online = _online(root)
     kinds = core_kinds(root, online)
     allowed = tuple(sorted(os.sched_getaffinity(0))) if root == ROOT else online
     quota, limit = cgroup.limits(root)
@@ -57,6 +57,10 @@ def describe(root: Path = ROOT) -> Machine:
         turbo=_turbo(root),
         power_mode=jetson.power_mode(root) or _platform_profile(root),
     )
+
+
+def _online(root: Path) -> tuple[int, ...]:
+    return cpu_list(read_text(root / _CPUS / "online") or "") or tuple(range(os.cpu_count() or 1))
 
 
 def details(root: Path = ROOT) -> Details:
@@ -175,20 +179,23 @@ def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT) -> Conditio
     memory = _meminfo(root)
     swap = memory["SwapTotal"] - memory["SwapFree"] if {"SwapTotal", "SwapFree"} <= set(memory) else None
     load = (read_text(root / "proc/loadavg") or "").split()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     return Conditions(
         mhz=sum(mhz) / len(mhz) if mhz else None,
         mhz_min=min(mhz, default=None),
         temperature_c=_temperature(root),
-        throttle=raspberry.throttle_now(root, _board(root)),
+        throttle=(*raspberry.throttle_now(root, _board(root)), *cooling.limits(root)),
         throttle_count=_throttle_count(root),
         load_1m=float(load[0]) if load else None,
         steal_ns=steal_ns,
         busy_ns=busy_ns,
         process_cpu_ns=time.process_time_ns(),
         involuntary_switches=int(switches[1]) if switches else None,
-        major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
+        major_faults=usage.ru_majflt,
+        minor_faults=usage.ru_minflt,
         swap_used_bytes=swap,
         on_battery=_on_battery(root),
+        governor=_governor(root, sorted(cpus) if cpus is not None else _online(root)),
     )
 
 

@@ -2,78 +2,24 @@
 
 import json
 import os
-import random
 import signal
-import subprocess
-import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.fuzz.kills import Killer
 from tests.support.cells import script
-from tests.support.commandline import ROOT, environment, slmprof
-
-CODE = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
-from pathlib import Path
-from profiler.environment import available_memory_bytes
-from profiler.launch import run_worker
-from profiler.results import ResultsWriter
-from profiler.sweep import Options, run_sweep
-from profiler.cli.view import LineView
-from tests.support.cells import artifact, cell
-from tests.unit.test_sweep import ENVIRONMENT
-folder = Path(sys.argv[1])
-cells = [cell(n_threads=threads) for threads in range(1, 6)]
-with ResultsWriter(folder / "results.jsonl") as writer:
-    if not writer.results.environments:
-        writer.write(ENVIRONMENT)
-    if not writer.results.artifacts:
-        writer.write(artifact())
-    done = {(each.cell.key, each.round) for each in writer.results.rounds if each.status == "ok"}
-    run_sweep(
-        cells, {artifact().sha256: (artifact(), folder / "model.json")}, ENVIRONMENT, done=done, first_order=0,
-        options=Options(rounds=6, reps=1, engine="fake"), write=writer.write,
-        run=lambda job: run_worker(job, timeout_s=20), available_bytes=available_memory_bytes, view=LineView(),
-    )
-"""
-
-
-def rounds_of(results: Path) -> Counter[tuple[int, int]]:
-    seen: Counter[tuple[int, int]] = Counter()
-    for line in results.read_text().splitlines():
-        record = json.loads(line)
-        if record["type"] == "round" and record["status"] == "ok":
-            seen[record["cell"]["config"]["n_threads"], record["round"]] += 1
-    return seen
-
-
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CODE, str(folder)],
-        cwd=ROOT,
-        env=environment(folder / "cache"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+from tests.support.commandline import slmprof
+from tests.support.resumable import rounds_of, start
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
-def test_kill_9_of_the_parent_at_ten_random_moments(tmp_path: Path) -> None:
-    script(tmp_path / "model.json", sleep_s=0.05)
-    chance = random.Random(3)
-    for _ in range(10):
-        process = start(tmp_path)
-        time.sleep(0.4 + chance.random() * 0.9)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start(tmp_path).wait(timeout=120) == 0
-    seen = rounds_of(tmp_path / "results.jsonl")
-    assert set(seen) == {(threads, index) for threads in range(1, 6) for index in range(6)}
-    assert set(seen.values()) == {1}
+def test_kill_9_of_sweep_or_worker_at_ten_random_moments(tmp_path: Path) -> None:
+    killer = Killer(tmp_path, seed=3)  # python -m tests.fuzz.kills does a hundred
+    killer.run(n_kills=10, seconds=60)
+    assert killer.faults == []
+    assert killer.n_kills > 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")

@@ -50,6 +50,9 @@ class Seen:
     def started(self, n_turns: int, n_done: int) -> None:
         self.events.append(("started", n_turns, n_done))
 
+    def more(self, n_turns: int) -> None:
+        self.events.append(("more", n_turns))
+
     def turn(self, turn: Turn, _artifact: Any) -> None:
         self.events.append(("turn", turn.cell.key, turn.round))
 

@@ -55,6 +55,9 @@ def test_a_hybrid_laptop_at_work(tmp_path: Path) -> None:
     assert found.involuntary_switches == 42
     assert found.swap_used_bytes == 100_000 * KIB
     assert found.on_battery is True
+    assert found.governor == "powersave"
+    assert found.major_faults is not None
+    assert found.minor_faults is not None
     assert conditions((8, 9), root).mhz == 900.0
     assert available_bytes(root) == 9_000_000 * KIB
 
