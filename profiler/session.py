@@ -37,6 +37,7 @@ def run_session(
     from profiler.launch import run_worker
     from profiler.repack import ADVICE
     from profiler.results import ResultsWriter
+    from profiler.stopping import Stopping
 
     axes = read_sweep(request.sweep_file, request.axes) if request.sweep_file else [request.axes]
     for each in axes:
@@ -66,7 +67,11 @@ def run_session(
                 writer.write(file.artifact)
         hashes = [file.artifact.sha256 for file in prepared]
         cells = [cell for each in axes for cell in expand(each, hashes, zipped=request.zipped)]
-        timeout_s = request.options.timeout_s
+        timeout_s, target = request.options.timeout_s, request.options.target
+        stopping = Stopping(target, request.options.rounds) if target else None
+        for record in sorted(known.rounds, key=lambda record: record.order):
+            if stopping and record.env_id == environment.id:
+                stopping.add(record)
         return run_sweep(
             list({cell.key: cell for cell in cells}.values()),
             {file.artifact.sha256: (file.artifact, file.path) for file in prepared},
@@ -82,4 +87,5 @@ def run_session(
             run=lambda job: run_worker(job, timeout_s=timeout_s),
             available_bytes=available_memory_bytes,
             view=view,
+            stopping=stopping,
         )

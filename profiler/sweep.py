@@ -16,6 +16,7 @@ import msgspec
 from profiler.cell import Cell
 from profiler.fit import needed_bytes
 from profiler.record import Environment, Failure, Record, Round
+from profiler.stopping import Met, Stopping
 from profiler.worker import Answer, Job
 from quant.artifact import Artifact
 from quant.units import format_bytes
@@ -29,6 +30,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     timeout_s: float | None = 1800.0
     cooldown_s: float = 0.0
+    target: float | None = None  # a cell whose intervals are within this share of the median takes no further round
     budget_s: float | None = None  # no round is begun after this time
     force: bool = False  # measure although memory will not suffice
     engine: str = "llama"
@@ -52,6 +54,9 @@ class View(Protocol):
 
     def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
         """Hear how the turn ended, and about how long the others will take."""
+
+    def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
+        """Hear that the turn's cell has met its target, and how many turns that spares."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,18 +91,22 @@ def run_sweep(
     run: Callable[[Job], Answer],
     available_bytes: Callable[[], int],
     view: View,
+    stopping: Stopping | None = None,
     now_s: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Do every turn that is not done, and write each one's record before the next begins.
 
     `files` maps a file's sha256 to its facts and its path; `done` holds (cell key, round) that are in the file already.
+    `stopping` has been told of those; a cell that meets its target takes no further turn.
     """
-    turns = turns_left(cells, done, rounds=options.rounds, seed=options.seed)
-    view.started(len(turns), len(cells) * options.rounds - len(turns))
+    met = stopping.met if stopping else {}
+    wanted = [cell for cell in cells if cell.key not in met]
+    turns = turns_left(wanted, done, rounds=options.rounds, seed=options.seed)
+    view.started(len(turns), sum((cell.key, index) in done for cell in cells for index in range(options.rounds)))
     env_id, begun_s = environment.id, now_s()
     counts = {"ok": 0, "failed": 0, "skipped": 0}
-    given_up: dict[str, str] = {}
+    given_up: dict[str, str] = {}  # by the cell's key: what its last turn came to, "met" where it met its target
     wall_s: dict[str, list[float]] = {}
     n_left = 0
     for index, turn in enumerate(turns):
@@ -117,6 +126,7 @@ def run_sweep(
             started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             seed=options.seed,
             order=first_order + index,
+            target=stopping.target if stopping else None,
         )
         if (lack := _lack_of_memory(artifact, turn.cell, available_bytes)) and not options.force:
             record = msgspec.structs.replace(record, error=Failure(kind="memory", message=lack))
@@ -138,8 +148,13 @@ def run_sweep(
             given_up[key] = record.status
         counts[record.status] += 1
         write(record)
+        just_met = stopping.add(record) if stopping else None
+        if just_met:
+            given_up[key] = "met"
         ahead = [later.cell.key for later in turns[index + 1 :] if later.cell.key not in given_up]
         view.finished(record, artifact, time_left_s(ahead, wall_s, options.cooldown_s))
+        if just_met:
+            view.met(turn, artifact, just_met, sum(later.cell.key == key for later in turns[index + 1 :]))
         if ahead and options.cooldown_s and record.status != "skipped":
             sleep(options.cooldown_s)
     return Outcome(n_ok=counts["ok"], n_failed=counts["failed"], n_skipped=counts["skipped"], n_left=n_left)

@@ -73,6 +73,13 @@ _OPTIONS = (
         help="Processes for each cell, taken in turns with the other cells'; from six on there is a 95 % interval.",
     ),
     click.option(
+        "--target",
+        metavar="PCT",
+        help="Measure each cell until the 95 % intervals of its rates are within this much of their medians, like 2%: "
+        "looked at after 6, 10, 13 and 18 rounds, with wider intervals for it. --rounds is then the most, 18 unless it "
+        "is given; a larger one moves the later looks.",
+    ),
+    click.option(
         "--budget",
         metavar="TIME",
         help="Time for all measuring, like 30m or 2h: no round begins after it. The same command again goes on.",
@@ -249,12 +256,16 @@ def run_options_of(options: dict[str, Any]) -> Any:
     """Turn the options' text into how a sweep goes.
 
     Raises:
-        UserError: a duration cannot be read.
+        UserError: a duration or the target cannot be read.
     """
     from profiler.sweep import Options
 
+    target, rounds = _target(options["target"]), options["rounds"]
+    if target is not None:
+        rounds = _most_rounds(rounds)
     return Options(
-        rounds=options["rounds"],
+        rounds=rounds,
+        target=target,
         reps=options["reps"],
         seed=options["seed"],
         timeout_s=parse_duration_s(options["timeout"]) or None,
@@ -262,3 +273,30 @@ def run_options_of(options: dict[str, Any]) -> Any:
         budget_s=parse_duration_s(options["budget"]) if options["budget"] else None,
         force=options["force"],
     )
+
+
+def _target(text: str | None) -> float | None:
+    """Read a relative half-width in per cent, with or without the sign."""
+    if text is None:
+        return None
+    try:
+        target = float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        target = 0.0
+    if not 0.001 <= target <= 0.5:
+        raise UserError(f"--target {text} is no share from 0.1% to 50%; write one like 2%")
+    return target
+
+
+def _most_rounds(rounds: int) -> int:
+    """Give --rounds as the most that a target may take: its own default where none was given."""
+    from click.core import ParameterSource
+
+    from profiler.stopping import FEWEST_ROUNDS, MOST_ROUNDS
+
+    context = click.get_current_context(silent=True)
+    if context is None or context.get_parameter_source("rounds") == ParameterSource.DEFAULT:
+        return MOST_ROUNDS
+    if rounds < FEWEST_ROUNDS:
+        raise UserError(f"--target needs --rounds of {FEWEST_ROUNDS} at least: fewer have no interval")
+    return rounds
