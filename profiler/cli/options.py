@@ -23,12 +23,13 @@ _OPTIONS = (
         "-t",
         "--threads",
         metavar="LIST",
-        help="Threads like 1,2,4 or 1-4.  [default: 1,2,4,… up to the physical cores]",
+        help="Threads like 1,2,4 or 1-4; auto tries some for each file and takes the best for the decode and, unless "
+        "--threads-batch is given, for the prefill.  [default: 1,2,4,… up to the physical cores]",
     ),
     click.option(
         "--threads-batch",
         metavar="LIST",
-        help="Threads of the prefill alone; -t is then those of the decode.  [default: as -t]",
+        help="Threads of the prefill alone, or auto; -t is then those of the decode.  [default: as -t]",
     ),
     click.option(
         "-p",
@@ -201,6 +202,7 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
     Raises:
         UserError: a list cannot be read, or two options exclude each other.
     """
+    from profiler.autothreads import AUTO
     from profiler.environment import cores_of_kind, physical_cores
     from profiler.plan import MAX_THREADS, Axes, default_threads, parse_ints
 
@@ -212,6 +214,10 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         text = options[name]
         return () if text is None else parse_ints(text, what, least=least, most=most)
 
+    def threads(name: str, what: str) -> tuple[int, ...]:
+        is_auto = (options[name] or "").strip().lower() == "auto"
+        return (AUTO,) if is_auto else ints(name, what, 1, MAX_THREADS)
+
     def words(text: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
 
@@ -220,8 +226,8 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         prompt=ints("prompt", "-p"),
         gen=ints("gen", "-n"),
         depth=ints("depth", "-d"),
-        threads=ints("threads", "-t", 1, MAX_THREADS) or default_threads(physical_cores()),
-        threads_batch=ints("threads_batch", "--threads-batch", 1, MAX_THREADS),
+        threads=threads("threads", "-t") or default_threads(physical_cores()),
+        threads_batch=threads("threads_batch", "--threads-batch"),
         cores=_cores(options["cores"], cores_of_kind),
         batch=ints("batch", "--batch", 1) or (2048,),
         ubatch=ints("ubatch", "--ubatch", 1) or (512,),
