@@ -5,15 +5,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from profiler.record import Conditions, Environment, Round
-from profiler.stats import median, quantile, trend_p_value
+from profiler.stats import median, quantile
+from profiler.trend import find_trend
 from quant.units import format_bytes
 
 FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")
 
 # A clock that falls by a tenth below the cell's own best is a limit, not the governor's jitter.
 _CLOCK_DROP = 0.10
-# A trend counts when chance gives it in under 5 % of cells and it moves the result by more than the others' noise.
-_TREND_P, _TREND_CHANGE = 0.05, 0.03
 # Half of the rounds lie further apart than this: differences between levels drown in it.
 _NOISE = 0.10
 # Other programs took more than a tenth of one CPU during the repetitions.
@@ -123,15 +122,16 @@ def _drifting(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
         return doubted
     if changed := _changed(rounds):
         return Warning("drifting", changed)
-    for name, values in _values(rounds):
-        third = max(1, len(values) // 3)
-        first, last = median(values[:third]), median(values[-third:])
-        change = last / first - 1
-        if abs(change) > _TREND_CHANGE and trend_p_value(values) < _TREND_P:
-            word = "fell" if change < 0 else "rose"
+    from profiler.summarise import decode_rates_of, prefill_rates_of
+
+    ordered = sorted(rounds, key=lambda record: record.order)
+    for name, rates_of in (("prefill", prefill_rates_of), ("decode", decode_rates_of)):
+        trend = find_trend([rates_of(record) for record in ordered])
+        if trend and trend.counts:
+            word = "fell" if trend.change < 0 else "rose"
             return Warning(
                 "drifting",
-                f"{name} {word} by {abs(change):.0%} from the first rounds to the last; "
+                f"{name} {word} by {abs(trend.change):.0%} from the first round to the last; "
                 "the device warms up or its load changes: try --cooldown 30s",
             )
     return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from profiler.autothreads import AUTO
 from profiler.cell import CACHE_TYPES, LOAD_MODES, Cell, RunConfig
 from profiler.workloads import WORKLOADS, find_workload
 from quant.errors import UserError
@@ -25,7 +26,7 @@ class Axes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     prompt: tuple[int, ...] = ()  # with gen or depth: token counts of the user's own instead of a workload
     gen: tuple[int, ...] = ()
     depth: tuple[int, ...] = ()
-    threads: tuple[int, ...]
+    threads: tuple[int, ...]  # AUTO stands for what is best, until profiler/threads.py has found it
     threads_batch: tuple[int, ...] = ()  # empty: as threads
     cores: tuple[int, ...] | None = None
     batch: tuple[int, ...] = (2048,)
@@ -214,6 +215,11 @@ def read_sweep(path: Path, base: Axes) -> list[Axes]:
     axes = []
     for number, table in enumerate(tables, 1):
         lists = {key.replace("-", "_"): value if isinstance(value, list) else [value] for key, value in table.items()}
+        for name in ("threads", "threads_batch"):
+            if name in lists:
+                if AUTO in lists[name]:
+                    raise UserError(f"[[sweep]] {number} of {path}: {name} must be from 1 to {MAX_THREADS}, or auto")
+                lists[name] = [AUTO if value == "auto" else value for value in lists[name]]
         if unknown := set(lists) - set(known):
             raise UserError(
                 f"[[sweep]] {number} of {path} has an unknown key '{min(unknown)}'; known are {', '.join(known)}"

@@ -163,6 +163,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
     seed: int
     order: int  # position in its sweep, for trends over time
+    target: float | None = None  # the relative half-width that would have ended the cell's rounds, where one was asked
     wall_ns: int | None = None  # of the whole worker
     load_ns: int | None = None
     context_ns: int | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.plan import Axes, expand, read_sweep
+from profiler.plan import Axes, read_sweep
 from profiler.prepare import Prepared, Wishes
 from profiler.sweep import Options, Outcome, View, run_sweep
 from quant.errors import UserError
@@ -38,10 +38,13 @@ def run_session(
     from profiler.launch import run_worker
     from profiler.repack import ADVICE
     from profiler.results import ResultsWriter
+    from profiler.stopping import Stopping
+    from profiler.system import physical_of
+    from profiler.threads import Chooser, cells_of, check_axes
 
     axes = read_sweep(request.sweep_file, request.axes) if request.sweep_file else [request.axes]
     for each in axes:
-        expand(each, (), zipped=request.zipped)  # a wrong value is found before anything is made
+        check_axes(each, zipped=request.zipped)  # a wrong value is found before anything is made
     for text in request.sources:
         resolve(text)
     with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
@@ -65,15 +68,28 @@ def run_session(
         for file in prepared:
             if known.artifacts.get(file.artifact.sha256) != file.artifact:
                 writer.write(file.artifact)
-        hashes = [file.artifact.sha256 for file in prepared]
-        cells = [cell for each in axes for cell in expand(each, hashes, zipped=request.zipped)]
-        timeout_s = request.options.timeout_s
+        timeout_s, target = request.options.timeout_s, request.options.target
         beside = Beside.of(environment)
         trusted = [
             record
             for record in known.rounds
             if record.env_id == environment.id and record.status == "ok" and record.doubt is None
         ]
+        chooser = Chooser(
+            environment=environment,
+            run=lambda job: run_worker(job, timeout_s=timeout_s),
+            available_bytes=available_memory_bytes,
+            say=say,
+            physical_of=physical_of,
+            seed=request.options.seed,
+            engine=request.options.engine,
+            fresh=request.fresh,
+        )
+        cells = [cell for each in axes for cell in cells_of(each, prepared, chooser, zipped=request.zipped)]
+        stopping = Stopping(target, request.options.rounds) if target else None
+        for record in sorted(trusted, key=lambda record: record.order):
+            if stopping:
+                stopping.add(record)
         return run_sweep(
             list({cell.key: cell for cell in cells}.values()),
             {file.artifact.sha256: (file.artifact, file.path) for file in prepared},
@@ -87,4 +103,5 @@ def run_session(
             view=view,
             earlier=[*trusted, *(record for record in known.anchors if record.env_id == environment.id)],
             say=say,
+            stopping=stopping,
         )

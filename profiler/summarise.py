@@ -1,8 +1,8 @@
 """From rounds to figures: the one place where rates, medians and intervals are derived.
 
 The value of a round is the median over its repetitions; a cell's figure is the median over its rounds, with the
-order-statistic interval of the rounds' values. A cell is failed when its latest try of some round failed, and keeps the
-figures of the rounds that went well.
+order-statistic interval of the rounds' values, adjusted where a stopping rule was in force. A cell is failed when its
+latest try of some round failed, and keeps the figures of the rounds that went well.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,8 @@ from profiler.checks import flags_of
 from profiler.joules import joules_per_token_of
 from profiler.record import Memory, Round
 from profiler.results import Results
-from profiler.stats import Interval, median, median_interval, quantile
+from profiler.stats import median, outliers, quantile
+from profiler.stopping import adjusted_interval, target_of
 from profiler.summary import CellSummary
 from profiler.traffic import utilisation_of
 
@@ -50,6 +51,18 @@ def _sort_key(cell: CellSummary) -> tuple[object, ...]:
     )
 
 
+def prefill_rates_of(record: Round) -> list[float]:
+    """Give the prompt tokens per second of each repetition that timed a prefill."""
+    n_prompt = record.cell.config.n_prompt
+    return [n_prompt * _NS_PER_S / sample.prefill_ns for sample in record.samples if sample.prefill_ns and n_prompt]
+
+
+def decode_rates_of(record: Round) -> list[float]:
+    """Give the generated tokens per second of each repetition that timed a decode."""
+    n_gen = record.cell.config.n_gen
+    return [n_gen * _NS_PER_S / took_ns for sample in record.samples if (took_ns := sum(sample.decode_ns)) and n_gen]
+
+
 def prefill_tps_of(record: Round) -> float | None:
     """Give a round's prompt tokens per second; None where no prefill was timed."""
     times = [sample.prefill_ns for sample in record.samples if sample.prefill_ns]
@@ -80,9 +93,10 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
     status = _status(rounds)
     bad = next((record for record in reversed(rounds) if record.status == status != "ok"), None)
     steps_ns = [step for record in ok for sample in record.samples for step in sample.decode_ns]
-    prefill = _spread(prefill_tps_of, ok)
-    decode = _spread(decode_tps_of, ok)
-    ttft = _spread(ttft_ms_of, ok)
+    target = target_of(ok)
+    prefill = _Spread(prefill_tps_of, ok, target)
+    decode = _Spread(decode_tps_of, ok, target)
+    ttft = _Spread(ttft_ms_of, ok, target)
 
     def itl_ms(fraction: float) -> float | None:
         return quantile(steps_ns, fraction) / _NS_PER_MS if steps_ns else None
@@ -164,10 +178,13 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         repacked_bytes=buffer("repacked_bytes"),
         kv_cache_bytes=buffer("kv_cache_bytes"),
         compute_buffer_bytes=buffer("compute_bytes"),
-        utilisation=_spread(lambda record: utilisation_of(artifact, record, decode_tps_of(record)), ok).middle,
-        joules_per_token=_spread(joules_per_token_of, ok).middle,
+        utilisation=_Spread(lambda record: utilisation_of(artifact, record, decode_tps_of(record)), ok, None).middle,
+        joules_per_token=_Spread(joules_per_token_of, ok, None).middle,
         flags=tuple(warning.name for warning in flags_of(ok, environment)),
         cores=config.cores,
+        target=target,
+        prefill_outliers=prefill.outliers,
+        decode_outliers=decode.outliers,
         started_at=min((record.started_at for record in rounds), default=None),
     )
 
@@ -205,16 +222,17 @@ def _middle(values: Sequence[int | None]) -> int | None:
 
 
 class _Spread:
-    """A figure over rounds: median, interval where there are enough, smallest and largest."""
+    """A figure over rounds: median, interval where there are enough, smallest and largest, rounds that lie far out."""
 
-    def __init__(self, values: Sequence[float]) -> None:
-        interval: Interval | None = median_interval(values)
+    def __init__(
+        self, value_of: Callable[[Round], float | None], rounds: Sequence[Round], target: float | None
+    ) -> None:
+        valued = [(record.round, value) for record in rounds if (value := value_of(record)) is not None]
+        values = [value for _, value in valued]
+        interval = adjusted_interval(values, target)
         self.middle = median(values) if values else None
         self.lo = interval.lo if interval else None
         self.hi = interval.hi if interval else None
         self.least = min(values, default=None)
         self.most = max(values, default=None)
-
-
-def _spread(value_of: Callable[[Round], float | None], rounds: Sequence[Round]) -> _Spread:
-    return _Spread([value for record in rounds if (value := value_of(record)) is not None])
+        self.outliers = tuple(valued[place][0] for place in outliers(values))

@@ -88,4 +88,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     model_rss_bytes_min: int | None = None
     model_rss_bytes_max: int | None = None
     cores: tuple[int, ...] | None = None
+    target: float | None = None  # the intervals are those of a stopping rule with this relative half-width
+    prefill_outliers: tuple[int, ...] = ()  # numbers of rounds, from 0 as in the records
+    decode_outliers: tuple[int, ...] = ()
     started_at: str | None = None

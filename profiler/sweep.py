@@ -19,6 +19,7 @@ from profiler.cell import Cell
 from profiler.fit import needed_bytes
 from profiler.guard import Guard
 from profiler.record import AnchorRound, Environment, Failure, Record, Round
+from profiler.stopping import Met, Stopping
 from profiler.worker import Answer, Job
 from quant.artifact import Artifact
 from quant.units import format_bytes
@@ -32,6 +33,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     timeout_s: float | None = 1800.0
     cooldown_s: float = 0.0
+    target: float | None = None  # a cell whose intervals are within this share of the median takes no further round
     budget_s: float | None = None  # no round is begun after this time
     force: bool = False  # measure although memory will not suffice
     engine: str = "llama"
@@ -59,6 +61,9 @@ class View(Protocol):
 
     def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
         """Hear how the turn ended, and about how long the others will take."""
+
+    def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
+        """Hear that the turn's cell has met its target, and how many turns that spares."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +98,7 @@ def run_sweep(
     run: Callable[[Job], Answer],
     available_bytes: Callable[[], int],
     view: View,
+    stopping: Stopping | None = None,
     now_s: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     earlier: Sequence[Round] = (),
@@ -101,13 +107,16 @@ def run_sweep(
     """Do every turn that is not done, and write each one's record before the next begins.
 
     `files` maps a file's sha256 to its facts and its path; `done` holds (cell key, round) that are in the results
-    already, and `earlier` the anchor's rounds there and those that are trusted.
+    already, and `earlier` the anchor's rounds there and those that are trusted. `stopping` has been told of the latter;
+    a cell that meets its target takes no further turn.
     """
-    turns = turns_left(cells, done, rounds=options.rounds, seed=options.seed)
-    view.started(len(turns), len(cells) * options.rounds - len(turns))
+    met = stopping.met if stopping else {}
+    wanted = [cell for cell in cells if cell.key not in met]
+    turns = turns_left(wanted, done, rounds=options.rounds, seed=options.seed)
+    view.started(len(turns), sum((cell.key, index) in done for cell in cells for index in range(options.rounds)))
     begun_s = now_s()
     counts = {"ok": 0, "failed": 0, "skipped": 0}
-    given_up: dict[str, str] = {}
+    given_up: dict[str, str] = {}  # by the cell's key: what its last turn came to, "met" where it met its target
     wall_s: dict[str, list[float]] = {}
     n_left = 0
     orders = itertools.count(first_order)
@@ -125,6 +134,7 @@ def run_sweep(
             started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             seed=options.seed,
             order=next(orders),
+            target=stopping.target if stopping else None,
         )
         if (lack := _lack_of_memory(artifact, cell, available_bytes)) and not options.force:
             return msgspec.structs.replace(record, error=Failure(kind="memory", message=lack))
@@ -170,12 +180,22 @@ def run_sweep(
             given_up[key] = record.status
         counts[record.status] += 1
         write(record)
+        just_met = stopping.add(record) if stopping else None
+        if just_met:
+            given_up[key] = "met"
         upcoming = next((later for later in turns[index + 1 :] if later.cell.key not in given_up), None)
         if repeat := guard.after(record, upcoming):
             again(index + 1, repeat)
             counts["ok"] -= len(repeat)
+            for cell, number in repeat:
+                if stopping:
+                    stopping.withdraw(cell.key, number)
+                if given_up.get(cell.key) == "met":
+                    del given_up[cell.key]
         ahead = [later.cell.key for later in turns[index + 1 :] if later.cell.key not in given_up]
         view.finished(record, artifact, time_left_s(ahead, wall_s, options.cooldown_s))
+        if just_met and key in given_up:
+            view.met(turn, artifact, just_met, sum(later.cell.key == key for later in turns[index + 1 :]))
         if ahead and options.cooldown_s and record.status != "skipped":
             sleep(options.cooldown_s)
     guard.end()

@@ -12,6 +12,7 @@ from profiler.summary import CellSummary
 from quant.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
+_MOST_NAMES = 5  # in a sentence
 # A setting in which the cells of one table differ gets a column, so that no two rows look alike.
 _SETTINGS = {
     "n_ctx": "context",
@@ -89,7 +90,30 @@ def _caption(group: Sequence[CellSummary], environment: Environment | None) -> l
             f"medians over {rounds} round{'' if rounds == '1' else 's'} of {reps} "
             f"repetition{'' if reps == '1' else 's'} [{brackets}]"
         )
+    if rule := _rule(group):
+        lines.append(rule)
     return lines
+
+
+def _rule(group: Sequence[CellSummary]) -> str | None:
+    """Tell under which target the rounds were counted, and how many cells did not reach it."""
+    ruled = [cell for cell in group if cell.target is not None]
+    if not ruled:
+        return None
+    targets = sorted({cell.target for cell in ruled if cell.target is not None})
+    missed = sum(not _reached(cell) for cell in ruled)
+    words = f"measured until within ±{' or ±'.join(f'{target * 100:g} %' for target in targets)} of the median"
+    if missed:
+        words += f", which {missed} of {len(ruled)} cells did not reach"
+    return f"{words}; the intervals are wide enough for such a stop"
+
+
+def _reached(cell: CellSummary) -> bool:
+    for name in ("prefill_tps", "decode_tps"):
+        middle, lo, hi = (getattr(cell, f"{name}{end}") for end in ("", "_lo", "_hi"))
+        if middle is not None and (lo is None or (hi - lo) / 2 > (cell.target or 0) * middle):
+            return False
+    return True
 
 
 def _range(values: Sequence[int]) -> str:
@@ -184,13 +208,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[str]:
     notes = []
-    if best := _best(group):
-        tie = ", a tie" if len(best) > 1 else ""
-        notes.append(
-            f"\\* fastest decode{tie}. memory: peak resident size less the process before the model was opened."
-        )
-    else:
-        notes.append("memory: peak resident size less the process before the model was opened.")
+    memory = "memory: peak resident size less the process before the model was opened."
+    notes.append(f"\\* {_ranking(group)}. {memory}" if _best(group) else memory)
     if any(cell.utilisation is not None for cell in group):
         notes.append("bandwidth: the share of the read bandwidth measured at that thread count that decode used.")
     if any(cell.joules_per_token is not None for cell in group):
@@ -203,8 +222,40 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
             message = messages.get(f"{cell.cell_key}:{cell.env_id}:{flag}")
             if message:
                 notes.append(f"{flag} ({clean(cell.quant)}, {_threads(cell)}): {clean(message)}")
+    for cell in group:
+        if far := _outliers(cell):
+            notes.append(
+                f"outliers ({clean(cell.quant)}, {_threads(cell)}): {far} lie more than 1.5 times the middle half's "
+                "width outside it; they are kept, and the median bears them"
+            )
     return ["\n".join(f"- {note}" for note in notes), ""]
 
 
+def _ranking(group: Sequence[CellSummary]) -> str:
+    """Say which decode is the fastest, or which cells may all be: those whose intervals overlap with the fastest's."""
+    best = [cell for cell in group if cell.cell_key in _best(group)]
+    without = any(cell.decode_tps_lo is None for cell in best)
+    if len(best) == 1:
+        return "fastest decode" + (", as far as a few rounds tell" if without else "")
+    names = [f"{clean(cell.quant)} with {_threads(cell)}" for cell in best]
+    if len(names) > _MOST_NAMES:
+        names = [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"]
+    whose = "ranges of smallest to largest" if without else "intervals"
+    overlap = f"its and their {whose} overlap, so the rounds do not tell which is the fastest"
+    return f"fastest decode, a tie of {', '.join(names[:-1])} and {names[-1]}: {overlap}"
+
+
+def _outliers(cell: CellSummary) -> str:
+    """Name the rounds that lie far from the cell's others, counted from 1 as in the progress."""
+    parts = []
+    for name, numbers in (("prefill", cell.prefill_outliers), ("decode", cell.decode_outliers)):
+        if numbers:
+            rounds = ", ".join(str(number + 1) for number in numbers)
+            parts.append(f"{name} of round{'' if len(numbers) == 1 else 's'} {rounds}")
+    return " and ".join(parts)
+
+
 def _threads(cell: CellSummary) -> str:
+    if cell.n_threads_batch != cell.n_threads:
+        return f"{cell.n_threads} / {cell.n_threads_batch} threads"
     return f"{cell.n_threads} thread{'' if cell.n_threads == 1 else 's'}"

@@ -23,12 +23,13 @@ _OPTIONS = (
         "-t",
         "--threads",
         metavar="LIST",
-        help="Threads like 1,2,4 or 1-4.  [default: 1,2,4,… up to the physical cores]",
+        help="Threads like 1,2,4 or 1-4; auto tries some for each file and takes the best for the decode and, unless "
+        "--threads-batch is given, for the prefill.  [default: 1,2,4,… up to the physical cores]",
     ),
     click.option(
         "--threads-batch",
         metavar="LIST",
-        help="Threads of the prefill alone; -t is then those of the decode.  [default: as -t]",
+        help="Threads of the prefill alone, or auto; -t is then those of the decode.  [default: as -t]",
     ),
     click.option(
         "-p",
@@ -71,6 +72,13 @@ _OPTIONS = (
         default=6,
         show_default=True,
         help="Processes for each cell, taken in turns with the other cells'; from six on there is a 95 % interval.",
+    ),
+    click.option(
+        "--target",
+        metavar="PCT",
+        help="Measure each cell until the 95 % intervals of its rates are within this much of their medians, like 2%: "
+        "looked at after 6, 10, 13 and 18 rounds, with wider intervals for it. --rounds is then the most, 18 unless it "
+        "is given; a larger one moves the later looks.",
     ),
     click.option(
         "--budget",
@@ -201,6 +209,7 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
     Raises:
         UserError: a list cannot be read, or two options exclude each other.
     """
+    from profiler.autothreads import AUTO
     from profiler.environment import cores_of_kind, physical_cores
     from profiler.plan import MAX_THREADS, Axes, default_threads, parse_ints
 
@@ -212,6 +221,10 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         text = options[name]
         return () if text is None else parse_ints(text, what, least=least, most=most)
 
+    def threads(name: str, what: str) -> tuple[int, ...]:
+        is_auto = (options[name] or "").strip().lower() == "auto"
+        return (AUTO,) if is_auto else ints(name, what, 1, MAX_THREADS)
+
     def words(text: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
 
@@ -220,8 +233,8 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         prompt=ints("prompt", "-p"),
         gen=ints("gen", "-n"),
         depth=ints("depth", "-d"),
-        threads=ints("threads", "-t", 1, MAX_THREADS) or default_threads(physical_cores()),
-        threads_batch=ints("threads_batch", "--threads-batch", 1, MAX_THREADS),
+        threads=threads("threads", "-t") or default_threads(physical_cores()),
+        threads_batch=threads("threads_batch", "--threads-batch"),
         cores=_cores(options["cores"], cores_of_kind),
         batch=ints("batch", "--batch", 1) or (2048,),
         ubatch=ints("ubatch", "--ubatch", 1) or (512,),
@@ -256,12 +269,16 @@ def run_options_of(options: dict[str, Any]) -> Any:
     """Turn the options' text into how a sweep goes.
 
     Raises:
-        UserError: a duration cannot be read.
+        UserError: a duration or the target cannot be read.
     """
     from profiler.sweep import Options
 
+    target, rounds = _target(options["target"]), options["rounds"]
+    if target is not None:
+        rounds = _most_rounds(rounds)
     return Options(
-        rounds=options["rounds"],
+        rounds=rounds,
+        target=target,
         reps=options["reps"],
         seed=options["seed"],
         timeout_s=parse_duration_s(options["timeout"]) or None,
@@ -270,3 +287,30 @@ def run_options_of(options: dict[str, Any]) -> Any:
         force=options["force"],
         anchor=not options["no_anchor"],
     )
+
+
+def _target(text: str | None) -> float | None:
+    """Read a relative half-width in per cent, with or without the sign."""
+    if text is None:
+        return None
+    try:
+        target = float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        target = 0.0
+    if not 0.001 <= target <= 0.5:
+        raise UserError(f"--target {text} is no share from 0.1% to 50%; write one like 2%")
+    return target
+
+
+def _most_rounds(rounds: int) -> int:
+    """Give --rounds as the most that a target may take: its own default where none was given."""
+    from click.core import ParameterSource
+
+    from profiler.stopping import FEWEST_ROUNDS, MOST_ROUNDS
+
+    context = click.get_current_context(silent=True)
+    if context is None or context.get_parameter_source("rounds") == ParameterSource.DEFAULT:
+        return MOST_ROUNDS
+    if rounds < FEWEST_ROUNDS:
+        raise UserError(f"--target needs --rounds of {FEWEST_ROUNDS} at least: fewer have no interval")
+    return rounds

@@ -7,6 +7,7 @@ import click
 
 from profiler.record import Round
 from profiler.stats import median
+from profiler.stopping import Met, describe
 from profiler.sweep import Turn
 from quant.artifact import Artifact
 from quant.units import format_duration
@@ -16,6 +17,11 @@ _NS = 1e9
 
 def describe_turn(turn: Turn, artifact: Artifact) -> str:
     """Name a turn in a few words."""
+    return f"{describe_cell(turn, artifact)}, round {turn.round + 1}"
+
+
+def describe_cell(turn: Turn, artifact: Artifact) -> str:
+    """Name a turn's cell in a few words."""
     config = turn.cell.config
     threads = str(config.n_threads)
     if config.n_threads_batch != config.n_threads:
@@ -23,7 +29,7 @@ def describe_turn(turn: Turn, artifact: Artifact) -> str:
     load = config.workload
     if load == "custom":
         load = f"p{config.n_prompt} n{config.n_gen} d{config.n_depth}"
-    return f"{artifact.model} {artifact.level} t{threads} {load}, round {turn.round + 1}"
+    return f"{artifact.model} {artifact.level} t{threads} {load}"
 
 
 def describe_result(record: Round) -> str:
@@ -74,6 +80,14 @@ class LineView:
         left = f" ({format_duration(left_s)} left)" if left_s else ""
         click.echo(f"[{self._n_seen}/{self._n_turns}] {self._now}: {describe_result(record)}{left}", err=True)
 
+    def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
+        """Say why a cell is left alone, and leave out the rounds that this spares."""
+        self._n_turns -= n_spared
+        self._keep(f"{describe_cell(turn, artifact)} {describe(met)}")
+
+    def _keep(self, line: str) -> None:
+        click.echo(line, err=True)
+
 
 class BarView(LineView):
     """A bar with the time left; only what went wrong stays on the screen."""
@@ -113,7 +127,15 @@ class BarView(LineView):
         """Move the bar; keep a line for a round without samples."""
         self._bars.update(self._task, advance=1, left=f"{format_duration(left_s)} left" if left_s else "")
         if record.error is not None:
-            self._bars.console.print(f"{self._now}: {describe_result(record)}", markup=False)
+            self._keep(f"{self._now}: {describe_result(record)}")
+
+    def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
+        """Say why a cell is left alone, and take the rounds that this spares off the bar."""
+        super().met(turn, artifact, met, n_spared)
+        self._bars.update(self._task, total=self._bars.tasks[0].total - n_spared)
+
+    def _keep(self, line: str) -> None:
+        self._bars.console.print(line, markup=False)
 
 
 def sweep_view() -> LineView:

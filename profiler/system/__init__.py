@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -76,3 +77,9 @@ def machine_stamp() -> str:
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     facts = f"{platform.machine()}:{os.environ.get('PROCESSOR_IDENTIFIER', '')}:{pages}:{seen}"
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+def physical_of(cpus: Sequence[int]) -> int:
+    """Count the physical cores behind some logical CPUs; all of them where the system does not tell."""
+    count = getattr(this_system(), "physical_of", len)
+    return int(count(cpus))

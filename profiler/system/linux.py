@@ -97,6 +97,11 @@ def _physical(root: Path, online: Sequence[int]) -> int:
     return len(cores) or 1
 
 
+def physical_of(cpus: Sequence[int], root: Path = ROOT) -> int:
+    """Count the physical cores behind some logical CPUs."""
+    return _physical(root, cpus)
+
+
 def core_kinds(root: Path, online: Sequence[int]) -> tuple[CoreKind, ...]:
     """Group the CPUs by maximum frequency, fastest first; one group where there is no such figure."""
     by_khz: dict[int | None, list[int]] = {}

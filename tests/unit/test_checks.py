@@ -88,9 +88,9 @@ def test_throttled_a_clock_that_is_low_between_repetitions_is_only_idle() -> Non
 
 
 def test_drifting_a_decode_that_slows_down() -> None:
-    # 40 tokens per second to 32: the medians of the first and the last two rounds are 39.6 and 32.4.
+    # A line through the logarithms falls by 0.2517 over five steps: exp(-0.2517) = 0.777.
     message = flags(decodes(25, 25.5, 26, 29, 30.5, 31.25))["drifting"]
-    assert_says(message, "decode fell by 18%", "warms up", "--cooldown 30s")
+    assert_says(message, "decode fell by 22%", "warms up", "--cooldown 30s")
 
 
 def test_drifting_a_prefill_that_becomes_faster() -> None:

@@ -77,8 +77,8 @@ def test_intervals_that_overlap_are_a_tie() -> None:
     far = summary(quant="Q8_0", decode_tps=17.5, decode_tps_lo=17.2, decode_tps_hi=17.9)
     text = table(best, near, far)
     assert [figure.endswith("*") for figure in column(text, "decode t/s")] == [True, True, False]
-    assert "fastest decode, a tie." in text
-    assert "a tie." not in table(best, far)
+    assert "fastest decode, a tie of Q4_0 with 1 thread and Q5_0 with 1 thread: its and their intervals overlap" in text
+    assert "- \\* fastest decode. memory" in table(best, far)
 
 
 def test_without_intervals_smallest_and_largest_decide() -> None:
@@ -88,6 +88,29 @@ def test_without_intervals_smallest_and_largest_decide() -> None:
     far = summary(quant="F16", decode_tps=12.0, decode_tps_min=10.0, decode_tps_max=14.9, **few)
     text = table(best, near, far)
     assert column(text, "decode t/s") == ["20.0 [15.0, 25.0] *", "12.0 [10.0, 15.0] *", "12.0 [10.0, 14.9]"]
+    assert "a tie of Q4_0 with 1 thread and Q8_0 with 1 thread: its and their ranges of smallest to largest" in text
+    assert "fastest decode, as far as a few rounds tell." in table(best, far)
+
+
+def test_a_tie_of_many_names_some_and_counts_the_rest() -> None:
+    text = table(*(summary(quant=f"Q{number}", n_threads=2, n_threads_batch=4) for number in range(8)))
+    named = ", ".join(f"Q{number} with 2 / 4 threads" for number in range(4))
+    assert f"a tie of {named} and 4 more: its" in text
+
+
+def test_rounds_that_lie_far_out_are_named_and_counted_from_one() -> None:
+    text = table(summary(prefill_outliers=(2,), decode_outliers=(0, 5)))
+    assert "- outliers (Q8_0, 1 thread): prefill of round 3 and decode of rounds 1, 6 lie more than 1.5 times" in text
+    assert "outliers" not in table(summary())
+
+
+def test_a_target_is_told_and_who_did_not_reach_it() -> None:
+    near = {"prefill_tps_lo": 198.0, "prefill_tps_hi": 202.0, "decode_tps_lo": 19.8, "decode_tps_hi": 20.3}
+    good = summary(target=0.015, **near)
+    assert "measured until within ±1.5 % of the median; the intervals are wide enough" in table(good)
+    wide = summary(target=0.015, quant="F16", **(near | {"decode_tps_hi": 20.5}))
+    assert "±1.5 % of the median, which 1 of 2 cells did not reach;" in table(good, wide)
+    assert "measured until" not in table(summary())
 
 
 def test_a_single_cell_is_not_called_the_fastest() -> None:

@@ -1,0 +1,71 @@
+"""Series of rounds drawn at random, and what the stopping rule and the trend test make of them.
+
+The values are rates around 1 with a scatter of about 2 %; numpy draws them, the program's own functions judge them.
+"""
+
+import math
+
+import numpy as np
+
+from profiler.stopping import MOST_ROUNDS, adjusted_interval, looks_of, relative_half_width
+from profiler.trend import find_trend
+
+SCATTER = 0.02
+# The relative median of each shape, in units of the scatter.
+MEDIANS = {"normal": 0.0, "lognormal": 0.0, "heavy-tailed": 0.0, "bimodal": -0.16978, "gap": -1.5}
+
+
+def draw(shape: str, source: np.random.Generator, n_series: int, n_rounds: int) -> np.ndarray:
+    """Give (n_series, n_rounds) rates of one shape.
+
+    heavy-tailed is Student's t with two degrees of freedom. bimodal is a device that is slower in three rounds of ten;
+    in gap it is in every second round, so that the median lies where there are no values: the hardest case there is.
+    """
+    size = (n_series, n_rounds)
+    values = {
+        "normal": lambda: source.standard_normal(size),
+        "lognormal": lambda: np.exp(source.standard_normal(size)) - 1,
+        "heavy-tailed": lambda: source.standard_t(2, size),
+        "bimodal": lambda: source.standard_normal(size) * 0.3 - 3 * (source.random(size) < 0.3),
+        "gap": lambda: source.standard_normal(size) * 0.3 - 3 * (source.random(size) < 0.5),
+    }[shape]()
+    return 1 + SCATTER * values
+
+
+def coverage(shape: str, target: float, n_series: int, seed: int, most: int = MOST_ROUNDS) -> tuple[float, float]:
+    """Give how often the printed interval holds the median, and after how many rounds the rule stopped on average."""
+    source = np.random.default_rng(seed)
+    middle = 1 + SCATTER * MEDIANS[shape]
+    n_held = n_rounds = 0
+    for series in draw(shape, source, n_series, most).tolist():
+        for look in looks_of(most):
+            width = relative_half_width(series[:look])
+            if look == most or (width is not None and width <= target):
+                break
+        interval = adjusted_interval(series[:look], target)
+        assert interval is not None
+        n_held += interval.lo <= middle <= interval.hi
+        n_rounds += look
+    return n_held / n_series, n_rounds / n_series
+
+
+def drift_share(
+    drift: float,
+    n_cells: int,
+    seed: int,
+    *,
+    n_rounds: int = 10,
+    reps: int = 3,
+    scatter: float = SCATTER,
+    per_round: float = 0.0,
+    heavy: bool = False,
+) -> float:
+    """Give the share of cells in which a drift is seen; `per_round` is a scatter that a round's repetitions share."""
+    source = np.random.default_rng(seed)
+    size = (n_cells, n_rounds, reps)
+    noise = source.standard_t(3, size) / math.sqrt(3) if heavy else source.standard_normal(size)
+    shared = source.standard_normal((n_cells, n_rounds, 1))
+    fall = 1 - drift * np.arange(n_rounds) / (n_rounds - 1)
+    rates = fall[None, :, None] * np.exp(scatter * noise + per_round * shared)
+    found = [find_trend(rounds) for rounds in rates.tolist()]
+    return sum(trend is not None and trend.counts for trend in found) / n_cells
