@@ -21,7 +21,7 @@ _LABEL = 11
 
 @click.command()
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one object: device, build, conditions, findings, ceilings."
+    "--json", "as_json", is_flag=True, help="Print one object: device, build, conditions, findings, energy, ceilings."
 )
 @click.option(
     "--bandwidth",
