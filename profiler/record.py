@@ -97,6 +97,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     swap_bytes: int | None = None
     peak_rss_bytes: int | None = None  # since the process, or the last reset where the system has one
     footprint_bytes: int | None = None  # macOS physical footprint
+    mapped_bytes: int | None = None  # resident pages of the model's file, through its mapping; Linux only
 
 
 class Buffers(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +159,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     tokenize_ns: int | None = None
     warmup_ns: int | None = None
     samples: tuple[Sample, ...] = ()
-    memory: dict[str, Memory] = {}  # phase -> figures: imported, loaded, context, prefilled, decoded
+    memory: dict[str, Memory] = {}  # phase -> figures, in the order of PHASES
     buffers: Buffers | None = None
     in_force: InForce | None = None
     error: Failure | None = None
@@ -166,4 +167,5 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
 
 Record = Environment | Artifact | Round
 
-PHASES = ("imported", "loaded", "context", "prefilled", "decoded")
+# vocabulary: the header and the vocabulary are read, the buffers set aside, and no weight is copied yet.
+PHASES = ("imported", "vocabulary", "loaded", "context", "prefilled", "decoded")

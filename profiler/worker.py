@@ -65,7 +65,7 @@ def _measure(job: Job) -> Measured:
     from profiler.memory import read_memory
 
     engine = LlamaEngine()
-    probes = Probes(memory=read_memory, conditions=ConditionsReader(job.config.cores).read)
+    probes = Probes(memory=lambda: read_memory(Path(job.path)), conditions=ConditionsReader(job.config.cores).read)
     try:
         return measure(
             engine,
