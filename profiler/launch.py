@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
 
 def _run(job: Job, timeout_s: float | None) -> Answer:
     with tempfile.TemporaryFile() as stderr:
+        job = msgspec.structs.replace(job, sent_ns=time.monotonic_ns())
         process = subprocess.Popen(  # noqa: S603  this program itself
             child_command("profiler.worker"),
             stdin=subprocess.PIPE,

@@ -154,6 +154,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     seed: int
     order: int  # position in its sweep, for trends over time
     wall_ns: int | None = None  # of the whole worker
+    start_ns: int | None = None  # of it, until the model is opened: spawning, Python, imports
     load_ns: int | None = None
     context_ns: int | None = None
     tokenize_ns: int | None = None
