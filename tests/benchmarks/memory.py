@@ -111,6 +111,9 @@ def _made(work: Path, models: Sequence[str], levels: str) -> list[Path]:
     files: list[Path] = []
     for model in models:
         checkpoint, folder = work / model, work / f"{model}-gguf"
+        if found := sorted(folder.glob("*.gguf")):
+            files += found
+            continue
         for command in (
             ["synthesize", model, "-o", str(checkpoint)],
             ["convert", str(checkpoint), "-q", levels, "-o", str(folder)],
@@ -124,7 +127,7 @@ def main() -> int:
     """Print a row per worker; 1 where one does not close."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="GGUF files; without any they are made in --work")
-    parser.add_argument("--work", type=Path, default=Path("bench-memory-work"))
+    parser.add_argument("--work", type=Path, default=Path("bench-memory-work"), help="kept between runs")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--levels", default=LEVELS)
     parser.add_argument("--prompt", type=int, default=512, help="tokens to prefill")
