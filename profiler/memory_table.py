@@ -17,7 +17,7 @@ _NOTES = """\
   libraries. baseline: the worker before the model was opened; it is not part of the sum.
 - measured: anonymous and file-backed at the end, resident at the peak; each less the baseline.
 - A remainder above zero is memory without a name: llama.cpp's graph and scheduler, thread stacks, what the load held
-  for a while. Below zero, buffers took over memory that reading the vocabulary had freed.
+  for a while. Below zero, memory that the file's header took was freed after the load, or taken over by buffers.
 """
 _HEAD = ["part", "set aside", "anonymous", "file-backed", "resident"]
 
