@@ -8,7 +8,7 @@ QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
-.PHONY: help install test lint format quickstart parity bench-convert fuzz e2e-hub lock wheel clean
+.PHONY: help install test lint format quickstart parity bench-convert bench-memory fuzz e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart   install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
@@ -18,6 +18,7 @@ help:
 	@echo "make format       write the code as ruff formats it"
 	@echo "make parity       compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
 	@echo "make bench-convert   time conversion and quantization beside llama.cpp's own (long)"
+	@echo "make bench-memory   hold the parts of six models' memory against what the system measured"
 	@echo "make fuzz         convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
 	@echo "make e2e-hub      the main job on the real SmolLM2-135M, where a hub can be reached"
 	@echo "make lock         write constraints.txt anew from the newest allowed versions"
@@ -55,6 +56,9 @@ parity: $(INSTALLED)
 
 bench-convert: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.convert --python $(PARITY_PYTHON) --work parity-work
+
+bench-memory: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.memory --work parity-work/memory
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.converter --cases 20000

@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ def run_in_child(module: str, job: msgspec.Struct, kind: type[A], folder: Path, 
 
 def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | None) -> A:
     with tempfile.TemporaryFile() as stderr:
+        job = msgspec.structs.replace(job, sent_ns=time.monotonic_ns())
         process = subprocess.Popen(  # noqa: S603  this program itself
             child_command(module),
             stdin=subprocess.PIPE,

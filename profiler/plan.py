@@ -32,6 +32,7 @@ class Axes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     batch: tuple[int, ...] = (2048,)
     ubatch: tuple[int, ...] = (512,)
     n_ctx: tuple[int, ...] = ()  # empty: the workload's own, or as much as the tokens need
+    outputs_max: tuple[int, ...] = ()  # empty: 1 in request mode, 0 in separate mode
     ctk: tuple[str, ...] = ("f16",)
     ctv: tuple[str, ...] = ("f16",)
     fa: tuple[str, ...] = ("auto",)
@@ -138,7 +139,7 @@ def _config(axes: Axes, row: dict[str, Any]) -> RunConfig:
         n_batch=row["batch"],
         n_ubatch=min(row["ubatch"], row["batch"]),
         # A request needs the logits of its last token only; llama-bench leaves room for those of a whole batch.
-        n_outputs_max=1 if mode == "request" else 0,
+        n_outputs_max=int(mode == "request") if row["outputs_max"] is None else row["outputs_max"],
         n_threads=row["threads"],
         n_threads_batch=row["threads_batch"] or row["threads"],
         cores=axes.cores,
@@ -165,6 +166,7 @@ def _check(axes: Axes) -> None:
         "prompt": (0, _MAX_TOKENS),
         "gen": (0, _MAX_TOKENS),
         "depth": (0, _MAX_TOKENS),
+        "outputs_max": (0, _MAX_TOKENS),
         "ngl": (-1, 10_000),
     }
     for name, (least, most) in bounds.items():

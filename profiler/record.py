@@ -100,6 +100,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     swap_bytes: int | None = None
     peak_rss_bytes: int | None = None  # since the process, or the last reset where the system has one
     footprint_bytes: int | None = None  # macOS physical footprint
+    mapped_bytes: int | None = None  # resident pages of the model's file, through its mapping; Linux only
 
 
 class Buffers(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,12 +166,13 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     order: int  # position in its sweep, for trends over time
     target: float | None = None  # the relative half-width that would have ended the cell's rounds, where one was asked
     wall_ns: int | None = None  # of the whole worker
+    start_ns: int | None = None  # of it, until the model is opened: spawning, Python, imports
     load_ns: int | None = None
     context_ns: int | None = None
     tokenize_ns: int | None = None
     warmup_ns: int | None = None
     samples: tuple[Sample, ...] = ()
-    memory: dict[str, Memory] = {}  # phase -> figures: imported, loaded, context, prefilled, decoded
+    memory: dict[str, Memory] = {}  # phase -> figures, in the order of PHASES
     buffers: Buffers | None = None
     in_force: InForce | None = None
     error: Failure | None = None
@@ -188,4 +190,5 @@ class AnchorRound(Round, frozen=True, kw_only=True, tag="anchor", tag_field="typ
 
 Record = Environment | Artifact | Round | AnchorRound
 
-PHASES = ("imported", "loaded", "context", "prefilled", "decoded")
+# vocabulary: the header and the vocabulary are read, the buffers set aside, and no weight is copied yet.
+PHASES = ("imported", "vocabulary", "loaded", "context", "prefilled", "decoded")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from profiler.checks import flags_of
 from profiler.joules import joules_per_token_of
+from profiler.memory_parts import memory_parts, model_rss_of, peak_rss_of
 from profiler.record import Memory, Round
 from profiler.results import Results
 from profiler.stats import median, outliers, quantile
@@ -108,6 +109,7 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         return _middle([getattr(record.buffers, name) for record in ok if record.buffers])
 
     rss = [value for record in ok if (value := model_rss_of(record.memory)) is not None]
+    parts = [found for record in ok if (found := memory_parts(record))]
     environment = results.environments.get(first.env_id)
     return CellSummary(
         cell_key=first.cell.key,
@@ -181,25 +183,17 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         utilisation=_Spread(lambda record: utilisation_of(artifact, record, decode_tps_of(record)), ok, None).middle,
         joules_per_token=_Spread(joules_per_token_of, ok, None).middle,
         flags=tuple(warning.name for warning in flags_of(ok, environment)),
+        mapped_bytes=memory(lambda phases: _last(phases).mapped_bytes),
+        output_buffer_bytes=buffer("output_bytes"),
+        compute_touched_bytes=_middle([found.part("compute buffer").resident_bytes for found in parts]),
+        runtime_bytes=_middle([found.part("runtime").resident_bytes for found in parts if found.runtime_known]),
+        remainder_bytes=_middle([found.remainder_bytes for found in parts]),
         cores=config.cores,
         target=target,
         prefill_outliers=prefill.outliers,
         decode_outliers=decode.outliers,
         started_at=min((record.started_at for record in rounds), default=None),
     )
-
-
-def peak_rss_of(phases: dict[str, Memory]) -> int | None:
-    """Give the largest resident size that the system saw, or that a phase showed where it keeps no peak."""
-    seen = [memory.peak_rss_bytes or memory.rss_bytes for memory in phases.values()]
-    return max((value for value in seen if value is not None), default=None)
-
-
-def model_rss_of(phases: dict[str, Memory]) -> int | None:
-    """Give the peak less what the worker held before the model was opened."""
-    peak = peak_rss_of(phases)
-    before = phases["imported"].rss_bytes if "imported" in phases else None
-    return None if peak is None or before is None else peak - before
 
 
 def _last(phases: dict[str, Memory]) -> Memory:

@@ -87,6 +87,12 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms_max: float | None = None
     model_rss_bytes_min: int | None = None
     model_rss_bytes_max: int | None = None
+    # Of profiler/memory_parts.py: what closes the sum of the memory's parts.
+    mapped_bytes: int | None = None
+    output_buffer_bytes: int | None = None
+    compute_touched_bytes: int | None = None
+    runtime_bytes: int | None = None
+    remainder_bytes: int | None = None
     cores: tuple[int, ...] | None = None
     target: float | None = None  # the intervals are those of a stopping rule with this relative half-width
     prefill_outliers: tuple[int, ...] = ()  # numbers of rounds, from 0 as in the records

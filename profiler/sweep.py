@@ -230,6 +230,7 @@ def _with_answer(record: Round, answer: Answer, wall_ns: int) -> Round:
         record,
         status="ok",
         wall_ns=wall_ns,
+        start_ns=answer.start_ns,
         load_ns=found.load_ns,
         context_ns=found.context_ns,
         tokenize_ns=found.tokenize_ns,

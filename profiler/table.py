@@ -18,6 +18,7 @@ _SETTINGS = {
     "n_ctx": "context",
     "n_batch": "batch",
     "n_ubatch": "ubatch",
+    "n_outputs_max": "outputs",
     "type_k": "K",
     "type_v": "V",
     "flash_attn_asked": "fa",
@@ -45,7 +46,7 @@ def render(
     for group in _groups(summaries):
         first = group[0]
         blocks += [f"## {_title(first)}", "", *_caption(group, environments.get(first.env_id)), ""]
-        blocks += [*_aligned(_rows(group)), "", *_notes(group, messages or {})]
+        blocks += [*aligned(_rows(group)), "", *_notes(group, messages or {})]
         if blocks[-1] != "":
             blocks.append("")
     return "\n".join(blocks).rstrip() + "\n" if blocks else "no cells are measured yet\n"
@@ -71,12 +72,7 @@ def _title(cell: CellSummary) -> str:
 def _caption(group: Sequence[CellSummary], environment: Environment | None) -> list[str]:
     lines = []
     if environment is not None:
-        board = f"{clean(environment.board)}, " if environment.board else ""
-        lines.append(
-            f"{board}{clean(environment.cpu_model)}, {environment.cores_physical} cores, "
-            f"{format_bytes(environment.memory_bytes)}; llama.cpp {clean(environment.llama_commit)}, "
-            f"{clean(environment.threading)} threads, {clean(group[0].backend or '+'.join(environment.backends))}"
-        )
+        lines.append(device_line(environment, group[0].backend))
     rounds = _range([cell.rounds for cell in group if cell.rounds])
     reps = _range([cell.reps for cell in group if cell.rounds])
     if rounds:
@@ -114,6 +110,16 @@ def _reached(cell: CellSummary) -> bool:
         if middle is not None and (lo is None or (hi - lo) / 2 > (cell.target or 0) * middle):
             return False
     return True
+
+
+def device_line(environment: Environment, backend: str | None = None) -> str:
+    """Name the device and its build in a line."""
+    board = f"{clean(environment.board)}, " if environment.board else ""
+    return (
+        f"{board}{clean(environment.cpu_model)}, {environment.cores_physical} cores, "
+        f"{format_bytes(environment.memory_bytes)}; llama.cpp {clean(environment.llama_commit)}, "
+        f"{clean(environment.threading)} threads, {clean(backend or '+'.join(environment.backends))}"
+    )
 
 
 def _range(values: Sequence[int]) -> str:
@@ -191,9 +197,10 @@ def _figure(cell: CellSummary, name: str) -> str:
     return f"{middle:.{digits}f} [{lo:.{digits}f}, {hi:.{digits}f}]"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = True) -> list[str]:
+    """Write rows as Markdown columns, a rule under the first row; only the first and the last column hold words."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {0, len(widths) - 1}
+    left = {0, len(widths) - 1} if last_left else {0}
 
     def line(row: Sequence[str]) -> str:
         cells = [

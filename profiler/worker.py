@@ -29,32 +29,35 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     engine: str = "llama"  # "llama" | "fake"
     energy: bool = False  # read the energy counters and the clock around decode
+    sent_ns: int | None = None  # when the parent asked for the process, by time.monotonic_ns, one clock for all
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """Exactly one of the two."""
+    """Either what was measured or the failure."""
 
     measured: Measured | None = None
     failure: Failure | None = None
+    start_ns: int | None = None  # from `sent_ns` until the model is opened
 
 
 def work(job: Job) -> Answer:
     """Do a job; a refusal of the engine is an answer."""
     try:
-        return Answer(measured=_measure(job))
+        measured, start_ns = _measure(job)
+        return Answer(measured=measured, start_ns=start_ns)
     except EngineError as error:
         return Answer(failure=Failure(kind=error.kind, message=str(error)))
     except MemoryError:
         return Answer(failure=Failure(kind="memory", message="Python had no memory left"))
 
 
-def _measure(job: Job) -> Measured:
+def _measure(job: Job) -> tuple[Measured, int | None]:
     if job.engine == "fake":
         from profiler.engine.fake import FakeClock, FakeEngine
 
         clock = FakeClock()
         probes = Probes(memory=Memory, conditions=Conditions)
-        return measure(
+        measured = measure(
             FakeEngine(clock),
             Path(job.path),
             job.config,
@@ -63,6 +66,7 @@ def _measure(job: Job) -> Measured:
             clock=clock,
             probes=probes,
         )
+        return measured, None
     from profiler.conditions import ConditionsReader
     from profiler.engine.llama import LlamaEngine
     from profiler.memory import read_memory
@@ -73,8 +77,10 @@ def _measure(job: Job) -> Measured:
         conditions=ConditionsReader(job.config.cores).read,
         energy=_energy_reader() if job.energy else None,
     )
+    probes = Probes(memory=lambda: read_memory(Path(job.path)), conditions=ConditionsReader(job.config.cores).read)
+    start_ns = None if job.sent_ns is None else time.monotonic_ns() - job.sent_ns
     try:
-        return measure(
+        measured = measure(
             engine,
             Path(job.path),
             job.config,
@@ -83,6 +89,7 @@ def _measure(job: Job) -> Measured:
             clock=time.perf_counter_ns,
             probes=probes,
         )
+        return measured, start_ns
     finally:
         engine.close()
 

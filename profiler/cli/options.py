@@ -119,6 +119,12 @@ _OPTIONS = (
         help="Tokens that the KV cache has room for.  [default: the workload's own, or as many as are needed]",
     ),
     click.option(
+        "--outputs-max",
+        metavar="LIST",
+        help="Tokens of a batch whose logits the compute buffer has room for, llama.cpp's n_outputs_max; 0 is room for "
+        "all of them.  [default: 0 as in llama-bench; 1 in requests, as a server needs]",
+    ),
+    click.option(
         "--ctk",
         metavar="TYPES",
         default="f16",
@@ -239,6 +245,7 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         batch=ints("batch", "--batch", 1) or (2048,),
         ubatch=ints("ubatch", "--ubatch", 1) or (512,),
         n_ctx=ints("n_ctx", "--n-ctx", 1),
+        outputs_max=ints("outputs_max", "--outputs-max"),
         ctk=words(options["ctk"]),
         ctv=words(options["ctv"]),
         fa=words(options["fa"]),

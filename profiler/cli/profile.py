@@ -61,6 +61,7 @@ def measure_and_show(request: Any) -> Any:
     from profiler.cli.view import sweep_view
     from profiler.prepare import prepare
     from profiler.session import run_session
+    from profiler.time_parts import describe_time, time_parts
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -71,6 +72,8 @@ def measure_and_show(request: Any) -> Any:
 
     with sweep_view() as view:
         outcome = run_session(request, files=files, say=say, view=view)
+    if words := describe_time(time_parts(view.rounds, view.ended_ns - view.begun_ns)):
+        say(words)
     if outcome.n_left:
         say(f"the budget is used up with {outcome.n_left} rounds left; run the same command again to go on")
     click.echo(table_of(load([request.results])), nl=False)

@@ -39,12 +39,19 @@ def table_of(results: Any) -> str:
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-def show(results: tuple[Path, ...]) -> None:
+@click.option("--memory", is_flag=True, help="Where each cell's memory went, part by part, and what no part explains.")
+def show(results: tuple[Path, ...], memory: bool) -> None:
     """Print the table of one or more results files.
 
     \b
     slmprof show results.jsonl
+    slmprof show results.jsonl --memory
     """
+    if memory:
+        from profiler.memory_table import render_memory
+
+        click.echo(render_memory(load(results)), nl=False)
+        return
     click.echo(table_of(load(results)), nl=False)
 
 

@@ -1,6 +1,7 @@
 """A sweep as it looks on a terminal, and in a log."""
 
 import sys
+import time
 from typing import Any
 
 import click
@@ -53,6 +54,8 @@ class LineView:
     def __init__(self) -> None:
         self._n_turns = self._n_seen = 0
         self._now = ""
+        self.rounds: list[Round] = []
+        self.begun_ns = self.ended_ns = 0
 
     def __enter__(self) -> "LineView":
         return self
@@ -63,6 +66,7 @@ class LineView:
     def started(self, n_turns: int, n_done: int) -> None:
         """Say how much there is, and how much of it was there before."""
         self._n_turns = n_turns
+        self.begun_ns = time.monotonic_ns()
         before = f", {n_done} are there already" if n_done else ""
         click.echo(f"{n_turns} rounds to measure{before}", err=True)
 
@@ -77,6 +81,7 @@ class LineView:
 
     def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
         """Write one line."""
+        self.keep(record)
         left = f" ({format_duration(left_s)} left)" if left_s else ""
         click.echo(f"[{self._n_seen}/{self._n_turns}] {self._now}: {describe_result(record)}{left}", err=True)
 
@@ -87,6 +92,11 @@ class LineView:
 
     def _keep(self, line: str) -> None:
         click.echo(line, err=True)
+
+    def keep(self, record: Round) -> None:
+        """Keep a round and the time, for the words at the end."""
+        self.rounds.append(record)
+        self.ended_ns = time.monotonic_ns()
 
 
 class BarView(LineView):
@@ -110,6 +120,7 @@ class BarView(LineView):
         self._bars.start()
         self._task = self._bars.add_task("", total=n_turns + n_done, completed=n_done, left="")
         self._n_turns = n_turns
+        self.begun_ns = time.monotonic_ns()
 
     def more(self, n_turns: int) -> None:
         """Make the bar longer by what is measured again."""
@@ -125,6 +136,7 @@ class BarView(LineView):
 
     def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
         """Move the bar; keep a line for a round without samples."""
+        self.keep(record)
         self._bars.update(self._task, advance=1, left=f"{format_duration(left_s)} left" if left_s else "")
         if record.error is not None:
             self._keep(f"{self._now}: {describe_result(record)}")

@@ -1,6 +1,6 @@
 """What an engine is: the few calls that the measuring loop makes. llama.py is the real one, fake.py a scripted one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,8 +23,8 @@ Snapshot = Any
 class Engine(Protocol):
     """One model in one context. Calls return only when the work is done: the caller holds the clock."""
 
-    def load(self, path: Path, config: RunConfig) -> None:
-        """Open the model."""
+    def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
+        """Open the model; call `before_weights` when its vocabulary is read and no weight is."""
 
     def open_context(self, config: RunConfig) -> None:
         """Make the context, attach the thread pools."""

@@ -6,7 +6,7 @@ Its model file is a JSON object of `Script`'s fields. Tests of the loop, the wor
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,12 +53,14 @@ class FakeEngine:
         self._n_tokens = 0
         self._n_threads = 0
 
-    def load(self, path: Path, config: RunConfig) -> None:
+    def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
         if path.exists():
             self.script = msgspec.json.decode(path.read_bytes(), type=Script)
         self.calls.append("load")
         time.sleep(self.script.sleep_s)
         self._maybe_fail("load")
+        if before_weights:
+            before_weights()
         self.clock.now_ns += self.script.load_ns
 
     def open_context(self, config: RunConfig) -> None:

@@ -4,7 +4,7 @@ Only a worker process imports this: a wrong file can abort the process that open
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,22 @@ class LlamaEngine:
         self._one = (llama_cpp.llama_token * 1)()
         self.on_node: Any = None  # a callback around every node; observed.py sets it
 
-    def load(self, path: Path, config: RunConfig) -> None:
-        """Open the model. Raises EngineError("load")."""
+    def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
+        """Open the model. Raises EngineError("load").
+
+        llama.cpp reports progress before it reads each tensor; its first report comes when header and vocabulary are
+        read and all buffers are set aside. Source: load_all_data, src/llama-model-loader.cpp of the pinned llama.cpp.
+        """
+        told = False
+
+        def on_progress(_part: float, _data: object) -> bool:
+            nonlocal told
+            if before_weights and not told:
+                told = True
+                before_weights()
+            return True
+
+        on_progress_pointer = llama_cpp.llama_progress_callback(on_progress)
         params = llama_cpp.llama_model_default_params()
         # An empty list, not NULL: NULL means every device there is.
         self._no_devices = (ctypes.c_void_p * 1)(None)
@@ -82,6 +96,7 @@ class LlamaEngine:
         params.no_host = False
         params.no_alloc = False
         params.load_mtp = False
+        params.progress_callback = on_progress_pointer
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             raise EngineError("load", self._log.problem())

@@ -1,16 +1,17 @@
 """The calling process's memory: one function, one type, a reader per system."""
 
 import sys
+from pathlib import Path
 
 from profiler.record import Memory
 
 
-def read_memory() -> Memory:
-    """Read what this process holds now; None where the system does not tell."""
+def read_memory(model: Path | None = None) -> Memory:
+    """Read what this process holds now, and of the model's file where given; None where the system does not tell."""
     if sys.platform.startswith("linux"):
         from profiler.memory import linux
 
-        return linux.read()
+        return linux.read(model=model)
     if sys.platform == "darwin":
         from profiler.memory import darwin
 

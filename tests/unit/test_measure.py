@@ -105,7 +105,7 @@ def test_load_and_context_are_timed_apart() -> None:
     assert found.memory["loaded"].rss_bytes == 1000
     assert found.memory["context"].rss_bytes == 1100
     assert found.memory["prefilled"].rss_bytes == 1160
-    assert list(found.memory) == ["imported", "loaded", "context", "prefilled", "decoded"]
+    assert list(found.memory) == ["imported", "vocabulary", "loaded", "context", "prefilled", "decoded"]
 
 
 def test_conditions_are_read_around_every_repetition() -> None:

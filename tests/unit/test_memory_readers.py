@@ -47,7 +47,7 @@ def test_the_files_of_linux() -> None:
     assert linux.parse(STATUS, ROLLUP) == Memory(
         rss_bytes=610_000 * KIB,
         anon_bytes=150_000 * KIB,
-        file_backed_bytes=459_000 * KIB,
+        file_backed_bytes=(459_000 + 1000) * KIB,  # a file on a tmpfs counts as shared memory
         pss_bytes=400_000 * KIB,
         uss_bytes=(40_000 + 150_000 + 2048) * KIB,
         swap_bytes=12 * KIB,
@@ -110,3 +110,59 @@ def test_this_process_holds_memory() -> None:
     found = read_memory()
     assert found.rss_bytes is not None
     assert found.rss_bytes > 1 << 20
+
+
+SMAPS = """\
+7f0000000000-7f0000100000 r--s 00000000 00:1b 77                         /models/a model.gguf
+Size:               1024 kB
+Rss:                 600 kB
+Pss:                 300 kB
+VmFlags: rd sh mr
+7f0000100000-7f0000200000 rw-p 00000000 00:00 0
+Rss:                9000 kB
+7f0000200000-7f0000300000 r-xp 00000000 fe:01 5                          /lib/libllama.so
+Rss:                 512 kB
+7f0000300000-7f0000400000 r--s 00100000 00:1b 77                         /models/a model.gguf
+Rss:                  40 kB
+7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                          [stack]
+Rss:                  16 kB
+"""
+
+
+def test_of_the_models_mappings_the_resident_pages_are_added_up() -> None:
+    found = linux.parse(STATUS, ROLLUP, SMAPS, {"/models/a model.gguf"})
+    assert found.mapped_bytes == 640 * KIB
+
+
+def test_a_model_that_was_read_has_no_mapping() -> None:
+    assert linux.parse(STATUS, ROLLUP, SMAPS, {"/models/other.gguf"}).mapped_bytes == 0
+    assert linux.parse(STATUS, ROLLUP).mapped_bytes is None
+
+
+def test_a_kernel_without_shared_memory_in_its_status() -> None:
+    assert linux.parse("RssFile:\t 5 kB\n", "").file_backed_bytes == 5 * KIB
+
+
+def test_shards_are_one_model_and_a_link_is_its_target(tmp_path: Path) -> None:
+    names = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf", "n-00001-of-00002.gguf", "m.gguf"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert linux.files_of(tmp_path / names[0]) == {str((tmp_path / name).resolve()) for name in names[:2]}
+    link = tmp_path / "link.gguf"
+    link.symlink_to(tmp_path / "m.gguf")
+    assert linux.files_of(link) == {str((tmp_path / "m.gguf").resolve())}
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system has no smaps")
+def test_pages_that_were_touched_are_seen_in_the_real_map(tmp_path: Path) -> None:
+    import mmap
+
+    file = tmp_path / "model.gguf"
+    file.write_bytes(bytes(64 * mmap.PAGESIZE))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapping:
+        assert mapping[0] == 0
+        touched = read_memory(file).mapped_bytes
+        assert touched is not None
+        # The kernel may map the pages around a touched one as well.
+        assert mmap.PAGESIZE <= touched <= 64 * mmap.PAGESIZE
+    assert read_memory(file).mapped_bytes == 0

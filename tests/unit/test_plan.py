@@ -68,6 +68,17 @@ def test_bench_is_separate_and_chat_a_request() -> None:
     assert not bench.swa_full
 
 
+def test_room_for_outputs_is_an_axis_of_its_own(tmp_path) -> None:
+    axes = Axes(threads=(1,), workload=("bench", "chat"), outputs_max=(0, 1))
+    found = [(cell.config.mode, cell.config.n_outputs_max) for cell in expand(axes, ["f"])]
+    assert found == [("separate", 0), ("separate", 1), ("request", 0), ("request", 1)]
+    file = tmp_path / "sweep.toml"
+    file.write_text("[[sweep]]\noutputs-max = [1, 8]\nrepack = [true, false]\n")
+    (table,) = read_sweep(file, Axes(threads=(1,)))
+    found = [(cell.config.repack, cell.config.n_outputs_max) for cell in expand(table, ["f"])]
+    assert sorted(found) == [(False, 1), (False, 8), (True, 1), (True, 8)]
+
+
 def test_counts_of_ones_own_fill_in_the_bench_ones() -> None:
     (cell,) = expand(Axes(threads=(1,), depth=(100,)), ["f"])
     assert (cell.config.workload, cell.config.n_prompt, cell.config.n_gen, cell.config.n_ctx) == (
@@ -93,6 +104,7 @@ def test_a_context_that_is_too_small_is_refused() -> None:
         ({"device": ("tpu",)}, "unknown device"),
         ({"prompt": (0,), "gen": (0,)}, "measures nothing"),
         ({"threads": (0,)}, "threads must be from 1"),
+        ({"outputs_max": (-1,)}, "outputs_max must be from 0"),
     ],
 )
 def test_wrong_values_name_themselves(change: dict[str, tuple[str, ...]], words: str) -> None:

@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
+from profiler.memory_parts import model_rss_of, peak_rss_of
 from profiler.record import Buffers, Memory, Round
-from profiler.summarise import model_rss_of, peak_rss_of, summarise
+from profiler.summarise import summarise
 from profiler.summary import CellSummary
 from tests.support.cells import artifact
 from tests.support.rounds import MIB, a_round, no_round, results, sample, with_cell
