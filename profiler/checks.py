@@ -76,9 +76,10 @@ def throttling_of(rounds: Sequence[Round]) -> str | None:
 
 def _throttled(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
-    if told := throttling_of(rounds):
-        return Warning("throttled", f"{told}; {mend}")
-    return _doubted(rounds, "throttled", mend)
+    told, doubted = throttling_of(rounds), _doubted(rounds, "throttled", mend)
+    if told and doubted:
+        return Warning("throttled", f"{told}, and {doubted.message}")
+    return Warning("throttled", f"{told}; {mend}") if told else doubted
 
 
 def _doubted(rounds: Sequence[Round], name: str, mend: str) -> Warning | None:

@@ -165,6 +165,8 @@ class Guard:
         self._write(AnchorRound(**{name: getattr(record, name) for name in Round.__struct_fields__}))
         if record.error is not None:
             self._say(f"the anchor could not be measured ({record.error.message})")
+            if record.error.kind == "timeout":
+                self._candidates.clear()  # dearer ones would take as long
             return None
         reading = reading_of(record, throttling_of([record]))
         if reading is None or sum(reading.times_ns) < LEAST_TIMED_NS:

@@ -1,7 +1,8 @@
 """A sweep: rounds of all cells in a seeded random order, one process each, every round kept as soon as it is done.
 
-Rounds are interleaved so that drift of the machine does not look like an effect of a cell. What is already in the
-results file is not measured again; a failed round is tried again by the next run, and ends its cell for this one.
+Rounds are interleaved so that drift of the machine does not look like an effect of a cell, and an anchor between them
+tells whether it drifted (guard.py). What is already in the results file is not measured again; a failed round is tried
+again by the next run, and ends its cell for this one; a round in doubt is tried again by both.
 """
 
 import itertools

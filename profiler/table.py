@@ -231,10 +231,7 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
                 notes.append(f"{flag} ({clean(cell.quant)}, {_threads(cell)}): {clean(message)}")
     for cell in group:
         if far := _outliers(cell):
-            notes.append(
-                f"outliers ({clean(cell.quant)}, {_threads(cell)}): {far} lie more than 1.5 times the middle half's "
-                "width outside it; they are kept, and the median bears them"
-            )
+            notes.append(f"outliers ({clean(cell.quant)}, {_threads(cell)}): {far}; kept, since the median bears them")
     return ["\n".join(f"- {note}" for note in notes), ""]
 
 
@@ -247,19 +244,19 @@ def _ranking(group: Sequence[CellSummary]) -> str:
     names = [f"{clean(cell.quant)} with {_threads(cell)}" for cell in best]
     if len(names) > _MOST_NAMES:
         names = [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"]
-    whose = "ranges of smallest to largest" if without else "intervals"
-    overlap = f"its and their {whose} overlap, so the rounds do not tell which is the fastest"
-    return f"fastest decode, a tie of {', '.join(names[:-1])} and {names[-1]}: {overlap}"
+    what = "range of smallest to largest" if without else "interval"
+    told = f"each {what} overlaps with that of the highest median, so nothing tells which is the fastest"
+    return f"fastest decode, a tie of {', '.join(names[:-1])} and {names[-1]}: {told}"
 
 
 def _outliers(cell: CellSummary) -> str:
-    """Name the rounds that lie far from the cell's others, counted from 1 as in the progress."""
+    """Name the rounds beyond Tukey's fences, counted from 1 as in the progress."""
     parts = []
     for name, numbers in (("prefill", cell.prefill_outliers), ("decode", cell.decode_outliers)):
         if numbers:
             rounds = ", ".join(str(number + 1) for number in numbers)
             parts.append(f"{name} of round{'' if len(numbers) == 1 else 's'} {rounds}")
-    return " and ".join(parts)
+    return f"{' and '.join(parts)} beyond Tukey's fences" if parts else ""
 
 
 def _threads(cell: CellSummary) -> str:

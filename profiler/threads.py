@@ -96,6 +96,9 @@ def choose_for(axes: Axes, file: Prepared, chooser: Chooser, *, zipped: bool) ->
 
 def _found(file: Prepared, cell: Cell, kept: "_Kept", limits: Limits, kinds: Sequence[str], chooser: Chooser) -> Choice:
     name = f"{file.artifact.model} {file.artifact.level}"
+    if limits.most == 1:
+        chooser.say(f"threads of {name}: 1, since this process may use no second core")
+        return Choice(1, 1)
     if not chooser.fresh and (choice := kept.read()) is not None:
         for line in describe(choice, f"{name}, as chosen before", limits):
             chooser.say(line)
@@ -105,7 +108,7 @@ def _found(file: Prepared, cell: Cell, kept: "_Kept", limits: Limits, kinds: Seq
     try:
         if need > have:
             raise MeasureError("memory will not suffice")
-        choice = choose(lambda n, kind: _measure(file, cell.config, n, kind, chooser), limits, kinds)
+        choice = choose(lambda n, kind: measure_rates(file, cell.config, n, kind, chooser), limits, kinds)
     except MeasureError as error:
         # The cells will tell what is wrong; they need some number until then.
         chooser.say(f"cannot choose the threads of {name}, so it gets {limits.fast}: {error}")
@@ -116,7 +119,12 @@ def _found(file: Prepared, cell: Cell, kept: "_Kept", limits: Limits, kinds: Seq
     return choice
 
 
-def _measure(file: Prepared, config: RunConfig, n_threads: int, kind: str, chooser: Chooser) -> list[float]:
+def measure_rates(file: Prepared, config: RunConfig, n_threads: int, kind: str, chooser: Chooser) -> list[float]:
+    """Run one worker of short token counts and give its repetitions' tokens per second.
+
+    Raises:
+        MeasureError: the worker failed.
+    """
     n_prompt, n_gen = (_N_PROMPT, 0) if kind == "prefill" else (0, _N_GEN)
     short = msgspec.structs.replace(
         config,

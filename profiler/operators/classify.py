@@ -55,8 +55,9 @@ def place_of(node: Node, before: Place = NOWHERE) -> Place:
     layer = _layer_of(node, weight)
     module = _module_of(node, weight)
     if module is None:
-        # Without a name of its own: what goes on with the same layer's work, or the graph's own business.
-        module = before.module if _is_unnamed(node) and before.module != "embedding" else "other"
+        # It goes on with the same layer's work, or it is the graph's own business, as the choice of output rows is.
+        goes_on = _is_unnamed(node) and node.op != "GET_ROWS" and before.module != "embedding"
+        module = before.module if goes_on else "other"
     if layer is None and _is_unnamed(node):
         layer = before.layer
     return Place(module, layer, weight)

@@ -17,7 +17,11 @@ def trace_of(seen: Seen, report: Report) -> dict[str, Any]:
     """Give the trace of the least disturbed observed run of each phase; times are as they were seen, uncorrected."""
     made_up = " (synthetic weights)" if report.weights != "real" else ""
     events: list[dict[str, Any]] = [
-        _named("process_name", f"{report.model} {report.level}{made_up}, {report.n_threads} threads", 0),
+        _named(
+            "process_name",
+            f"{report.model} {report.level}{made_up}, {report.n_threads} thread{'' if report.n_threads == 1 else 's'}",
+            0,
+        ),
         _named("thread_name", "nodes", _NODES),
         _named("thread_name", "modules", _MODULES),
     ]

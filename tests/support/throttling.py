@@ -16,6 +16,7 @@ from tests.support.cells import artifact, cell
 from tests.support.summaries import ENVIRONMENT
 
 CELLS = [cell(n_ctx=64 + more) for more in range(14)]  # of equal cost, so that the seed chooses the anchor
+FILES = ("a" * 64, "b" * 64)
 STEP_NS = 50_000_000
 
 
@@ -120,11 +121,12 @@ class Sweep:
             trusted = [record for record in known.rounds if record.status == "ok" and record.doubt is None]
             if not known.environments:
                 writer.write(ENVIRONMENT)
-                writer.write(artifact())
+                for sha256 in FILES:
+                    writer.write(artifact(sha256))
             with contextlib.suppress(KeyboardInterrupt):
                 self.outcome = run_sweep(
                     cells,
-                    {artifact().sha256: (artifact(), Path("none"))},
+                    {sha256: (artifact(sha256), Path("none")) for sha256 in FILES},
                     ENVIRONMENT,
                     done={(record.cell.key, record.round) for record in trusted},
                     first_order=1 + max((each.order for each in [*known.rounds, *known.anchors]), default=-1),

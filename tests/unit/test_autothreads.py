@@ -222,6 +222,14 @@ def test_a_kept_choice_that_is_broken_or_out_of_bounds_is_made_anew(tmp_path: Pa
         assert len(asked.jobs) > n_jobs
 
 
+def test_where_only_one_thread_may_run_nothing_is_measured(tmp_path: Path) -> None:
+    asked = Asked(tmp_path)
+    cells = cells_of(Axes(threads=(AUTO,), cores=(2,)), asked.files, asked.chooser(), zipped=False)
+    assert counts(cells) == [(1, 1)]
+    assert asked.jobs == []
+    assert asked.lines == ["threads of tiny Q8_0: 1, since this process may use no second core"]
+
+
 def test_two_sweeps_over_one_file_choose_once(tmp_path: Path) -> None:
     asked = Asked(tmp_path)
     chooser = asked.chooser(fresh=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from profiler.record import Round
+from profiler.record import Failure, Round
 from profiler.results import read_results
 from profiler.summarise import summarise
 from profiler.worker import Answer, Job
+from tests.support.cells import cell
 from tests.support.throttling import CELLS, Device, Sweep
 
 N_ALL = {(cell.key, number) for cell in CELLS for number in range(6)}
@@ -218,6 +219,25 @@ def test_few_turns_need_no_anchor(path: Path, cells: int, rounds: int) -> None:
     Sweep(path, device, cells=CELLS[:cells], rounds=rounds)
     assert read_results([path]).anchors == []
     assert device.n_runs == cells * rounds
+
+
+@pytest.mark.parametrize(("kind", "n_tried"), [("load", 2), ("timeout", 1)])
+def test_where_one_file_fails_the_next_is_the_anchor_but_a_time_out_is_waited_for_once(
+    path: Path, kind: str, n_tried: int
+) -> None:
+    class Broken(Device):
+        """No file can be measured."""
+
+        def run(self, job: Job) -> Answer:
+            self.n_runs += 1
+            return Answer(failure=Failure(kind=kind, message="it broke"))
+
+    cells = [*CELLS[:7], *(cell("b" * 64, n_ctx=64 + more) for more in range(7))]
+    device = Broken()
+    sweep = Sweep(path, device, cells=cells)
+    assert sweep.lines == ["the anchor could not be measured (it broke)"] * n_tried
+    assert len(read_results([path]).anchors) == n_tried
+    assert device.n_runs == n_tried + 14  # every cell fails in its first round
 
 
 def test_it_can_be_switched_off(path: Path) -> None:

@@ -90,6 +90,11 @@ def test_a_node_without_a_name_belongs_with_the_one_before() -> None:
     assert place_of(nameless, NOWHERE) == NOWHERE
 
 
+def test_the_choice_of_the_rows_that_go_on_belongs_to_no_module() -> None:
+    rows = node("GET_ROWS", "node_27", 64, of=[tensor("node_26", 64, 8, op="MUL_MAT"), tensor("inp_out_ids", 1)])
+    assert place_of(rows, Place("attention", 3)) == Place("other", 3)
+
+
 COSTS = [
     # 2 rows of 64 q4_0 are 72 bytes, 2 ids 8, the result 2 x 64 floats.
     (node("GET_ROWS", "x", 64, 2, of=[tensor("t", 64, 999, kind="q4_0"), tensor("i", 2, kind="i32")]), 592, 0),

@@ -127,7 +127,7 @@ def test_the_trace_is_what_perfetto_reads() -> None:
     trace = json.loads(json.dumps(trace_of(seen, report)))
     events = [event for event in trace["traceEvents"] if event["ph"] == "X"]
     names = [event["args"]["name"] for event in trace["traceEvents"] if event["ph"] == "M"]
-    assert names == ["tiny Q8_0, 1 threads", "nodes", "modules"]
+    assert names == ["tiny Q8_0, 1 thread", "nodes", "modules"]
     nodes = [event for event in events if event["tid"] == 1]
     assert len(nodes) == 2 * len(seen.decode.groups)
     first, second = nodes[:2]

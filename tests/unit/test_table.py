@@ -77,7 +77,7 @@ def test_intervals_that_overlap_are_a_tie() -> None:
     far = summary(quant="Q8_0", decode_tps=17.5, decode_tps_lo=17.2, decode_tps_hi=17.9)
     text = table(best, near, far)
     assert [figure.endswith("*") for figure in column(text, "decode t/s")] == [True, True, False]
-    assert "fastest decode, a tie of Q4_0 with 1 thread and Q5_0 with 1 thread: its and their intervals overlap" in text
+    assert "fastest decode, a tie of Q4_0 with 1 thread and Q5_0 with 1 thread: each interval overlaps with" in text
     assert "- \\* fastest decode. memory" in table(best, far)
 
 
@@ -88,19 +88,21 @@ def test_without_intervals_smallest_and_largest_decide() -> None:
     far = summary(quant="F16", decode_tps=12.0, decode_tps_min=10.0, decode_tps_max=14.9, **few)
     text = table(best, near, far)
     assert column(text, "decode t/s") == ["20.0 [15.0, 25.0] *", "12.0 [10.0, 15.0] *", "12.0 [10.0, 14.9]"]
-    assert "a tie of Q4_0 with 1 thread and Q8_0 with 1 thread: its and their ranges of smallest to largest" in text
+    assert "a tie of Q4_0 with 1 thread and Q8_0 with 1 thread: each range of smallest to largest overlaps" in text
     assert "fastest decode, as far as a few rounds tell." in table(best, far)
 
 
 def test_a_tie_of_many_names_some_and_counts_the_rest() -> None:
     text = table(*(summary(quant=f"Q{number}", n_threads=2, n_threads_batch=4) for number in range(8)))
     named = ", ".join(f"Q{number} with 2 / 4 threads" for number in range(4))
-    assert f"a tie of {named} and 4 more: its" in text
+    assert f"a tie of {named} and 4 more: each" in text
 
 
 def test_rounds_that_lie_far_out_are_named_and_counted_from_one() -> None:
     text = table(summary(prefill_outliers=(2,), decode_outliers=(0, 5)))
-    assert "- outliers (Q8_0, 1 thread): prefill of round 3 and decode of rounds 1, 6 lie more than 1.5 times" in text
+    assert (
+        "- outliers (Q8_0, 1 thread): prefill of round 3 and decode of rounds 1, 6 beyond Tukey's fences; kept" in text
+    )
     assert "outliers" not in table(summary())
 
 

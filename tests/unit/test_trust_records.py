@@ -70,6 +70,14 @@ def test_a_doubt_is_a_flag_with_its_number_and_what_mends_it(name: str) -> None:
         assert words in message
 
 
+def test_a_doubt_and_the_systems_own_word_are_told_together() -> None:
+    hot = sample(after=Conditions(throttle=("throttled",)))
+    rounds = [a_round(0, hot, doubt=msgspec.structs.replace(DRIFT, name="throttled"))]
+    message = flags(rounds)["throttled"]
+    assert message.startswith("the system reports throttled in 1 of 1 repetitions, and the anchor ran 9.0% slower")
+    assert message.count("--cooldown 30s") == 1
+
+
 def test_a_charger_that_was_pulled_is_a_drift() -> None:
     moments = [Conditions(on_battery=battery) for battery in (False, False, True, True)]
     rounds = [a_round(0, sample(before=moments[0], after=moments[1])), a_round(1, sample(before=moments[2]))]

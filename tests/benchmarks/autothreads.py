@@ -1,0 +1,68 @@
+"""Compare the choice of -t auto with an exhaustive sweep over all thread counts, on this device.
+
+    python -m tests.benchmarks.autothreads model.gguf ... --rounds 6
+
+For each file the counts are measured in interleaved rounds, and -t auto chooses; printed is by how much its choice is
+slower than the best of the sweep, and how many measurements either took. Other programs must rest meanwhile.
+"""
+
+import argparse
+import random
+from pathlib import Path
+
+from profiler.autothreads import KINDS, choose, limits_of
+from profiler.environment import available_memory_bytes, probe_backend, read_environment
+from profiler.launch import run_worker
+from profiler.plan import Axes, expand
+from profiler.prepare import Prepared
+from profiler.stats import median
+from profiler.system import physical_of
+from profiler.threads import Chooser, measure_rates
+from quant.artifact import describe
+
+
+def main() -> None:
+    """Print one line per file and kind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--rounds", type=int, default=6)
+    arguments = parser.parse_args()
+    environment = read_environment(probe_backend())
+    limits = limits_of(environment, None, physical_of)
+    chooser = Chooser(
+        environment=environment,
+        run=lambda job: run_worker(job, timeout_s=600),
+        available_bytes=available_memory_bytes,
+        say=print,
+        physical_of=physical_of,
+    )
+    for path in arguments.files:
+        file = Prepared(artifact=describe(path), path=path)
+        (cell,) = expand(Axes(threads=(1,)), [file.artifact.sha256])
+        asked: list[tuple[int, str]] = []
+
+        def measure(
+            n_threads: int, kind: str, file=file, config=cell.config, asked: list[tuple[int, str]] = asked
+        ) -> list[float]:
+            asked.append((n_threads, kind))
+            return measure_rates(file, config, n_threads, kind, chooser)
+
+        choice = choose(measure, limits)
+        n_auto = len(asked)
+        rates: dict[tuple[str, int], list[float]] = {}
+        for round_index in range(arguments.rounds):
+            turns = [(kind, n) for kind in KINDS for n in range(1, limits.most + 1)]
+            random.Random(round_index).shuffle(turns)
+            for kind, n_threads in turns:
+                rates.setdefault((kind, n_threads), []).append(median(measure(n_threads, kind)))
+        for kind, chosen in (("prefill", choice.n_threads_batch), ("decode", choice.n_threads)):
+            found = {n: median(values) for (name, n), values in rates.items() if name == kind}
+            best = max(found, key=lambda n: found[n])
+            print(
+                f"{path.name} {kind}: chose {chosen}, best is {best}, {1 - found[chosen] / found[best]:.1%} slower; "
+                f"{n_auto} measurements for both kinds, {len(asked) - n_auto} exhaustive"
+            )
+
+
+if __name__ == "__main__":
+    main()
