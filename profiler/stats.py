@@ -1,10 +1,9 @@
-"""The statistics that everything else reads: medians, order-statistic intervals, outliers, trend. Pure Python, exact.
+"""The statistics that everything else reads: medians, order-statistic intervals, outliers. Pure Python, exact.
 
 A bootstrap of the median covers only about 77 % at n = 3; the interval between two order statistics of n = 6 covers
 96.9 % whatever the distribution. So six rounds are the default, and under six there is no interval.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -77,45 +76,6 @@ def outliers(values: Sequence[float]) -> list[int]:
     lower, upper = quantile(values, 0.25), quantile(values, 0.75)
     reach = 1.5 * (upper - lower)
     return [place for place, value in enumerate(values) if not lower - reach <= value <= upper + reach]
-
-
-def _kendall(values: Sequence[float]) -> int:
-    return sum((later > earlier) - (later < earlier) for earlier, later in itertools.combinations(values, 2))
-
-
-@cache
-def _inversions(n: int) -> tuple[int, ...]:
-    """Count the orders of n different values by their number of inversions."""
-    counts = [1]
-    for size in range(2, n + 1):
-        counts = [
-            sum(counts[place - shift] for shift in range(size) if 0 <= place - shift < len(counts))
-            for place in range(len(counts) + size - 1)
-        ]
-    return tuple(counts)
-
-
-def trend_p_value(values: Sequence[float]) -> float:
-    """Give the two-sided p-value of the Mann-Kendall test against "no trend over time".
-
-    Exact up to n = 30 (ties make it conservative), the normal approximation with continuity correction beyond.
-    """
-    n = len(values)
-    if n < 3:
-        return 1.0
-    score = abs(_kendall(values))
-    if score == 0:
-        return 1.0
-    pairs = n * (n - 1) // 2
-    if n <= 30:
-        counts = _inversions(n)
-        # S = pairs - 2 · inversions for values without ties, so it steps by two. A tie can leave it between two steps:
-        # it then counts as the lower one, without which ties would make the test see too much.
-        score -= (pairs - score) % 2
-        tail = sum(count for inversions, count in enumerate(counts) if pairs - 2 * inversions >= score)
-        return min(1.0, 2 * tail / math.factorial(n))
-    deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
-    return math.erfc((score - 1) / deviation / math.sqrt(2))
 
 
 def overlap(one: Interval, other: Interval) -> bool:

@@ -140,9 +140,11 @@ def operators(source: str, **options: Any) -> int:
 
 
 def _ceiling_bytes_per_s(env_id: str, n_threads: int) -> float | None:
-    """Give what this device reads per second with so many threads; None as long as nothing has measured it."""
-    del env_id, n_threads
-    return None
+    """Give what this device reads per second with so many threads; None where doctor --bandwidth did not measure it."""
+    from profiler.ceiling import load_ceiling
+
+    ceiling = load_ceiling(env_id)
+    return ceiling.read_bytes_per_s(n_threads) if ceiling else None
 
 
 def _file_of(source: str, options: dict[str, Any]) -> "Prepared":

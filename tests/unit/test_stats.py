@@ -4,13 +4,12 @@ import math
 import random
 import statistics
 from collections.abc import Callable
-from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.stats import Interval, median, median_interval, outliers, overlap, quantile, trend_p_value
+from profiler.stats import Interval, median, median_interval, outliers, overlap, quantile
 
 # n, the rank k of the interval's ends, and the number of the 2^n outcomes of n coin flips with fewer than k heads.
 RANKS = [
@@ -125,99 +124,6 @@ def test_the_interval_covers_the_median_as_often_as_it_says(n: int, seed: int, s
 )
 def test_outliers_are_tukeys_and_told_by_their_place(values: list[float], places: list[int]) -> None:
     assert outliers(values) == places
-
-
-@pytest.mark.parametrize(
-    ("values", "p_value"),
-    [
-        # Of the n! orders without ties, those with 0, 1, 2, ... inversions are, by hand:
-        # n = 3: 1 2 2 1; n = 4: 1 3 5 6 5 3 1; n = 5: 1 4 9 15 ...; n = 6: 1 5 14 29 ...
-        ([1, 2, 3], 2 * 1 / 6),
-        ([1, 3, 2], 2 * 3 / 6),
-        ([1, 2, 3, 4], 2 * 1 / 24),
-        ([4, 3, 2, 1], 2 * 1 / 24),
-        ([1, 2, 4, 3], 2 * (1 + 3) / 24),
-        ([2, 1, 4, 3], 2 * (1 + 3 + 5) / 24),
-        ([10, 20, 30, 40, 50], 2 * 1 / 120),
-        ([10, 20, 30, 50, 40], 2 * (1 + 4) / 120),
-        ([6, 5, 4, 3, 2, 1], 2 * 1 / 720),
-        ([1, 2, 3, 4, 6, 5], 2 * (1 + 5) / 720),
-        ([1, 2, 3, 6, 5, 4], 2 * (1 + 5 + 14 + 29) / 720),
-        ([2, 4, 1, 3], 1.0),  # as many rises as falls
-        ([1, 2], 1.0),  # too few for any trend
-        ([], 1.0),
-    ],
-)
-def test_a_trends_p_value_is_exact_for_few_values(values: list[float], p_value: float) -> None:
-    assert trend_p_value(values) == pytest.approx(p_value, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        [1, 1, 2],
-        [1, 1, 1, 2],
-        [1, 1, 2, 3],
-        [1, 1, 2, 2, 3],
-        [1, 2, 3, 4, 4, 5],
-        [1, 1, 1, 2, 2, 2],
-        [1, 1, 1, 1, 1, 2],
-    ],
-)
-def test_ties_make_it_conservative(values: list[int]) -> None:
-    """Counted out: of all orders of these values, how many have a score as far from 0 as each order's own?"""
-
-    def score(order: tuple[int, ...]) -> int:
-        pairs = [(one, other) for at, one in enumerate(order) for other in order[at + 1 :]]
-        return abs(sum((other > one) - (other < one) for one, other in pairs))
-
-    orders = list(permutations(values))
-    scores = [score(order) for order in orders]
-    p_of_score = {each: sum(other >= each for other in scores) / len(scores) for each in set(scores)}
-    for order in set(orders):
-        assert trend_p_value(order) >= p_of_score[score(order)] - 1e-12
-
-
-def test_equal_values_have_no_trend() -> None:
-    assert trend_p_value([5.0] * 8) == 1.0
-    assert trend_p_value([5.0] * 40) == 1.0
-
-
-def _exact_p_value(n: int, n_inversions: int) -> float:
-    """Give the two-sided p-value of an order by the product (1)(1 + x)(1 + x + x²)..., whose terms count the orders."""
-    counts = [1]
-    for size in range(2, n + 1):
-        longer = [0] * (len(counts) + size - 1)
-        for place, count in enumerate(counts):
-            for shift in range(size):
-                longer[place + shift] += count
-        counts = longer
-    return 2 * sum(counts[: n_inversions + 1]) / math.factorial(n)
-
-
-def _with_inversions(n: int, n_inversions: int) -> list[int]:
-    """Make an order of n values that has so many inversions: large values are taken first."""
-    left, order = list(range(n)), []
-    for _ in range(n):
-        take = min(n_inversions, len(left) - 1)
-        order.append(left.pop(take))
-        n_inversions -= take
-    return order
-
-
-# Of 30 values, 435 pairs: these have p-values from 0.9 down to 0.001.
-@pytest.mark.parametrize("n_inversions", [210, 190, 170, 150, 130])
-def test_the_approximation_takes_over_without_a_step(n_inversions: int) -> None:
-    assert trend_p_value(_with_inversions(30, n_inversions)) == pytest.approx(_exact_p_value(30, n_inversions))
-    more = n_inversions + 15  # the same share of the 465 pairs of 31 values
-    exact = _exact_p_value(31, more)
-    assert trend_p_value(_with_inversions(31, more)) == pytest.approx(exact, rel=0.01, abs=0.001)
-
-
-def test_a_long_fall_is_a_trend_and_noise_is_none() -> None:
-    assert trend_p_value(range(100, 0, -1)) < 1e-12
-    chance = random.Random(1)
-    assert trend_p_value([chance.random() for _ in range(100)]) > 0.05
 
 
 @pytest.mark.parametrize(
