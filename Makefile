@@ -8,7 +8,7 @@ QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
-.PHONY: help install test lint format quickstart parity bench-convert bench-memory fuzz e2e-hub lock wheel clean
+.PHONY: help install test lint format quickstart parity bench-convert bench-memory fuzz kills e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart   install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench-convert   time conversion and quantization beside llama.cpp's own (long)"
 	@echo "make bench-memory   hold the parts of six models' memory against what the system measured"
 	@echo "make fuzz         convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
+	@echo "make kills        kill a sweep and its workers at 100 random moments: nothing is lost or done twice (long)"
 	@echo "make e2e-hub      the main job on the real SmolLM2-135M, where a hub can be reached"
 	@echo "make lock         write constraints.txt anew from the newest allowed versions"
 	@echo "make wheel        build the wheel into dist/"
@@ -62,6 +63,9 @@ bench-memory: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.converter --cases 20000
+
+kills: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz.kills --kills 100
 
 e2e-hub: $(INSTALLED)
 	SLMPROF_E2E_HUB=1 $(BIN)/python -m pytest -m hub tests/e2e
