@@ -132,6 +132,9 @@ class Seen:
     def started(self, n_turns: int, n_done: int) -> None:
         self.begun = (n_turns, n_done)
 
+    def more(self, n_turns: int) -> None:
+        pass
+
     def turn(self, turn: Turn, _artifact: Any) -> None:
         pass
 
@@ -205,3 +208,15 @@ def test_stopping_spares_rounds_where_they_are_not_needed() -> None:
     assert coverage("normal", 0.06, 500, seed=1)[1] < 6.5
     assert 9 < coverage("normal", 0.02, 500, seed=1)[1] < 13
     assert coverage("normal", 0.002, 500, seed=1)[1] == 18
+
+
+def test_a_round_that_is_measured_again_counts_once_and_its_cell_goes_on() -> None:
+    stopping = Stopping(0.05, 6)
+    for number in range(5):
+        assert stopping.add(decoded(number, 25)) is None
+    assert stopping.add(decoded(4, 25)) is None, "the same round again is no sixth"
+    assert stopping.add(decoded(5, 25)) is not None
+    cell_key = decoded(0, 25).cell.key
+    stopping.withdraw(cell_key, 5)
+    assert stopping.met == {}
+    assert stopping.add(decoded(5, 25)) is not None
