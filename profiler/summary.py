@@ -89,3 +89,4 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     model_rss_bytes_max: int | None = None
     cores: tuple[int, ...] | None = None
     started_at: str | None = None
+    standin_family: str | None = None  # of a model that was measured in the shape of another family
