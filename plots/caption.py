@@ -39,7 +39,7 @@ def _standins(cells: Sequence[CellSummary]) -> list[str]:
     """Tell which models were measured in another family's shape, as llama.cpp has not theirs."""
     names = sorted(
         {
-            f"a {printable(cell.arch)} for {printable(cell.standin_for or '?')} ({printable(cell.standin_family)})"
+            f"{printable(cell.arch)} for {printable(cell.standin_for or '?')} ({printable(cell.standin_family)})"
             for cell in cells
             if cell.standin_family is not None
         }

@@ -226,7 +226,7 @@ def _synthesized(source: Source, progress: Progress, say: Callable[[str], None])
     text = json.dumps(config, sort_keys=True)
     folder = cache_dir() / "synthetic" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if not (folder / "config.json").exists():
-        as_family = f", as a {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
+        as_family = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
         say(f"making synthetic weights in the shape of {name}{as_family}")
         synthesize(config, folder, standin_for=name, progress=progress)
     return folder

@@ -85,8 +85,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if self.standin is None:
             raise UserError(f"{self.name} cannot be profiled: {self.unsupported}; see slmprof models --supported")
         raise UserError(
-            f"{self.name} cannot be converted: {self.unsupported}; profile its stand-in, a {self.standin.family}, "
-            "with --weights synthetic"
+            f"{self.name} cannot be converted: {self.unsupported}; profile its stand-in of the family "
+            f"{self.standin.family} with --weights synthetic"
         )
 
 
@@ -96,11 +96,10 @@ def n_params_of(architecture: str, config: dict[str, Any]) -> int:
     Raises:
         UserError: the architecture is unknown here, or the config lacks a size.
     """
-    from quant.families import complete_config, find_family, planned_tensors
+    from quant.families import complete_config, find_family
 
     family = find_family(architecture)
-    planned = planned_tensors(family, complete_config(family, config))
-    return sum(each.n_elements for each in planned if not each.optional)
+    return sum(each.n_elements for each in family.tensors(complete_config(family, config)) if not each.optional)
 
 
 @cache

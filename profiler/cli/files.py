@@ -9,8 +9,11 @@ import click
 from quant.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quant.origin import Origin
     from quant.progress import Progress
+    from quant.registry import ModelSpec
 
 _PATH = click.Path(path_type=Path)
 
@@ -53,13 +56,17 @@ def models(text: str | None, as_json: bool, max_params: str | None, family: str 
     if meant is not None and meant in chosen:
         for line in details(meant):
             click.echo(line)
-        return
+    elif sys.stdout.isatty():
+        _say(_told(chosen))
+
+
+def _told(chosen: "Sequence[ModelSpec]") -> str:
     standins = sum(spec.standin is not None for spec in chosen)
     without = sum(not spec.supported and spec.standin is None for spec in chosen)
     told = [f"{len(chosen)} models"]
     told += [f"{standins} only as a stand-in"] if standins else []
     told += [f"{without} not at all"] if without else []
-    _say(f"{', '.join(told)}; all that is known of one: slmprof models {chosen[0].name}")
+    return f"{', '.join(told)}; all that is known of one: slmprof models {chosen[0].name}"
 
 
 @click.command()

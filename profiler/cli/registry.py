@@ -9,6 +9,7 @@ from quant.units import format_params
 _UNKNOWN = "?"
 _WIDTH = 100
 _LABEL = 12
+_SHORT = 4  # a longer list is shown by its ends
 
 
 def listing(specs: Sequence[ModelSpec]) -> Iterator[str]:
@@ -60,8 +61,8 @@ def _settings(config: dict[str, object]) -> str:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, list) and len(value) > 4:
-        return f"[{value[0]} … {value[-1]}]"
+    if isinstance(value, list):
+        return f"[{value[0]} … {value[-1]}]" if len(value) > _SHORT else f"[{', '.join(map(str, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} {_short(each)}" for key, each in value.items()) + "}"
     return str(value)

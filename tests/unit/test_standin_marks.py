@@ -30,4 +30,4 @@ def test_a_chart_is_marked_under_its_title() -> None:
 def test_a_chart_s_caption_names_the_stand_ins() -> None:
     cells = [summary(**STANDIN)]
     (panel,) = panels(cells)
-    assert "Stand-in: a gpt2 for opt-125m (opt)." in caption(panel, cells, None)
+    assert "Stand-in: gpt2 for opt-125m (opt)." in caption(panel, cells, None)
