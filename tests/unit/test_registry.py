@@ -56,6 +56,9 @@ CARDS = {
     "falcon3-3b": 3228,
     "deepseek-r1-distill-qwen-1.5b": 1777,
     "amd-llama-135m": 134,
+    "eurollm-1.7b": 1657,
+    "sheared-llama-1.3b": 1345,
+    "sheared-llama-2.7b": 2702,
 }
 SPECS = list(load_registry().values())
 
