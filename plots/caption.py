@@ -26,12 +26,25 @@ def caption(
     made_up = sorted({printable(cell.standin_for or "?") for cell in cells if cell.weights != "real"})
     if made_up:
         parts.append(f"Synthetic weights in the shape of {', '.join(made_up)}.")
+    parts += _standins(cells)
     parts += _missing(panel, cells)
     flagged = [cell for cell in cells if cell.flags]
     if flagged:
         flags = sorted({flag for cell in flagged for flag in cell.flags})
         parts.append(f"Disturbed: {_listed(flagged)} ({', '.join(flags)}).")
     return " ".join(parts)
+
+
+def _standins(cells: Sequence[CellSummary]) -> list[str]:
+    """Tell which models were measured in another family's shape, as llama.cpp has not theirs."""
+    names = sorted(
+        {
+            f"{printable(cell.arch)} for {printable(cell.standin_for or '?')} ({printable(cell.standin_family)})"
+            for cell in cells
+            if cell.standin_family is not None
+        }
+    )
+    return [f"Stand-in: {', '.join(names)}."] if names else []
 
 
 def _device(cells: Sequence[CellSummary], environment: Environment) -> str:
@@ -127,4 +140,7 @@ def marks(cells: Sequence[CellSummary]) -> str:
     found = ["estimated, not measured"] if cells[0].kind == "estimated" else []
     if is_synthetic(cells):
         found.append("synthetic weights" if all(cell.weights != "real" for cell in cells) else "some weights synthetic")
+    if any(cell.standin_family is not None for cell in cells):
+        every = all(cell.standin_family is not None for cell in cells)
+        found.append("in a stand-in's shape" if every else "some in a stand-in's shape")
     return "; ".join(found)

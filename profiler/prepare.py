@@ -82,6 +82,8 @@ def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callab
                 )
                 for paths in found.values()
             ]
+    if source.spec is not None:
+        source.spec.require_supported()
     folder, commit = checkpoint_of(source, progress, say)
     return _from_checkpoint(folder, source, commit, wishes, progress, say)
 
@@ -224,7 +226,8 @@ def _synthesized(source: Source, progress: Progress, say: Callable[[str], None])
     text = json.dumps(config, sort_keys=True)
     folder = cache_dir() / "synthetic" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if not (folder / "config.json").exists():
-        say(f"making synthetic weights in the shape of {name}")
+        as_family = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
+        say(f"making synthetic weights in the shape of {name}{as_family}")
         synthesize(config, folder, standin_for=name, progress=progress)
     return folder
 
@@ -232,11 +235,13 @@ def _synthesized(source: Source, progress: Progress, say: Callable[[str], None])
 def shape_config(source: Source, progress: Progress = silent) -> dict[str, object]:
     """Give the config.json of a source without its weights: from the registry, a file, or a hub.
 
+    A model of the registry that llama.cpp cannot run gives its stand-in's, marked with slmprof_standin_family.
+
     Raises:
-        UserError: the source has none.
+        UserError: the source has none, or nothing stands in for it.
     """
     if source.spec is not None and source.spec.config:
-        return dict(source.spec.config)
+        return source.spec.shape()
     if source.path is not None:
         path = source.path / "config.json" if source.path.is_dir() else source.path
         try:

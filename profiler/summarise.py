@@ -120,6 +120,7 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         arch=artifact.arch,
         weights=artifact.weights,
         standin_for=artifact.standin_for,
+        standin_family=artifact.standin_family,
         kind="measured",
         n_params=artifact.n_params,
         quant=artifact.level,

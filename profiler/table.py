@@ -65,7 +65,11 @@ def _title(cell: CellSummary) -> str:
         "separate": f"prefill of {cell.n_prompt} and decode of {cell.n_gen} tokens, each at depth {cell.n_depth}",
         "request": f"{cell.n_prompt} tokens in, {cell.n_gen} out, decode at depth {cell.decode_depth}",
     }[cell.mode]
-    made_up = f", SYNTHETIC weights in the shape of {clean(cell.standin_for or '?')}" if cell.weights != "real" else ""
+    made_up = ""
+    if cell.weights != "real":
+        made_up = f", SYNTHETIC weights in the shape of {clean(cell.standin_for or '?')}"
+    if cell.standin_family is not None:
+        made_up = f", STAND-IN of {clean(cell.arch)} for {clean(cell.standin_family)}{made_up}"
     return f"{clean(cell.model)} ({format_params(cell.n_params)}{made_up}), {clean(cell.workload)}: {load}"
 
 

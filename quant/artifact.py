@@ -47,6 +47,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     imatrix_sha256: str | None = None
     weights: str = "real"  # "real" | "synthetic"
     standin_for: str | None = None  # the model whose shape synthetic weights have
+    standin_family: str | None = None  # its family, where llama.cpp has none and another family's shape stands in
     source: str | None = None  # hub repository or registry name, never a path
     revision: str | None = None  # the commit
     shape: Shape | None = None
@@ -61,6 +62,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
 # Metadata that this program writes into the files it makes; a quantized file inherits it from its source.
 WEIGHTS_KEY = "slmprof.weights"  # "synthetic" where the weights were made up
 STANDIN_KEY = "slmprof.standin_for"  # the model whose shape they have
+STANDIN_FAMILY_KEY = "slmprof.standin_family"  # its family, where the file is of another that stands in for it
 SOURCE_KEY = "slmprof.source"  # hub repository or registry name
 REVISION_KEY = "slmprof.revision"  # its commit
 IMATRIX_KEY = "slmprof.imatrix.sha256"
@@ -115,6 +117,7 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
         imatrix_sha256=_imatrix(header, made),
         weights="synthetic" if header.text(WEIGHTS_KEY) == "synthetic" else "real",
         standin_for=_clean(header.text(STANDIN_KEY) or "") or None,
+        standin_family=_clean(header.text(STANDIN_FAMILY_KEY) or "") or None,
         source=_source(header),
         revision=_matching(_REVISION, header.text(REVISION_KEY)),
         shape=_shape(header, arch),

@@ -85,6 +85,12 @@ class Checkpoint:
         name = self.config.get("slmprof_standin_for")
         return str(name) if self.config.get("slmprof_synthetic") else None
 
+    @property
+    def standin_family(self) -> str | None:
+        """The family of that model, where this is a shape of another family in its place."""
+        family = self.config.get("slmprof_standin_family")
+        return str(family) if self.config.get("slmprof_synthetic") and family is not None else None
+
 
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read a directory's config and the headers of its safetensors files; no weights.

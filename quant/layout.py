@@ -13,7 +13,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_KEY, WEIGHTS_KEY
+from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
 from quant.card import load_metadata
 from quant.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.errors import UserError
@@ -173,6 +173,8 @@ class Layout:
         if self.checkpoint.standin_for is not None:
             writer.add_string(WEIGHTS_KEY, "synthetic")
             writer.add_string(STANDIN_KEY, self.checkpoint.standin_for)
+        if self.checkpoint.standin_family is not None:
+            writer.add_string(STANDIN_FAMILY_KEY, self.checkpoint.standin_family)
         if self.origin.source is not None:
             writer.add_string(SOURCE_KEY, self.origin.source)
         if self.origin.revision is not None:

@@ -9,48 +9,64 @@ import click
 from quant.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quant.origin import Origin
     from quant.progress import Progress
+    from quant.registry import ModelSpec
 
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.argument("text", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, with every field.")
 @click.option("--max-params", metavar="COUNT", help="Only models up to this size, like 1B or 500M.")
 @click.option("--family", metavar="NAME", help="Only models of this family, like llama or qwen2.")
-def models(as_json: bool, max_params: str | None, family: str | None) -> None:
-    """List the models that are known by name, smallest first.
+@click.option("--supported", is_flag=True, help="Only models that llama.cpp runs themselves, no stand-ins.")
+def models(text: str | None, as_json: bool, max_params: str | None, family: str | None, supported: bool) -> None:
+    """List the models that are known by name, smallest first; with TEXT those that it is part of.
+
+    TEXT is looked for in names, repositories, families and licences. A model whose architecture llama.cpp lacks runs
+    "as" another family with the same tensors and cost, its stand-in, and only with --weights synthetic; "no" means that
+    nothing stands in for it.
 
     \b
     slmprof models --max-params 1B
+    slmprof models qwen --supported
+    slmprof models opt-125m
     """
-    from quant.registry import load_registry
-    from quant.units import format_params, parse_count
+    from profiler.cli.registry import details, listing
+    from quant.registry import lookup, matching
+    from quant.units import parse_count
 
     most = parse_count(max_params) if max_params else None
-    specs = list(load_registry().values())
-    families = sorted({spec.family for spec in specs})
-    if family is not None and family.lower() not in families:
-        raise UserError(f"there is no family '{family}' in the registry; there are {', '.join(families)}")
-    chosen = [
-        spec
-        for spec in specs
-        if (most is None or spec.n_params <= most) and (family is None or spec.family == family.lower())
-    ]
+    chosen = matching(text, most_params=most, family=family, supported=supported)
     if as_json:
         import msgspec
 
-        fields = [msgspec.to_builtins(spec) | {"family": spec.family} for spec in chosen]
+        fields = [msgspec.to_builtins(spec) | {"supported": spec.supported} for spec in chosen]
         click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=1).decode())
         return
-    width = max((len(spec.name) for spec in chosen), default=4)
-    licenses = max((len(spec.license) for spec in chosen), default=7)
-    click.echo(f"{'name':{width}}  {'params':>7}  {'family':7}  {'license':{licenses}}  repository")
-    for spec in chosen:
-        gated = " (gated)" if spec.gated else ""
-        row = f"{spec.name:{width}}  {format_params(spec.n_params):>7}  {spec.family:7}  {spec.license:{licenses}}"
-        click.echo(f"{row}  {spec.repo}{gated}")
+    if not chosen:
+        raise UserError("no model fits; ask for less, or see slmprof models")
+    for line in listing(chosen):
+        click.echo(line)
+    meant = chosen[0] if len(chosen) == 1 else lookup(text) if text else None
+    if meant is not None and meant in chosen:
+        for line in details(meant):
+            click.echo(line)
+    elif sys.stdout.isatty():
+        _say(_told(chosen))
+
+
+def _told(chosen: "Sequence[ModelSpec]") -> str:
+    standins = sum(spec.standin is not None for spec in chosen)
+    without = sum(not spec.supported and spec.standin is None for spec in chosen)
+    told = [f"{len(chosen)} models"]
+    told += [f"{standins} only as a stand-in"] if standins else []
+    told += [f"{without} not at all"] if without else []
+    return f"{', '.join(told)}; all that is known of one: slmprof models {chosen[0].name}"
 
 
 @click.command()
@@ -210,6 +226,8 @@ def convert(
             raise UserError(f"{n_levels} levels do not fit into one file; give -o a directory")
         if outtype != "auto":
             raise UserError("--outtype is for the unquantized file; with -q write F16, BF16 or F32 among the levels")
+    if found.spec is not None:
+        found.spec.require_supported()
     with progress_bar() as progress:
         folder, commit = checkpoint_of(found, progress)
         origin = Origin(model=model_name(found, folder), source=found.repo if commit else None, revision=commit)

@@ -68,7 +68,7 @@ def _named(family: Family, config: Config) -> Iterator[Planned]:
     n_layers = need(config, family.layers_key)
     if n_layers > _MAX_LAYERS:
         raise UserError(f"config.json has {family.layers_key} = {n_layers}; llama.cpp takes {_MAX_LAYERS} at most")
-    names = gguf.get_tensor_name_map(arch, n_layers)
+    names = _name_map(arch, n_layers)
     for planned in family.tensors(config):
         target = (
             planned.target
@@ -78,6 +78,12 @@ def _named(family: Family, config: Config) -> Iterator[Planned]:
         if target is None:
             raise UserError(f"the tensor {planned.name} has no place in llama.cpp's {family.arch}")
         yield _with_target(planned, target)
+
+
+@cache
+def _name_map(arch: gguf.MODEL_ARCH, n_layers: int) -> gguf.TensorNameMap:
+    """Make gguf's map once: it takes longer than all that is asked of it."""
+    return gguf.get_tensor_name_map(arch, n_layers)
 
 
 def _target(names: gguf.TensorNameMap, name: str) -> str | None:

@@ -75,12 +75,19 @@ def shell(tmp_path: Path) -> Shell:
 
 def test_the_registry_as_a_table_and_as_json(shell: Shell) -> None:
     table = shell.lines("models", "--max-params", "140M", "--family", "llama")
-    assert table[0].split() == ["name", "params", "family", "license", "repository"]
-    assert any(line.split()[:3] == ["smollm2-135m", "134.5M", "llama"] for line in table)
+    assert table[0].split() == ["name", "params", "date", "family", "runs", "license"]
+    assert any(line.split()[:4] == ["smollm2-135m", "134.5M", "2024-11", "llama"] for line in table)
     models = json.loads("\n".join(shell.lines("models", "--json", "--max-params", "500M")))
     assert {"name", "repo", "family", "license", "n_params", "gated", "config"} <= set(models[0])
     assert all(model["n_params"] <= 500e6 for model in models)
-    assert "there are llama, qwen2" in shell.refused("models", "--family", "gpt9")
+    (standin,) = json.loads("\n".join(shell.lines("models", "Galactica 125M", "--json")))
+    assert (standin["supported"], standin["family"]) == (False, "opt")
+    assert standin["standin"]["architecture"] == "GPT2LMHeadModel"
+    found = shell.lines("models", "phi-1")
+    assert [line.split()[0] for line in found[1:3]] == ["phi-1", "phi-1.5"]
+    assert "repository  microsoft/phi-1" in found  # all that is known of the one whose name it is
+    assert "no model fits" in shell.refused("models", "opt", "--supported")
+    assert "there are bloom, gemma" in shell.refused("models", "--family", "gpt9")
     assert "number of parameters" in shell.refused("models", "--max-params", "many")
 
 
@@ -115,6 +122,8 @@ def test_a_hub_s_checkpoint_becomes_gguf_files(shell: Shell) -> None:
     [
         (("pull", "smolm2-135m"), "did you mean 'smollm2-135m'?"),
         (("pull", "tiny"), "local path already"),
+        (("convert", "opt-125m", "-o", "x.gguf"), "opt-125m cannot be converted: llama.cpp has no OPT"),
+        (("synthesize", "recurrentgemma-2b", "-o", "x"), "cannot be profiled: llama.cpp has no RecurrentGemma"),
         (("pull", "org/x", "-q", "Q9"), "no level 'Q9'"),
         (("convert", "tiny", "-o", "x.gguf"), "no safetensors"),
         (("convert", "nowhere/", "-o", "x.gguf"), "there is no file or directory"),

@@ -348,10 +348,12 @@ def test_made_up_weights_name_their_model(tmp_path):
     checkpoint = open_checkpoint(_single(tmp_path, _file({"t": _entry()}, bytes(24))))
     assert checkpoint.architecture == "LlamaForCausalLM"
     assert checkpoint.standin_for is None
-    checkpoint.config.update(slmprof_standin_for="smollm2-135m")
-    assert checkpoint.standin_for is None
+    checkpoint.config.update(slmprof_standin_for="smollm2-135m", slmprof_standin_family="opt")
+    assert (checkpoint.standin_for, checkpoint.standin_family) == (None, None)
     checkpoint.config.update(slmprof_synthetic=True)
-    assert checkpoint.standin_for == "smollm2-135m"
+    assert (checkpoint.standin_for, checkpoint.standin_family) == ("smollm2-135m", "opt")
+    del checkpoint.config["slmprof_standin_family"]
+    assert checkpoint.standin_family is None
 
 
 # --- any damage at all
