@@ -20,6 +20,7 @@ A = TypeVar("A", bound=Answer)
 
 def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
     """Run one job in a process of its own. Whatever happens to the process, the answer tells it."""
+    job = msgspec.structs.replace(job, sent_ns=time.monotonic_ns())
     return run_in_child("profiler.worker", job, Answer, Path(job.path).parent, timeout_s=timeout_s)
 
 
@@ -34,7 +35,6 @@ def run_in_child(module: str, job: msgspec.Struct, kind: type[A], folder: Path, 
 
 def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | None) -> A:
     with tempfile.TemporaryFile() as stderr:
-        job = msgspec.structs.replace(job, sent_ns=time.monotonic_ns())
         process = subprocess.Popen(  # noqa: S603  this program itself
             child_command(module),
             stdin=subprocess.PIPE,
