@@ -26,7 +26,7 @@ def check_results(folder: Path, n_cells: int, rounds: int) -> None:
             assert sample.prefill_ns is not None
             assert sample.prefill_ns > 0
         memory = record.memory
-        assert list(memory) == ["imported", "loaded", "context", "prefilled", "decoded"]
+        assert list(memory) == ["imported", "vocabulary", "loaded", "context", "prefilled", "decoded"]
         last = memory["decoded"]
         assert last.peak_rss_bytes is None or last.rss_bytes is None or last.peak_rss_bytes >= last.rss_bytes
     text = (folder / "results.jsonl").read_text()
