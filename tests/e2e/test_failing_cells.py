@@ -16,7 +16,7 @@ from tests.support.commandline import ROOT, environment, slmprof
 from tests.support.ggufs import tiny_gguf
 
 ADDRESS_SPACE_BYTES = 2 << 30
-TIMEOUT_S = 60
+TIMEOUT_S = 30
 
 
 @pytest.fixture
@@ -74,11 +74,12 @@ def test_four_cells_that_fail_are_four_records_and_all_others_are_measured(
     assert process.stdout is not None
     threading.Thread(target=stop_who_opens, args=(files["hangs"], process.pid), daemon=True).start()
     lines = []
-    for line in process.stderr:
-        lines.append(line.rstrip())
-        if "rounds to measure" in line:
-            files["vanishes"].unlink()  # after it was prepared, and before any worker is up
-    table = process.stdout.read()
+    with process.stderr, process.stdout:
+        for line in process.stderr:
+            lines.append(line.rstrip())
+            if "rounds to measure" in line:
+                files["vanishes"].unlink()  # after it was prepared, and before any worker is up
+        table = process.stdout.read()
     assert process.wait(timeout=60) == 1, lines
     found = read_results([results])
     names = {artifact.sha256: artifact.model for artifact in found.artifacts.values()}
