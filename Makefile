@@ -50,7 +50,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 quickstart: $(INSTALLED)
-	$(BIN)/slmprof run smollm2-135m --weights synthetic -q F16,Q8_0,Q4_K_M --workload survey,chat -r 1 -o $(QUICKSTART)
+	$(BIN)/slmprof run smollm2-135m --weights synthetic -q F16,Q8_0,Q4_K_M --workload survey,chat -r 1 --no-anchor -o $(QUICKSTART)
 
 parity: $(INSTALLED)
 	$(BIN)/python -m tests.parity --python $(PARITY_PYTHON) --work parity-work $(PARITY)
