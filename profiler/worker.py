@@ -73,11 +73,10 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
 
     engine = LlamaEngine()
     probes = Probes(
-        memory=read_memory,
+        memory=lambda: read_memory(Path(job.path)),
         conditions=ConditionsReader(job.config.cores).read,
         energy=_energy_reader() if job.energy else None,
     )
-    probes = Probes(memory=lambda: read_memory(Path(job.path)), conditions=ConditionsReader(job.config.cores).read)
     start_ns = None if job.sent_ns is None else time.monotonic_ns() - job.sent_ns
     try:
         measured = measure(
