@@ -1,10 +1,6 @@
 """Measure the ceilings of this device, in a process of their own, and keep them."""
 
-import contextlib
 import re
-import subprocess
-import tempfile
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +8,9 @@ import msgspec
 
 from profiler.ceiling import Ceiling, KernelRun, keep_ceiling
 from profiler.ceiling_worker import Job
+from profiler.launch import run_child
 from profiler.system.files import read_text
-from quant.child import child_command, child_environment, last_words, one_line, tail_of
+from quant.child import last_words, one_line
 from quant.errors import UserError
 from quant.units import format_bytes
 
@@ -70,35 +67,9 @@ def measure_ceiling(env_id: str, threads: tuple[int, ...], *, repack: bool, avai
 
 
 def _run(job: Job) -> tuple[KernelRun, ...]:
-    with (
-        tempfile.TemporaryFile() as stderr,
-        subprocess.Popen(  # noqa: S603  this program itself
-            child_command("profiler.ceiling_worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=child_environment(),
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        watchdog = threading.Timer(_TIMEOUT_S, process.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                # Stays open until the answer is there: when it closes, the worker ends.
-                process.stdin.write(msgspec.json.encode(job) + b"\n")
-                process.stdin.flush()
-            output = process.stdout.read()
-            process.wait()
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            watchdog.cancel()
-        try:
-            return msgspec.json.decode(output, type=tuple[KernelRun, ...])
-        except msgspec.DecodeError as error:
-            words = one_line(last_words(tail_of(stderr))) or f"status {process.returncode}"
-            raise UserError(f"the bandwidth could not be measured ({words}); close programs and try again") from error
+    ended = run_child("profiler.ceiling_worker", job, timeout_s=_TIMEOUT_S)
+    try:
+        return msgspec.json.decode(ended.output, type=tuple[KernelRun, ...])
+    except msgspec.DecodeError as error:
+        words = one_line(last_words(ended.stderr)) or f"status {ended.status}"
+        raise UserError(f"the bandwidth could not be measured ({words}); close programs and try again") from error

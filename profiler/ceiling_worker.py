@@ -12,7 +12,6 @@ threads the OR led, since ggml's threads wait for each other when other programs
 kernel reached is the ceiling.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from typing import Any
 import msgspec
 
 from profiler.ceiling import READ, KernelRun
-from quant.child import die_with_parent, end_child, prepare_child
+from quant.child import serve
 
 # What files consist of, by ggml's names. F32 is a reader first: weights are seldom stored so.
 TYPES = ("f32", "f16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K")
@@ -100,16 +99,5 @@ def _mat_vecs(job: Job, clock: Callable[[], int]) -> Iterator[KernelRun]:
             mat_vec.close()
 
 
-def main() -> None:
-    """Read a job, do it, answer."""
-    stdout = prepare_child()
-    stdin = sys.stdin.buffer
-    job = msgspec.json.decode(stdin.readline(), type=Job)
-    die_with_parent(stdin)
-    stdout.write(msgspec.json.encode(work_on(job)))
-    stdout.flush()
-    end_child()
-
-
 if __name__ == "__main__":
-    main()
+    serve(Job, work_on)

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,6 +34,26 @@ def run_in_child(module: str, job: msgspec.Struct, kind: type[A], folder: Path, 
 
 
 def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | None) -> A:
+    ended = run_child(module, job, timeout_s=timeout_s)
+    if ended.timed_out:
+        return kind(failure=Failure(kind="timeout", message=f"no answer within {timeout_s:g} s; raise --timeout"))
+    if ended.status == 0:
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(ended.output, type=kind)
+    return kind(failure=_failure_of(ended.status, ended.stderr))
+
+
+class Ended(NamedTuple):
+    """What a child left behind."""
+
+    output: bytes
+    status: int
+    stderr: str  # the end of it
+    timed_out: bool
+
+
+def run_child(module: str, job: msgspec.Struct, *, timeout_s: float | None) -> Ended:
+    """Run a module of this program in a process that is given one job, and wait for its end without waking."""
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(  # noqa: S603  this program itself
             child_command(module),
@@ -56,6 +76,7 @@ def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | Non
             watchdog.start()
         try:
             with contextlib.suppress(BrokenPipeError):
+                # Stays open until the answer is there: when it closes, the child ends.
                 process.stdin.write(msgspec.json.encode(job) + b"\n")
                 process.stdin.flush()
             output = process.stdout.read()
@@ -70,12 +91,7 @@ def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | Non
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             process.stdout.close()
-        if timed_out.is_set():
-            return kind(failure=Failure(kind="timeout", message=f"no answer within {timeout_s:g} s; raise --timeout"))
-        if status == 0:
-            with contextlib.suppress(msgspec.DecodeError):
-                return msgspec.json.decode(output, type=kind)
-        return kind(failure=_failure_of(status, tail_of(stderr)))
+        return Ended(output, status, tail_of(stderr), timed_out.is_set())
 
 
 def _failure_of(status: int, stderr: str) -> Failure:

@@ -4,8 +4,6 @@ Run as `python -m profiler.worker`. The job comes on stdin, which stays open: wh
 is this process. The answer goes to the real stdout; whatever libraries print there goes to stderr.
 """
 
-import contextlib
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,7 @@ from profiler.energy import EnergyReading
 from profiler.engine import EngineError
 from profiler.measure import Measured, Probes, measure
 from profiler.record import Conditions, Failure, Memory
-from quant.child import die_with_parent, end_child, prepare_child
+from quant.child import serve
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,20 +98,5 @@ def _energy_reader() -> Callable[[], EnergyReading]:
     return lambda: EnergyReading(at_ns=time.perf_counter_ns(), counters_uj=read())
 
 
-def main() -> None:
-    """Read a job, do it, answer."""
-    stdout = prepare_child()
-    with contextlib.suppress(OSError):
-        # When memory runs out, this process is the one to go.
-        Path("/proc/self/oom_score_adj").write_text("900")
-    stdin = sys.stdin.buffer
-    job = msgspec.json.decode(stdin.readline(), type=Job)
-    die_with_parent(stdin)
-    answer = work(job)
-    stdout.write(msgspec.json.encode(answer))
-    stdout.flush()
-    end_child()
-
-
 if __name__ == "__main__":
-    main()
+    serve(Job, work)

@@ -9,10 +9,14 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, TypeVar
+
+import msgspec
+
+J = TypeVar("J", bound=msgspec.Struct)
 
 _STDERR_TAIL_BYTES = 8192
 _MESSAGE_CHARS = 400
@@ -59,6 +63,20 @@ def die_with_parent(stdin: BinaryIO, unfinished: Sequence[str] = ()) -> None:
         os._exit(_PARENT_IS_GONE)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def serve(kind: type[J], work: Callable[[J], object]) -> None:
+    """Be a worker: read one job, do it, write its answer, end."""
+    stdout = prepare_child()
+    with suppress(OSError):
+        # When memory runs out, this process is the one to go.
+        Path("/proc/self/oom_score_adj").write_text("900")
+    stdin = sys.stdin.buffer
+    job = msgspec.json.decode(stdin.readline(), type=kind)
+    die_with_parent(stdin)
+    stdout.write(msgspec.json.encode(work(job)))
+    stdout.flush()
+    end_child()
 
 
 def end_child() -> None:

@@ -1,7 +1,5 @@
 """One process that opens a model and looks at its nodes. Run as `python -m profiler.operators.worker`."""
 
-import contextlib
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from profiler.operators.collect import collect
 from profiler.operators.records import Look, Seen
 from profiler.record import Failure
 from profiler.worker import Answer
-from quant.child import die_with_parent, end_child, prepare_child
+from quant.child import serve
 
 
 class LookJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,20 +54,5 @@ def _look(job: LookJob) -> Seen:
     return Seen(prefill=prefill, decode=decode, flash_attn=in_force.flash_attn, backends=in_force.backends)
 
 
-def main() -> None:
-    """Read a job, do it, answer."""
-    stdout = prepare_child()
-    with contextlib.suppress(OSError):
-        # When memory runs out, this process is the one to go.
-        Path("/proc/self/oom_score_adj").write_text("900")
-    stdin = sys.stdin.buffer
-    job = msgspec.json.decode(stdin.readline(), type=LookJob)
-    die_with_parent(stdin)
-    answer = work(job)
-    stdout.write(msgspec.json.encode(answer))
-    stdout.flush()
-    end_child()
-
-
 if __name__ == "__main__":
-    main()
+    serve(LookJob, work)
