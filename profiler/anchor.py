@@ -202,11 +202,7 @@ def _noise(good: Sequence[Reading]) -> float:
 
 def reading_of(record: Round, throttled: str | None = None) -> Reading | None:
     """Make a reading of a round; None where it holds no time."""
-    times = tuple(
-        time_ns
-        for sample in record.samples
-        if (time_ns := (sample.prefill_ns or 0) + (sample.sample_ns or 0) + sum(sample.decode_ns))
-    )
+    times = tuple(sample.timed_ns for sample in record.samples if sample.timed_ns)
     warm = [sample.after.temperature_c for sample in record.samples if sample.after.temperature_c is not None]
     return Reading(times_ns=times, throttled=throttled, temperature_c=max(warm, default=None)) if times else None
 

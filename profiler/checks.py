@@ -41,12 +41,7 @@ def _pairs(rounds: Sequence[Round]) -> list[tuple[Conditions, Conditions]]:
 
 
 def _seconds(rounds: Sequence[Round]) -> float:
-    timed = sum(
-        (sample.prefill_ns or 0) + (sample.sample_ns or 0) + sum(sample.decode_ns)
-        for record in rounds
-        for sample in record.samples
-    )
-    return timed / _NS_PER_S
+    return sum(sample.timed_ns for record in rounds for sample in record.samples) / _NS_PER_S
 
 
 def _growth(rounds: Sequence[Round], field: str) -> int | None:

@@ -138,6 +138,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     after: Conditions
     decode_energy: EnergySpan | None = None  # where the device tells its energy
 
+    @property
+    def timed_ns(self) -> int:
+        """All that was timed in it."""
+        return (self.prefill_ns or 0) + (self.sample_ns or 0) + sum(self.decode_ns)
+
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a round gave no samples."""

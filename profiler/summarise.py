@@ -181,8 +181,8 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         repacked_bytes=buffer("repacked_bytes"),
         kv_cache_bytes=buffer("kv_cache_bytes"),
         compute_buffer_bytes=buffer("compute_bytes"),
-        utilisation=_Spread(lambda record: utilisation_of(artifact, record, decode_tps_of(record)), ok, None).middle,
-        joules_per_token=_Spread(joules_per_token_of, ok, None).middle,
+        utilisation=_median([utilisation_of(artifact, record, decode_tps_of(record)) for record in ok]),
+        joules_per_token=_median([joules_per_token_of(record) for record in ok]),
         flags=tuple(warning.name for warning in flags_of(ok, environment)),
         mapped_bytes=memory(lambda phases: _last(phases).mapped_bytes),
         output_buffer_bytes=buffer("output_bytes"),
@@ -207,13 +207,18 @@ def _status(rounds: Sequence[Round]) -> str:
 
 
 def _load_ms(ok: Sequence[Round]) -> float | None:
-    times = [record.load_ns for record in ok if record.load_ns is not None]
-    return median(times) / _NS_PER_MS if times else None
+    load_ns = _median([record.load_ns for record in ok])
+    return None if load_ns is None else load_ns / _NS_PER_MS
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def _middle(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return round(median(known)) if known else None
+    middle = _median(values)
+    return None if middle is None else round(middle)
 
 
 class _Spread:

@@ -141,8 +141,7 @@ def measure_rates(file: Prepared, config: RunConfig, n_threads: int, kind: str, 
     answer = chooser.run(Job(path=str(file.path), config=short, reps=_REPS, seed=chooser.seed, engine=chooser.engine))
     if answer.measured is None:
         raise MeasureError(answer.failure.message if answer.failure else "the worker gave no answer")
-    times = [sample.prefill_ns if kind == "prefill" else sum(sample.decode_ns) for sample in answer.measured.samples]
-    return [(n_prompt + n_gen) * _NS_PER_S / time for time in times if time]
+    return [(n_prompt + n_gen) * _NS_PER_S / sample.timed_ns for sample in answer.measured.samples if sample.timed_ns]
 
 
 class _Kept:

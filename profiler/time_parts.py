@@ -44,11 +44,7 @@ def time_parts(rounds: Sequence[Round], took_ns: int | None = None) -> TimeParts
     """Add up the time of rounds that went well; `took_ns` is that of the whole sweep, where it is known."""
     ok = [record for record in rounds if record.status == "ok" and record.wall_ns is not None]
     wall_ns = sum(record.wall_ns or 0 for record in ok)
-    timed_ns = sum(
-        (sample.prefill_ns or 0) + (sample.sample_ns or 0) + sum(sample.decode_ns)
-        for record in ok
-        for sample in record.samples
-    )
+    timed_ns = sum(sample.timed_ns for record in ok for sample in record.samples)
     start_ns = sum(record.start_ns or 0 for record in ok)
     load_ns = sum(record.load_ns or 0 for record in ok)
     context_ns = sum(record.context_ns or 0 for record in ok)

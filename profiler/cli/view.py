@@ -88,9 +88,9 @@ class LineView:
     def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
         """Say why a cell is left alone, and leave out the rounds that this spares."""
         self._n_turns -= n_spared
-        self._keep(f"{describe_cell(turn, artifact)} {describe(met)}")
+        self._write(f"{describe_cell(turn, artifact)} {describe(met)}")
 
-    def _keep(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         click.echo(line, err=True)
 
     def keep(self, record: Round) -> None:
@@ -139,14 +139,14 @@ class BarView(LineView):
         self.keep(record)
         self._bars.update(self._task, advance=1, left=f"{format_duration(left_s)} left" if left_s else "")
         if record.error is not None:
-            self._keep(f"{self._now}: {describe_result(record)}")
+            self._write(f"{self._now}: {describe_result(record)}")
 
     def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
         """Say why a cell is left alone, and take the rounds that this spares off the bar."""
         super().met(turn, artifact, met, n_spared)
         self._bars.update(self._task, total=self._bars.tasks[0].total - n_spared)
 
-    def _keep(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         self._bars.console.print(line, markup=False)
 
 
