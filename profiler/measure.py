@@ -26,8 +26,9 @@ import msgspec
 
 from profiler.cell import RunConfig
 from profiler.energy import EnergyReading, EnergySpan
-from profiler.engine import Engine, EngineError, Snapshot
+from profiler.engine import Engine
 from profiler.record import Buffers, Conditions, InForce, Memory, Sample
+from profiler.start import Start, expect, fill
 from profiler.workloads import prompt_tokens, random_tokens, read_text
 
 WARMUP_DECODE_STEPS = 8
@@ -94,18 +95,18 @@ def measure(
         fed[0] = bos
 
     start_ns = clock()
-    _fill(engine, deep, 0)
-    _fill(engine, prompt, len(deep))
+    fill(engine, deep, 0)
+    fill(engine, prompt, len(deep))
     memory["prefilled"] = probes.memory()
     if config.mode == "separate" and prompt:
-        _fill(engine, deep, 0)
+        fill(engine, deep, 0)
     if config.mode == "request":
         engine.greedy()
     for token in fed[:WARMUP_DECODE_STEPS]:
         engine.decode(token)
     # Read before the snapshot is made: the snapshot is this program's, not the model's.
     memory["decoded"] = probes.memory()
-    start = _Start(engine, deep)
+    start = Start(engine, deep)
     warmup_ns = clock() - start_ns
 
     samples = []
@@ -131,7 +132,7 @@ def measure(
 def _repeat(
     engine: Engine,
     config: RunConfig,
-    start: "_Start",
+    start: Start,
     prompt: list[int],
     fed: list[int],
     clock: Clock,
@@ -139,18 +140,18 @@ def _repeat(
 ) -> Sample:
     before = probes.conditions()
     prefill_ns = sample_ns = None
-    start.go()
+    start.go(engine)
     if prompt:
         start_ns = clock()
         engine.prefill(prompt)
         prefill_ns = clock() - start_ns
-        _expect(engine, config.n_depth + len(prompt))
+        expect(engine, config.n_depth + len(prompt))
         if config.mode == "request":
             start_ns = clock()
             engine.greedy()
             sample_ns = clock() - start_ns
         elif fed:
-            start.go()
+            start.go(engine)
     decode_ns = []
     energy_before = probes.energy() if probes.energy else None
     for token in fed:
@@ -159,7 +160,7 @@ def _repeat(
         decode_ns.append(clock() - start_ns)
     energy_after = probes.energy() if probes.energy else None
     if fed:
-        _expect(engine, config.decode_depth + len(fed))
+        expect(engine, config.decode_depth + len(fed))
     return Sample(
         prefill_ns=prefill_ns,
         sample_ns=sample_ns,
@@ -168,35 +169,3 @@ def _repeat(
         after=probes.conditions(),
         decode_energy=EnergySpan(before=energy_before, after=energy_after) if energy_before and energy_after else None,
     )
-
-
-class _Start:
-    """Where every repetition begins: an empty cache, or the same snapshot of a filled one."""
-
-    def __init__(self, engine: Engine, deep: list[int]) -> None:
-        self._engine, self._depth = engine, len(deep)
-        self._snapshot: Snapshot | None = None
-        if deep:
-            _fill(engine, deep, 0)
-            self._snapshot = engine.snapshot()
-
-    def go(self) -> None:
-        if self._snapshot is None:
-            self._engine.clear()
-        else:
-            self._engine.restore(self._snapshot)
-        _expect(self._engine, self._depth)
-
-
-def _fill(engine: Engine, tokens: list[int], depth: int) -> None:
-    """Prefill without a clock; at depth 0 the cache is emptied first."""
-    if depth == 0:
-        engine.clear()
-    if tokens:
-        engine.prefill(tokens)
-        _expect(engine, depth + len(tokens))
-
-
-def _expect(engine: Engine, n_tokens: int) -> None:
-    if (found := engine.position()) != n_tokens:
-        raise EngineError("decode", f"the cache holds {found} tokens where {n_tokens} were put")

@@ -17,9 +17,10 @@ from typing import Protocol
 import msgspec
 
 from profiler.cell import RunConfig
-from profiler.engine import Engine, EngineError, Snapshot
+from profiler.engine import Engine, EngineError
 from profiler.operators.group import alone, groups_of, joined, joins_of
 from profiler.operators.records import Group, Join, Look, Node, PhaseSeen
+from profiler.start import Start, expect
 from profiler.workloads import prompt_tokens, random_tokens
 
 Clock = Callable[[], int]
@@ -137,31 +138,31 @@ def collect(
     fed = random_tokens(look.n_gen + _JOINED_STEPS, n_vocab=n_vocab, seed=look.seed + 2)
     steps, more = fed[: look.n_gen], fed[look.n_gen :]
     n_tokens = len(deep) + len(prompt)
-    snapshot = _snapshot(plain, deep)
+    start = Start(plain, deep)
     prefill, decode = _Phase(), _Phase()
 
-    _start(observed, snapshot)
+    start.go(observed)
     prefill.describe(observed.describe(lambda: observed.prefill(prompt)))
     for token in steps:
         decode.describe(observed.describe(_step(observed, token)))
-    _plain_run(plain, snapshot, prompt, steps, clock)
+    _plain_run(plain, start, prompt, steps, clock)
 
     def look_closely() -> None:
-        _start(observed, snapshot)
+        start.go(observed)
         prefill.time(observed, lambda: observed.prefill(prompt))
         for token in steps:
             decode.time(observed, _step(observed, token))
-        _expect(observed, n_tokens + len(steps))
+        expect(observed, n_tokens + len(steps))
         if n_threads > 1 and decode.pairs:
             for token in more:
                 decode.time_joined(observed, _step(observed, token))
-            _expect(observed, n_tokens + len(fed))
+            expect(observed, n_tokens + len(fed))
 
     def look_away() -> None:
-        prefill_ns, step_ns = _plain_run(plain, snapshot, prompt, steps, clock)
+        prefill_ns, step_ns = _plain_run(plain, start, prompt, steps, clock)
         prefill.plain.append(prefill_ns)
         decode.plain.extend(step_ns)
-        _expect(plain, n_tokens + len(steps))
+        expect(plain, n_tokens + len(steps))
 
     gc.collect()
     gc.disable()
@@ -175,9 +176,9 @@ def collect(
 
 
 def _plain_run(
-    engine: Engine, snapshot: Snapshot | None, prompt: list[int], steps: list[int], clock: Clock
+    engine: Engine, start: Start, prompt: list[int], steps: list[int], clock: Clock
 ) -> tuple[int, list[int]]:
-    _start(engine, snapshot)
+    start.go(engine)
     start_ns = clock()
     engine.prefill(prompt)
     prefill_ns = clock() - start_ns
@@ -189,25 +190,5 @@ def _plain_run(
     return prefill_ns, step_ns
 
 
-def _snapshot(engine: Engine, deep: list[int]) -> Snapshot | None:
-    if not deep:
-        return None
-    engine.clear()
-    engine.prefill(deep)
-    return engine.snapshot()
-
-
-def _start(engine: Engine, snapshot: Snapshot | None) -> None:
-    if snapshot is None:
-        engine.clear()
-    else:
-        engine.restore(snapshot)
-
-
 def _step(engine: Engine, token: int) -> Callable[[], None]:
     return lambda: engine.decode(token)
-
-
-def _expect(engine: Engine, n_tokens: int) -> None:
-    if (found := engine.position()) != n_tokens:
-        raise EngineError("decode", f"the cache holds {found} tokens where {n_tokens} were put")
