@@ -12,7 +12,7 @@ import msgspec
 from quant.artifact import Artifact
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
-from quant.levels import levels_asked_by_name, parse_levels
+from quant.levels import file_name, levels_asked_by_name, parse_levels
 from quant.origin import Origin
 from quant.progress import Progress, silent
 from quant.source import Source, resolve
@@ -141,8 +141,6 @@ def _from_checkpoint(
     say: Callable[[str], None],
 ) -> list[Prepared]:
     """Go straight to the levels, unless the very same checkpoint was brought to the very same files before."""
-    from quant.layout import open_layout
-    from quant.naming import file_name, file_stem
     from quant.provenance import inputs_of, write_notes
     from quant.straight import Straight
 
@@ -151,24 +149,26 @@ def _from_checkpoint(
     origin = Origin(model=name, source=source.repo if commit else None, revision=commit)
     identity = checkpoint_identity(folder, wishes.pre, wishes.imatrix, origin)
 
-    stem = file_stem(name, open_layout(folder).n_params)
-
-    def target_of(level: str) -> Path:
-        return wishes.models_dir / file_name(stem, level)
-
     levels = parse_levels(text)
-    if levels_asked_by_name(text) != set(levels) or not all(_is_kept(target_of(each), identity) for each in levels):
+    paths = _kept_files(wishes.models_dir, levels, identity)
+    if levels_asked_by_name(text) != set(levels) or len(paths) != len(levels):
         with Straight(folder, pre=wishes.pre, origin=origin) as opened:
             levels = opened.levels(text, imatrix=wishes.imatrix)
-            if missing := [level for level in levels if not _is_kept(target_of(level), identity)]:
+            if missing := [level for level in levels if level not in paths]:
                 say(f"making {', '.join(missing)} of {name}")
-                made = opened.write(missing, target_of, imatrix=wishes.imatrix, progress=progress)
+                made = opened.write(
+                    missing,
+                    lambda level: wishes.models_dir / file_name(opened.stem, level),
+                    imatrix=wishes.imatrix,
+                    progress=progress,
+                )
+                paths |= {each.level: each.path for each in made}
                 if lost := made[0].n_overflowed:
                     say(f"{lost} values of {name} are beyond F16 and became infinite; take BF16 instead")
                 write_notes([each.path for each in made], origin, inputs_of(folder, wishes.imatrix, progress))
                 for written in made:
                     _keep(written, identity, wishes.imatrix, progress)
-    return [Prepared(artifact=_described(target_of(level), progress), path=target_of(level)) for level in levels]
+    return [Prepared(artifact=_described(paths[level], progress), path=paths[level]) for level in levels]
 
 
 def _keep(written: "Written", identity: str, imatrix: Path | None, progress: Progress) -> None:
@@ -180,6 +180,16 @@ def _keep(written: "Written", identity: str, imatrix: Path | None, progress: Pro
     imatrix_sha256 = cached_sha256([imatrix]) if imatrix else None
     remember(None, Made(sha256=sha256, fallbacks=written.fallbacks, imatrix_sha256=imatrix_sha256))
     write_text(_note(written.path), json.dumps({**_file_facts(written.path), "identity": identity}))
+
+
+def _kept_files(folder: Path, levels: Sequence[str], identity: str) -> dict[str, Path]:
+    """Give the files by level that are there already; their names need the checkpoint to be opened, their notes not."""
+    found = {}
+    for level in levels:
+        for path in sorted(folder.glob(file_name("*", level))):
+            if _is_kept(path, identity):
+                found[level] = path
+    return found
 
 
 def _is_kept(target: Path, identity: str) -> bool:

@@ -26,6 +26,7 @@ from quant.gguf_write import Keys, compose_header, n_padding
 from quant.imatrix import open_imatrix, read_imatrix
 from quant.layout import Job, Layout, open_layout
 from quant.levels import LEVEL_BY_NAME
+from quant.naming import file_stem
 from quant.origin import Origin
 from quant.pieces import n_rows, piece_type, pieces, read_piece, row_length
 
@@ -60,9 +61,9 @@ class Writing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One of these: the checkpoint is open; so many values are done; a line for the user; what the user must mend."""
+    """One of these: the files' name; so many values are done; a line for the user; what the user must mend."""
 
-    opened: bool = False
+    stem: str | None = None  # the checkpoint is open; the name that its files are to have, without the level
     done: int | None = None
     total: int = 0
     overflowed: int | None = None  # in float16; comes last
@@ -176,7 +177,7 @@ def main() -> None:
         opening = msgspec.json.decode(stdin.readline(), type=Opening)
         layout = open_layout(Path(opening.checkpoint), pre=opening.pre, origin=opening.origin)
         write_hole(layout, Path(opening.header))
-        tell(Event(opened=True))
+        tell(Event(stem=file_stem(opening.origin.model or Path(opening.checkpoint).name, layout.n_params)))
         with ThreadPoolExecutor(1) as reader:
             keys = reader.submit(lambda: layout.keys)
             line = stdin.readline()

@@ -94,6 +94,11 @@ def levels_asked_by_name(text: str) -> set[str]:
     return {name for name, by_group in _expand(text) if not by_group}
 
 
+def file_name(stem: str, level: str) -> str:
+    """Give the name of a level's file; strip_level takes the level off again."""
+    return f"{stem}-{level}.gguf"
+
+
 def strip_level(stem: str) -> str:
     """Take a level's name off the end of a file's stem: "smollm2-F16" becomes "smollm2"."""
     for separator in "-._":

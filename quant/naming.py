@@ -13,8 +13,3 @@ def file_stem(name: str, n_params: int) -> str:
     _, _, base, finetune, version, size_label = gguf.Metadata.get_model_id_components(name, n_params)
     size_label = size_label or gguf.size_label(n_params, n_params, 0, 0)
     return re.sub(r"[^\w.-]+", "_", gguf.naming_convention(name, base, finetune, version, size_label, None))
-
-
-def file_name(stem: str, level: str) -> str:
-    """Give the name of a level's file."""
-    return f"{stem}-{level}.gguf"

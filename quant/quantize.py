@@ -20,7 +20,7 @@ from quant.files import atomic_path, require_space
 from quant.gguf_header import GgufHeader, open_gguf_header, stem_of
 from quant.hashes import cached_sha256
 from quant.imatrix import open_imatrix
-from quant.levels import LEVEL_BY_NAME, levels_asked_by_name, parse_levels, strip_level
+from quant.levels import LEVEL_BY_NAME, file_name, levels_asked_by_name, parse_levels, strip_level
 from quant.locks import alone
 from quant.made import Made, key_of, made_from, remember
 from quant.plan import Plan, count_fallbacks, plan_of, tensors_that_misfit, tensors_that_need_imatrix
@@ -85,7 +85,7 @@ def quantize(
     names = parse_levels(",".join(levels))
     work = _begin(source, imatrix, n_threads, progress)
     artifact = artifact_of(work.header, work.source_sha256)
-    targets = {name: out_dir / f"{strip_level(stem_of(work.source))}-{name}.gguf" for name in names}
+    targets = {name: out_dir / file_name(strip_level(stem_of(work.source)), name) for name in names}
     wanted = [name for name in names if name != artifact.level]
     _refuse_requantizing(work.header, artifact, wanted)
     for name in wanted:

@@ -64,18 +64,15 @@ class Straight:
             stack.callback(self._end)
             self._send({"checkpoint": str(self._checkpoint), "header": str(self.header), "pre": self._pre,
                         "origin": msgspec.to_builtins(self._origin)})  # fmt: skip
-            if not self._next().get("opened"):
+            stem = self._next().get("stem")
+            if not isinstance(stem, str):
                 raise UserError(self._ending())
+            self.stem = stem  # of the files' names, by gguf's convention
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    @property
-    def n_params(self) -> int:
-        """The values of all tensors."""
-        return sum(tensor.n_weights for tensor in open_gguf_header(self.header).tensors)
 
     def levels(self, text: str, *, imatrix: Path | None = None) -> list[str]:
         """Read a list of levels; what a group's name brings in is left out where it cannot be made.

@@ -261,7 +261,8 @@ def _convert_by_other(
 
     from quant.foreign import convert_with
     from quant.gguf_header import open_gguf_header
-    from quant.naming import file_name, file_stem
+    from quant.levels import file_name
+    from quant.naming import file_stem
     from quant.quantize import choose_levels, quantize
 
     if levels is None:
@@ -298,16 +299,15 @@ def _convert_to_levels(
     imatrix: Path | None,
     progress: "Progress",
 ) -> tuple[int, list[Path]]:
-    from quant.naming import file_name, file_stem
+    from quant.levels import file_name
     from quant.straight import Straight
 
     one_file = output.suffix == ".gguf"
     with Straight(folder, pre=pre, origin=origin) as opened:
         chosen = opened.levels(levels, imatrix=imatrix)
-        stem = "" if one_file else file_stem(origin.model or folder.name, opened.n_params)
         made = opened.write(
             chosen,
-            lambda level: output if one_file else output / file_name(stem, level),
+            lambda level: output if one_file else output / file_name(opened.stem, level),
             imatrix=imatrix,
             progress=progress,
         )

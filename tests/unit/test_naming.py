@@ -2,7 +2,8 @@
 
 import pytest
 
-from quant.naming import file_name, file_stem
+from quant.levels import file_name, strip_level
+from quant.naming import file_stem
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,4 @@ def test_a_stem_has_the_base_name_then_the_size_then_what_it_was_tuned_for(name,
 
 def test_the_level_stands_last():
     assert file_name("SmolLM2-135M", "Q4_K_M") == "SmolLM2-135M-Q4_K_M.gguf"
+    assert strip_level("SmolLM2-135M-Q4_K_M") == "SmolLM2-135M"
