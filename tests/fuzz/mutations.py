@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from quant.families import families
+from tests.support.vocabularies import varint
 
 Files = dict[str, bytes | None]
 
@@ -267,14 +268,6 @@ def _pieces(data: bytes, random: Random) -> bytes:
     text = random.choice((b"", b"\xff", b"x" * 300, "\u2581".encode(), b"<0x41>", b"\xed\xa0\x80", b"\0\n"))
     score = struct.pack("<f", random.choice((0.0, -1e38, float("nan"), float("inf"))))
     kind = bytes([random.choice((0, 1, 2, 3, 4, 5, 6, 7, 127))])
-    piece = b"\x0a" + _varint(len(text)) + text + b"\x15" + score + b"\x18" + kind
-    message = b"\x0a" + _varint(random.choice((len(piece), len(piece), len(piece), 1 << 40))) + piece
+    piece = b"\x0a" + varint(len(text)) + text + b"\x15" + score + b"\x18" + kind
+    message = b"\x0a" + varint(random.choice((len(piece), len(piece), len(piece), 1 << 40))) + piece
     return message + data if random.random() < 0.5 else data + message
-
-
-def _varint(value: int) -> bytes:
-    made = bytearray()
-    while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*made, value])

@@ -29,6 +29,14 @@ def cpus(numbers: Iterable[int], **files: str) -> Files:
     }
 
 
+# Cores without a second thread, one package.
+ONE_THREAD_A_CORE = {
+    "topology__core_id": "{cpu}",
+    "topology__physical_package_id": "0",
+    "topology__thread_siblings_list": "{cpu}",
+}
+
+
 def zone(number: int, kind: str, milli: str) -> Files:
     """A thermal zone."""
     folder = f"sys/class/thermal/thermal_zone{number}"
@@ -120,9 +128,7 @@ SERVER: Files = {
     f"{CPU}/online": "0-3",
     **cpus(
         range(4),
-        topology__core_id="{cpu}",
-        topology__physical_package_id="0",
-        topology__thread_siblings_list="{cpu}",
+        **ONE_THREAD_A_CORE,
     ),
     "sys/kernel/mm/transparent_hugepage/enabled": "[always] madvise never",
     "proc/cpuinfo": "\n".join(
@@ -144,9 +150,7 @@ PI5: Files = {
         cpufreq__cpuinfo_max_freq="2400000",
         cpufreq__scaling_cur_freq="1500000",
         cpufreq__scaling_governor="ondemand",
-        topology__core_id="{cpu}",
-        topology__physical_package_id="0",
-        topology__thread_siblings_list="{cpu}",
+        **ONE_THREAD_A_CORE,
     ),
     "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
     **zone(0, "cpu-thermal", "58400"),
@@ -172,9 +176,7 @@ PI4: Files = {
         cpufreq__cpuinfo_max_freq="1800000",
         cpufreq__scaling_cur_freq="600000",
         cpufreq__scaling_governor="ondemand",
-        topology__core_id="{cpu}",
-        topology__physical_package_id="0",
-        topology__thread_siblings_list="{cpu}",
+        **ONE_THREAD_A_CORE,
     ),
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
     "sys/devices/platform/soc/soc:firmware/get_throttled": "50005",

@@ -119,10 +119,10 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
 def write_sentencepiece_model(folder: Path, pieces: list[tuple[str, float, int]]) -> None:
     """Write a tokenizer.model of pieces: text, score and SentencePiece's number of the type."""
     folder.mkdir(parents=True, exist_ok=True)
-    body = b"".join(_message(1, _piece(*piece)) for piece in pieces)
+    body = b"".join(message(1, _piece(*piece)) for piece in pieces)
     # trainer_spec (field 2): model_type BPE, byte_fallback; normalizer_spec (field 3): a dummy prefix, spaces escaped.
-    body += _message(2, b"\x18\x02" + b"\x98\x02\x01") + _message(
-        3, _message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01"
+    body += message(2, b"\x18\x02" + b"\x98\x02\x01") + message(
+        3, message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01"
     )
     (folder / "tokenizer.model").write_bytes(body)
 
@@ -189,14 +189,16 @@ def _byte_letters() -> dict[int, str]:
 
 
 def _piece(text: str, score: float, kind: int) -> bytes:
-    return _message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind])
+    return message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind])
 
 
-def _message(number: int, body: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(body)) + body
+def message(number: int, body: bytes) -> bytes:
+    """Write a field of bytes as protobuf does."""
+    return varint(number << 3 | 2) + varint(len(body)) + body
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Write a number as protobuf does."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -7,7 +7,7 @@ import pytest
 from profiler.record import CoreKind
 from profiler.system import cooling
 from profiler.system.linux import conditions, describe, details
-from tests.support.systems import CPU, JETSON, LAPTOP, Files, arm_cpuinfo, cpus, meminfo, tree, zone
+from tests.support.systems import CPU, JETSON, LAPTOP, ONE_THREAD_A_CORE, Files, arm_cpuinfo, cpus, meminfo, tree, zone
 
 _LITTLE, _BIG = range(4), range(4, 8)
 
@@ -26,9 +26,7 @@ RK3588: Files = {
     **cpus(
         range(8),
         cpufreq__scaling_governor="ondemand",
-        topology__core_id="{cpu}",
-        topology__physical_package_id="0",
-        topology__thread_siblings_list="{cpu}",
+        **ONE_THREAD_A_CORE,
     ),
     "proc/device-tree/model": "Orange Pi 5\0",
     **zone(0, "soc-thermal", "84100"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from quant.errors import UserError
 from quant.tokenizer import Vocabulary, load_vocabulary
 from quant.tokenizer.pre import KNOWN, validate_pre
-from tests.support.vocabularies import write_sentencepiece_tokenizer
+from tests.support.vocabularies import message, varint, write_sentencepiece_tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = (int(getattr(gguf.TokenType, name)) for name in (
     "NORMAL", "UNKNOWN", "CONTROL", "USER_DEFINED", "UNUSED", "BYTE"))  # fmt: skip
@@ -340,21 +340,9 @@ def test_a_byte_fallback_bpe_with_gaps_is_refused(tmp_path, vocab):
 # --- SentencePiece
 
 
-def _varint(value: int) -> bytes:
-    out = b""
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
-
-
-def _message(number: int, body: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(body)) + body
-
-
 def _piece(text: str, score: float = 0.0, kind: int | None = None) -> bytes:
-    body = _message(1, text.encode()) + b"\x15" + struct.pack("<f", score)
-    return _message(1, body + (b"\x18" + _varint(kind) if kind is not None else b""))
+    body = message(1, text.encode()) + b"\x15" + struct.pack("<f", score)
+    return message(1, body + (b"\x18" + varint(kind) if kind is not None else b""))
 
 
 def _spm(folder: Path, content: bytes) -> Path:
@@ -371,7 +359,7 @@ def test_pieces_have_their_texts_scores_and_types(tmp_path):
         _piece("b", -2.25, 1),
         _piece("user", -3, 4),  # llama.cpp's converter takes it for a normal one
         _piece("gone", 0, 5),
-        _message(1, _message(1, b"no score")),
+        message(1, message(1, b"no score")),
     ]
     vocabulary = _load(_spm(tmp_path, b"".join(pieces)))
     assert (vocabulary.model, vocabulary.pre) == ("llama", "default")
@@ -390,12 +378,12 @@ def test_pieces_have_their_texts_scores_and_types(tmp_path):
 
 def test_fields_that_are_not_pieces_are_passed_over(tmp_path):
     content = (
-        _message(2, b"\x18\x02")  # trainer_spec
+        message(2, b"\x18\x02")  # trainer_spec
         + _piece("a")
-        + _varint(9 << 3 | 0) + _varint(1 << 63)  # a number
-        + _varint(10 << 3 | 1) + bytes(8)  # 64 bits
-        + _varint(11 << 3 | 5) + bytes(4)  # 32 bits
-        + _message(1000, b"\xff" * 200)
+        + varint(9 << 3 | 0) + varint(1 << 63)  # a number
+        + varint(10 << 3 | 1) + bytes(8)  # 64 bits
+        + varint(11 << 3 | 5) + bytes(4)  # 32 bits
+        + message(1000, b"\xff" * 200)
         + _piece("b")
     )  # fmt: skip
     assert [text for text, _ in _listed(_load(_spm(tmp_path, content)))] == ["a", "b"]
@@ -463,11 +451,11 @@ _GOOD = _piece("a", -1.0, 1)
     ("content", "words"),
     [
         (b"", "holds 0 pieces"),
-        (_message(2, b""), "holds 0 pieces"),
+        (message(2, b""), "holds 0 pieces"),
         (_GOOD[:-1], "a field is longer than the file"),
         (_GOOD + b"\x0a", "it ends within a number"),
         (_GOOD + b"\x0a\x80", "it ends within a number"),
-        (_GOOD + b"\x0a" + _varint(1 << 62), "a field is longer than the file"),
+        (_GOOD + b"\x0a" + varint(1 << 62), "a field is longer than the file"),
         (_GOOD + b"\x80" * 11, "a number is longer than 64 bits"),
         (b"\xff" * 10 + b"\x01" + _GOOD, "a number is longer than 64 bits"),
         (_GOOD + b"\x0b", "field of the unknown kind 3"),
@@ -476,8 +464,8 @@ _GOOD = _piece("a", -1.0, 1)
         (_piece("a", 0, 7), "piece of the unknown type 7"),
         (_piece("a", 0, 0), "piece of the unknown type 0"),
         (_piece("a", 0, 1 << 40), "piece of the unknown type 1099511627776"),
-        (_message(1, _message(1, b"\xff\xfe")), "can't decode"),
-        (_message(1, b"\x0a\x05ab"), "a field is longer than the file"),
+        (message(1, message(1, b"\xff\xfe")), "can't decode"),
+        (message(1, b"\x0a\x05ab"), "a field is longer than the file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is no SentencePiece model"),
         (b"\x80\x04\x95 a pickle", "is no SentencePiece model"),
         (b"IQ== 0\nIg== 1\n", "is no SentencePiece model"),  # Llama 3's own format
