@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from profiler.cli.options import imatrix_option, pre_option
 from quant.errors import UserError
 
 if TYPE_CHECKING:
@@ -176,9 +177,8 @@ def synthesize(source: str, output: Path, seed: int) -> None:
 @click.option("--outtype", type=click.Choice(["auto", "f32", "bf16", "f16"]), default="auto", show_default=True,
               help="Type of the matrices. auto keeps a 16-bit checkpoint's own.")  # fmt: skip
 @click.option("-q", "--levels", metavar="LEVELS", help="Quantize to these levels, like Q4_K_M,Q8_0, all or k-quants.")
-@click.option("--imatrix", type=_PATH, help="Importance matrix for quantizing; some levels need one.")
-@click.option("--pre", metavar="NAME",
-              help="llama.cpp's name of the pre-tokenizer, where the tokenizer is not recognized.")  # fmt: skip
+@imatrix_option
+@pre_option
 @click.option(
     "--converter",
     metavar="DIR",
@@ -319,7 +319,7 @@ def _convert_to_levels(
 @click.option("-q", "--levels", metavar="LEVELS", required=True,
               help="Levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.")  # fmt: skip
 @click.option("-o", "--output", type=_PATH, required=True, help="The directory for the new files.")
-@click.option("--imatrix", type=_PATH, help="Importance matrix for quantizing; some levels need one.")
+@imatrix_option
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 512), help="Threads.  [default: all]")
 def quantize(file: Path, levels: str, output: Path, imatrix: Path | None, jobs: int | None) -> None:
     """Quantize an unquantized GGUF file to one or more levels, through llama.cpp.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from profiler.cli.options import imatrix_option, no_repack_option, pre_option, weights_option
 from quant.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,16 +57,10 @@ if TYPE_CHECKING:
 @click.option(
     "--fa", type=click.Choice(["on", "off", "auto"]), default="auto", show_default=True, help="Flash attention."
 )
-@click.option("--no-repack", is_flag=True, help="Keep the weights' own layout.")
-@click.option(
-    "--weights",
-    type=click.Choice(["real", "synthetic"]),
-    default="real",
-    show_default=True,
-    help="synthetic: random weights in the model's shape; no weights are fetched.",
-)
-@click.option("--imatrix", type=click.Path(path_type=Path), help="Importance matrix for quantizing.")
-@click.option("--pre", metavar="NAME", help="llama.cpp's name of the pre-tokenizer, where it is not recognized.")
+@no_repack_option
+@weights_option
+@imatrix_option
+@pre_option
 @click.option(
     "--timeout", metavar="TIME", default="30m", show_default=True, help="Give up after this time; 0 waits for ever."
 )

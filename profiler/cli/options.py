@@ -11,6 +11,26 @@ from quant.units import parse_duration_s
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# What other commands have too.
+no_repack_option = click.option(
+    "--no-repack", is_flag=True, help="Keep the weights' own layout: less memory, often slower."
+)
+weights_option = click.option(
+    "--weights",
+    type=click.Choice(["real", "synthetic"]),
+    default="real",
+    show_default=True,
+    help="synthetic: random weights in the model's shape; no weights are fetched.",
+)
+imatrix_option = click.option(
+    "--imatrix", type=click.Path(path_type=Path), help="Importance matrix for quantizing; some levels need one."
+)
+pre_option = click.option(
+    "--pre",
+    metavar="NAME",
+    help="llama.cpp's name of the pre-tokenizer, where the converter does not recognize the tokenizer.",
+)
+
 _OPTIONS = (
     click.option(
         "-q",
@@ -143,22 +163,10 @@ _OPTIONS = (
         help="How weights get into memory: auto (llama.cpp chooses), mmap, none (read), mlock, mmap+mlock, or dio "
         "(direct I/O).",
     ),
-    click.option("--no-repack", is_flag=True, help="Keep the weights' own layout: less memory, often slower."),
-    click.option(
-        "--weights",
-        type=click.Choice(["real", "synthetic"]),
-        default="real",
-        show_default=True,
-        help="synthetic: random weights in the model's shape; no weights are fetched.",
-    ),
-    click.option(
-        "--imatrix", type=click.Path(path_type=Path), help="Importance matrix for quantizing; some levels need one."
-    ),
-    click.option(
-        "--pre",
-        metavar="NAME",
-        help="llama.cpp's name of the pre-tokenizer, where the converter does not recognize the tokenizer.",
-    ),
+    no_repack_option,
+    weights_option,
+    imatrix_option,
+    pre_option,
     click.option(
         "--sweep",
         metavar="FILE.toml",
