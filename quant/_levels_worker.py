@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.child import die_with_parent, end_child, prepare_child
-from quant.convert import FILE_TYPES
 from quant.errors import UserError
 from quant.floats import convert_floats, n_overflowed
 from quant.ggml_quantize import prepare, quantize_rows
 from quant.ggml_types import TYPE_BY_NAME
 from quant.gguf_write import Keys, compose_header, n_padding
+from quant.hole import write_hole
 from quant.imatrix import open_imatrix, read_imatrix
 from quant.layout import Job, Layout, open_layout
 from quant.levels import LEVEL_BY_NAME
@@ -68,16 +68,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     total: int = 0
     overflowed: int | None = None  # in float16; comes last
     refusal: str | None = None
-
-
-def write_hole(layout: Layout, path: Path) -> None:
-    """Write the header of the lossless conversion without its vocabulary, and a hole of the size of its weights."""
-    kind = layout.lossless_type
-    types = layout.types_at(kind)
-    header = compose_header(layout.keys_without_vocabulary, layout.entries(types), file_type=FILE_TYPES[kind])
-    with path.open("wb") as file:
-        file.write(header)
-        file.truncate(len(header) + layout.data_bytes(types))
 
 
 def write_levels(layout: Layout, keys: Future[Keys], job: Writing, tell: "Teller") -> int:

@@ -23,16 +23,24 @@ _MAX_INT32 = (1 << 31) - 1
 _MAX_FLOAT32 = 3.4e38
 
 
-def load_metadata(folder: Path, model: str | None, n_params: int) -> gguf.Metadata:
-    """Read the card and the names with gguf's own rules; without a name, the directory's is taken."""
+def load_metadata(folder: Path | None, model: str | None, n_params: int) -> gguf.Metadata:
+    """Read the card and the names with gguf's own rules; without a name, the directory's is taken.
+
+    Args:
+        folder: None where there are no files, but then a name.
+    """
     try:
-        readable = all(_size(folder / name) <= _MAX_BYTES for name in _READ) and _is_harmless(folder / "README.md")
-        metadata = gguf.Metadata.load(None, folder.absolute() if readable else None, model, n_params)
+        readable = (
+            folder is not None
+            and all(_size(folder / name) <= _MAX_BYTES for name in _READ)
+            and _is_harmless(folder / "README.md")
+        )
+        metadata = gguf.Metadata.load(None, folder.absolute() if folder and readable else None, model, n_params)
     except Exception:  # noqa: BLE001  gguf's rules meet a stranger's YAML, and may fail in any way
         metadata = gguf.Metadata(name=model)
     for field in fields(metadata):
         setattr(metadata, field.name, _sound(field.name, getattr(metadata, field.name)))
-    if metadata.name is None:
+    if metadata.name is None and folder is not None:
         metadata.name = folder.absolute().name
     return metadata
 

@@ -17,18 +17,20 @@ from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN
 from quant.card import load_metadata
 from quant.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.errors import UserError
-from quant.families import complete_config, find_family, planned_tensors
-from quant.families.base import ExtraTensors, Family, rope_parameters
+from quant.families import architecture_of, complete_config, find_family, planned_tensors
+from quant.families.base import Config, ExtraTensors, Family, need, rope_parameters
 from quant.families.planned import Planned
 from quant.ggml_types import TYPE_BY_NAME
 from quant.gguf_write import Entry, Keys, padded, serialize_keys
 from quant.origin import Origin
 from quant.tokenizer import Vocabulary, load_vocabulary
+from quant.tokenizer.made_up import made_up_vocabulary
 
 # Buffers that old checkpoints carry; they are computed, not learned.
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 # Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
 _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
+NOWHERE = Path("made-up")  # where the files of a shape lie that has none
 # gguf tells on stderr what it adds and overwrites; that is no news to a user.
 for _name in ("gguf", "metadata"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -76,7 +78,8 @@ class Layout:
     jobs: tuple[Job, ...]
     extra: ExtraTensors  # made from the config; they stand first, in F32
     origin: Origin
-    pre: str | None  # the pre-tokenizer's name, where the user gave it
+    pre: str | None = None  # the pre-tokenizer's name, where the user gave it
+    made_up: bool = False  # a shape: there are no files, and no weights behind the jobs
 
     @property
     def lossless_type(self) -> str:
@@ -106,6 +109,8 @@ class Layout:
             UserError: there is no tokenizer, it is broken, or its pre-tokenizer is unknown.
         """
         folder, config = self.checkpoint.folder, self.checkpoint.config
+        if self.made_up:
+            return made_up_vocabulary(need(config, "vocab_size"), self.family.arch)
         if self.family.vocabulary is not None:
             return self.family.vocabulary(folder, config, self.pre)
         return load_vocabulary(folder, config, pre=self.pre, space_prefix_key=self.family.space_prefix_key)
@@ -160,7 +165,7 @@ class Layout:
         config = self.checkpoint.config
         self.family.early_keys(writer, config)
         total, shared, experts, n_experts = writer.get_total_parameter_count()
-        metadata = load_metadata(self.checkpoint.folder, self.origin.model, total)
+        metadata = load_metadata(None if self.made_up else self.checkpoint.folder, self.origin.model, total)
         if metadata.size_label is None and total > 0:
             metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
         writer.add_type(gguf.GGUFType.MODEL)
@@ -202,12 +207,40 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
         tensors=_with_prefix(tensors, family.base_prefix),
     )
     config = checkpoint.config
+    extra = _extra_tensors(family, config, str(folder))
+    jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
+    return Layout(checkpoint, family, jobs, extra, origin or Origin(), pre)
+
+
+def layout_of_shape(config: Config, *, standin_for: str) -> Layout:
+    """Make the layout of a file with made-up weights of a shape: bfloat16 matrices, a made-up vocabulary.
+
+    Args:
+        config: of a config.json; `slmprof_standin_family` marks the shape of another family.
+        standin_for: the model that has the shape.
+
+    Raises:
+        UserError: the architecture is unknown or the config incomplete.
+    """
+    marked = {**config, "slmprof_synthetic": True, "slmprof_standin_for": standin_for}
+    family = find_family(architecture_of(config))
+    complete = complete_config(family, marked)
+    planned = [each for each in planned_tensors(family, complete) if not each.optional]
+    sources = {
+        name: Tensor(name, "BF16", shape, NOWHERE, 0) for each in planned for name, shape in each.source_tensors()
+    }
+    checkpoint = Checkpoint(NOWHERE, complete, sources)
+    jobs = tuple(Job(each, tuple(sources[name] for name in each.sources)) for each in planned)
+    extra = _extra_tensors(family, complete, standin_for)
+    return Layout(checkpoint, family, jobs, extra, Origin(model=standin_for), made_up=True)
+
+
+def _extra_tensors(family: Family, config: Config, name: str) -> ExtraTensors:
     extra = family.extra_tensors(config)
     if rope_parameters(config).get("rope_type") == "llama3" and "rope_freqs.weight" not in extra:
         # Without the factors the file would give wrong text without a word.
-        raise UserError(f"{folder} asks for llama3's rope scaling, which is not supported for {family.arch}")
-    jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
-    return Layout(checkpoint, family, jobs, extra, origin or Origin(), pre)
+        raise UserError(f"{name} asks for llama3's rope scaling, which is not supported for {family.arch}")
+    return extra
 
 
 def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,23 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.errors import UserError
-from quant.families import complete_config, families, find_family, planned_tensors
+from quant.families import architecture_of, complete_config, find_family, planned_tensors
 from quant.families.base import need
 from quant.families.planned import Planned, size_of
 from quant.files import require_space
 from quant.floats import convert_floats
 from quant.progress import Progress, silent
-from quant.tokenizer.bpe import byte_letters
+from quant.tokenizer.made_up import BEGIN, END, Words, made_up_words
 
 _BLOCK = 1 << 20  # random values; tensors repeat them from different places
 _DEVIATION = 0.02  # the usual initialisation: logits stay finite through any depth
 _ELEMENT_BYTES = 2
-_BYTES = 256
-_MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes
-_BEGIN, _END = "<|begin|>", "<|end|>"
-# Tokens that llama.cpp looks for in every file whose name says Phi-3, and does not load it without.
-# Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
-_WANTED = {"phi3": ("<unk>", "<s>", "</s>", "<|endoftext|>")}
 _ONE, _ZERO = np.uint16(0x3F80), np.uint16(0)  # in bfloat16
 
 
@@ -46,16 +40,10 @@ def synthesize(
     """
     if target_dir.exists() and (not target_dir.is_dir() or any(target_dir.iterdir())):
         raise UserError(f"{target_dir} exists and is not empty; give another -o")
-    names = config.get("architectures")
-    architecture = names[0] if isinstance(names, list) and names else _class_of(config)
-    family = find_family(str(architecture))
+    architecture = architecture_of(config)
+    family = find_family(architecture)
     shape = complete_config(family, config)
-    n_vocab = need(shape, "vocab_size")
-    special = (*_WANTED.get(family.arch, ()), _BEGIN, _END)
-    if n_vocab < _BYTES + len(special):
-        raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and {len(special)} special tokens")
-    if n_vocab > _MAX_VOCAB:
-        raise UserError(f"a vocabulary of {n_vocab} tokens is larger than any known; check the config's vocab_size")
+    words = made_up_words(need(shape, "vocab_size"), family.arch)
     made = _tensors_to_make(planned_tensors(family, shape))
     n_elements = sum(size_of(each.shape) for each in made)
     require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
@@ -67,12 +55,12 @@ def synthesize(
     try:
         building.chmod(0o755)
         _write_weights(building / "model.safetensors", made, seed, progress)
-        _write_tokenizer(building, n_vocab, special)
+        _write_tokenizer(building, words)
         marks = {
             "architectures": [architecture],
             "torch_dtype": "bfloat16",
-            "bos_token_id": n_vocab - 2,
-            "eos_token_id": n_vocab - 1,
+            "bos_token_id": need(shape, "vocab_size") - 2,
+            "eos_token_id": need(shape, "vocab_size") - 1,
             "slmprof_synthetic": True,
             "slmprof_standin_for": standin_for,
         }
@@ -86,14 +74,6 @@ def synthesize(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target_dir
-
-
-def _class_of(config: dict[str, Any]) -> str:
-    kind = config.get("model_type")
-    for family in families().values():
-        if kind in family.model_types:
-            return family.architectures[0]
-    raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
 
 
 class _Made(NamedTuple):
@@ -154,28 +134,13 @@ def _values(made: _Made, block: NDArray[Any], number: int) -> Iterator[NDArray[A
         left -= count
 
 
-def _write_tokenizer(folder: Path, n_vocab: int, special: tuple[str, ...]) -> None:
-    """Write a byte-level BPE of exactly `n_vocab` tokens: bytes, merges of what is known, special ones."""
-    vocab = {letter: index for index, letter in enumerate(byte_letters())}
-    # Common letters first, so that the merges that English text uses exist in a vocabulary of any size.
-    first = "\u0120etaoinshrdlcumwfgypbvk"
-    known = [*first, *(letter for letter in vocab if letter not in first)]
-    merges: list[list[str]] = []
-    place = 0
-    while len(vocab) < n_vocab - len(special):
-        # Walk the square of known tokens by growing shells, so that both halves stay short and common.
-        shell = int(place**0.5)
-        along = place - shell * shell
-        left, right = (known[shell], known[along]) if along < shell else (known[along - shell], known[shell])
-        place += 1
-        if left + right not in vocab:
-            vocab[left + right] = len(vocab)
-            merges.append([left, right])
-            known.append(left + right)
+def _write_tokenizer(folder: Path, made: Words) -> None:
+    """Write a byte-level BPE's files."""
+    first = len(made.words)
     added = [
-        {"id": n_vocab - len(special) + index, "content": text, "special": True, "single_word": False, "lstrip": False,
+        {"id": first + index, "content": text, "special": True, "single_word": False, "lstrip": False,
          "rstrip": False, "normalized": False}
-        for index, text in enumerate(special)
+        for index, text in enumerate(made.special)
     ]  # fmt: skip
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     tokenizer = {
@@ -189,12 +154,12 @@ def _write_tokenizer(folder: Path, n_vocab: int, special: tuple[str, ...]) -> No
         "decoder": byte_level,
         "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
                   "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": vocab, "merges": merges},
+                  "vocab": {word: index for index, word in enumerate(made.words)}, "merges": made.merges},
     }  # fmt: skip
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": _BEGIN,
-        "eos_token": _END,
+        "bos_token": BEGIN,
+        "eos_token": END,
         "add_bos_token": False,
     }
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")

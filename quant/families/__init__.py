@@ -49,6 +49,21 @@ def find_family(architecture: str) -> Family:
     )
 
 
+def architecture_of(config: Config) -> str:
+    """Give the class that a config names, or that of its model_type.
+
+    Raises:
+        UserError: it names neither.
+    """
+    names, kind = config.get("architectures"), config.get("model_type")
+    if isinstance(names, list) and names:
+        return str(names[0])
+    for family in families().values():
+        if kind in family.model_types:
+            return family.architectures[0]
+    raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
+
+
 def complete_config(family: Family, config: Config) -> Config:
     """Give a config with every default filled in, the text model's own where it is part of a larger model."""
     return family.complete(flattened(config))
