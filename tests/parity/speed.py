@@ -1,8 +1,9 @@
-"""Tokens per second against llama-bench: interleaved rounds, with llama-bench against itself as the control.
+"""Tokens per second and memory against llama-bench: interleaved rounds, llama-bench against itself as the control.
 
 Each round of a cell runs our worker and llama-bench twice, in a random order. Our ratio is ours to one llama-bench run,
 the control's is the other run to the same one. llama-bench runs on the very libraries of the installed package, so what
-differs is the harness alone.
+differs is the harness alone. Memory is `model_rss_bytes` beside the peak of llama-bench's process, as GNU time counts,
+less that of a llama-bench that opens no model.
 """
 
 import json
@@ -11,14 +12,16 @@ import os
 import random
 import statistics
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llama_cpp
 
 from profiler.backend import probe_backend
 from profiler.cell import RunConfig
 from profiler.launch import run_worker
+from profiler.memory_parts import model_rss_of
 from profiler.plan import Axes, expand
 from profiler.stats import median, median_interval
 from profiler.worker import Job
@@ -28,36 +31,78 @@ from quant.registry import find
 from quant.synthesize import synthesize
 from tests.parity.oracle import Oracle
 
-MODELS = ("smollm2-135m", "qwen2-0.5b")
-LEVELS = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
-THREADS = (1, 2)
+MODELS = SMALL, LARGE = ("smollm2-135m", "qwen2-0.5b")
+
+
+class Setting(NamedTuple):
+    """One cell: a file, and what both sides are told."""
+
+    model: str
+    level: str
+    threads: int
+    depth: int = 0
+    flash_attn: str = "auto"
+    cache_type: str = "f16"  # of keys and values
+
+    @property
+    def shown(self) -> str:
+        """What differs from the usual."""
+        told = [f"d{self.depth}"] if self.depth else []
+        told += [f"fa {self.flash_attn}"] if self.flash_attn != "auto" else []
+        told += [f"KV {self.cache_type}"] if self.cache_type != "f16" else []
+        return ", ".join(told)
+
+
+SETTINGS = (
+    *(Setting(model, level, threads) for model in MODELS for level in ("Q4_0", "Q4_K_M", "Q8_0") for threads in (1, 2)),
+    *(Setting(model, level, 2) for model in MODELS for level in ("Q5_K_M", "Q6_K", "F16")),
+    Setting(LARGE, "Q4_K_M", 2, depth=512),
+    Setting(SMALL, "Q8_0", 1, depth=512),
+    Setting(LARGE, "Q4_K_M", 1, flash_attn="off"),
+    Setting(SMALL, "Q8_0", 2, flash_attn="off"),
+    Setting(LARGE, "Q4_0", 2, depth=512, flash_attn="on", cache_type="q8_0"),
+    Setting(SMALL, "Q4_K_M", 1, flash_attn="on", cache_type="q8_0"),
+)
+LEVELS = tuple(dict.fromkeys(setting.level for setting in SETTINGS))
+# Runs a command and says the largest resident size that it had. A small process: a child's begins with its parent's.
+_PEAK = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
+)
 _NS = 1e9
+_MIB = 1 << 20
 
 
 def compare_speed(oracle: Oracle, *, pairs: int, n_prompt: int, n_gen: int) -> tuple[bool, dict[str, Any]]:
     """Measure all cells and judge them by the three bars."""
     print(f"speed against llama-bench: {pairs} rounds per cell, pp{n_prompt} and tg{n_gen}, ratio ours / llama-bench")
-    cells = [(name, path, threads) for name, path in _files(oracle) for threads in THREADS]
-    seen: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
+    files = _files(oracle)
+    seen: dict[tuple[Setting, str], list[tuple[float, float]]] = {}
+    rss: dict[Setting, list[tuple[float, float]]] = {}
+    bare = _bench(oracle.llama_bench, ["--list-devices"])[1]
     source = random.Random(1)
-    for _ in range(pairs):
-        for name, path, threads in source.sample(cells, len(cells)):
+    for number in range(pairs):
+        print(f"  round {number + 1} of {pairs}", flush=True)
+        for setting in source.sample(SETTINGS, len(SETTINGS)):
+            path = files[setting.model, setting.level]
             found: dict[str, dict[str, float]] = {}
             for who in source.sample(["ours", "bench", "control"], 3):
                 if who == "ours":
-                    found[who] = _ours(path, threads, n_prompt, n_gen)
+                    found[who] = _ours(path, setting, n_prompt, n_gen)
                 else:
-                    found[who] = _bench(oracle.llama_bench, path, threads, n_prompt, n_gen)
+                    found[who] = _theirs(oracle.llama_bench, path, setting, n_prompt, n_gen)
             for test in ("prefill", "decode"):
                 ratio = found["ours"][test] / found["bench"][test]
                 control = found["control"][test] / found["bench"][test]
-                seen.setdefault((name, threads, test), []).append((ratio, control))
-    rows = [_judge(key, values) for key, values in sorted(seen.items())]
+                seen.setdefault((setting, test), []).append((ratio, control))
+            rss.setdefault(setting, []).append((found["ours"]["rss"], found["bench"]["rss"] - bare))
+    rows = [_judge(*key, values, rss[key[0]]) for key, values in sorted(seen.items())]
     for row in rows:
         print(
-            f"  {row['model']:22} t{row['threads']} {row['test']:8} ours {row['ratio']:.3f} "
+            f"  {row['model']:19} {row['setting']:18} t{row['threads']} {row['test']:8} ours {row['ratio']:.3f} "
             f"[{row['lo']:.3f}, {row['hi']:.3f}]  control {row['control']:.3f}  "
-            f"spread {row['spread']:.4f} against {row['control_spread']:.4f}"
+            f"spread {row['spread']:.4f} against {row['control_spread']:.4f}  "
+            f"memory {row['rss_mib']:.0f} against {row['bench_rss_mib']:.0f} MiB"
         )
     mean = math.exp(statistics.fmean(math.log(row["ratio"]) for row in rows))
     outside = [row for row in rows if row["lo"] > 1.03 or row["hi"] < 0.97]
@@ -66,6 +111,8 @@ def compare_speed(oracle: Oracle, *, pairs: int, n_prompt: int, n_gen: int) -> t
     print(f"  geometric mean of the ratios {mean:.4f} (bar: 0.98 to 1.02)")
     print(f"  cells wholly outside 3 %: {len(outside)} (bar: 0)")
     print(f"  median spread {spread:.4f} against the control's {control_spread:.4f} (bar: 1.2 times)")
+    memory = [row["rss_mib"] / row["bench_rss_mib"] for row in rows]
+    print(f"  memory, ours to llama-bench's: {min(memory):.3f} to {max(memory):.3f}")
     passed = 0.98 <= mean <= 1.02 and not outside and spread <= 1.2 * control_spread
     return passed, {
         "rows": rows,
@@ -73,14 +120,16 @@ def compare_speed(oracle: Oracle, *, pairs: int, n_prompt: int, n_gen: int) -> t
         "outside": len(outside),
         "spread": spread,
         "control_spread": control_spread,
+        "rss_ratio": math.exp(statistics.fmean(math.log(row["rss_mib"] / row["bench_rss_mib"]) for row in rows)),
+        "bare_mib": bare / _MIB,
         "pairs": pairs,
         "n_prompt": n_prompt,
         "n_gen": n_gen,
     }
 
 
-def _files(oracle: Oracle) -> list[tuple[str, Path]]:
-    files = []
+def _files(oracle: Oracle) -> dict[tuple[str, str], Path]:
+    files: dict[tuple[str, str], Path] = {}
     for name in MODELS:
         folder = oracle.work / "synthetic" / name
         if not folder.exists():
@@ -88,12 +137,22 @@ def _files(oracle: Oracle) -> list[tuple[str, Path]]:
         base = oracle.work / "speed" / f"{name}-F16.gguf"
         if not base.exists():
             convert(folder, base, outtype="f16")
-        files += [(f"{name} {each.level}", each.path) for each in quantize(base, list(LEVELS), base.parent)]
+        files |= {(name, each.level): each.path for each in quantize(base, list(LEVELS), base.parent)}
     return files
 
 
-def _ours(path: Path, threads: int, n_prompt: int, n_gen: int) -> dict[str, float]:
-    (cell,) = expand(Axes(threads=(threads,), prompt=(n_prompt,), gen=(n_gen,), repack=(_repack(),)), ["file"])
+def _ours(path: Path, setting: Setting, n_prompt: int, n_gen: int) -> dict[str, float]:
+    axes = Axes(
+        threads=(setting.threads,),
+        prompt=(n_prompt,),
+        gen=(n_gen,),
+        depth=(setting.depth,),
+        fa=(setting.flash_attn,),
+        ctk=(setting.cache_type,),
+        ctv=(setting.cache_type,),
+        repack=(_repack(),),
+    )
+    (cell,) = expand(axes, ["file"])
     config: RunConfig = cell.config
     answer = run_worker(Job(path=str(path), config=config, reps=2, seed=0), timeout_s=600)
     assert answer.measured is not None, answer.failure
@@ -101,6 +160,7 @@ def _ours(path: Path, threads: int, n_prompt: int, n_gen: int) -> dict[str, floa
     return {
         "prefill": n_prompt * _NS / median([sample.prefill_ns or 0 for sample in samples]),
         "decode": n_gen * _NS / median([sum(sample.decode_ns) for sample in samples]),
+        "rss": model_rss_of(answer.measured.memory) or 0,
     }
 
 
@@ -109,37 +169,51 @@ def _repack() -> bool:
     return probe_backend().repacking_works is not False
 
 
-def _bench(binary: Path, path: Path, threads: int, n_prompt: int, n_gen: int) -> dict[str, float]:
+def _theirs(binary: Path, path: Path, setting: Setting, n_prompt: int, n_gen: int) -> dict[str, float]:
+    tests = ["-p", str(n_prompt), "-n", str(n_gen), "-d", str(setting.depth), "-r", "2"]
+    cache = ["-ctk", setting.cache_type, "-ctv", setting.cache_type, "-fa", setting.flash_attn]
+    system = ["-t", str(setting.threads), "-ngl", "0", "--repack", "1" if _repack() else "0"]
+    output, peak = _bench(binary, ["-m", str(path), *tests, *cache, *system, "-o", "json"])
+    found: dict[str, float] = {"rss": peak}
+    for row in json.loads(output):
+        tokens = row["n_prompt"] or row["n_gen"]
+        found["prefill" if row["n_prompt"] else "decode"] = tokens * _NS / median(row["samples_ns"])
+    return found
+
+
+def _bench(binary: Path, arguments: list[str]) -> tuple[str, int]:
+    """Run llama-bench; give what it wrote, and the largest resident size of its process in bytes."""
     libraries = str(Path(llama_cpp.__file__).parent / "lib")
-    command = [str(binary), "-m", str(path), "-t", str(threads), "-p", str(n_prompt), "-n", str(n_gen)]
-    output = subprocess.run(
-        [*command, "-r", "2", "-ngl", "0", "--repack", "1" if _repack() else "0", "-o", "json"],
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _PEAK, str(binary), *arguments],
         check=True,
         capture_output=True,
         text=True,
         env={**os.environ, "LD_LIBRARY_PATH": libraries, "DYLD_LIBRARY_PATH": libraries},
-    ).stdout
-    rates = {}
-    for row in json.loads(output):
-        tokens = row["n_prompt"] or row["n_gen"]
-        rates["prefill" if row["n_prompt"] else "decode"] = tokens * _NS / median(row["samples_ns"])
-    return rates
+    )
+    peak = int(done.stderr.split()[-1])
+    return done.stdout, peak * (1 if sys.platform == "darwin" else 1024)
 
 
-def _judge(key: tuple[str, int, str], values: list[tuple[float, float]]) -> dict[str, Any]:
+def _judge(
+    setting: Setting, test: str, values: list[tuple[float, float]], rss: list[tuple[float, float]]
+) -> dict[str, Any]:
     ratios, controls = [ratio for ratio, _ in values], [control for _, control in values]
     interval = median_interval(ratios)
     assert interval is not None
     return {
-        "model": key[0],
-        "threads": key[1],
-        "test": key[2],
+        "model": f"{setting.model} {setting.level}",
+        "threads": setting.threads,
+        "setting": setting.shown,
+        "test": test,
         "ratio": median(ratios),
         "lo": interval.lo,
         "hi": interval.hi,
         "control": median(controls),
         "spread": _spread(ratios),
         "control_spread": _spread(controls),
+        "rss_mib": median([ours for ours, _ in rss]) / _MIB,
+        "bench_rss_mib": median([theirs for _, theirs in rss]) / _MIB,
         "ratios": ratios,
         "controls": controls,
     }

@@ -34,23 +34,27 @@ _SPEED_HEAD = """# Speed beside llama-bench
 Written by `make parity` with llama-cpp-python {pin} on {cpu}, threads 1 and 2, synthetic weights. For each cell {pairs}
 rounds, and in each round one process of ours and two of llama-bench in a random order: **ratio** is ours to one
 llama-bench run (median, 95 % interval), **control** is the other llama-bench run to the same one. llama-bench runs on
-the libraries of the installed package, with pp{n_prompt} and tg{n_gen}. A spread is the median absolute deviation of
-the ratios' logarithms.
+the libraries of the installed package, with pp{n_prompt} and tg{n_gen}. d is the depth, fa flash attention, KV the
+cache's type. A spread is the median absolute deviation of the ratios' logarithms. **Memory** is `model_rss_bytes`
+beside the peak of llama-bench's process, as GNU time counts it, less the {bare_mib:.1f} MiB that it takes without a
+model, both in MiB.
 
 Geometric mean of the ratios {geometric_mean:.4f}; cells whose interval lies wholly outside 0.97 to 1.03: {outside} of
-{n_rows}; median spread {spread:.4f} against the control's {control_spread:.4f}.
+{n_rows}; median spread {spread:.4f} against the control's {control_spread:.4f}. Geometric mean of the
+memory, ours to llama-bench's: {rss_ratio:.3f}.
 
-| model and level | threads | test | ratio | interval | control | spread | control's |
-|---|---:|---|---:|---|---:|---:|---:|
+| model and level | settings | threads | test | ratio | interval | control | spread | control's | memory | bench's |
+|---|---|---:|---|---:|---|---:|---:|---:|---:|---:|
 """
 
 
 def write_speed_table(path: Path, speed: dict[str, Any], cpu: str) -> None:
     """Write the page from the findings of the speed stage."""
     lines = [
-        f"| {row['model']} | {row['threads']} | {row['test']} | {row['ratio']:.3f} "
+        f"| {row['model']} | {row['setting']} | {row['threads']} | {row['test']} | {row['ratio']:.3f} "
         f"| {row['lo']:.3f} to {row['hi']:.3f} | {row['control']:.3f} "
-        f"| {row['spread']:.4f} | {row['control_spread']:.4f} |"
+        f"| {row['spread']:.4f} | {row['control_spread']:.4f} "
+        f"| {row['rss_mib']:.0f} | {row['bench_rss_mib']:.0f} |"
         for row in speed["rows"]
     ]
     head = _SPEED_HEAD.format(pin=version("llama-cpp-python"), cpu=cpu, n_rows=len(lines), **speed)
