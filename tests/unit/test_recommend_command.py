@@ -133,13 +133,15 @@ FILE = artifact(source="org/name", revision="abc123")
         (request(imatrix="c" * 64), FILE, "tiny-Q8_0.gguf -t 1 --workload chat"),
         (request(quant="mixed"), FILE, "tiny-Q8_0.gguf -t 1 --workload chat"),
         (
-            summary(workload="custom", n_prompt=6, n_gen=4, n_depth=8, n_ctx=14, type_k="q8_0", repack=False, cores=(0,)),
+            summary(
+                workload="custom", n_prompt=6, n_gen=4, n_depth=8, n_ctx=14, type_k="q8_0", repack=False, cores=(0,)
+            ),
             artifact(),
             "tiny-Q8_0.gguf -t 1 -p 6 -n 4 -d 8 --ctk q8_0 --cores 0 --no-repack",
         ),
         (request(), artifact(file_name="my model.gguf"), "'my model.gguf' -t 1 --workload chat"),
     ],
-)  # fmt: skip
+)
 def test_the_command_that_measures_a_cell_again(cell: CellSummary, file: Any, line: str) -> None:
     made = command_of(cell, file)
     assert made == f"slmprof profile {line} -o again.jsonl"
