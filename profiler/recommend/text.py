@@ -111,6 +111,8 @@ def _notes(choice: Choice) -> list[str]:
     notes += _more(len(choice.left_out) - _MOST_ROWS, "are left out", "cell")
     if listed:
         notes.append("memory: the largest round's peak without the bare process; limits are kept by the whole interval")
+    if listed and choice.device != "cpu":
+        notes.append("what lies on the GPU is not in this memory, so a limit on it says little here")
     if any(each.rounds < _INTERVAL_ROUNDS for each in listed):
         notes.append("under six rounds there is no interval: smallest and largest stand for it, which is less sure")
     if any(each.memory_estimated for each in listed):

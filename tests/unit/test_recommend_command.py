@@ -171,3 +171,9 @@ def test_an_estimate_is_marked() -> None:
     text = render(recommend([summary()], Limits(n_ctx=4096)), {})
     assert "~306.7 MiB" in text  # 220 + 20 · 4096 / 768 - 20
     assert "~ measured at another context" in text
+
+
+def test_memory_of_a_gpu_is_told_to_be_elsewhere() -> None:
+    note = "what lies on the GPU is not in this memory"
+    assert note in render(recommend([summary(device="gpu")]), {})
+    assert note not in render(recommend([summary()]), {})
