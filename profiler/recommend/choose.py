@@ -162,13 +162,18 @@ def _choose(
         reason=reason_of(ranked, basis, limits, prefer, some_flagged=len(pool) < len(well))
         if ranked
         else _no_reason(everyone, pool, near, relax),
-        tied=tuple(name_of(each.candidate) for each in ranked[1:] if each.speed == ranked[0].speed),
+        tied=tuple(name_of(each.candidate) for each in ranked[1:] if _tied(each.candidate, ranked[0].candidate)),
         runners_up=_runners_up(ranked, basis),
         near_misses=near,
         left_out=_left_out(everyone, cells, missed, pool, fitting, prefer),
         relax=relax,
         command=command_of(cells[chosen.cell_key], artifacts.get(chosen.artifact_sha256)) if chosen else None,
     )
+
+
+def _tied(one: Candidate, other: Candidate) -> bool:
+    mine, its = speed_of(one), speed_of(other)
+    return mine is not None and its is not None and mine.overlaps(its)
 
 
 def _runners_up(ranked: Sequence[Ranked], basis: str) -> tuple[RunnerUp, ...]:

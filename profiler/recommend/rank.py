@@ -1,8 +1,9 @@
 """The order of candidates: by criteria in turn, or by weights. What intervals do not tell apart counts as equal.
 
-In turn (the default): the best quality, then the fastest, then the smallest, then the fewest threads. Overlap does not
-carry over from one pair to the next, so ties are made into classes: the best one and all whose intervals overlap with
-its own are the first class, the best of the others leads the second, and so on.
+In turn (the default): the best quality, then the fastest, then the smallest, then the fewest threads. The first class
+of a criterion are those that no other is surely better than: their intervals all share a point, so each two of them are
+a tie. The second class are those of the rest, and so on. Each criterion makes its classes within one class of the
+criterion before.
 
 By weights: the product of three shares, each to the power of its weight. speed: tokens per second against the fastest.
 memory: the smallest against the cell's. quality: a half for every KLD_HALF nats of divergence; where none is measured,
@@ -23,7 +24,10 @@ BPW_HALF = 4.5  # bits of a Q4_0 or Q4_K block per weight, the field's usual cho
 
 
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate and the class that it is in by each criterion, 0 for the best."""
+    """A candidate and its class by each criterion, 0 for the best.
+
+    In turn, a class of speed is one of those of equal quality, a class of memory one of those equal in both.
+    """
 
     candidate: Candidate
     quality: int
@@ -44,24 +48,39 @@ def basis_of(candidates: Sequence[Candidate]) -> str:
 
 def rank(candidates: Sequence[Candidate], basis: str, prefer: Prefer | None) -> list[Ranked]:
     """Order candidates, the best first."""
-    speeds = _classes([_lower_is_better(speed_of(each), inverted=True) for each in candidates])
-    memories = _classes([_lower_is_better(each.memory_bytes) for each in candidates])
-    if basis == "kld":
-        qualities = _classes([_lower_is_better(kld_span(each)) for each in candidates])
+    spans = (
+        [_quality(each, basis) for each in candidates],
+        [_inverted(speed_of(each)) for each in candidates],
+        [each.memory_bytes for each in candidates],
+    )
+    everyone = range(len(candidates))
+    if prefer is None:
+        classes = _nested(spans, list(everyone))
+        scores = [0.0] * len(candidates)
     else:
-        qualities = _classes([Span(*(3 * (-round(each.bpw, 2),))) for each in candidates])
-    leaders = _Leaders(candidates, speeds, memories)
-    ranked = [
-        Ranked(
-            candidate=each,
-            quality=qualities[place],
-            speed=speeds[place],
-            memory=memories[place],
-            score=0.0 if prefer is None else leaders.score(place, basis, prefer),
-        )
-        for place, each in enumerate(candidates)
-    ]
+        classes = dict(zip(everyone, zip(*map(_classes, spans), strict=True), strict=True))
+        speeds, memories = ([classes[place][criterion] for place in everyone] for criterion in (1, 2))
+        leaders = _Leaders(candidates, speeds, memories)
+        scores = [leaders.score(place, basis, prefer) for place in everyone]
+    ranked = []
+    for place, each in enumerate(candidates):
+        quality, speed, memory = classes[place]
+        ranked.append(Ranked(candidate=each, quality=quality, speed=speed, memory=memory, score=scores[place]))
     return sorted(ranked, key=_key)
+
+
+def _nested(spans: Sequence[Sequence[Span | None]], places: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Give the classes of some candidates by each criterion in turn, each within a class of the one before."""
+    if not spans:
+        return dict.fromkeys(places, ())
+    parts: dict[int, list[int]] = {}
+    for place, number in zip(places, _classes([spans[0][place] for place in places]), strict=True):
+        parts.setdefault(number, []).append(place)
+    return {
+        place: (number, *rest)
+        for number, members in parts.items()
+        for place, rest in _nested(spans[1:], members).items()
+    }
 
 
 def _key(ranked: Ranked) -> tuple[object, ...]:
@@ -79,27 +98,41 @@ def _key(ranked: Ranked) -> tuple[object, ...]:
     )
 
 
-def _lower_is_better(span: Span | None, *, inverted: bool = False) -> Span | None:
-    return Span(-span.middle, -span.hi, -span.lo) if span and inverted else span
+def _quality(candidate: Candidate, basis: str) -> Span | None:
+    """Give what is lost: the divergence, or fewer bits per weight."""
+    if basis == "kld":
+        return kld_span(candidate)
+    bits = -round(candidate.bpw, 2)
+    return Span(bits, bits, bits)
+
+
+def _inverted(span: Span | None) -> Span | None:
+    """Make the fastest the lowest."""
+    return Span(-span.middle, -span.hi, -span.lo) if span else None
 
 
 def _classes(spans: Sequence[Span | None]) -> list[int]:
-    """Number the classes of spans, the lowest first; what was not measured is the last."""
-    order = sorted(range(len(spans)), key=lambda place: _middle(spans[place]))
-    numbers = [0] * len(spans)
-    number, leader = -1, None
-    for place in order:
-        span = spans[place]
-        if number < 0 or span is None or leader is None or not span.overlaps(leader):
-            if not (number >= 0 and span is None and leader is None):
-                number += 1
-            leader = span
+    """Number the classes of spans, the lowest first; what was not measured is the last.
+
+    In the order of their lower ends a class is a run: it goes on until one begins above the lowest of the upper ends.
+    """
+    known = [place for place in range(len(spans)) if spans[place] is not None]
+    known.sort(key=lambda place: _ends(spans[place]))
+    lowest = [math.inf] * (len(known) + 1)  # of the upper ends from here on
+    for index in range(len(known) - 1, -1, -1):
+        lowest[index] = min(lowest[index + 1], _ends(spans[known[index]])[1])
+    numbers = [len(known)] * len(spans)
+    number, bar = -1, -math.inf
+    for index, place in enumerate(known):
+        if _ends(spans[place])[0] > bar or number < 0:
+            number, bar = number + 1, lowest[index]
         numbers[place] = number
     return numbers
 
 
-def _middle(span: Span | None) -> float:
-    return math.inf if span is None else span.middle
+def _ends(span: Span | None) -> tuple[float, float]:
+    assert span is not None
+    return span.lo, span.hi
 
 
 class _Leaders:

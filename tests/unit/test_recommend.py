@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from profiler.recommend.choose import narrowed, recommend
-from profiler.recommend.records import Choice, Limits, Prefer, Quality
+from profiler.recommend.records import Candidate, Choice, Limits, Prefer, Quality, Span
 from profiler.summary import CellSummary
 from quant.errors import UserError
 from tests.support.summaries import MIB, failed, request, summary
@@ -92,13 +94,37 @@ def test_what_intervals_do_not_tell_apart_goes_to_the_next_criterion() -> None:
         cell("Q4_0", 19.0, 90, reach=0.4, n_threads=4),
     ]
     choice = choose(slower_but_smaller)
-    # 20 ± 1 reaches 21 and 21.9 ± 1 begins at 20.9: a tie, which memory decides; 19 ± 0.4 ends before that.
+    # 20 ± 1 reaches 21 and 21.9 ± 1 begins at 20.9: a tie, which memory decides. 19 ± 0.4 ends before 20.9, so it is
+    # surely slower than one of them and not chosen for its memory, although it overlaps with the choice.
     assert chosen(choice) == ("Q4_0", 1)
-    assert choice.tied == ("Q4_0 with 2 threads",)
+    assert choice.tied == ("Q4_0 with 2 threads", "Q4_0 with 4 threads")
     assert choice.reason == (
         "it ties in speed with Q4_0 with 2 threads, whose intervals overlap with its own: of these it needs the least "
         "memory, among the 3 cells (no limit is given), which are equal in quality"
     )
+
+
+def test_other_qualities_do_not_part_what_is_tied() -> None:
+    # Without the third cell the two of Q8_0 overlap; it must not make the slower one of them the loser.
+    found = [
+        cell("Q8_0", 20, 120, reach=2),
+        cell("Q8_0", 17, 110, reach=2, n_threads=2),
+        cell("Q4_0", 23, 100, reach=2),
+    ]
+    choice = choose(found)
+    assert chosen(choice) == ("Q8_0", 2)
+    assert "ties in speed with Q8_0 with 1 thread" in choice.reason
+    assert choice.tied == ("Q8_0 with 1 thread",)
+
+
+def test_a_wide_interval_ties_nobody_with_what_is_surely_slower() -> None:
+    # 20 in [10, 30] overlaps with both of the others, but 12 in [11, 13] is surely slower than 19 in [18, 20].
+    wide = cell("Q4_0", 20, 120, reach=10)
+    sure = cell("Q4_0", 19, 110, reach=1, n_threads=2)
+    slow = cell("Q4_0", 12, 100, reach=1, n_threads=4)
+    choice = choose([wide, sure, slow])
+    assert chosen(choice) == ("Q4_0", 2)
+    assert choice.tied == ("Q4_0 with 1 thread",)
 
 
 def test_a_tie_in_memory_too_goes_to_the_fewest_threads() -> None:
@@ -321,3 +347,67 @@ def test_narrowing_to_a_model_or_a_load() -> None:
     assert [each.workload for each in narrowed(found, workload="chat")] == ["chat"]
     with pytest.raises(UserError, match="the results hold tiny, Second"):
         narrowed(found, model="third")
+
+
+CELLS = some.lists(
+    some.tuples(
+        some.sampled_from(sorted(BITS)),
+        some.integers(1, 60),
+        some.integers(50, 300),
+        some.sampled_from([0, 0.25, 2]),
+        some.sampled_from([(), (), ("busy",)]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+MAYBE = some.one_of(some.none(), some.integers(1, 400))
+
+
+def surely_better(one: Span | None, other: Span | None) -> bool:
+    assert one is not None
+    assert other is not None
+    return one.lo > other.hi
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=CELLS, memory=MAYBE, decode=MAYBE)
+def test_whatever_is_measured_the_answer_keeps_its_word(
+    rows: list[tuple[str, int, int, float, tuple[str, ...]]], memory: int | None, decode: int | None
+) -> None:
+    found = [
+        cell(quant, speed, size, reach=reach, flags=flags, n_threads=place + 1)
+        for place, (quant, speed, size, reach, flags) in enumerate(rows)
+    ]
+    limits: dict[str, Any] = {"max_memory_bytes": memory and memory * MIB, "min_decode_tps": decode and float(decode)}
+    choice = choose(found, **limits)
+    able = [
+        (bits, speed)
+        for quant, speed, size, reach, flags in rows
+        if not flags and (not memory or size <= memory) and (not decode or speed - reach >= decode)
+        for bits in [BITS[quant]]
+    ]
+    assert choice.n_fitting == len(able)
+    if choice.chosen is None:
+        assert able == []
+        if choice.relax is not None:
+            field = {"--max-memory": "max_memory_bytes", "--min-decode": "min_decode_tps"}[choice.relax.option]
+            value = choice.relax.value
+            size = value.endswith("MiB")
+            again = choose(found, **(limits | {field: int(value[:-3]) * MIB if size else float(value)}))
+            assert again.chosen is not None
+        return
+    assert choice.chosen.flags == ()
+    assert choice.chosen.bpw == max(bits for bits, _ in able)
+    rivals: list[Candidate] = [each.candidate for each in choice.runners_up]
+    assert all(each.bpw <= choice.chosen.bpw for each in rivals)
+    same = [choose([each]).chosen for each in found if each.bpw == choice.chosen.bpw and not each.flags]
+    fits = [
+        each
+        for each in same
+        if each is not None
+        and each.memory_bytes is not None
+        and each.decode_tps is not None
+        and (not memory or each.memory_bytes.hi <= memory * MIB)
+        and (not decode or each.decode_tps.lo >= decode)
+    ]
+    assert not any(surely_better(each.decode_tps, choice.chosen.decode_tps) for each in fits)
