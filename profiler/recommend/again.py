@@ -2,6 +2,8 @@
 
 import shlex
 
+import msgspec
+
 from profiler.plan import Axes
 from profiler.summary import CellSummary
 from profiler.workloads import WORKLOADS
@@ -13,8 +15,10 @@ _DEFAULTS = Axes(threads=(1,))
 _REQUEST_OUTPUTS = 1  # of plan.py: in requests, as a server needs; 0 in separate mode
 
 
-def command_of(cell: CellSummary, artifact: Artifact | None) -> str:
-    """Give the `slmprof profile` line whose only cell is this one."""
+def command_of(cell: CellSummary, artifact: Artifact | None, n_ctx: int | None = None) -> str:
+    """Give the `slmprof profile` line whose only cell is this one, at another context where one is given."""
+    if n_ctx is not None and n_ctx >= _needed(cell):
+        cell = msgspec.structs.replace(cell, n_ctx=n_ctx)
     source, *level = [_shown(word) for word in _source(cell, artifact)]
     source = f"./{source}" if source.startswith("-") else source
     return shlex.join(["slmprof", "profile", source, *level, *_load(cell), *_setting(cell), "-o", AGAIN])
@@ -38,7 +42,6 @@ def _source(cell: CellSummary, artifact: Artifact | None) -> list[str]:
 
 def _load(cell: CellSummary) -> list[str]:
     known = WORKLOADS.get(cell.workload)
-    needed = cell.n_depth + (cell.n_prompt + cell.n_gen if cell.mode == "request" else max(cell.n_prompt, cell.n_gen))
     words = ["-t", str(cell.n_threads)]
     if cell.n_threads_batch != cell.n_threads:
         words += ["--threads-batch", str(cell.n_threads_batch)]
@@ -46,8 +49,13 @@ def _load(cell: CellSummary) -> list[str]:
         words += ["--workload", known.name]
     else:
         words += ["-p", str(cell.n_prompt), "-n", str(cell.n_gen), "-d", str(cell.n_depth)]
-    usual = (known.n_ctx if known else None) or needed
+    usual = (known.n_ctx if known else None) or _needed(cell)
     return words if cell.n_ctx == usual else [*words, "--n-ctx", str(cell.n_ctx)]
+
+
+def _needed(cell: CellSummary) -> int:
+    """Give the tokens that the load puts into the cache."""
+    return cell.n_depth + (cell.n_prompt + cell.n_gen if cell.mode == "request" else max(cell.n_prompt, cell.n_gen))
 
 
 def _setting(cell: CellSummary) -> list[str]:

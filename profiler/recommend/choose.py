@@ -167,8 +167,16 @@ def _choose(
         near_misses=near,
         left_out=_left_out(everyone, cells, missed, pool, fitting, prefer),
         relax=relax,
-        command=command_of(cells[chosen.cell_key], artifacts.get(chosen.artifact_sha256)) if chosen else None,
+        command=_again(chosen, cells, artifacts, limits.n_ctx) if chosen else None,
     )
+
+
+def _again(
+    chosen: Candidate, cells: Mapping[str, CellSummary], artifacts: Mapping[str, Artifact], n_ctx: int | None
+) -> str:
+    """Give the command that measures the choice, at the context asked for where its memory is an estimate."""
+    artifact = artifacts.get(chosen.artifact_sha256)
+    return command_of(cells[chosen.cell_key], artifact, n_ctx if chosen.memory_estimated else None)
 
 
 def _tied(one: Candidate, other: Candidate) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from profiler.recommend.records import Candidate, Limits, Miss, Span
-from quant.units import KIB, MIB, format_bytes
+from quant.units import GIB, KIB, MIB, format_bytes
 
 
 class Rule(NamedTuple):
@@ -25,9 +25,8 @@ class Rule(NamedTuple):
 
 def typed_bytes(value: float) -> str:
     """Write a size as it is typed."""
-    return (
-        f"{value / MIB:.0f}MiB" if value % MIB == 0 else f"{value / KIB:.0f}KiB" if value % KIB == 0 else f"{value:.0f}"
-    )
+    units = (("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("", 1))
+    return next(f"{value / size:.0f}{unit}" for unit, size in units if not value % size or size == 1)
 
 
 def typed_ms(value: float) -> str:

@@ -26,7 +26,9 @@ def render(recommendation: Recommendation, environments: Mapping[str, Environmen
 
 def _asked(recommendation: Recommendation) -> str:
     limits, prefer = recommendation.limits, recommendation.prefer
-    told = words(limits) or "no limit, so nothing speaks against the largest; give one like --max-memory 1GiB"
+    told = words(limits) or "no limit"
+    if not words(limits) and prefer is None:
+        told += ", so nothing speaks against the largest; give one like --max-memory 1GiB"
     order = f"weights {weights(prefer)}" if prefer else "quality first, then speed, then memory"
     context = f"; memory at --n-ctx {limits.n_ctx}" if limits.n_ctx else ""
     return f"asked: {told}; {order}{context}{'; flagged cells allowed' if recommendation.flagged else ''}"
@@ -38,6 +40,10 @@ def _block(choice: Choice, environment: Environment | None) -> str:
         lines += [device_line(environment), ""]
     if choice.chosen is not None:
         lines.append(f"**{name_of(choice.chosen)}**: {choice.reason}.")
+        if choice.chosen.flags:
+            lines.append(
+                f"It is flagged {', '.join(choice.chosen.flags)}: do not rely on it before it is measured again."
+            )
     else:
         lines.append(f"No choice: {choice.reason}.")
         if choice.relax is not None:

@@ -46,6 +46,10 @@ def cells() -> list[CellSummary]:
     ]
 
 
+def typed_bytes(text: str) -> int:
+    return int(text[:-3]) * {"MiB": MIB, "GiB": 1024 * MIB}[text[-3:]]
+
+
 def choose(found: list[CellSummary], **options: Any) -> Choice:
     limits = {name: options.pop(name) for name in list(options) if name in Limits.__struct_fields__}
     (choice,) = recommend(found, Limits(**limits), **options).choices
@@ -187,7 +191,7 @@ def test_a_limit_relaxed_as_told_is_kept(decode: float, memory_mib: float) -> No
     assert chosen(choose(found, min_decode_tps=float(slow.relax.value))) == ("Q4_0", 1)
     large = choose(found, max_memory_bytes=int(memory_mib * MIB / 2))
     assert large.relax is not None
-    size = int(large.relax.value.removesuffix("MiB")) * MIB
+    size = typed_bytes(large.relax.value)
     assert size - memory_mib * MIB <= MIB
     assert chosen(choose(found, max_memory_bytes=size)) == ("Q4_0", 1)
 
@@ -392,8 +396,7 @@ def test_whatever_is_measured_the_answer_keeps_its_word(
         if choice.relax is not None:
             field = {"--max-memory": "max_memory_bytes", "--min-decode": "min_decode_tps"}[choice.relax.option]
             value = choice.relax.value
-            size = value.endswith("MiB")
-            again = choose(found, **(limits | {field: int(value[:-3]) * MIB if size else float(value)}))
+            again = choose(found, **(limits | {field: typed_bytes(value) if "B" in value else float(value)}))
             assert again.chosen is not None
         return
     assert choice.chosen.flags == ()

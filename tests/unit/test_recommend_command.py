@@ -43,7 +43,7 @@ def call(*words: object) -> tuple[int, str]:
 def test_the_choice_its_reason_and_how_to_measure_it_again(results: Path) -> None:
     status, text = call(results, "--max-memory", "1GiB", "--min-decode", "8")
     assert status == 0
-    assert text.startswith("asked: --max-memory 1024MiB, --min-decode 8; quality first, then speed, then memory\n")
+    assert text.startswith("asked: --max-memory 1GiB, --min-decode 8; quality first, then speed, then memory\n")
     assert "**Q8_0 with 1 thread**: it has the most bits per weight (8.51" in text
     assert "Q4_0 with 1 thread fits as well: tied in speed, the same memory, 4.26 bits per weight less" in text
     assert text.endswith(
@@ -171,6 +171,14 @@ def test_an_estimate_is_marked() -> None:
     text = render(recommend([summary()], Limits(n_ctx=4096)), {})
     assert "~306.7 MiB" in text  # 220 + 20 · 4096 / 768 - 20
     assert "~ measured at another context" in text
+    assert text.endswith("slmprof profile tiny -q Q8_0 -t 1 --workload bench --n-ctx 4096 -o again.jsonl\n")
+    # A context in which the load has no room could not be measured.
+    assert "--n-ctx 768 -o" in render(recommend([summary()], Limits(n_ctx=256)), {})
+
+
+def test_a_flagged_choice_is_marked() -> None:
+    text = render(recommend([summary(flags=("busy", "noisy"))], flagged=True), {})
+    assert "\nIt is flagged busy, noisy: do not rely on it" in text
 
 
 def test_memory_of_a_gpu_is_told_to_be_elsewhere() -> None:
