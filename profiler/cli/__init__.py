@@ -24,6 +24,7 @@ COMMANDS = {
     "quantize": ("profiler.cli.files", "quantize", "Quantize a GGUF file to one or more levels."),
     "profile": ("profiler.cli.profile", "profile", "Measure speed and memory; append to a results file."),
     "show": ("profiler.cli.results", "show", "Print the table of a results file."),
+    "recommend": ("profiler.cli.recommend", "recommend", "Choose a level and threads within limits, and say why."),
     "export": (
         "profiler.cli.results",
         "export",

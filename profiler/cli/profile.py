@@ -63,14 +63,14 @@ def measure_and_show(request: Any) -> Any:
     from profiler.session import run_session
     from profiler.time_parts import describe_time, time_parts
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
+    view = sweep_view()
+    say = view.say
 
     def files() -> list[Any]:
         with progress_bar() as progress:
             return prepare(request.sources, request.wishes, progress=progress, say=say)
 
-    with sweep_view() as view:
+    with view:
         outcome = run_session(request, files=files, say=say, view=view)
     if words := describe_time(time_parts(view.rounds, view.ended_ns - view.begun_ns)):
         say(words)

@@ -1,8 +1,8 @@
 """A sweep as it looks on a terminal, and in a log."""
 
+import os
 import sys
 import time
-from typing import Any
 
 import click
 
@@ -90,6 +90,10 @@ class LineView:
         self._n_turns -= n_spared
         self._write(f"{describe_cell(turn, artifact)} {describe(met)}")
 
+    def say(self, line: str) -> None:
+        """Write a line that somebody else has to say, where it does not disturb what is drawn."""
+        click.echo(line, err=True)
+
     def _write(self, line: str) -> None:
         click.echo(line, err=True)
 
@@ -99,57 +103,11 @@ class LineView:
         self.ended_ns = time.monotonic_ns()
 
 
-class BarView(LineView):
-    """A bar with the time left; only what went wrong stays on the screen."""
-
-    _bars: Any = None
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-
-    def started(self, n_turns: int, n_done: int) -> None:
-        """Begin the bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        from profiler.cli.progress import console
-
-        left = TextColumn("{task.fields[left]}")
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), left)
-        self._bars = Progress(*columns, console=console(), transient=True)
-        self._bars.start()
-        self._task = self._bars.add_task("", total=n_turns + n_done, completed=n_done, left="")
-        self._n_turns = n_turns
-        self.begun_ns = time.monotonic_ns()
-
-    def more(self, n_turns: int) -> None:
-        """Make the bar longer by what is measured again."""
-        super().more(n_turns)
-        self._bars.update(self._task, total=self._bars.tasks[0].total + n_turns)
-
-    def turn(self, turn: Turn, artifact: Artifact) -> None:
-        """Show what is being measured."""
-        from rich.markup import escape
-
-        super().turn(turn, artifact)
-        self._bars.update(self._task, description=escape(self._now))
-
-    def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
-        """Move the bar; keep a line for a round without samples."""
-        self.keep(record)
-        self._bars.update(self._task, advance=1, left=f"{format_duration(left_s)} left" if left_s else "")
-        if record.error is not None:
-            self._write(f"{self._now}: {describe_result(record)}")
-
-    def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
-        """Say why a cell is left alone, and take the rounds that this spares off the bar."""
-        super().met(turn, artifact, met, n_spared)
-        self._bars.update(self._task, total=self._bars.tasks[0].total - n_spared)
-
-    def _write(self, line: str) -> None:
-        self._bars.console.print(line, markup=False)
-
-
 def sweep_view() -> LineView:
-    """Choose by what stderr is."""
-    return BarView() if sys.stderr.isatty() else LineView()
+    """Choose by what stderr is: a table on a terminal that can draw, else lines."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("", "dumb")
+    if plain or not sys.stderr.isatty():
+        return LineView()
+    from profiler.cli.live import TableView
+
+    return TableView()

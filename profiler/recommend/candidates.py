@@ -1,0 +1,152 @@
+"""From summaries to candidates: which cells may be weighed against each other, and what each needs at a context."""
+
+from collections.abc import Mapping, Sequence
+
+from profiler.recommend.records import Candidate, Quality, Span
+from profiler.summary import CellSummary
+from profiler.table import clean
+
+_KV_PAD = 256  # llama.cpp pads the cache to this many cells
+# What may differ between two cells of one group beside file, threads and context; None is not named.
+_SETTINGS = {
+    "n_batch": "batch",
+    "n_ubatch": "ubatch",
+    "n_outputs_max": "outputs",
+    "type_k": "K",
+    "type_v": "V",
+    "flash_attn_asked": "fa",
+    "load_mode": "load",
+    "repack": "repack",
+    "cores": "cores",
+}
+
+
+def groups_of(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[list[CellSummary]]:
+    """Part the cells that are never weighed against each other; without a context asked for, by context as well."""
+    groups: dict[tuple[object, ...], list[CellSummary]] = {}
+    for cell in summaries:
+        key = (
+            cell.env_id,
+            cell.label,
+            cell.kind,
+            cell.device,
+            cell.model,
+            cell.arch,
+            cell.n_params if cell.standin_family else None,
+            cell.weights,
+            cell.mode,
+            cell.workload,
+            cell.n_prompt,
+            cell.n_gen,
+            cell.n_depth,
+            cell.n_ctx if n_ctx is None else None,
+        )
+        groups.setdefault(key, []).append(cell)
+    return list(groups.values())
+
+
+def nearest_context(group: Sequence[CellSummary], n_ctx: int | None) -> list[CellSummary]:
+    """Of cells that differ in the context alone keep the one measured nearest to what is asked."""
+    if n_ctx is None:
+        return list(group)
+    kept: dict[tuple[object, ...], CellSummary] = {}
+    for cell in group:
+        key = (cell.artifact_sha256, cell.n_threads, cell.n_threads_batch, *(getattr(cell, name) for name in _SETTINGS))
+        known = kept.get(key)
+        if known is None or (cell.status == "ok", -abs(cell.n_ctx - n_ctx)) > (
+            known.status == "ok",
+            -abs(known.n_ctx - n_ctx),
+        ):
+            kept[key] = cell
+    return list(kept.values())
+
+
+def candidates_of(
+    group: Sequence[CellSummary], n_ctx: int | None, quality: Mapping[str, Quality] | None
+) -> list[Candidate]:
+    """Make the candidates of one group, in its order."""
+    settings = [name for name in _SETTINGS if len({getattr(cell, name) for cell in group}) > 1]
+    names: dict[str, set[str]] = {}
+    for cell in group:
+        names.setdefault(cell.quant, set()).add(cell.artifact_sha256)
+    return [_candidate(cell, n_ctx, settings, quality, len(names[cell.quant]) > 1) for cell in group]
+
+
+def _candidate(
+    cell: CellSummary, n_ctx: int | None, settings: Sequence[str], quality: Mapping[str, Quality] | None, twin: bool
+) -> Candidate:
+    told = (quality or {}).get(cell.artifact_sha256)
+    memory, estimated = _memory(cell, n_ctx)
+    name = clean(cell.quant) + (" imatrix" if cell.imatrix else "")
+    return Candidate(
+        cell_key=cell.cell_key,
+        artifact_sha256=cell.artifact_sha256,
+        quant=f"{name} {cell.artifact_sha256[:6]}" if twin else name,
+        bpw=cell.bpw,
+        file_bytes=cell.file_bytes,
+        n_threads=cell.n_threads,
+        n_threads_batch=cell.n_threads_batch,
+        setting=", ".join(f"{_SETTINGS[name]} {_written(getattr(cell, name))}" for name in settings),
+        n_ctx=n_ctx or cell.n_ctx,
+        rounds=cell.rounds,
+        decode_tps=_span(cell, "decode_tps"),
+        prefill_tps=_span(cell, "prefill_tps"),
+        ttft_ms=_span(cell, "ttft_ms"),
+        memory_bytes=memory,
+        memory_estimated=estimated,
+        kld=told.kld if told else cell.kld,
+        kld_se=told.kld_se if told else cell.kld_se,
+        ppl=told.ppl if told else cell.ppl,
+        flags=cell.flags,
+    )
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(each) for each in value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "any" if value is None else clean(str(value))
+
+
+def _span(cell: CellSummary, name: str) -> Span | None:
+    middle = getattr(cell, name)
+    if middle is None:
+        return None
+    lo, hi = getattr(cell, f"{name}_lo"), getattr(cell, f"{name}_hi")
+    if lo is None or hi is None:
+        lo, hi = getattr(cell, f"{name}_min"), getattr(cell, f"{name}_max")
+    return Span(middle, middle if lo is None else lo, middle if hi is None else hi)
+
+
+def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:
+    """Give the model's peak at a context, and whether it is an estimate: the cache grows with its padded cells.
+
+    All else is left as measured. So the estimate lacks what the compute buffer gains, and is too large for layers with
+    a sliding window, which stop growing.
+    """
+    middle = cell.model_rss_bytes
+    if middle is None:
+        return None, False
+    lo, hi = cell.model_rss_bytes_min, cell.model_rss_bytes_max
+    span = Span(float(middle), float(middle if lo is None else lo), float(middle if hi is None else hi))
+    if n_ctx is None or _padded(n_ctx) == _padded(cell.n_ctx):
+        return span, False
+    if cell.kv_cache_bytes is None:
+        return None, False
+    more = round(cell.kv_cache_bytes * (_padded(n_ctx) / _padded(cell.n_ctx) - 1))
+    return Span(span.middle + more, span.lo + more, span.hi + more), True
+
+
+def _padded(n_cells: int) -> int:
+    return -(-n_cells // _KV_PAD) * _KV_PAD
+
+
+def name_of(candidate: Candidate) -> str:
+    """Name a candidate in a few words: "Q4_K_M with 2 threads"."""
+    threads = str(candidate.n_threads)
+    if candidate.n_threads_batch != candidate.n_threads:
+        threads += f" / {candidate.n_threads_batch}"
+    plural = "" if candidate.n_threads == candidate.n_threads_batch == 1 else "s"
+    setting = f" ({candidate.setting})" if candidate.setting else ""
+    return f"{candidate.quant} with {threads} thread{plural}{setting}"

@@ -1,0 +1,137 @@
+"""A recommendation as a person reads it: the choice and its reason, then the figures of what stood beside it."""
+
+from collections.abc import Mapping, Sequence
+
+from profiler.recommend.candidates import name_of
+from profiler.recommend.limits import words
+from profiler.recommend.reasons import kld, weights
+from profiler.recommend.records import Candidate, Choice, Recommendation, Span
+from profiler.record import Environment
+from profiler.table import aligned, clean, device_line
+from quant.units import format_bytes, format_params
+
+_MOST_ROWS = 6  # of each kind
+_INTERVAL_ROUNDS = 6
+
+
+def render(recommendation: Recommendation, environments: Mapping[str, Environment]) -> str:
+    """Write all choices, each with its reason, its rivals and the command that measures it again."""
+    blocks = ["\n".join([_asked(recommendation), *recommendation.notes])]
+    for choice in recommendation.choices:
+        blocks.append(_block(choice, environments.get(choice.env_id)))
+    if not recommendation.choices:
+        blocks.append("no cells are measured yet")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _asked(recommendation: Recommendation) -> str:
+    limits, prefer = recommendation.limits, recommendation.prefer
+    told = words(limits) or "no limit"
+    if not words(limits) and prefer is None:
+        told += ", so nothing speaks against the largest; give one like --max-memory 1GiB"
+    order = f"weights {weights(prefer)}" if prefer else "quality first, then speed, then memory"
+    context = f"; memory at --n-ctx {limits.n_ctx}" if limits.n_ctx else ""
+    return f"asked: {told}; {order}{context}{'; flagged cells allowed' if recommendation.flagged else ''}"
+
+
+def _block(choice: Choice, environment: Environment | None) -> str:
+    lines = [f"## {_title(choice)}", ""]
+    if environment is not None:
+        lines += [device_line(environment), ""]
+    if choice.chosen is not None:
+        lines.append(f"**{name_of(choice.chosen)}**: {choice.reason}.")
+        if choice.chosen.flags:
+            lines.append(
+                f"It is flagged {', '.join(choice.chosen.flags)}: do not rely on it before it is measured again."
+            )
+    else:
+        lines.append(f"No choice: {choice.reason}.")
+        if choice.relax is not None:
+            lines.append(f"{choice.relax.text[0].upper()}{choice.relax.text[1:]}.")
+    if rows := _rows(choice):
+        lines += ["", *aligned(rows)]
+    if notes := _notes(choice):
+        lines += ["", *(f"- {note}" for note in notes)]
+    if choice.command:
+        lines += ["", f"measure it again: {choice.command}"]
+    return "\n".join(lines)
+
+
+def _title(choice: Choice) -> str:
+    load = f"{choice.n_prompt} tokens in, {choice.n_gen} out"
+    if choice.mode == "separate":
+        load = f"prefill of {choice.n_prompt} and decode of {choice.n_gen} tokens, each at depth {choice.n_depth}"
+    made_up = (
+        "" if choice.weights == "real" else f", SYNTHETIC weights in the shape of {clean(choice.standin_for or '?')}"
+    )
+    gpu = "" if choice.device == "cpu" else f" on {clean(choice.device)}"
+    return f"{clean(choice.model)} ({format_params(choice.n_params)}{made_up}), {clean(choice.workload)}{gpu}: {load}"
+
+
+def _rows(choice: Choice) -> list[list[str]]:
+    rivals = [each.candidate for each in choice.runners_up[:_MOST_ROWS]]
+    near = [each.candidate for each in choice.near_misses[:_MOST_ROWS]]
+    listed = [("choice", [choice.chosen] if choice.chosen else []), ("fits", rivals), ("does not", near)]
+    everyone = [(word, each) for word, group in listed for each in group]
+    if not everyone:
+        return []
+    with_ttft = any(each.ttft_ms for _, each in everyone)
+    with_kld = any(each.kld is not None for _, each in everyone)
+    with_flags = any(each.flags for _, each in everyone)
+    head = ["cell", "bpw", "decode t/s", "prefill t/s", *(["TTFT ms"] if with_ttft else []), "memory"]
+    head += [*(["KLD"] if with_kld else []), *(["flags"] if with_flags else []), "limits"]
+    rows = [head]
+    for word, each in everyone:
+        row = [name_of(each), f"{each.bpw:.2f}", _figure(each.decode_tps), _figure(each.prefill_tps)]
+        row += [_figure(each.ttft_ms)] if with_ttft else []
+        row.append(_memory(each))
+        row += [kld(each) if each.kld is not None else ""] if with_kld else []
+        row += [", ".join(each.flags)] if with_flags else []
+        rows.append([*row, word])
+    return rows
+
+
+def _figure(span: Span | None) -> str:
+    if span is None:
+        return ""
+    digits = 0 if span.middle >= 1000 else 1 if span.middle >= 10 else 2
+    return f"{span.middle:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
+
+
+def _memory(each: Candidate) -> str:
+    if each.memory_bytes is None:
+        return ""
+    return f"{'~' if each.memory_estimated else ''}{format_bytes(each.memory_bytes.hi)}"
+
+
+def _notes(choice: Choice) -> list[str]:
+    listed = [each.candidate for each in choice.runners_up] + [each.candidate for each in choice.near_misses]
+    listed += [choice.chosen] if choice.chosen else []
+    notes = [f"{name_of(each.candidate)} fits as well: {each.text}" for each in choice.runners_up[:_MOST_ROWS]]
+    notes += [each.text for each in choice.near_misses[:_MOST_ROWS]]
+    notes += _more(len(choice.runners_up) - _MOST_ROWS, "fit as well")
+    notes += _more(len(choice.near_misses) - _MOST_ROWS, "do not keep the limits")
+    if choice.tied:
+        notes.append(f"not told apart from the choice in speed: {_listed(choice.tied)}")
+    notes += [f"left out: {each.name}, {each.why}" for each in choice.left_out[:_MOST_ROWS]]
+    notes += _more(len(choice.left_out) - _MOST_ROWS, "are left out", "cell")
+    if listed:
+        notes.append("memory: the largest round's peak without the bare process; limits are kept by the whole interval")
+    if listed and choice.device != "cpu":
+        notes.append("what lies on the GPU is not in this memory, so a limit on it says little here")
+    if any(each.rounds < _INTERVAL_ROUNDS for each in listed):
+        notes.append("under six rounds there is no interval: smallest and largest stand for it, which is less sure")
+    if any(each.memory_estimated for each in listed):
+        notes.append(
+            "~ measured at another context: the cache is scaled to this one, the compute buffer's growth is not in it"
+        )
+    return notes
+
+
+def _more(count: int, what: str, noun: str = "file") -> list[str]:
+    return [f"{count} more {noun}{'' if count == 1 else 's'} {what}"] if count > 0 else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [*names[:_MOST_ROWS], *([f"{len(names) - _MOST_ROWS} more"] if len(names) > _MOST_ROWS else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
