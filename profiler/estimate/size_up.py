@@ -76,7 +76,7 @@ def _context(path: Path, config: RunConfig, header: GgufHeader, model: str) -> C
         buffers, caches = engine.buffers(), engine.caches()
         flash_attn = flash_attn_of(engine.log_lines, config.flash_attn)
     except EngineError as error:
-        raise UserError(f"llama.cpp does not open a model of {model}'s shape: {error}; check its config") from error
+        raise UserError(f"llama.cpp does not open {model} so: {error}; check the settings, or its config") from error
     finally:
         engine.close()
     if buffers.compute_bytes is None or not caches:
