@@ -83,8 +83,9 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
         load_modes=("mmap", "none") if options["load_mode"] == "both" else (options["load_mode"],),
         always_imatrix=options["imatrix_mix"],
     )
+    overheads = load_overheads(environment.id, say=lambda line: click.echo(line, err=True))
     with progress_bar() as progress:
-        found = find_all(chosen, wish, load_overheads(environment.id), n_processes=_PROCESSES, tell=progress)
+        found = find_all(chosen, wish, overheads, n_processes=_PROCESSES, tell=progress)
     if not everything and (skipped := next((each for each in found if each.skipped), None)):
         raise UserError(str(skipped.skipped))
     _tell_of_what_is_missing(found)

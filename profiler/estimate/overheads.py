@@ -7,6 +7,7 @@ The words are made up, as those of synthetic weights; real ones are a few bytes 
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -44,8 +45,8 @@ def fit(small: int, wordy: int, deep: int) -> Overheads:
     return Overheads(base_bytes=max(0, round(base)), per_layer_bytes=per_layer, per_word_bytes=per_word)
 
 
-def load_overheads(env_id: str) -> Overheads:
-    """Give what was learnt in this environment, or learn it now.
+def load_overheads(env_id: str, say: Callable[[str], None] = lambda line: None) -> Overheads:
+    """Give what was learnt in this environment, or learn it now and say so.
 
     Raises:
         UserError: llama.cpp does not run the tiny files, or the system does not tell a process's memory.
@@ -55,6 +56,7 @@ def load_overheads(env_id: str) -> Overheads:
         return msgspec.json.decode(kept.read_bytes(), type=Overheads)
     except (OSError, msgspec.DecodeError):
         pass
+    say("running three tiny models, to learn what a model costs here beside its weights; once in this environment")
     found = learn()
     write_text(kept, msgspec.json.encode(found).decode())
     return found
