@@ -40,7 +40,7 @@ def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | Non
     if ended.status == 0:
         with contextlib.suppress(msgspec.DecodeError):
             return msgspec.json.decode(ended.output, type=kind)
-    return kind(failure=_failure_of(ended.status, ended.stderr))
+    return kind(failure=failure_of(ended.status, ended.stderr))
 
 
 class Ended(NamedTuple):
@@ -94,7 +94,8 @@ def run_child(module: str, job: msgspec.Struct, *, timeout_s: float | None) -> E
         return Ended(output, status, tail_of(stderr), timed_out.is_set())
 
 
-def _failure_of(status: int, stderr: str) -> Failure:
+def failure_of(status: int, stderr: str) -> Failure:
+    """Say how a worker ended that gave no answer."""
     name = signal_name(status)
     if name in ("SIGKILL", "SIGTERM"):
         return Failure(

@@ -15,7 +15,17 @@ _ABOUT = {
     "synthetic": "checkpoints with random weights",
 }
 # Folders and files of small notes, listed as one.
-_NOTES = ("backend", "ceiling", "conversions", "cpu", "hashes.json", "hashes.json.lock", "quantized", "threads")
+_NOTES = (
+    "backend",
+    "ceiling",
+    "conversions",
+    "cpu",
+    "estimate",
+    "hashes.json",
+    "hashes.json.lock",
+    "quantized",
+    "threads",
+)
 # Other processes may hold these; they are empty and stay.
 _LOCKS = "locks"
 KNOWN = (*_ABOUT, *_NOTES, _LOCKS)

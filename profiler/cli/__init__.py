@@ -30,6 +30,7 @@ COMMANDS = {
         "export",
         "Write results as JSON, CSV, Markdown or llama-bench records.",
     ),
+    "estimate": ("profiler.cli.estimate", "estimate", "Tell size and memory of models without their weights."),
     "operators": (
         "profiler.cli.operators",
         "operators",

@@ -44,6 +44,8 @@ class LlamaSnapshot:
 class LlamaEngine:
     """One model in one context."""
 
+    no_alloc = False  # True: the header alone is read, and no buffer is made
+
     def __init__(self) -> None:
         self._log = Log()
         # The callback must live as long as llama.cpp may call it.
@@ -94,7 +96,7 @@ class LlamaEngine:
         params.check_tensors = False
         params.use_extra_bufts = config.repack
         params.no_host = False
-        params.no_alloc = False
+        params.no_alloc = self.no_alloc
         params.load_mtp = False
         params.progress_callback = on_progress_pointer
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)

@@ -16,7 +16,7 @@ FOLDER = Path("/srv/models")
 
 
 def failure(status: int, stderr: str = "") -> tuple[str, str | None, str]:
-    found = launch._failure_of(status, stderr)
+    found = launch.failure_of(status, stderr)
     return found.kind, found.signal, found.message
 
 

@@ -1,0 +1,111 @@
+"""From a model's facts to what it will take on this device: pure arithmetic, each part with its source.
+
+    weights          llama.cpp's dry run: every tensor's type; bytes by type and shape
+    repacked         ggml's answer for each type and shape on this CPU
+    KV cache         llama.cpp's own plan of the context, held against a formula
+    compute buffer   likewise; how much of it is used is what the plan with room for one token's logits needs, since no
+                     more than that is ever computed at once
+    runtime          learnt on this device from tiny files, and the input of the widest product, converted to the type
+                     in which it is multiplied: n_ubatch rows of it
+
+The peak is the larger one of two moments. When all weights are in: with mmap every page of the file is resident,
+header included, beside the repacked copies; without it the tensor that was repacked last is held twice. And when a
+full batch has been computed: pages before the first and after the last tensor in use were given back.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from profiler.cell import RunConfig
+from profiler.estimate.overheads import Overheads
+from profiler.estimate.records import ContextSize, LevelSize, Sizes
+
+# Of a GGUF header, for each word: its text, type and merges. The files of vocabularies that come with llama.cpp have
+# 23 (SentencePiece) to 61 (llama-bpe, twice as many merges as words), most BPE ones 35 to 42.
+_HEADER_BYTES_PER_WORD = 39
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """One model at one level, in one way of loading it, with one size of its context's output."""
+
+    model: str
+    sizes: Sizes
+    level: LevelSize
+    context: ContextSize
+    config: RunConfig  # load_mode "mmap" or "none"
+    touched_bytes: int  # of the compute buffer
+    runtime_bytes: int
+    file_bytes: int
+    model_rss_bytes: int
+    need_bytes: int  # without what the system can drop: pages of the file whose tensors were repacked
+
+    @property
+    def bpw(self) -> float:
+        """Effective bits per weight."""
+        return 8 * self.level.tensor_bytes / self.level.n_params
+
+    @property
+    def weights_bytes(self) -> int:
+        """The weights that are not repacked; with mmap, all pages between the first and the last of them."""
+        return self.level.mapped_bytes if self.config.load_mode == "mmap" else self.level.plain_bytes
+
+    def fits(self, room_bytes: int) -> bool:
+        """Tell whether there is room for it."""
+        return self.need_bytes <= room_bytes
+
+
+def estimates_of(
+    model: str, sizes: Sizes, configs: Sequence[RunConfig], overheads: Overheads, *, load_modes: Sequence[str]
+) -> list[Estimate]:
+    """Estimate every level that can be made, in every load mode and with every size of the output.
+
+    Args:
+        configs: those of the contexts, in their order.
+    """
+    touched = min(context.compute_bytes for context in sizes.contexts)
+    found = []
+    for level in sizes.levels:
+        if level.refusal is not None:
+            continue
+        for mode in load_modes:
+            for config, context in zip(configs, sizes.contexts, strict=True):
+                found.append(_estimate(model, sizes, level, context, config, overheads, mode, touched))
+    return found
+
+
+def _estimate(
+    model: str,
+    sizes: Sizes,
+    level: LevelSize,
+    context: ContextSize,
+    config: RunConfig,
+    overheads: Overheads,
+    mode: str,
+    touched: int,
+) -> Estimate:
+    header = sizes.header_bytes if sizes.header_bytes is not None else _HEADER_BYTES_PER_WORD * sizes.n_vocab
+    n_tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
+    runtime = overheads.runtime_bytes(sizes.n_layer, sizes.n_vocab) + level.n_work_bytes_per_token * n_tokens
+    computing = context.kv_cache_bytes + context.output_bytes + touched
+    file_bytes = header + level.data_bytes
+    copied = max(
+        runtime + level.plain_bytes + level.repacked_bytes + level.largest_repacked_bytes,
+        runtime + level.plain_bytes + level.repacked_bytes + computing,
+    )
+    mapped = max(
+        runtime + file_bytes + level.repacked_bytes,
+        runtime + level.mapped_bytes + level.repacked_bytes + computing,
+    )
+    return Estimate(
+        model=model,
+        sizes=sizes,
+        level=level,
+        context=context,
+        config=msgspec.structs.replace(config, load_mode=mode),
+        touched_bytes=touched,
+        runtime_bytes=runtime,
+        file_bytes=file_bytes,
+        model_rss_bytes=mapped if mode == "mmap" else copied,
+        need_bytes=copied,
+    )

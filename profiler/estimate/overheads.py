@@ -1,0 +1,134 @@
+"""What a model costs beside its weights, cache and buffers, learnt on this device from files of nothing but zeros.
+
+Three files of almost no weights are measured as `profile` measures: a small one, one with many more words, one with
+many more layers. What the system counts beyond the known buffers is the runtime's: libraries that are paged in, the
+vocabulary, and llama.cpp's graph. It is taken to grow by a constant for each word and for each layer.
+The words are made up, as those of synthetic weights; real ones are a few bytes longer.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from profiler.cell import RunConfig
+from profiler.launch import run_worker
+from profiler.memory_parts import model_rss_of
+from profiler.worker import Job
+from quant.errors import UserError
+from quant.files import cache_dir, write_text
+
+_TIMEOUT_S = 120
+_TOKENS = 64  # that the tiny files are run with
+# Layers and words of the three files.
+_SMALL, _WORDY, _DEEP = (2, 1024), (2, 66_560), (34, 1024)
+
+
+class Overheads(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that are resident beside what llama.cpp tells of."""
+
+    base_bytes: int
+    per_layer_bytes: float
+    per_word_bytes: float
+
+    def runtime_bytes(self, n_layer: int, n_vocab: int) -> int:
+        """Give the bytes of one model."""
+        return round(self.base_bytes + self.per_layer_bytes * n_layer + self.per_word_bytes * n_vocab)
+
+
+def fit(small: int, wordy: int, deep: int) -> Overheads:
+    """Make the constants of the three files' measured bytes."""
+    per_layer = max(0, deep - small) / (_DEEP[0] - _SMALL[0])
+    per_word = max(0, wordy - small) / (_WORDY[1] - _SMALL[1])
+    base = small - per_layer * _SMALL[0] - per_word * _SMALL[1]
+    return Overheads(base_bytes=max(0, round(base)), per_layer_bytes=per_layer, per_word_bytes=per_word)
+
+
+def load_overheads(env_id: str, say: Callable[[str], None] = lambda line: None) -> Overheads:
+    """Give what was learnt in this environment, or learn it now and say so.
+
+    Raises:
+        UserError: llama.cpp does not run the tiny files, or the system does not tell a process's memory.
+    """
+    kept = cache_dir() / "estimate" / f"{env_id}.json"
+    try:
+        return msgspec.json.decode(kept.read_bytes(), type=Overheads)
+    except (OSError, msgspec.DecodeError):
+        pass
+    say("running three tiny models, to learn what a model costs here beside its weights; once in this environment")
+    found = learn()
+    write_text(kept, msgspec.json.encode(found).decode())
+    return found
+
+
+def learn() -> Overheads:
+    """Measure the three files.
+
+    Raises:
+        UserError: as load_overheads.
+    """
+    with tempfile.TemporaryDirectory(prefix="slmprof.") as folder:
+        small, wordy, deep = (_beyond_buffers(Path(folder), *shape) for shape in (_SMALL, _WORDY, _DEEP))
+    return fit(small, wordy, deep)
+
+
+def _beyond_buffers(folder: Path, n_layer: int, n_vocab: int) -> int:
+    from quant.convert import FILE_TYPES
+    from quant.hole import write_hole_at
+    from quant.layout import layout_of_shape
+
+    path = folder / "tiny.gguf"
+    layout = layout_of_shape(_shape(n_layer, n_vocab), standin_for="tiny")
+    write_hole_at(layout, path, layout.keys, layout.types_at("F16"), FILE_TYPES["F16"])
+    answer = run_worker(Job(path=str(path), config=_config(), reps=1, seed=0), timeout_s=_TIMEOUT_S)
+    measured = answer.measured
+    if measured is None:
+        reason = answer.failure.message if answer.failure else "it gave no reason"
+        raise UserError(f"llama.cpp does not run a tiny model here: {reason}; see slmprof doctor")
+    total, buffers = model_rss_of(measured.memory), measured.buffers
+    if total is None:
+        raise UserError("this system does not tell a process's memory, so none can be estimated")
+    known = (buffers.weights_bytes, buffers.kv_cache_bytes, buffers.compute_bytes, buffers.output_bytes)
+    return total - sum(each or 0 for each in known)
+
+
+def _shape(n_layer: int, n_vocab: int) -> dict[str, object]:
+    return {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": n_layer,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "vocab_size": n_vocab,
+        "max_position_embeddings": _TOKENS,
+        "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": True,
+    }
+
+
+def _config() -> RunConfig:
+    return RunConfig(
+        mode="separate",
+        workload="custom",
+        n_prompt=_TOKENS,
+        n_gen=1,
+        n_depth=0,
+        n_ctx=_TOKENS,
+        n_batch=_TOKENS,
+        n_ubatch=_TOKENS,
+        n_outputs_max=1,
+        n_threads=1,
+        n_threads_batch=1,
+        cores=None,
+        type_k="f16",
+        type_v="f16",
+        flash_attn="auto",
+        swa_full=False,
+        load_mode="none",
+        repack=False,
+        device="cpu",
+        n_gpu_layers=0,
+    )

@@ -1,0 +1,93 @@
+"""Estimates as a table. Each figure has a tilde, so that none is taken for a measurement."""
+
+from collections.abc import Iterator, Sequence
+
+from profiler.estimate.estimate import Estimate
+from quant.units import MIB, format_bytes, format_params
+
+_HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV", "compute", "runtime")
+_LEFT = {"model", "level", "fits"}
+
+
+def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str) -> Iterator[str]:
+    """Give the table, a line for each model and level, and what must be known to read it.
+
+    Args:
+        estimates: of one model and level beside each other.
+        room_name: what has `room_bytes` of room: "this device", "--fits".
+    """
+    groups: dict[tuple[str, str], list[Estimate]] = {}
+    for each in estimates:
+        groups.setdefault((each.model, each.level.level), []).append(each)
+    modes = list(dict.fromkeys(each.config.load_mode for each in estimates))
+    outputs = list(dict.fromkeys(each.config.n_outputs_max for each in estimates))
+    head = [*_HEAD[:8], *(f"compute[{n or 'all'}]" for n in outputs), "runtime", *(_sum_name(m) for m in modes), "fits"]
+    rows = [head, *(_row(group, modes, outputs, room_bytes) for group in groups.values())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        cells = [
+            text.ljust(width) if name in _LEFT else text.rjust(width)
+            for text, width, name in zip(row, widths, head, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()
+    yield ""
+    yield from _notes(estimates, room_bytes, room_name)
+
+
+def _sum_name(mode: str) -> str:
+    return "sum, mmap" if mode == "mmap" else "sum, read"
+
+
+def _row(group: Sequence[Estimate], modes: Sequence[str], outputs: Sequence[int], room_bytes: int) -> list[str]:
+    first = group[0]
+    by_mode = {each.config.load_mode: each for each in group}
+    by_output = {each.config.n_outputs_max: each for each in group}
+    return [
+        first.model + ("†" if first.sizes.standin_family else "") + ("‡" if _is_synthetic(first) else ""),
+        format_params(first.level.n_params),
+        first.level.level + ("*" if first.level.needs_imatrix else "+" if first.level.with_imatrix else ""),
+        f"{first.bpw:.2f}",
+        _about(first.file_bytes),
+        _about(first.level.plain_bytes),
+        _about(first.level.repacked_bytes) if first.level.repacked_bytes else "-",
+        _about(first.context.kv_cache_bytes),
+        *(_about(by_output[n].context.compute_bytes) for n in outputs),
+        _about(first.runtime_bytes),
+        *(_about(by_mode[mode].model_rss_bytes) for mode in modes),
+        "yes" if first.fits(room_bytes) else "no",
+    ]
+
+
+def _is_synthetic(estimate: Estimate) -> bool:
+    """Tell whether it is a file of made-up weights; that a stand-in's are goes without saying."""
+    return estimate.sizes.weights != "real" and not estimate.sizes.standin_family
+
+
+def _about(n_bytes: int) -> str:
+    return f"~{n_bytes / MIB:,.1f}"
+
+
+def _notes(estimates: Sequence[Estimate], room_bytes: int, room_name: str) -> Iterator[str]:
+    first = estimates[0]
+    config = first.config
+    flash = {True: "on", False: "off", None: "?"}[first.context.flash_attn]
+    yield (
+        f"Estimated (~) without weights, in MiB: n_ctx {config.n_ctx}, ubatch {config.n_ubatch}, "
+        f"cache {config.type_k}/{config.type_v}, flash attention {flash}, {'' if config.repack else 'no '}repacking."
+    )
+    yield "weights: those in the file's own layout; repacked: those that llama.cpp lays out anew for this CPU."
+    yield "compute[1], compute[all]: llama.cpp's buffer with room for the logits of one token, or of a whole batch."
+    yield "Only about as much as the former is ever used of the latter, so that is what counts in the sums."
+    yield "runtime: vocabulary, graph and libraries, learnt on this device. file: with a header of usual size."
+    yield "sum: the peak resident memory (model_rss_bytes), weights mapped or read. Mapped, those that are repacked are"
+    yield "resident twice, but the system can drop the file's pages: what must fit is the sum without them."
+    yield f"fits: in {format_bytes(room_bytes)}, {room_name}."
+    if any(each.level.needs_imatrix for each in estimates):
+        yield "*: needs an importance matrix, and has the types that it has with one."
+    if any(each.level.with_imatrix and not each.level.needs_imatrix for each in estimates):
+        yield "+: has the types that it has with an importance matrix."
+    if standins := {each.model: each.sizes for each in estimates if each.sizes.standin_family}:
+        named = ", ".join(f"{name} as {sizes.arch}" for name, sizes in standins.items())
+        yield f"†: llama.cpp cannot run it; the shape of another family stands in: {named}."
+    if any(map(_is_synthetic, estimates)):
+        yield "‡: synthetic weights."
