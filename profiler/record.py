@@ -147,7 +147,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a round gave no samples."""
 
-    kind: str  # "abort" | "killed" | "timeout" | "load" | "context" | "decode" | "memory" | "worker"
+    # "abort" | "killed" | "timeout" | "load" | "context" | "decode" | "memory" | "worker"; of quality also "tokens" |
+    # "values" | "disk"
+    kind: str
     message: str
     signal: str | None = None  # "SIGABRT", ...
 

@@ -32,7 +32,8 @@ class Row:
         """
         self.top = int(logits.argmax())
         largest = logits[self.top]
-        np.subtract(logits, largest, out=self.below)
+        with np.errstate(invalid="ignore"):  # of infinite logits; the caller looks at what comes back
+            np.subtract(logits, largest, out=self.below)
         told = float(self.below[token])
         np.maximum(self.below, LOWEST, out=self.below)
         np.exp(self.below, out=self.weights)

@@ -170,6 +170,7 @@ class _Session:
         self._started: dict[str, str] = {}  # by the file's sha256, as all below
         self._seen: dict[str, _Sums] = {}
         self._left: dict[str, Prepared] = {}
+        self._ended: dict[str, str] = {}  # the status of what has no figures
         self._n_ok = self._n_failed = 0
 
     def record_of(self, file: Prepared) -> Quality:
@@ -232,7 +233,7 @@ class _Session:
         self._started.setdefault(sha256, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         seen = self._seen.setdefault(sha256, _Sums())
         if lack := self._lack_of_memory(file):
-            self._fail(file, Failure(kind="memory", message=lack))
+            self._fail(file, Failure(kind="memory", message=lack), "skipped")
             return None
 
         def on_news(line: bytes) -> None:
@@ -268,20 +269,21 @@ class _Session:
             return None
         return f"needs about {format_bytes(need)}, {format_bytes(have)} are available; close programs or lower --n-ctx"
 
-    def _fail(self, file: Prepared, failure: Failure) -> None:
+    def _fail(self, file: Prepared, failure: Failure, status: str = "failed") -> None:
         """Write why a file has no figures, unless it has some in the results already."""
-        sha256 = file.artifact.sha256
-        self._tools.say(f"{file.artifact.model} {file.artifact.level} failed: {failure.message}")
-        if self._left.pop(sha256, None) is None:
+        self._ended[file.artifact.sha256] = status
+        self._tools.say(f"{file.artifact.model} {file.artifact.level} {status}: {failure.message}")
+        if self._left.pop(file.artifact.sha256, None) is None:
             return
-        self._n_failed += 1
-        self._tools.write(msgspec.structs.replace(self.record_of(file), error=failure))
+        self._n_failed += status == "failed"
+        self._tools.write(msgspec.structs.replace(self.record_of(file), status=status, error=failure))
 
     def _give_up(self, reference: Prepared) -> None:
         """Fail what is left: without the reference no level can be compared."""
-        level = reference.artifact.level
+        status = self._ended[reference.artifact.sha256]
+        words = f"{reference.artifact.level}, which it is to be compared with, {status}"
         for file in list(self._left.values()):
-            self._fail(file, Failure(kind="worker", message=f"{level}, which it is compared with, failed"))
+            self._fail(file, Failure(kind="worker", message=words), status)
 
     def _finish(self, file: Prepared) -> None:
         """Write a file's figures."""

@@ -190,7 +190,7 @@ class _Scorer:
         reader = WindowReader(path)
         try:
             if reader.n_vocab != self._engine.n_vocab or reader.tokens != tokens:
-                raise EngineError("text", "the model reads the text as other tokens than the unquantized one")
+                raise EngineError("tokens", "it reads the text as other tokens than the unquantized one")
             return self._rows(tokens, None, reader)
         finally:
             reader.close()
