@@ -88,10 +88,10 @@ def _notes(group: Sequence[tuple[Artifact, Quality]], results: Results) -> list[
     names = sorted(clean(results.artifacts[each].level) for each in references if each and each in results.artifacts)
     notes = ["perplexity: compare it within a model, or between models with the same tokenizer."]
     if names:
-        notes.append(
-            f"against {' and '.join(names)}: ratio of the perplexities; divergence: Kullback-Leibler, nats per token; "
-            "same top: how often the most probable token is the same; Δp: change of the right token's probability."
-        )
+        notes += [
+            f"against {' and '.join(names)}: ratio of the perplexities; divergence: Kullback-Leibler, nats per token;",
+            "same top: how often the most probable token is the same; Δp: change of the right token's probability.",
+        ]
     else:
         notes.append("there is no unquantized model to compare with.")
     for artifact, record in group:

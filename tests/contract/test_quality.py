@@ -4,14 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from profiler.launch import run_in_child
 from profiler.quality.session import Options, config_of
-from profiler.quality.worker import ScoreAnswer, ScoreJob, work
+from profiler.quality.worker import News, ScoreAnswer, ScoreJob, work
 from profiler.record import Divergence, Quality
 from profiler.results import read_results
 from tests.support.checkpoints import make_checkpoint
 from tests.support.commandline import assert_one_line, slmprof
+from tests.support.quality import model
 
 TEXT = "The cat sat on the mat, and then it sat on the hat. 12 + 30 = 42; def f(x): return x + 1\n" * 12
 
@@ -115,3 +118,26 @@ def test_a_text_that_is_too_short_is_refused(folder: Path, tmp_path: Path) -> No
     done = slmprof(*command, cache=folder / "cache")
     assert done.status == 2
     assert "which fill no window of 512; give a longer --text or a smaller --n-ctx" in done.err.splitlines()[-1]
+
+
+def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("0" * 24)
+    file = model(tmp_path, "F16", [0.0, 0.0])
+    job = ScoreJob(
+        path=str(file.path),
+        config=config_of(Options(n_ctx=8)),
+        text_path=str(tmp_path / "text"),
+        n_chunks=None,
+        first=1,
+        n_windows=2,
+        folder=None,
+        is_reference=False,
+        engine="fake",
+    )
+    told: list[bytes] = []
+    found = run_in_child("profiler.quality.worker", job, ScoreAnswer, tmp_path, timeout_s=60, on_news=told.append)
+    assert [msgspec.json.decode(line, type=News) for line in told] == [
+        News(n_done=2, n_windows=3),
+        News(n_done=3, n_windows=3),
+    ]
+    assert found.nll == pytest.approx([math.log(2)] * 6)
