@@ -156,5 +156,5 @@ def measure_quality(
                 outcome = run_quality(chosen, scored, options, environment, known=known, tools=tools)
             n_failed += outcome.n_failed
             if outcome.n_there:
-                say(f"{outcome.n_there} files of {source} were scored already")
+                say(f"{outcome.n_there} file{'' if outcome.n_there == 1 else 's'} of {source} scored already")
     return n_failed

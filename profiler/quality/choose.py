@@ -72,5 +72,6 @@ def _unquantized(source: Source, wishes: Wishes, progress: Progress, say: Callab
             if found is None:
                 return None
             level = found
-    asked = msgspec.structs.replace(wishes, levels=level)
+    # An importance matrix would stand in the file and make another of it, with the same weights.
+    asked = msgspec.structs.replace(wishes, levels=level, imatrix=None)
     return prepare([source.text], asked, progress=progress, say=say)[0]

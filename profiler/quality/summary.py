@@ -16,9 +16,23 @@ class Comparable(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+def settled(results: Results) -> list[Quality]:
+    """Give the records, but none without a reference of what was also scored with one."""
+    compared = {_without_reference(record) for record in results.qualities if record.divergence is not None}
+    return [
+        record
+        for record in results.qualities
+        if record.reference_sha256 is not None or _without_reference(record) not in compared
+    ]
+
+
+def _without_reference(record: Quality) -> tuple[object, ...]:
+    return record.key[:-1]
+
+
 def comparable(results: Results) -> Comparable:
     """Give what was scored well, where all of it is of one text in the same windows: else nothing may be compared."""
-    scored = [record for record in results.qualities if record.status == "ok"]
+    scored = [record for record in settled(results) if record.status == "ok"]
     settings = {(record.text_sha256, record.n_ctx, record.n_chunks if _is_part(record) else None) for record in scored}
     if len(settings) > 1:
         n_texts = len({record.text_sha256 for record in scored})

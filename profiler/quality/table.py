@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from profiler.quality.summary import comparable
+from profiler.quality.summary import comparable, settled
 from profiler.record import Estimate, Quality
 from profiler.results import Results
 from profiler.table import aligned, clean
@@ -15,7 +15,7 @@ _HEAD = ("level", "bpw", "file", "perplexity", "ratio", "divergence", "90 %", "9
 def quality_table(results: Results) -> str:
     """Give the tables; empty where nothing was scored."""
     groups: dict[tuple[object, ...], list[tuple[Artifact, Quality]]] = {}
-    for record in results.qualities:
+    for record in settled(results):
         artifact = results.artifacts[record.artifact_sha256]
         key = (artifact.model, record.text_sha256, record.n_ctx, record.n_chunks_asked)
         groups.setdefault(key, []).append((artifact, record))
@@ -40,7 +40,8 @@ def _block(group: Sequence[tuple[Artifact, Quality]], results: Results) -> str:
 
 
 def _row(artifact: Artifact, record: Quality) -> list[str]:
-    row = [clean(artifact.level), f"{artifact.bpw:.2f}", format_bytes(artifact.file_bytes)]
+    level = clean(artifact.level) + (" imatrix" if artifact.imatrix_sha256 else "")
+    row = [level, f"{artifact.bpw:.2f}", format_bytes(artifact.file_bytes)]
     if record.perplexity is None:
         return [*row, record.status.upper(), *[""] * (len(_HEAD) - len(row) - 1)]
     row.append(_with_error(record.perplexity.ppl))

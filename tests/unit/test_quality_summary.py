@@ -98,6 +98,14 @@ def test_another_tokenizer_makes_other_windows_of_the_same_text() -> None:
     assert len(comparable(results).records) == 2
 
 
+def test_what_was_also_scored_without_a_reference_counts_once() -> None:
+    alone = quality(reference_sha256=None, divergence=None)
+    results = with_artifacts([quality(), alone], Q8)
+    assert comparable(results).records == {Q8.sha256: quality()}
+    assert quality_table(results).count("| Q8_0") == 1
+    assert comparable(with_artifacts([alone], Q8)).records == {Q8.sha256: alone}
+
+
 def test_the_table() -> None:
     failed = quality(
         "4" * 64,
