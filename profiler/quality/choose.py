@@ -34,8 +34,9 @@ def choose(source: str, wishes: Wishes, *, progress: Progress, say: Callable[[st
         reference = _unquantized(resolve(source), wishes, progress, say)
         if reference is None:
             say(f"{source} has no unquantized file, so there is perplexity and no divergence")
-    there = reference is None or any(file.artifact.sha256 == reference.artifact.sha256 for file in files)
-    return Chosen(files=tuple(files) if there or reference is None else (reference, *files), reference=reference)
+    if reference is None or any(file.artifact.sha256 == reference.artifact.sha256 for file in files):
+        return Chosen(files=tuple(files), reference=reference)
+    return Chosen(files=(reference, *files), reference=reference)
 
 
 def refuse_synthetic(files: Sequence[Prepared]) -> None:

@@ -24,7 +24,7 @@ from tests.support.checkpoints import SMOLLM2_135M, make_checkpoint
 LEVELS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_S", "Q2_K")
 N_CTX, N_CHUNKS, N_THREADS = 512, 8, 1
 PPL_REL, KLD_REL, KLD_ABS, SAME_TOP = 1e-3, 1e-2, 1e-6, 0.002
-TRAINED = Path(__file__).parents[1] / "data" / "trained"  # the checkpoint that is trained on the shipped text
+TRAINED = Path(__file__).parents[1] / "data" / "tiny-llama"  # the checkpoint that is trained on the shipped text
 
 _FIGURE = re.compile(r"^(Mean PPL\(Q\)|Mean +KLD|Same top p) *: *(-?[\d.]+)", re.MULTILINE)
 _FINAL = re.compile(r"Final estimate: PPL = ([\d.]+)")
