@@ -28,7 +28,10 @@ from profiler.cli.options import axes_of, levels_of, profile_options, run_option
     show_default=True,
     help="Sizes of the charts, for a paper's column, a slide, or a page.",
 )
-def run(sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style: str, **options: Any) -> int:
+@click.option("--quality", is_flag=True, help="Measure also what each level costs, as slmprof quality does.")
+def run(
+    sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style: str, quality: bool, **options: Any
+) -> int:
     """Take checkpoints to charts: fetch, convert, quantize, measure, draw.
 
     SOURCE is a name from slmprof models, a hub id like org/name, a checkpoint's directory, or a .gguf file. Lists are
@@ -41,7 +44,11 @@ def run(sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style:
     slmprof run ./my-checkpoint -q F16,Q8_0,Q4_K_M -t 1,2 --workload bench,chat -o results/
     """
     from profiler.cli.profile import measure_and_show
+    from profiler.cli.quality import measure_quality
+    from profiler.cli.results import load
     from profiler.prepare import DEFAULT_LEVELS, Wishes
+    from profiler.quality.choose import refusal
+    from profiler.quality.table import quality_table
     from profiler.session import Request
 
     request = Request(
@@ -61,9 +68,15 @@ def run(sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style:
         zipped=options["zipped"],
         fresh=options["fresh"],
     )
+    if quality and request.wishes.synthetic:
+        raise refusal(sources[0])
     outcome = measure_and_show(request)
+    n_failed = outcome.n_failed
+    if quality:
+        n_failed += measure_quality(list(sources), request.wishes, request.results)
+        click.echo(quality_table(load([request.results])), nl=False)
     write_reports(request.results, folder, formats or ("png",), style)
-    return 1 if outcome.n_failed else 0
+    return 1 if n_failed else 0
 
 
 def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: str) -> None:

@@ -147,7 +147,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a round gave no samples."""
 
-    kind: str  # "abort" | "killed" | "timeout" | "load" | "context" | "decode" | "memory" | "worker"
+    # "abort" | "killed" | "timeout" | "load" | "context" | "decode" | "memory" | "worker"; of quality also "tokens" |
+    # "values" | "disk"
+    kind: str
     message: str
     signal: str | None = None  # "SIGABRT", ...
 
@@ -193,7 +195,63 @@ class AnchorRound(Round, frozen=True, kw_only=True, tag="anchor", tag_field="typ
     """
 
 
-Record = Environment | Artifact | Round | AnchorRound
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A mean over scored tokens, and its standard error."""
+
+    value: float
+    se: float
+
+
+class Perplexity(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a model predicts a text."""
+
+    ppl: Estimate
+    n_scored: Count  # tokens
+
+
+class Divergence(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a model's predictions are from the unquantized model's; nats, shares, and probabilities."""
+
+    kld: Estimate
+    kld_p90: float
+    kld_p99: float
+    kld_max: float
+    same_top: Estimate  # share of places where the most probable token is the same
+    dp_rms: Estimate  # root mean square of the change of the right token's probability
+    log_ppl_ratio: Estimate  # logarithm of the quotient of the perplexities
+
+
+class Quality(msgspec.Struct, frozen=True, kw_only=True, tag="quality", tag_field="type"):
+    """What one file makes of one text. Figures, not observations: those are some 100 KiB a level.
+
+    A type of its own, so that a reader that does not know it refuses the file instead of leaving it out.
+    """
+
+    artifact_sha256: str
+    text_sha256: str
+    text_name: str
+    n_ctx: int
+    n_chunks_asked: int | None  # None: the whole text
+    reference_sha256: str | None  # the unquantized file; None where there was none, and no divergence then
+    env_id: str
+    status: Status
+    started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
+    n_threads: int
+    n_chunks: Count = 0  # windows that were scored
+    n_tokens: Count = 0  # of the text, as this model reads it
+    perplexity: Perplexity | None = None
+    divergence: Divergence | None = None
+    wall_ns: int | None = None  # of its processes
+    peak_rss_bytes: int | None = None  # of the largest of them
+    error: Failure | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int, int | None, str | None]:
+        """What makes two of them the same measurement; it drives resume."""
+        return self.artifact_sha256, self.text_sha256, self.n_ctx, self.n_chunks_asked, self.reference_sha256
+
+
+Record = Environment | Artifact | Round | AnchorRound | Quality
 
 # vocabulary: the header and the vocabulary are read, the buffers set aside, and no weight is copied yet.
 PHASES = ("imported", "vocabulary", "loaded", "context", "prefilled", "decoded")

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from profiler.record import SCHEMA, AnchorRound, Environment, Record, Round
+from profiler.record import SCHEMA, AnchorRound, Environment, Quality, Record, Round
 from quant.artifact import Artifact
 from quant.errors import UserError
 
 MAX_LINE_BYTES = 16 << 20
 _START = b'{"type":"'  # how every line of this program begins
-_decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound)
+_decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound | Quality)
 _encoder = msgspec.json.Encoder()
 
 
@@ -30,6 +30,7 @@ class Results(msgspec.Struct):
     artifacts: dict[str, Artifact] = {}
     rounds: list[Round] = []  # of each round the last record, in the order of the file
     anchors: list[AnchorRound] = []  # every one, in the order of the file; no part of any cell's figures
+    qualities: list[Quality] = []  # of each file, text, window and reference the last
     warnings: list[str] = []
 
 
@@ -41,6 +42,7 @@ def read_results(paths: Iterable[Path]) -> Results:
     """
     results = Results()
     latest: dict[tuple[str, str, int], Round] = {}
+    qualities: dict[object, Quality] = {}
     for path in paths:
         records, _, torn = _read_file(path)
         if torn:
@@ -52,13 +54,17 @@ def read_results(paths: Iterable[Path]) -> Results:
                 results.artifacts[record.sha256] = record
             elif isinstance(record, AnchorRound):
                 results.anchors.append(record)
+            elif isinstance(record, Quality):
+                qualities[record.key] = record
             else:
                 latest[(record.cell.key, record.env_id, record.round)] = record
     results.rounds = list(latest.values())
-    for record in results.rounds:
-        if record.cell.artifact_sha256 not in results.artifacts:
+    results.qualities = list(qualities.values())
+    measured = [record.cell.artifact_sha256 for record in results.rounds]
+    for sha256 in (*measured, *(record.artifact_sha256 for record in results.qualities)):
+        if sha256 not in results.artifacts:
             raise UserError(
-                f"the results hold rounds of file {record.cell.artifact_sha256[:12]}… but no line that describes it; "
+                f"the results hold rounds of file {sha256[:12]}… but no line that describes it; "
                 "give the whole results file"
             )
     return results

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from profiler.checks import flags_of
 from profiler.joules import joules_per_token_of
 from profiler.memory_parts import memory_parts, model_rss_of, peak_rss_of
+from profiler.quality.summary import with_quality
 from profiler.record import Memory, Round
 from profiler.results import Results
 from profiler.stats import median, outliers, quantile
@@ -27,7 +28,7 @@ def summarise(results: Results, *, label: str | None = None) -> list[CellSummary
     for record in results.rounds:
         cells.setdefault((record.cell.key, record.env_id), []).append(record)
     summaries = [_summarise_cell(sorted(rounds, key=_by_round), results, label) for rounds in cells.values()]
-    return sorted(summaries, key=_sort_key)
+    return with_quality(sorted(summaries, key=_sort_key), results)
 
 
 def _by_round(record: Round) -> int:

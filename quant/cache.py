@@ -13,6 +13,7 @@ from quant.files import cache_dir
 _ABOUT = {
     "models": "GGUF files made by profile",
     "synthetic": "checkpoints with random weights",
+    "quality": "left behind by a quality run that was killed",
 }
 # Folders and files of small notes, listed as one.
 _NOTES = (

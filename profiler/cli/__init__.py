@@ -36,6 +36,7 @@ COMMANDS = {
         "operators",
         "Tell where the time of prefill and decode goes.",
     ),
+    "quality": ("profiler.cli.quality", "quality", "Measure what quantization costs on a text."),
     "plot": ("plots.commands", "plot", "Draw charts of a results file."),
 }
 

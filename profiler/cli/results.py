@@ -22,6 +22,7 @@ def load(paths: Sequence[Path]) -> Any:
 def table_of(results: Any) -> str:
     """Give the table of results, with the warnings' full text."""
     from profiler.checks import flags_of
+    from profiler.quality.table import quality_table
     from profiler.summarise import summarise
     from profiler.table import render
 
@@ -34,7 +35,11 @@ def table_of(results: Any) -> str:
         for (key, env_id), records in rounds.items()
         for warning in flags_of(records, results.environments.get(env_id))
     }
-    return render(summarise(results), results.environments, messages)
+    quality = quality_table(results)
+    if quality and not results.rounds:
+        return quality
+    speed = render(summarise(results), results.environments, messages)
+    return f"{speed}\n{quality}" if quality else speed
 
 
 @click.command()

@@ -4,7 +4,7 @@ Only a worker process imports this: a wrong file can abort the process that open
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,35 @@ class LlamaEngine:
         status = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(tokens, n_tokens))
         if status:
             raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
+
+    def score(self, tokens: Sequence[int], first: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Put tokens into an empty cache; give batch by batch a position and the logits from there on.
+
+        Logits are (n, n_vocab) float32, from position `first` to the last but one, and hold until the next batch.
+        """
+        assert self._config is not None
+        self.clear()
+        n_batch, last = self._config.n_batch, len(tokens) - 1
+        batch = llama_cpp.llama_batch_init(n_batch, 0, 1)
+        try:
+            for start in range(0, len(tokens), n_batch):
+                end = min(start + n_batch, len(tokens))
+                batch.n_tokens = end - start
+                for index, position in enumerate(range(start, end)):
+                    batch.token[index], batch.pos[index] = tokens[position], position
+                    batch.n_seq_id[index], batch.seq_id[index][0] = 1, _SEQ
+                    batch.logits[index] = first <= position < last
+                status = llama_cpp.llama_decode(self._context, batch)
+                if status:
+                    raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
+                llama_cpp.llama_synchronize(self._context)
+                begin = max(start, first)
+                if (n_rows := min(end, last) - begin) > 0:
+                    values = llama_cpp.llama_get_logits(self._context)
+                    rows: Any = (self._row_type * n_rows).from_address(ctypes.addressof(values.contents))
+                    yield begin, np.frombuffer(rows, dtype=np.float32).reshape(n_rows, self.n_vocab)
+        finally:
+            llama_cpp.llama_batch_free(batch)
 
     def greedy(self) -> int:
         """Choose the next token by the largest of the last logits."""

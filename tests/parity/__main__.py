@@ -13,7 +13,7 @@ from typing import Any
 from tests.families import variants
 from tests.parity.oracle import Oracle
 
-STAGES = ("vocabularies", "files", "logits", "levels", "speed")
+STAGES = ("vocabularies", "files", "logits", "levels", "quality", "speed")
 
 
 def main() -> int:
@@ -53,6 +53,11 @@ def main() -> int:
         from tests.parity.levels import compare_levels
 
         ok, findings["levels"] = compare_levels(oracle)
+        passed &= ok
+    if "quality" in stages:
+        from tests.parity.quality import compare_quality
+
+        ok, findings["quality"] = compare_quality(oracle)
         passed &= ok
     if "speed" in stages:
         from tests.parity.speed import compare_speed

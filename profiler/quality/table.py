@@ -1,0 +1,101 @@
+"""The table of quality: one per model, text and windows, the unquantized model first."""
+
+from collections.abc import Sequence
+
+from profiler.quality.summary import comparable, settled
+from profiler.record import Estimate, Quality
+from profiler.results import Results
+from profiler.table import aligned, clean
+from quant.artifact import Artifact
+from quant.units import format_bytes, format_params
+
+_HEAD = ("level", "bpw", "file", "perplexity", "ratio", "divergence", "90 %", "99 %", "max", "same top", "Δp RMS")
+
+
+def quality_table(results: Results) -> str:
+    """Give the tables; empty where nothing was scored."""
+    groups: dict[tuple[object, ...], list[tuple[Artifact, Quality]]] = {}
+    for record in settled(results):
+        artifact = results.artifacts[record.artifact_sha256]
+        key = (artifact.model, record.text_sha256, record.n_ctx, record.n_chunks_asked)
+        groups.setdefault(key, []).append((artifact, record))
+    blocks = [_block(group, results) for group in groups.values()]
+    if problem := comparable(results).problem:
+        blocks.append(f"{problem}\n")
+    return "\n".join(blocks)
+
+
+def _block(group: Sequence[tuple[Artifact, Quality]], results: Results) -> str:
+    ordered = sorted(group, key=lambda pair: (-pair[0].bpw, pair[0].level))
+    artifact, record = ordered[0]
+    scored = next((each for _, each in ordered if each.perplexity is not None), None)
+    model, text = clean(artifact.model), clean(record.text_name)
+    title = f"{model} ({format_params(artifact.n_params)}), quality on {text} ({record.text_sha256[:8]})"
+    lines = [f"## {title}", ""]
+    if scored is not None and scored.perplexity is not None:
+        halves = f"the second halves of {scored.n_chunks} windows of {scored.n_ctx}"
+        lines += [f"{scored.perplexity.n_scored} tokens scored, {halves}; ± standard error", ""]
+    lines += [*aligned([_HEAD, *(_row(*pair) for pair in ordered)], last_left=False), ""]
+    return "\n".join([*lines, *_notes(ordered, results), ""])
+
+
+def _row(artifact: Artifact, record: Quality) -> list[str]:
+    level = clean(artifact.level) + (" imatrix" if artifact.imatrix_sha256 else "")
+    row = [level, f"{artifact.bpw:.2f}", format_bytes(artifact.file_bytes)]
+    if record.perplexity is None:
+        return [*row, record.status.upper(), *[""] * (len(_HEAD) - len(row) - 1)]
+    row.append(_with_error(record.perplexity.ppl))
+    found = record.divergence
+    if found is None:
+        return [*row, *[""] * (len(_HEAD) - len(row))]
+    if record.artifact_sha256 == record.reference_sha256:
+        return [*row, "1", "0", *[""] * (len(_HEAD) - len(row) - 2)]
+    return [
+        *row,
+        _with_error(_ratio_of(found.log_ppl_ratio)),
+        _with_error(found.kld),
+        f"{found.kld_p90:.2g}",
+        f"{found.kld_p99:.2g}",
+        f"{found.kld_max:.2g}",
+        _share(found.same_top),
+        _share(found.dp_rms),
+    ]
+
+
+def _ratio_of(logarithm: Estimate) -> Estimate:
+    from profiler.quality.figures import exponential
+
+    return exponential(logarithm)
+
+
+def _with_error(found: Estimate) -> str:
+    """Write a figure to the second digit of its error."""
+    from math import floor, log10
+
+    if found.se <= 0 or not 1e-12 < abs(found.value) < 1e12 or not 1e-12 < found.se < 1e12:
+        return f"{found.value:.4g} ± {found.se:.2g}"
+    digits = max(0, 1 - floor(log10(found.se)))
+    if digits > 7:
+        return f"{found.value:.2e} ± {found.se:.1e}"
+    return f"{found.value:.{digits}f} ± {found.se:.{digits}f}"
+
+
+def _share(found: Estimate) -> str:
+    return f"{_with_error(Estimate(value=100 * found.value, se=100 * found.se))} %"
+
+
+def _notes(group: Sequence[tuple[Artifact, Quality]], results: Results) -> list[str]:
+    references = {record.reference_sha256 for _, record in group if record.divergence is not None}
+    names = sorted(clean(results.artifacts[each].level) for each in references if each and each in results.artifacts)
+    notes = ["perplexity: compare it within a model, or between models with the same tokenizer."]
+    if names:
+        notes += [
+            f"against {' and '.join(names)}: ratio of the perplexities; divergence: Kullback-Leibler, nats per token;",
+            "same top: how often the most probable token is the same; Δp: change of the right token's probability.",
+        ]
+    else:
+        notes.append("there is no unquantized model to compare with.")
+    for artifact, record in group:
+        if record.error is not None:
+            notes.append(f"{clean(artifact.level)} {record.status}: {clean(record.error.message)}")
+    return [f"- {note}" for note in notes]

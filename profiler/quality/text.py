@@ -1,0 +1,57 @@
+"""The text that is scored: the one that comes with the program, or a user's file."""
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from quant.errors import UserError
+from quant.units import format_bytes
+
+_MOST_BYTES = 64 << 20
+_STAND_INS = ("summarize.txt", "rag.txt", "chat.txt", "survey.txt")
+
+
+class Text(msgspec.Struct, frozen=True, kw_only=True):
+    """A text; results keep its name and hash, so that figures of different texts are never compared."""
+
+    name: str
+    content: bytes  # UTF-8
+
+    @property
+    def sha256(self) -> str:
+        """The hash of its bytes."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def default_text() -> Text:
+    """Give the corpus that comes with the program; without it, the texts of the workloads one after another."""
+    folder = resources.files("profiler.workloads")
+    corpus = folder.joinpath("corpus.txt")
+    if corpus.is_file():
+        return Text(name="corpus.txt", content=corpus.read_bytes())
+    parts = [folder.joinpath(name).read_bytes() for name in _STAND_INS]
+    return Text(name="workloads", content=b"\n\n".join(parts))
+
+
+def read_text(path: Path) -> Text:
+    """Read a user's file.
+
+    Raises:
+        UserError: it cannot be read, is too long, or is no UTF-8 text.
+    """
+    try:
+        n_bytes = path.stat().st_size
+        if n_bytes > _MOST_BYTES:
+            raise UserError(
+                f"--text {path} has {format_bytes(n_bytes)}, more than {format_bytes(_MOST_BYTES)}; give a part of it"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read --text {path}: {error.strerror}; give a text file") from error
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"--text {path} is no UTF-8 text (byte {error.start}); give a text file") from error
+    return Text(name=path.name, content=content)

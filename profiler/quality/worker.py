@@ -1,0 +1,233 @@
+"""One process: score some windows of a text with one model. Run as `python -m profiler.quality.worker`.
+
+The unquantized model writes its distributions into a folder; a quantized one is compared with what stands there. After
+each window a line goes to the parent, then the answer.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from profiler.cell import RunConfig
+from profiler.engine import EngineError
+from profiler.quality.windows import cut, first_scored, n_scored
+from profiler.record import Failure
+from profiler.worker import Answer
+from quant.child import serve_and_tell
+
+
+class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker is to score."""
+
+    path: str
+    config: RunConfig
+    text_path: str
+    n_chunks: int | None  # the most windows of the whole text
+    first: int  # window
+    n_windows: int  # from it on
+    folder: str | None  # of the reference's windows; None: the model alone
+    is_reference: bool  # write them, else read them
+    engine: str = "llama"  # "llama" | "fake"
+
+
+class ScoreAnswer(Answer, frozen=True, kw_only=True):
+    """What was seen at each scored token, window by window."""
+
+    n_windows: int = 0  # of the whole text, as far as asked
+    n_tokens: int = 0  # of the whole text
+    nll: tuple[float, ...] = ()  # negative log-likelihood of the right token, nats
+    kld: tuple[float, ...] = ()  # divergence from the reference, nats; empty without one
+    n_same_top: int = 0  # places where the most probable token is the reference's
+    peak_rss_bytes: int | None = None
+
+
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a worker is."""
+
+    n_done: int  # windows
+    n_windows: int
+
+
+class ScoringEngine(Protocol):
+    """What is needed of an engine; see profiler/engine."""
+
+    def load(self, path: Path, config: RunConfig) -> None:
+        """Open the model."""
+
+    def open_context(self, config: RunConfig) -> None:
+        """Make the context."""
+
+    @property
+    def n_vocab(self) -> int:
+        """The number of token ids."""
+
+    @property
+    def bos_token(self) -> int | None:
+        """The token that llama.cpp puts before a text; None when it puts none."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Give the ids of a text without BOS."""
+
+    def score(self, tokens: Sequence[int], first: int) -> Iterator[tuple[int, Any]]:
+        """Put tokens into an empty cache; give batch by batch a position and the logits from there on."""
+
+    def close(self) -> None:
+        """Free what there is."""
+
+
+def work(job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
+    """Do a job; a refusal of the engine is an answer."""
+    engine = _engine_of(job)
+    try:
+        return score(engine, job, tell)
+    except EngineError as error:
+        return ScoreAnswer(failure=Failure(kind=error.kind, message=str(error)))
+    except MemoryError:
+        return ScoreAnswer(failure=Failure(kind="memory", message="Python had no memory left"))
+    except OSError as error:
+        return ScoreAnswer(failure=Failure(kind="disk", message=f"the reference on disk: {error.strerror or error}"))
+    finally:
+        engine.close()
+
+
+def _engine_of(job: ScoreJob) -> ScoringEngine:
+    if job.engine == "fake":
+        from profiler.engine.fake_scores import FakeScores
+
+        return FakeScores()
+    from profiler.engine.llama import LlamaEngine
+
+    return LlamaEngine()
+
+
+def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
+    """Score the job's windows.
+
+    Raises:
+        EngineError: the model cannot be run, the text has no whole window, a logit is no number, or the reference
+            reads the text as other tokens.
+    """
+    from profiler.memory import read_memory
+
+    config = job.config
+    engine.load(Path(job.path), config)
+    engine.open_context(config)
+    tokens = engine.tokenize(Path(job.text_path).read_bytes().decode())
+    if not tokens:
+        raise EngineError("text", "the model has no vocabulary; quality needs a model with its tokenizer")
+    windows = cut(tokens, config.n_ctx, job.n_chunks, engine.bos_token)
+    if not windows:
+        raise EngineError(
+            "text",
+            f"the text has {len(tokens)} tokens, which fill no window of {config.n_ctx}; "
+            "give a longer --text or a smaller --n-ctx",
+        )
+    nll: list[float] = []
+    kld: list[float] = []
+    n_same_top = 0
+    with _Scorer(engine, config) as scorer:
+        for number in range(job.first, min(job.first + job.n_windows, len(windows))):
+            seen = scorer.window(windows[number], number, job)
+            nll += seen.nll
+            kld += seen.kld
+            n_same_top += seen.n_same_top
+            tell(News(n_done=number + 1, n_windows=len(windows)))
+    return ScoreAnswer(
+        n_windows=len(windows),
+        n_tokens=len(tokens),
+        nll=tuple(nll),
+        kld=tuple(kld),
+        n_same_top=n_same_top,
+        peak_rss_bytes=read_memory(Path(job.path)).peak_rss_bytes,
+    )
+
+
+class _Seen(msgspec.Struct):
+    nll: list[float]
+    kld: list[float]
+    n_same_top: int = 0
+
+
+class _Scorer:
+    """Rows in as many threads as the model runs in: the statistics are to cost little beside it."""
+
+    def __init__(self, engine: ScoringEngine, config: RunConfig) -> None:
+        import numpy as np
+
+        from profiler.quality.rows import Row
+
+        self._engine = engine
+        self._first = first_scored(config.n_ctx)
+        self._n_rows = n_scored(config.n_ctx)
+        self._n_threads = config.n_threads_batch
+        self._work = [
+            (Row(engine.n_vocab), np.empty(engine.n_vocab, np.float32)) for _ in range(self._n_threads)
+        ]  # one pair per thread
+        self._pool = ThreadPoolExecutor(self._n_threads)
+
+    def __enter__(self) -> "_Scorer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def window(self, tokens: list[int], number: int, job: ScoreJob) -> _Seen:
+        """Score one window."""
+        from profiler.quality.reference import WindowReader, WindowWriter, path_of
+
+        if job.folder is None:
+            return self._rows(tokens, None, None)
+        path = path_of(Path(job.folder), number)
+        if job.is_reference:
+            writer = WindowWriter(path, tokens, self._n_rows, self._engine.n_vocab)
+            try:
+                return self._rows(tokens, writer, None)
+            finally:
+                writer.close()
+        reader = WindowReader(path)
+        try:
+            if reader.n_vocab != self._engine.n_vocab or reader.tokens != tokens:
+                raise EngineError("tokens", "it reads the text as other tokens than the unquantized one")
+            return self._rows(tokens, None, reader)
+        finally:
+            reader.close()
+
+    def _rows(self, tokens: list[int], writer: Any, reader: Any) -> _Seen:
+        n_rows = self._n_rows
+        seen = _Seen([0.0] * n_rows, [0.0] * n_rows if reader else [])
+        for position, logits in self._engine.score(tokens, self._first):
+
+            def part(thread: int, position: int = position, logits: Any = logits) -> int:
+                row, work = self._work[thread]
+                same = 0
+                for index in range(thread, len(logits), self._n_threads):
+                    at = position + index
+                    place = at - self._first
+                    seen.nll[place] = row.read(logits[index], tokens[at + 1])
+                    if writer is not None:
+                        writer.put(place, row.below, row.top, work)
+                    if reader is not None:
+                        reader.below(place, work)
+                        seen.kld[place] = row.divergence(work)
+                        same += row.top == reader.top(place)
+                return same
+
+            seen.n_same_top += sum(self._pool.map(part, range(self._n_threads)))
+        _require_numbers(seen)
+        return seen
+
+
+def _require_numbers(seen: _Seen) -> None:
+    from math import isfinite
+
+    if not all(map(isfinite, (*seen.nll, *seen.kld))):
+        raise EngineError(
+            "values", "the model gives logits that are no numbers; its weights or its 16-bit arithmetic overflow"
+        )
+
+
+if __name__ == "__main__":
+    serve_and_tell(ScoreJob, work)

@@ -1,0 +1,117 @@
+"""Perplexity, divergence and equal top tokens against llama-perplexity, on the same files, text and windows.
+
+llama-perplexity keeps the unquantized model's distribution evenly spaced in 16 bits, ours is more exact; on a random
+model, whose most probable tokens lie close together, that alone moves some of its equal top tokens.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from profiler.cli.quality import measure_quality
+from profiler.prepare import Wishes
+from profiler.quality.text import default_text
+from profiler.record import Quality
+from profiler.results import Results, read_results
+from tests.parity.oracle import Oracle
+from tests.support.checkpoints import SMOLLM2_135M, make_checkpoint
+
+LEVELS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_S", "Q2_K")
+N_CTX, N_CHUNKS, N_THREADS = 512, 8, 1
+PPL_REL, KLD_REL, KLD_ABS, SAME_TOP = 1e-3, 1e-2, 1e-6, 0.002
+TRAINED = Path(__file__).parents[1] / "data" / "tiny-llama"  # the checkpoint that is trained on the shipped text
+
+_FIGURE = re.compile(r"^(Mean PPL\(Q\)|Mean +KLD|Same top p) *: *(-?[\d.]+)", re.MULTILINE)
+_FINAL = re.compile(r"Final estimate: PPL = ([\d.]+)")
+
+
+class Theirs(msgspec.Struct, frozen=True, kw_only=True):
+    """What llama-perplexity printed; divergence is None of the unquantized file."""
+
+    ppl: float
+    kld: float | None = None
+    same_top: float | None = None
+
+
+def compare_quality(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
+    """Score every level of every model with both, and judge by the three bars."""
+    print(f"quality against llama-perplexity: {N_CHUNKS} windows of {N_CTX}", flush=True)
+    folder = oracle.work / "quality"
+    shutil.rmtree(folder, ignore_errors=True)
+    random = make_checkpoint(folder / "135m-random", **SMOLLM2_135M)
+    findings = []
+    for checkpoint in [random, *([TRAINED] if TRAINED.is_dir() else [])]:
+        findings += _of_model(oracle, checkpoint, folder)
+    for row in findings:
+        print(
+            f"  {row['model']:12} {row['level']:7} perplexity {row['ppl']:12.4f} against {row['their_ppl']:12.4f}, "
+            f"divergence {row['kld']:.6f} against {row['their_kld']}, same top {row['same_top']:.4%} against "
+            f"{row['their_same_top']}  {'ok' if row['ok'] else 'MISSED'}"
+        )
+    return all(row["ok"] for row in findings), findings
+
+
+def _of_model(oracle: Oracle, checkpoint: Path, folder: Path) -> list[dict[str, Any]]:
+    os.environ["SLMPROF_CACHE"] = str(folder / "cache")
+    text = folder / "text.txt"
+    text.write_bytes(default_text().content.rstrip(b"\n"))  # llama-perplexity takes the last line's end away
+    results = folder / f"{checkpoint.name}.jsonl"
+    models = folder / "models" / checkpoint.name
+    wishes = Wishes(levels=",".join(LEVELS), models_dir=models)
+    failed = measure_quality(
+        [str(checkpoint)], wishes, results, text=text, n_ctx=N_CTX, n_chunks=N_CHUNKS, n_threads=N_THREADS
+    )
+    assert not failed
+    found = read_results([results])
+    ours = {found.artifacts[each.artifact_sha256].level: each for each in found.qualities}
+    base = folder / "base.logits"
+    rows = []
+    for level in LEVELS:
+        theirs = _theirs(oracle.llama_perplexity, _file(models, ours[level], found), text, base, write=level == "F16")
+        rows.append(_judge(checkpoint.name, level, ours[level], theirs))
+    base.unlink()
+    return rows
+
+
+def _file(models: Path, record: Quality, found: Results) -> Path:
+    return models / found.artifacts[record.artifact_sha256].file_name
+
+
+def _theirs(program: Path, model: Path, text: Path, base: Path, *, write: bool) -> Theirs:
+    command = [str(program), "-m", str(model), "-c", str(N_CTX), "--chunks", str(N_CHUNKS), "-t", str(N_THREADS),
+               "--kl-divergence-base", str(base), *(["-f", str(text)] if write else ["--kl-divergence"])]  # fmt: skip
+    done = subprocess.run(command, check=True, text=True, capture_output=True)
+    said = done.stdout + done.stderr
+    if write:
+        final = _FINAL.search(said)
+        assert final is not None, said[-2000:]
+        return Theirs(ppl=float(final[1]))
+    figures = {name.split()[-1]: float(value) for name, value in _FIGURE.findall(said)}
+    return Theirs(ppl=figures["PPL(Q)"], kld=figures["KLD"], same_top=figures["p"] / 100)
+
+
+def _judge(model: str, level: str, ours: Quality, theirs: Theirs) -> dict[str, Any]:
+    assert ours.perplexity is not None
+    assert ours.divergence is not None
+    ppl, kld, same_top = ours.perplexity.ppl.value, ours.divergence.kld.value, ours.divergence.same_top.value
+    ok = abs(ppl - theirs.ppl) <= PPL_REL * theirs.ppl
+    if theirs.kld is not None:
+        ok &= abs(kld - theirs.kld) <= max(KLD_REL * theirs.kld, KLD_ABS)
+    if theirs.same_top is not None:
+        ok &= abs(same_top - theirs.same_top) <= SAME_TOP
+    return {
+        "model": model,
+        "level": level,
+        "ppl": ppl,
+        "their_ppl": theirs.ppl,
+        "kld": kld,
+        "their_kld": theirs.kld,
+        "same_top": same_top,
+        "their_same_top": theirs.same_top,
+        "ok": ok,
+    }

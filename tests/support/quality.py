@@ -1,0 +1,79 @@
+"""Models with known logits, and a session that scores them in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from profiler.engine.fake_scores import Script
+from profiler.prepare import Prepared
+from profiler.quality.choose import Chosen
+from profiler.quality.session import Options, Outcome, Tools, run_quality
+from profiler.quality.text import Text
+from profiler.quality.worker import ScoreAnswer, ScoreJob, work
+from profiler.record import Quality, Record
+from profiler.results import Results
+from quant.artifact import Artifact
+from quant.progress import silent
+from tests.support.cells import artifact
+from tests.support.summaries import ENVIRONMENT
+
+
+def model(folder: Path, level: str, logits: list[float], **script: Any) -> Prepared:
+    """A file whose model gives the same logits after every token."""
+    path = folder / f"tiny-{level}.gguf"
+    path.write_bytes(msgspec.json.encode(Script(after={}, other=logits, **script)))
+    facts = artifact(sha256=level.lower().ljust(64, "-"), level=level, file_name=path.name)
+    return Prepared(artifact=facts, path=path)
+
+
+class Scoring:
+    """A results file in memory; `jobs` are the processes that there would have been."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records: list[Record] = []
+        self.jobs: list[ScoreJob] = []
+        self.said: list[str] = []
+        self.available_bytes = 1 << 40
+
+    @property
+    def known(self) -> Results:
+        """What is there, as the results file would be read."""
+        qualities = {each.key: each for each in self.records if isinstance(each, Quality)}
+        return Results(qualities=list(qualities.values()), artifacts={})
+
+    def latest(self) -> dict[str, Quality]:
+        """The records by the beginning of the file's hash, which is its level."""
+        return {each.artifact_sha256.rstrip("-"): each for each in self.known.qualities}
+
+    def run(
+        self, reference: Prepared | None, *others: Prepared, text: str, n_ctx: int = 8, n_chunks: int | None = None
+    ) -> Outcome:
+        """Score files with a text of digits, each of which is a token."""
+        files = (*([reference] if reference else []), *others)
+        return run_quality(
+            Chosen(files=files, reference=reference),
+            Text(name="digits", content=text.encode()),
+            Options(n_ctx=n_ctx, n_chunks=n_chunks, engine="fake"),
+            ENVIRONMENT,
+            known=self.known,
+            tools=Tools(
+                scratch=self.folder / "scratch",
+                write=self.records.append,
+                run=self._run,
+                available_bytes=lambda: self.available_bytes,
+                progress=silent,
+                say=self.said.append,
+            ),
+        )
+
+    def _run(self, job: ScoreJob, on_news: Callable[[bytes], None]) -> ScoreAnswer:
+        self.jobs.append(job)
+        return work(job, lambda news: on_news(msgspec.json.encode(news)))
+
+
+def with_artifacts(records: list[Quality], *artifacts: Artifact) -> Results:
+    """Results of these records."""
+    return Results(qualities=records, artifacts={each.sha256: each for each in artifacts})
