@@ -35,6 +35,7 @@ COMMANDS = {
         "Tell where the time of prefill and decode goes.",
     ),
     "plot": ("plots.commands", "plot", "Draw charts of a results file."),
+    "report": ("plots.commands", "report", "Write a report as one HTML page, or as Markdown."),
 }
 
 
