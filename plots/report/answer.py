@@ -85,7 +85,8 @@ def _headline(cell: CellSummary, n_models: int) -> str:
     threads = f"{cell.n_threads} thread{'' if cell.n_threads == 1 else 's'}"
     among = f", the fastest of {n_models} models" if n_models > 1 else ""
     memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes)} of memory"
-    return f"{cell.model} at {cell.quant} with {threads}: {_speed(cell):.3g} tokens/s{memory}{among}"
+    made_up = "" if cell.weights == "real" else " (synthetic weights)"
+    return f"{cell.model} at {cell.quant}{made_up} with {threads}: {_speed(cell):.3g} tokens/s{memory}{among}"
 
 
 def _reasons(
@@ -119,7 +120,7 @@ def _reasons(
     if trusted and (n_left := len(usable) - len(trusted)):
         reasons.append(f"{n_left} disturbed cell{'s' if n_left > 1 else ''} took no part; see the warnings.")
     if n_bad := sum(cell.status != "ok" for cell in summaries):
-        reasons.append(f"{n_bad} cell{'s' if n_bad > 1 else ''} failed or were skipped.")
+        reasons.append(f"Failed or skipped: {n_bad} cell{'s' if n_bad > 1 else ''}.")
     if n_other := len({(cell.env_id, cell.workload, cell.mode) for cell in trusted or usable}) - 1:
         reasons.append(
             f"The results hold {n_other} more device{'' if n_other == 1 else 's'} or workload"

@@ -51,15 +51,13 @@ _SETTINGS = {
 
 def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
     """Make the columns that the cells have something for."""
-    differing = [name for name in _SETTINGS if len({getattr(cell, name) for cell in summaries}) > 1]
+    differing = [name for name in _SETTINGS if _differs(name, summaries)]
     wanted: list[tuple[str, str, Callable[[CellSummary], _Made | str]]] = [
         ("model", "", lambda cell: cell.model),
-        ("parameters", "unique parameters", lambda cell: (format_params(cell.n_params), cell.n_params)),
-        ("weights", "made-up weights are synthetic; a stand-in has another family's shape", _weights),
         ("level", "quantization level", lambda cell: cell.quant + (" imatrix" if cell.imatrix else "")),
+        ("weights", "made-up weights are synthetic; a stand-in has another family's shape", _weights),
         ("workload", "", _load),
         ("threads", "of decode / of prefill", _threads),
-        *((_SETTINGS[name], "", _setting(name)) for name in differing),
         ("decode t/s", "tokens per second, median and range", _figure("decode_tps")),
         ("prefill t/s", "tokens per second, median and range", _figure("prefill_tps")),
         ("TTFT ms", "time to first token, median and range", _figure("ttft_ms")),
@@ -68,9 +66,11 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
         ("file", "size of the file", _size("file_bytes")),
         ("bits", "bits per weight", _number("bpw", digits=2)),
         ("KLD", "KL divergence from the unquantized model", _number("kld", digits=4)),
-        ("bandwidth %", "share of the measured read bandwidth that decode used", _share),
+        ("bandwidth", "share of the measured read bandwidth that decode used", _share),
         ("J/token", "energy of decode", _number("joules_per_token", digits=3)),
+        *((_SETTINGS[name], "", _setting(name)) for name in differing),
         ("environment", "", lambda cell: cell.env_id),
+        ("parameters", "unique parameters", lambda cell: (format_params(cell.n_params), cell.n_params)),
         ("notes", "what disturbed the cell, or why it has no figures", _notes),
     ]
     made = [_column(label, about, value_of, summaries) for label, about, value_of in wanted]
@@ -103,8 +103,19 @@ def _column(
     )
 
 
+def _differs(name: str, summaries: Sequence[CellSummary]) -> bool:
+    """Tell whether cells of one load differ in a setting; between loads many do."""
+    seen: dict[tuple[object, ...], object] = {}
+    return any(seen.setdefault(_load_of(cell), getattr(cell, name)) != getattr(cell, name) for cell in summaries)
+
+
+def _load_of(cell: CellSummary) -> tuple[object, ...]:
+    return (cell.mode, cell.workload, cell.n_prompt, cell.n_gen, cell.n_depth)
+
+
 def _weights(cell: CellSummary) -> str:
-    words = "real" if cell.weights == "real" else f"{cell.weights.upper()}, shape of {cell.standin_for or '?'}"
+    shape = f" in the shape of {cell.standin_for or '?'}" if cell.standin_for != cell.model else ""
+    words = "real" if cell.weights == "real" else f"SYNTHETIC{shape}"
     return words if cell.standin_family is None else f"{words}, STAND-IN for {cell.standin_family}"
 
 

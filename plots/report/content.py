@@ -151,7 +151,7 @@ def _table_of(choices: Sequence[Choice]) -> tuple[list[str], list[ShownChoice]]:
     names = [_CHOICE_NAMES[0], *(_CHOICE_NAMES[1 + place] for place in kept), _CHOICE_NAMES[-1]]
     shown = [
         ShownChoice(
-            file=f"{choice.cell.model} {choice.cell.quant}",
+            file=f"{choice.cell.model} {choice.cell.quant}" + ("" if choice.cell.weights == "real" else " (synthetic)"),
             figures=[row[place] for place in kept],
             costs=choice.costs,
             is_best=choice.is_best,

@@ -32,10 +32,10 @@ def _environment(env_id: str, environment: Environment | None, n_cells: int) -> 
     cells = f"{n_cells} cell{'' if n_cells == 1 else 's'}"
     if environment is None:
         return Facts(title=f"Environment {env_id}, {cells}", rows=[("known", "nothing: the results lack its line")])
-    kinds = [
-        f"{len(kind.cpus)} {kind.name}" + (f" at {kind.max_mhz:.0f} MHz" if kind.max_mhz else "")
-        for kind in environment.core_kinds
-    ]
+    kinds = []
+    for kind in environment.core_kinds:
+        name = "" if kind.name == "all" else f" {kind.name}"
+        kinds.append(f"{len(kind.cpus)}{name}" + (f" at {kind.max_mhz:.0f} MHz" if kind.max_mhz else ""))
     limit = environment.memory_limit_bytes
     rows: list[tuple[str, str | None]] = [
         ("board", environment.board),

@@ -21,9 +21,6 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 _FIRST_FREE = 10  # far from 3 and 4
 # Puts the pipes where Chromium looks for them, and becomes it.
 _START = (
-    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
-    "os.execvp(sys.argv[3], sys.argv[3:])"
-)
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
 )
 _KEYS = {
