@@ -12,8 +12,9 @@ from profiler.record import Environment
 from profiler.summary import CellSummary
 from quant.errors import UserError
 
-_MOST_PANELS = 4  # devices and workloads; more are drawn by `slmprof plot`
+_MOST_PANELS = 3  # devices and workloads; more are drawn by `slmprof plot`
 _MOST_MODELS = 12
+_MOST_CELLS = 400  # of a panel: where every level has every thread count, one model may be enough
 _COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _WIDE_PT = 500.0
@@ -61,13 +62,16 @@ def _chosen(summaries: Sequence[CellSummary]) -> tuple[list[CellSummary], str | 
     models: dict[str, int] = {}
     for cell in drawable:
         models[model_of[id(cell)]] = cell.n_params
-    kept_models = set(sorted(models, key=lambda model: (models[model], model))[:_MOST_MODELS])
+    fullest = [model_of[id(cell)] for cell in groups[0].cells] if groups else []
+    fit = max(1, _MOST_CELLS * len(set(fullest)) // max(1, len(fullest)))
+    n_models = min(_MOST_MODELS, fit)
+    kept_models = set(sorted(models, key=lambda model: (models[model], model))[:n_models])
     kept = [cell for panel in groups[:_MOST_PANELS] for cell in panel.cells if model_of[id(cell)] in kept_models]
     parts = []
     if len(groups) > _MOST_PANELS:
         parts.append(f"{_MOST_PANELS} of {len(groups)} combinations of device, workload and settings")
-    if len(models) > _MOST_MODELS:
-        parts.append(f"the {_MOST_MODELS} smallest of {len(models)} models")
+    if len(models) > n_models:
+        parts.append(f"the {n_models} smallest of {len(models)} models")
     return kept, f"Drawn are {' and '.join(parts)}; slmprof plot draws all." if parts else None
 
 

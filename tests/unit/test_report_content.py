@@ -10,6 +10,7 @@ import pytest
 from plots.report.answer import answer
 from plots.report.cautions import cautions
 from plots.report.cells import columns_of
+from plots.report.charts import _chosen
 from plots.report.content import gather
 from plots.report.facts import environments_of, methods_of
 from plots.report.rerun import rerun_commands
@@ -244,3 +245,20 @@ def test_results_without_a_round_make_a_report(tmp_path: Path) -> None:
     assert "There are no charts: no cell has figures." in (tmp_path / "r.html").read_text()
     write_reports(results(), [tmp_path / "r.html", tmp_path / "r.md"])
     assert "0 cells" in (tmp_path / "r.md").read_text()
+
+
+# Charts of very many cells
+
+
+def test_the_charts_of_very_many_cells_are_of_some_and_say_so() -> None:
+    cells = [
+        summary(model=f"m{place}", n_params=1_000_000 * (place + 1), quant=f"L{level}", n_threads=n)
+        for place in range(20)
+        for level in range(10)
+        for n in range(1, 11)
+    ]
+    chosen, note = _chosen(cells)
+    # A model has 100 cells, and 400 are drawn.
+    assert {cell.model for cell in chosen} == {"m0", "m1", "m2", "m3"}
+    assert note == "Drawn are the 4 smallest of 20 models; slmprof plot draws all."
+    assert _chosen(cells[:100]) == (cells[:100], None)
