@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from plots.report.command import report as report
+
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))

@@ -36,8 +36,8 @@ def run(
 
     SOURCE is a name from slmprof models, a hub id like org/name, a checkpoint's directory, or a .gguf file. Lists are
     crossed: each file under each combination of settings is a cell. In the folder are then models/ with the GGUF files,
-    results.jsonl with every round, table.md and results.csv, and charts/. The same command again does what is missing
-    and draws anew.
+    results.jsonl with every round, table.md and results.csv, charts/, and report.html. The same command again does what
+    is missing and draws anew.
 
     \b
     slmprof run smollm2-135m -o results/
@@ -82,6 +82,7 @@ def run(
 def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: str) -> None:
     """Write the table, the figures and the charts of a results file into a folder; name them on stderr."""
     from plots.draw import draw_all
+    from plots.report.write import write_reports as write_pages
     from profiler.cli.results import export_text, load
     from profiler.summarise import summarise
     from quant.files import write_text
@@ -96,4 +97,5 @@ def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: 
     summaries = summarise(found)
     if any(summary.rounds for summary in summaries):
         draw_all(summaries, found.environments, folder / "charts", formats=formats, style=style, say=say)
-    say(f"table.md, results.csv, results.jsonl, models/ and charts/ are in {folder}")
+    write_pages(found, [folder / "report.html", folder / "report.md"])
+    say(f"report.html, report.md, table.md, results.csv, results.jsonl, models/ and charts/ are in {folder}")

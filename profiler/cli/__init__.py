@@ -38,6 +38,7 @@ COMMANDS = {
     ),
     "quality": ("profiler.cli.quality", "quality", "Measure what quantization costs on a text."),
     "plot": ("plots.commands", "plot", "Draw charts of a results file."),
+    "report": ("plots.commands", "report", "Write a report as one HTML page, or as Markdown."),
 }
 
 

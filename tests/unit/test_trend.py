@@ -1,10 +1,12 @@
 """The trend test: exact values of its parts, and what it catches and what it lets pass."""
 
+import itertools
 import math
+import random
 
 import pytest
 
-from profiler.trend import Trend, find_trend, student_p_value
+from profiler.trend import Trend, _share_of_orders, find_trend, student_p_value
 from tests.support.series import drift_share
 
 
@@ -72,3 +74,21 @@ def test_no_drift_is_seen_where_there_is_none() -> None:
     assert drift_share(0.0, 4000, seed=5, scatter=0.05) <= 0.05 + 0.01  # here 2.5 % is little, and 5 % are right
     # What the repetitions of a round have in common is no trend either.
     assert drift_share(0.0, 4000, seed=6, scatter=0.0, per_round=0.02) <= 0.05 + 0.01
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6])
+def test_the_share_of_orders_is_that_of_trying_each(n: int) -> None:
+    source = random.Random(n)
+    places = [place - (n - 1) / 2 for place in range(n)]
+    for spread in (0.01, 0.1, 1.0):
+        # Some rates are equal, so that several orders are one line.
+        values = [
+            round(source.gauss(3, spread), 1) if source.random() < 0.4 else source.gauss(3, spread) for _ in places
+        ]
+        product = abs(sum(place * value for place, value in zip(places, values, strict=True)))
+        lines = [
+            sum(place * value for place, value in zip(places, order, strict=True))
+            for order in itertools.permutations(values)
+        ]
+        steep = sum(abs(line) >= product * (1 - 1e-9) for line in lines)
+        assert _share_of_orders(places, values, product) == steep / len(lines)

@@ -1,0 +1,163 @@
+"""The answer at the top of a report: which model at which level, and what the others cost.
+
+A recommendation for stated limits belongs to `slmprof recommend`; without limits the fastest decode of each model among
+cells that nothing disturbed is the answer, and what overlaps with it is a tie. This module is the one place to change
+for another way of choosing: a report knows only `Answer`.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from plots.load import Panel, panels
+from profiler.summary import CellSummary
+from quant.units import format_bytes
+
+_RUNNERS_UP = 4  # of one model
+_MODELS = 8  # more make no answer but a table, and that stands below
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """One file at its best setting."""
+
+    cell: CellSummary
+    is_best: bool  # of its model
+    costs: str  # against the best one, in words
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What to ship, as far as the results tell."""
+
+    headline: str
+    reasons: list[str]
+    choices: list[Choice]  # the best of each model, each followed by its runners-up
+
+
+def answer(summaries: Sequence[CellSummary]) -> Answer:
+    """Choose among the cells that may be compared and that nothing disturbed."""
+    usable = [cell for cell in summaries if cell.status == "ok" and cell.decode_tps is not None]
+    trusted = [cell for cell in usable if not cell.flags]
+    if not usable:
+        return Answer(
+            headline="No choice: no decode was measured",
+            reasons=[f"Of {len(summaries)} cells none has a decode rate."],
+            choices=[],
+        )
+    panel = max(panels(trusted or usable), key=_worth)
+    best_of_file: dict[str, CellSummary] = {}
+    for cell in panel.cells:
+        known = best_of_file.get(cell.artifact_sha256)
+        if known is None or _speed(cell) > _speed(known):
+            best_of_file[cell.artifact_sha256] = cell
+    models: dict[str, list[CellSummary]] = {}
+    for cell in best_of_file.values():
+        models.setdefault(cell.model, []).append(cell)
+    ranked = sorted((sorted(cells, key=_rank) for cells in models.values()), key=lambda cells: _rank(cells[0]))
+    choices = [choice for cells in ranked[:_MODELS] for choice in _choices(cells)]
+    return Answer(
+        headline=_headline(ranked[0][0], n_models=len(ranked)) if trusted else "No choice: every cell was disturbed",
+        reasons=_reasons(summaries, usable, trusted, panel, len(ranked)),
+        choices=choices,
+    )
+
+
+def _worth(panel: Panel) -> tuple[int, bool]:
+    """Prefer the load that most cells were measured under, and a request where there are as many."""
+    return (len(panel.cells), panel.cells[0].mode == "request")
+
+
+def _speed(cell: CellSummary) -> float:
+    return cell.decode_tps or 0.0
+
+
+def _rank(cell: CellSummary) -> tuple[float, str, str]:
+    return (-_speed(cell), cell.model, cell.quant)
+
+
+def _ends(cell: CellSummary) -> tuple[float, float]:
+    lo, hi = cell.decode_tps_lo, cell.decode_tps_hi
+    if lo is None or hi is None:
+        lo, hi = cell.decode_tps_min, cell.decode_tps_max
+    return (_speed(cell) if lo is None else lo, _speed(cell) if hi is None else hi)
+
+
+def _headline(cell: CellSummary, n_models: int) -> str:
+    threads = f"{cell.n_threads} thread{'' if cell.n_threads == 1 else 's'}"
+    among = f", the fastest of {n_models} models" if n_models > 1 else ""
+    memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes)} of memory"
+    made_up = "" if cell.weights == "real" else " (synthetic weights)"
+    return f"{cell.model} at {cell.quant}{made_up} with {threads}: {_speed(cell):.3g} tokens/s{memory}{among}"
+
+
+def _reasons(
+    summaries: Sequence[CellSummary],
+    usable: Sequence[CellSummary],
+    trusted: Sequence[CellSummary],
+    panel: Panel,
+    n_models: int,
+) -> list[str]:
+    first = panel.cells[0]
+    work = (
+        f"{first.n_prompt} tokens in and {first.n_gen} out"
+        if first.mode == "request"
+        else f"decode of {first.n_gen} tokens at depth {first.decode_depth}"
+    )
+    reasons = []
+    if not trusted:
+        reasons.append("The warnings below say by what, and what mends it. The figures here are not to be relied on.")
+    reasons += [
+        "No limits were given, so the fastest decode counts, of each file at its best thread count.",
+        f"Workload {first.workload}: {work}.",
+    ]
+    if n_models > 1:
+        reasons.append("A smaller model is faster and answers worse; choose the model by what it must be able to do.")
+    if all(cell.kld is None and cell.ppl is None for cell in panel.cells):
+        reasons.append("Quality was not measured: fewer bits per weight cost quality, which nothing here shows.")
+    if any(cell.weights != "real" for cell in panel.cells):
+        reasons.append(
+            "SYNTHETIC weights: speed and memory are those of the shape; nothing is said about what a model can do."
+        )
+    if trusted and (n_left := len(usable) - len(trusted)):
+        reasons.append(f"{n_left} disturbed cell{'s' if n_left > 1 else ''} took no part; see the warnings.")
+    if n_bad := sum(cell.status != "ok" for cell in summaries):
+        reasons.append(f"Failed or skipped: {n_bad} cell{'s' if n_bad > 1 else ''}.")
+    if n_other := len({(cell.env_id, cell.workload, cell.mode) for cell in trusted or usable}) - 1:
+        reasons.append(
+            f"The results hold {n_other} more device{'' if n_other == 1 else 's'} or workload"
+            f"{'' if n_other == 1 else 's'}, which the table shows."
+        )
+    if n_models > _MODELS:
+        reasons.append(f"The {_MODELS} fastest of {n_models} models stand here; the table has all.")
+    return reasons
+
+
+def _choices(ranked: Sequence[CellSummary]) -> list[Choice]:
+    best = ranked[0]
+    made = [Choice(cell=best, is_best=True, costs=_marked(best, "the fastest decode of this model"))]
+    for cell in ranked[1 : 1 + _RUNNERS_UP]:
+        made.append(Choice(cell=cell, is_best=False, costs=_marked(cell, _costs(cell, best))))
+    return made
+
+
+def _marked(cell: CellSummary, words: str) -> str:
+    return f"disturbed ({', '.join(cell.flags)}): {words}" if cell.flags else words
+
+
+def _costs(cell: CellSummary, best: CellSummary) -> str:
+    """Say what a runner-up costs and what it gives, against the best of its model."""
+    if _ends(cell)[1] >= _ends(best)[0]:
+        parts = ["a tie in decode: the ranges overlap"]
+    else:
+        parts = [f"decode {1 - _speed(cell) / _speed(best):.0%} slower"]
+    if cell.prefill_tps and best.prefill_tps:
+        change = cell.prefill_tps / best.prefill_tps - 1
+        if abs(change) >= 0.02:
+            parts.append(f"prefill {abs(change):.0%} {'faster' if change > 0 else 'slower'}")
+    if cell.model_rss_bytes is not None and best.model_rss_bytes is not None:
+        more = cell.model_rss_bytes - best.model_rss_bytes
+        parts.append(f"{format_bytes(abs(more))} {'more' if more > 0 else 'less'} memory")
+    if cell.kld is not None and best.kld is not None:
+        parts.append(f"KL divergence {cell.kld:.3g} against {best.kld:.3g}")
+    else:
+        parts.append(f"{cell.bpw:.2f} bits per weight against {best.bpw:.2f}")
+    return ", ".join(parts)

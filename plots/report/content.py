@@ -1,0 +1,177 @@
+"""Everything that a report says, gathered once; html.py and markdown.py only write it down."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from plots.report.answer import Answer, Choice, answer
+from plots.report.cautions import Caution, cautions
+from plots.report.cells import Column, columns_of
+from plots.report.charts import Chart, charts_of
+from plots.report.facts import Facts, environments_of, files_of, methods_of
+from plots.report.rerun import rerun_commands
+from profiler.results import Results
+from profiler.summarise import summarise
+from profiler.summary import CellSummary
+from quant.units import format_bytes
+
+_MOST_COMMANDS = 20
+_MOST_FILES = 60
+_NAMED_MODELS = 3
+_FIRST_ROWS = 50  # as many as a page of the table
+_CHOICE_NAMES = ("file", "threads", "decode t/s", "prefill t/s", "TTFT ms", "memory", "file size", "against the best")
+
+
+class ShownChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the answer's table."""
+
+    file: str
+    figures: list[str]
+    costs: str
+    is_best: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of a report, in the order in which it is read. All texts are still as the results have them."""
+
+    title: str
+    subtitle: str
+    synthetic: str | None
+    results_name: str
+    summaries: list[CellSummary]
+    answer: Answer
+    choice_names: list[str]
+    choices: list[ShownChoice]
+    charts: list[Chart]
+    charts_note: str | None
+    columns: list[Column]
+    brackets: str
+    cautions: list[Caution]
+    environments: list[Facts]
+    files: list[tuple[str, str]]
+    methods: list[tuple[str, str]]
+    commands: list[str]
+    show_commands: list[str]
+
+    @property
+    def n_cells(self) -> int:
+        """All rows of the table."""
+        return len(self.summaries)
+
+    @property
+    def first_rows(self) -> list[list[str]]:
+        """The rows that are there before any script runs."""
+        return [[column.text(row) for column in self.columns] for row in range(min(_FIRST_ROWS, len(self.summaries)))]
+
+
+def gather(results: Results, *, results_name: str = "results.jsonl", draw: bool = True) -> Report:
+    """Summarize results and draw their charts; `results_name` is the name, without a folder, that commands use."""
+    summaries = summarise(results)
+    found = answer(summaries)
+    charts, charts_note = charts_of(summaries, results.environments) if draw else ([], None)
+    commands = rerun_commands(results, output=results_name)
+    left = len(commands) - _MOST_COMMANDS
+    choice_names, choices = _table_of(found.choices)
+    return Report(
+        title=_title(summaries),
+        subtitle=_subtitle(results, summaries),
+        synthetic=_synthetic(summaries),
+        results_name=results_name,
+        summaries=summaries,
+        answer=found,
+        choice_names=choice_names,
+        choices=choices,
+        charts=charts,
+        charts_note=charts_note,
+        columns=columns_of(summaries),
+        brackets=_brackets(summaries),
+        cautions=cautions(results, summaries),
+        environments=environments_of(results, summaries),
+        files=files_of(results, summaries, _MOST_FILES),
+        methods=methods_of(summaries),
+        commands=commands[:_MOST_COMMANDS] + ([f"# and {left} more commands"] if left > 0 else []),
+        show_commands=[
+            f"slmprof report {results_name} -o report.html",
+            f"slmprof show {results_name}",
+            f"slmprof plot {results_name} -o charts",
+        ],
+    )
+
+
+def _title(summaries: Sequence[CellSummary]) -> str:
+    models = list(dict.fromkeys(cell.model for cell in summaries))
+    if not models:
+        return "no cells"
+    named = ", ".join(models[:_NAMED_MODELS])
+    left = len(models) - _NAMED_MODELS
+    return named if left <= 0 else f"{named} and {left} more model{'' if left == 1 else 's'}"
+
+
+def _subtitle(results: Results, summaries: Sequence[CellSummary]) -> str:
+    boards = list(
+        dict.fromkeys(
+            environment.board or environment.cpu_model
+            for cell in summaries
+            if (environment := results.environments.get(cell.env_id)) is not None
+        )
+    )
+    days = sorted({cell.started_at[:10] for cell in summaries if cell.started_at})
+    parts = [f"{len(summaries)} cell{'' if len(summaries) == 1 else 's'}"]
+    parts.append(f"on {', '.join(boards[:_NAMED_MODELS])}" + (" and others" if len(boards) > _NAMED_MODELS else ""))
+    if days:
+        parts.append(f"measured {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else ""))
+    return ", ".join(part for part in parts if part != "on ")
+
+
+def _synthetic(summaries: Sequence[CellSummary]) -> str | None:
+    made_up = sum(cell.weights != "real" for cell in summaries)
+    if not made_up:
+        return None
+    which = "all cells" if made_up == len(summaries) else f"{made_up} of {len(summaries)} cells"
+    return f"Synthetic weights in {which}: made up in the model's shape, for speed and memory only."
+
+
+def _brackets(summaries: Sequence[CellSummary]) -> str:
+    kinds = {cell.decode_tps_lo is not None or cell.prefill_tps_lo is not None for cell in summaries if cell.rounds > 1}
+    words = {
+        frozenset({True}): "the 95 % interval of the median; where two overlap it is a tie",
+        frozenset({False}): "the smallest and the largest round, since an interval needs six rounds",
+        frozenset(
+            {True, False}
+        ): "the 95 % interval of the median, or the smallest and the largest of under six rounds",
+    }
+    return words.get(frozenset(kinds), "nothing, since one round has no range")
+
+
+def _table_of(choices: Sequence[Choice]) -> tuple[list[str], list[ShownChoice]]:
+    """Write the answer's table, without the columns that nothing was measured for."""
+    rows = [[_threads(c.cell), *(_value(c.cell, name) for name in ("decode_tps", "prefill_tps", "ttft_ms")),
+             *(_bytes(c.cell, name) for name in ("model_rss_bytes", "file_bytes"))] for c in choices]  # fmt: skip
+    kept = [place for place in range(6) if any(row[place] for row in rows)]
+    names = [_CHOICE_NAMES[0], *(_CHOICE_NAMES[1 + place] for place in kept), _CHOICE_NAMES[-1]]
+    shown = [
+        ShownChoice(
+            file=f"{choice.cell.model} {choice.cell.quant}" + ("" if choice.cell.weights == "real" else " (synthetic)"),
+            figures=[row[place] for place in kept],
+            costs=choice.costs,
+            is_best=choice.is_best,
+        )
+        for choice, row in zip(choices, rows, strict=True)
+    ]
+    return names, shown
+
+
+def _threads(cell: CellSummary) -> str:
+    return f"{cell.n_threads}" + (f" / {cell.n_threads_batch}" if cell.n_threads_batch != cell.n_threads else "")
+
+
+def _value(cell: CellSummary, name: str) -> str:
+    value = getattr(cell, name)
+    if value is None:
+        return ""
+    return f"{value:.{0 if value >= 1000 else 1 if value >= 10 else 2}f}"
+
+
+def _bytes(cell: CellSummary, name: str) -> str:
+    value = getattr(cell, name)
+    return "" if value is None else format_bytes(value)

@@ -1,0 +1,136 @@
+"""What a reader must know beside the numbers: the device and its build, and how each number was obtained."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from profiler.record import Environment
+from profiler.results import Results
+from profiler.summary import CellSummary
+from quant.units import format_bytes, format_params
+
+_INTERVAL_ROUNDS = 6
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """Names and values under a title."""
+
+    title: str
+    rows: list[tuple[str, str]]
+
+
+def environments_of(results: Results, summaries: Sequence[CellSummary]) -> list[Facts]:
+    """Describe every device and build that a cell was measured on, the one of most cells first."""
+    counts: dict[str, int] = {}
+    for cell in summaries:
+        counts[cell.env_id] = counts.get(cell.env_id, 0) + 1
+    ordered = sorted(counts, key=lambda env_id: (-counts[env_id], env_id))
+    return [_environment(env_id, results.environments.get(env_id), counts[env_id]) for env_id in ordered]
+
+
+def _environment(env_id: str, environment: Environment | None, n_cells: int) -> Facts:
+    cells = f"{n_cells} cell{'' if n_cells == 1 else 's'}"
+    if environment is None:
+        return Facts(title=f"Environment {env_id}, {cells}", rows=[("known", "nothing: the results lack its line")])
+    kinds = []
+    for kind in environment.core_kinds:
+        name = "" if kind.name == "all" else f" {kind.name}"
+        kinds.append(f"{len(kind.cpus)}{name}" + (f" at {kind.max_mhz:.0f} MHz" if kind.max_mhz else ""))
+    limit = environment.memory_limit_bytes
+    rows: list[tuple[str, str | None]] = [
+        ("board", environment.board),
+        ("CPU", environment.cpu_model),
+        ("cores", f"{environment.cores_physical} physical, {environment.cores_logical} logical"),
+        ("kinds of cores", ", ".join(kinds) or None),
+        ("CPUs allowed", None if environment.affinity is None else ", ".join(map(str, environment.affinity))),
+        ("CPU limit", None if environment.cpu_quota is None else f"{environment.cpu_quota:g} CPUs"),
+        ("memory", format_bytes(environment.memory_bytes) + (f", limited to {format_bytes(limit)}" if limit else "")),
+        ("pages", f"{format_bytes(environment.page_bytes)}, huge pages {environment.huge_pages or 'not told'}"),
+        ("system", f"{environment.system} {environment.system_release}, {environment.machine}"),
+        ("governor", environment.governor),
+        ("turbo", None if environment.turbo is None else "on" if environment.turbo else "off"),
+        ("power mode", environment.power_mode),
+        ("llama.cpp", f"{environment.llama_commit}, llama-cpp-python {environment.binding_version}"),
+        ("built for", ", ".join(environment.cpu_features) or None),
+        ("threading", environment.threading),
+        ("backends", ", ".join(environment.backends)),
+        ("devices", "; ".join(f"{device.name}: {device.description}" for device in environment.devices) or None),
+        ("variables", ", ".join(f"{k}={v}" for k, v in sorted(environment.thread_variables.items())) or None),
+    ]  # fmt: skip
+    return Facts(
+        title=f"{environment.board or environment.cpu_model} ({env_id}, {cells})",
+        rows=[(name, value) for name, value in rows if value],
+    )
+
+
+def files_of(results: Results, summaries: Sequence[CellSummary], most: int) -> list[tuple[str, str]]:
+    """Name the files that were measured and where they come from, at most `most` of them."""
+    wanted = dict.fromkeys(cell.artifact_sha256 for cell in summaries)
+    rows = []
+    for sha256 in list(wanted)[:most]:
+        artifact = results.artifacts[sha256]
+        origin = artifact.source or "a file"
+        origin += f" at {artifact.revision}" if artifact.revision else ""
+        if artifact.weights != "real":
+            origin = f"SYNTHETIC weights in the shape of {artifact.standin_for or '?'}"
+        if artifact.standin_family:
+            origin += f", STAND-IN for {artifact.standin_family}"
+        imatrix = ", with an importance matrix" if artifact.imatrix_sha256 else ""
+        what = f"{format_params(artifact.n_params)} parameters, {artifact.level}, {artifact.bpw:.2f} bits per weight"
+        size = f"{format_bytes(artifact.file_bytes)}{imatrix}"
+        rows.append((artifact.file_name, f"{what}, {size}; {origin}; sha256 {sha256[:16]}…"))
+    if len(wanted) > most:
+        rows.append(("…", f"and {len(wanted) - most} more files"))
+    return rows
+
+
+# Name of a figure -> what it is called, and how it was obtained.
+_FIGURES = {
+    "ttft_ms": ("time to first token", "prefill and choosing the token, without load and tokenization"),
+    "itl_p95_ms": ("gap between tokens, p95", "95 of 100 single decode steps of all rounds took no longer"),
+    "model_rss_bytes": ("memory", "peak resident size of the process less what it had before the model was opened"),
+    "utilisation": (
+        "bandwidth",
+        "weights read per second of decode, as a share of the read bandwidth measured at that thread count",
+    ),
+    "joules_per_token": ("J/token", "energy of decode per token, all that the source covers, idle power included"),
+    "kld": ("KL divergence", "of the next token's distribution from that of the unquantized model"),
+}
+_ROUND = (
+    "a process of its own, started fresh; one warm-up with a whole prefill and some decode steps; the KV cache is "
+    "emptied before each repetition; rounds of all cells take turns in a seeded random order"
+)
+_DEPTHS = {"separate": "at the depth that is told", "request": "after its own prompt"}
+
+
+def methods_of(summaries: Sequence[CellSummary]) -> list[tuple[str, str]]:
+    """Say how each kind of number in the report was obtained."""
+    measured = [cell for cell in summaries if cell.rounds]
+    rows = [("a number and its range", _rounds(measured))]
+    if targets := sorted({cell.target for cell in measured if cell.target is not None}):
+        told = " or ".join(f"{target * 100:g} %" for target in targets)
+        until = f"rounds went on until the interval was within {told} of the median"
+        rows.append(("when to stop", f"{until}; intervals are wide enough for such a stop"))
+    rows.append(("a round", _ROUND))
+    rows.append(("prefill", "prompt tokens divided by the time from handing them over until their logits are there"))
+    depth = " or ".join(words for mode, words in _DEPTHS.items() if any(cell.mode == mode for cell in summaries))
+    rows.append(("decode", f"tokens of a fixed sequence divided by the sum of their single steps, {depth}"))
+    rows += [row for name, row in _FIGURES.items() if any(getattr(cell, name) is not None for cell in summaries)]
+    rows.append(("bits per weight", "8 times the bytes of the tensors, per unique parameter"))
+    return rows
+
+
+def _rounds(measured: Sequence[CellSummary]) -> str:
+    if not measured:
+        return "none was measured"
+    rounds, reps = sorted({cell.rounds for cell in measured}), sorted({cell.reps for cell in measured})
+    told = f"the median over {_span(rounds)} rounds of {_span(reps)} repetitions each; "
+    if rounds[0] >= _INTERVAL_ROUNDS:
+        return told + "the range is a 95 % interval of the median; where two overlap, nothing tells which is faster"
+    if rounds[-1] < _INTERVAL_ROUNDS:
+        return told + "the range is the smallest and the largest round, since an interval needs six rounds"
+    return told + "the range is a 95 % interval of the median, or smallest and largest round where there are under six"
+
+
+def _span(values: Sequence[int]) -> str:
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"

@@ -1,0 +1,51 @@
+"""report.html: one file that asks nothing of the network.
+
+The template escapes every value (jinja2's autoescape) after `visible` has made it a line of letters that have a shape;
+only our own chart elements, style and script are written as they are. A policy in the page forbids every request and
+every script but our own, known by its hash.
+"""
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from plots.report.cells import data_of
+from plots.report.content import Report
+from plots.report.text import json_in_html, visible
+from profiler import __version__
+
+_MOST_CHARS = 8000  # a command with many files
+
+
+def to_html(report: Report) -> str:
+    """Write the page; the same report gives the same bytes."""
+    script = _part("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text: str = _template().render(
+        report=report,
+        version=__version__,
+        style=_part("page.css"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        data=json_in_html(data_of(report.columns)),
+    )
+    return text
+
+
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _template() -> Any:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_part("page.html"))
+
+
+def _shown(value: Any) -> Any:
+    """Make every text visible before it is escaped; what is marked as ours stays."""
+    return visible(value, _MOST_CHARS) if isinstance(value, str) and not hasattr(value, "__html__") else value

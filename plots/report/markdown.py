@@ -1,0 +1,66 @@
+"""report.md: the report for a pull request or a wiki, without charts."""
+
+from collections.abc import Sequence
+
+from plots.report.content import Report
+from plots.report.text import markdown, visible
+from profiler.record import Environment
+from profiler.table import aligned, render
+
+_MOST_CELLS = 200  # a page of a wiki bears no more
+
+
+def to_markdown(report: Report, environments: dict[str, Environment]) -> str:
+    """Write answer, table, warnings, environment and commands."""
+    lines = [f"# {markdown(report.title)}", "", markdown(report.subtitle), ""]
+    lines += ["## Answer", "", f"**{markdown(report.answer.headline)}**", ""]
+    lines += [f"**{markdown(report.synthetic)}**", ""] if report.synthetic else []
+    if report.choices:
+        rows = [[markdown(choice.file), *choice.figures, markdown(choice.costs)] for choice in report.choices]
+        lines += [*aligned([report.choice_names, *rows]), ""]
+    lines += [*(f"- {markdown(reason)}" for reason in report.answer.reasons), ""]
+    lines += ["## Cells", "", *_cells(report, environments), ""]
+    lines += ["## Warnings", "", *_cautions(report)]
+    lines += ["## Environment", ""]
+    for facts in report.environments:
+        lines += [f"### {markdown(facts.title)}", "", *_pairs(facts.rows), ""]
+    lines += ["### Files", "", *_pairs(report.files), ""]
+    lines += ["## How it was measured", "", *_pairs(report.methods), ""]
+    lines += ["## Commands", "", *_block([*report.commands, *report.show_commands])]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(report: Report, environments: dict[str, Environment]) -> list[str]:
+    shown = report.summaries[:_MOST_CELLS]
+    # The table's own titles stand one step deeper here; no text in it begins a line with a number sign.
+    lines = [f"#{line}" if line.startswith("## ") else line for line in render(shown, environments).splitlines()]
+    if left := len(report.summaries) - len(shown):
+        lines += ["", f"and {left} more cells: `{report.show_commands[1]}`"]
+    return lines
+
+
+def _cautions(report: Report) -> list[str]:
+    if not report.cautions:
+        return ["None: nothing disturbed a cell, and none failed.", ""]
+    lines = []
+    for caution in report.cautions:
+        lines += [f"### {markdown(caution.name)}: {caution.n_cells} cell{'' if caution.n_cells == 1 else 's'}", ""]
+        lines += [f"- **{markdown(each.cell)}**: {markdown(each.message)}" for each in caution.examples]
+        if left := caution.n_cells - len(caution.examples):
+            lines.append(f"- and {left} more")
+        lines += ["", markdown(caution.mend), ""]
+        lines += _block([caution.command]) if caution.command else []
+    return lines
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"- {markdown(name)}: {markdown(value)}" for name, value in rows]
+
+
+def _block(commands: Sequence[str]) -> list[str]:
+    """Write a block of code; its fence is one that no command can end."""
+    shown = [visible(command, 8000) for command in commands]
+    fence = "```"
+    while any(fence in command for command in shown):
+        fence += "`"
+    return [f"{fence}sh", *shown, fence, ""]

@@ -1,0 +1,148 @@
+"""The commands that measure what stands in the results: written from the records, with relative paths only."""
+
+import shlex
+from collections.abc import Hashable, Sequence
+
+import msgspec
+
+from plots.report.text import visible
+from profiler.cell import RunConfig
+from profiler.record import Round
+from profiler.results import Results
+from profiler.workloads import WORKLOADS
+from quant.artifact import Artifact
+
+# Field of RunConfig -> option and its default in `slmprof profile`; what is as by default is not written.
+_OPTIONS = {
+    "n_batch": ("--batch", 2048),
+    "n_ubatch": ("--ubatch", 512),
+    "type_k": ("--ctk", "f16"),
+    "type_v": ("--ctv", "f16"),
+    "flash_attn": ("--fa", "auto"),
+    "load_mode": ("--load-mode", "auto"),
+    "device": ("--device", "cpu"),
+}
+_MOST_SOURCES = 12  # in one command
+
+
+class _Asked(msgspec.Struct):
+    """What one command measures; `sources`, `levels` and `threads` are ordered sets."""
+
+    options: tuple[str, ...]
+    sources: dict[str, None]
+    levels: dict[str, None]
+    threads: dict[int, None]
+    rounds: int
+    reps: int
+
+    def take(self, other: "_Asked") -> None:
+        self.sources |= other.sources
+        self.levels |= other.levels
+        self.threads |= other.threads
+        self.rounds, self.reps = max(self.rounds, other.rounds), max(self.reps, other.reps)
+
+
+def rerun_commands(
+    results: Results, rounds: Sequence[Round] | None = None, *, output: str = "results.jsonl", extra: Sequence[str] = ()
+) -> list[str]:
+    """Give the commands that measure the cells of some rounds (by default of all) again.
+
+    A model of a known repository is named by it, another by its file in models/, where `slmprof run` puts files. Of
+    environments nothing is said: a command measures the device that it runs on. `extra` are options that replace or
+    join those of the records.
+    """
+    asked = [_asked(record, results.artifacts[record.cell.artifact_sha256], extra) for record in _last(results, rounds)]
+    # Thread counts of one file and level, then levels of one source, then sources of the same levels.
+    for shared in (("sources", "levels"), ("sources", "threads"), ("levels", "threads")):
+        joined: dict[Hashable, _Asked] = {}
+        for each in asked:
+            key = (each.options, *(tuple(sorted(getattr(each, name))) for name in shared))
+            if key in joined:
+                joined[key].take(each)
+            else:
+                joined[key] = each
+        asked = list(joined.values())
+    return [_command(each, output, extra) for each in asked]
+
+
+def _last(results: Results, rounds: Sequence[Round] | None) -> list[Round]:
+    """Give of each cell one record: that with the highest number, which tells how many rounds were asked for."""
+    found: dict[tuple[str, RunConfig], Round] = {}
+    for record in results.rounds if rounds is None else rounds:
+        key = (record.cell.artifact_sha256, record.cell.config)
+        known = found.get(key)
+        if known is None or record.round > known.round or (record.round == known.round and record.samples):
+            found[key] = record
+    return list(found.values())
+
+
+def _asked(record: Round, artifact: Artifact, extra: Sequence[str]) -> _Asked:
+    known = artifact.standin_for if artifact.weights == "synthetic" else artifact.source
+    if known is None:
+        source, levels = "models/" + visible(artifact.file_name).rpartition("/")[2], {}
+    else:
+        revision = f"@{artifact.revision}" if artifact.revision and artifact.weights != "synthetic" else ""
+        source, levels = visible(known + revision), {visible(artifact.level): None}
+    options = ("--weights", "synthetic") if levels and artifact.weights == "synthetic" else ()
+    return _Asked(
+        options=options + _options_of(record, extra),
+        sources={source: None},
+        levels=levels,
+        threads={record.cell.config.n_threads: None},
+        rounds=record.round + 1,
+        reps=len(record.samples),
+    )
+
+
+def _options_of(record: Round, extra: Sequence[str]) -> tuple[str, ...]:
+    config = record.cell.config
+    words: list[str] = []
+    if config.n_threads_batch != config.n_threads:
+        words += ["--threads-batch", str(config.n_threads_batch)]
+    known = WORKLOADS.get(config.workload)
+    if known is not None:
+        words += ["--workload", config.workload]
+    else:
+        words += ["-p", str(config.n_prompt), "-n", str(config.n_gen)]
+        words += ["-d", str(config.n_depth)] if config.n_depth else []
+    together = config.n_prompt + config.n_gen
+    needed = config.n_depth + (together if config.mode == "request" else max(config.n_prompt, config.n_gen))
+    if config.n_ctx != ((known.n_ctx if known is not None else None) or needed):
+        words += ["--n-ctx", str(config.n_ctx)]
+    if config.n_outputs_max != int(config.mode == "request"):
+        words += ["--outputs-max", str(config.n_outputs_max)]
+    for field, (option, usual) in _OPTIONS.items():
+        value = getattr(config, field)
+        if value != usual and not (field == "n_ubatch" and value == config.n_batch < 512):  # never above the batch
+            words += [option, visible(str(value))]
+    if config.device == "gpu" and config.n_gpu_layers != -1:
+        words += ["--ngl", str(config.n_gpu_layers)]
+    words += [] if config.repack else ["--no-repack"]
+    words += [] if config.cores is None else ["--cores", ",".join(map(str, config.cores))]
+    words += [] if record.target is None else ["--target", f"{record.target * 100:g}%"]
+    words += [] if record.seed == 0 else ["--seed", str(record.seed)]
+    return tuple(_without(words, extra))
+
+
+def _without(words: Sequence[str], extra: Sequence[str]) -> list[str]:
+    """Leave out the options that `extra` sets anew; each of those has a value."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and not (word.startswith("-") and word in extra):
+            kept.append(word)
+        skip = not skip and word.startswith("-") and word in extra
+    return kept
+
+
+def _command(asked: _Asked, output: str, extra: Sequence[str]) -> str:
+    sources = [f"./{source}" if source.startswith("-") else source for source in asked.sources]
+    words = ["slmprof", "profile", *sources[:_MOST_SOURCES]]
+    words += ["-q", ",".join(asked.levels)] if asked.levels else []
+    words += ["-t", ",".join(map(str, sorted(asked.threads)))] if "-t" not in extra else []
+    words += [*asked.options]
+    words += ["--rounds", str(asked.rounds)] if "--rounds" not in extra else []
+    words += ["-r", str(max(1, asked.reps))]
+    text = " ".join(map(shlex.quote, [*words, *extra, "-o", output]))
+    left = len(sources) - _MOST_SOURCES
+    return text if left <= 0 else f"{text}  # and {left} more files like these"

@@ -1,0 +1,46 @@
+"""Write reports of results into files; the name's ending tells the form."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from quant.errors import UserError
+
+FORMS = (".html", ".md")
+
+
+def write_reports(results: Any, paths: Sequence[Path], *, results_name: str = "results.jsonl") -> None:
+    """Write each path in the form that its ending tells, whole or not at all.
+
+    Raises:
+        UserError: an ending is unknown, or a file cannot be written.
+    """
+    check_forms(paths)
+    from plots.report.content import gather
+    from quant.files import write_text
+
+    report = gather(results, results_name=results_name, draw=any(_form(path) == ".html" for path in paths))
+    for path in paths:
+        if _form(path) == ".html":
+            from plots.report.html import to_html
+
+            write_text(path, to_html(report))
+        else:
+            from plots.report.markdown import to_markdown
+
+            write_text(path, to_markdown(report, results.environments))
+
+
+def check_forms(paths: Sequence[Path]) -> None:
+    """Refuse a name whose ending tells no form.
+
+    Raises:
+        UserError: an ending is unknown.
+    """
+    for path in paths:
+        if _form(path) not in FORMS:
+            raise UserError(f"cannot tell the form of {path}; end the name with {' or '.join(FORMS)}")
+
+
+def _form(path: Path) -> str:
+    return path.suffix.lower()
