@@ -25,6 +25,7 @@ from quant.straight import Straight
 from quant.synthesize import synthesize
 from quant.tiled import Tiled, synthesize_levels
 from tests.families import variants
+from tests.support.commandline import assert_one_line, slmprof
 from tests.support.ggufs import tiny_imatrix
 from tests.support.llamacpp import Question, ask
 
@@ -207,3 +208,16 @@ def test_files_that_are_kept_are_not_made_again(tmp_path):
     again = prepare([str(tmp_path / "tiny" / "config.json")], wishes, say=said.append)
     assert said == ["making Q8_0 with synthetic weights in the shape of tiny"]
     assert again == first
+
+
+def test_the_command_prints_the_files_that_it_made(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.json").write_text(json.dumps(SHAPE))
+    source, cache = tmp_path / "tiny" / "config.json", tmp_path / "cache"
+    done = slmprof("synthesize", source, "-q", "Q8_0,F16", "-o", tmp_path / "out", cache=cache)
+    files = ["tiny-1.3M-synthetic-F16.gguf", "tiny-1.3M-synthetic-Q8_0.gguf"]
+    assert (done.status, done.err) == (0, "")
+    assert sorted(done.out.splitlines()) == [str(tmp_path / "out" / name) for name in files]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
+    refused = slmprof("synthesize", source, "-q", "IQ1_S", "-o", tmp_path / "x.gguf", cache=cache)
+    assert_one_line(refused, "IQ1_S of tiny cannot be made without an importance matrix; give --imatrix FILE")
