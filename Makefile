@@ -8,24 +8,26 @@ QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
-.PHONY: help install test lint format quickstart parity bench-convert bench-memory bench-estimate fuzz kills e2e-hub lock wheel clean
+.PHONY: help install test lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
+.PHONY: fuzz kills e2e-hub lock wheel clean
 
 help:
-	@echo "make quickstart   install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
-	@echo "make install      an environment in $(VENV)/ with slmprof and what its development needs"
-	@echo "make test         install, then all tests"
-	@echo "make lint         ruff and mypy"
-	@echo "make format       write the code as ruff formats it"
-	@echo "make parity       compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
+	@echo "make quickstart      install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
+	@echo "make install         an environment in $(VENV)/ with slmprof and what its development needs"
+	@echo "make test            install, then all tests"
+	@echo "make lint            ruff and mypy"
+	@echo "make format          write the code as ruff formats it"
+	@echo "make parity          compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
 	@echo "make bench-convert   time conversion and quantization beside llama.cpp's own (long)"
-	@echo "make bench-memory   hold the parts of six models' memory against what the system measured"
-	@echo "make bench-estimate hold estimates against a survey, quantized files and measured memory (long)"
-	@echo "make fuzz         convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
-	@echo "make kills        kill a sweep and its workers at 100 random moments: nothing is lost or done twice (long)"
-	@echo "make e2e-hub      the main job on the real SmolLM2-135M, where a hub can be reached"
-	@echo "make lock         write constraints.txt anew from the newest allowed versions"
-	@echo "make wheel        build the wheel into dist/"
-	@echo "make clean        remove the environment, dist/ and what quickstart and parity made"
+	@echo "make bench-memory    hold the parts of six models' memory against what the system measured"
+	@echo "make bench-estimate  hold estimates against a survey, quantized files and measured memory (long)"
+	@echo "make bench-synthetic time writing made-up files against copying, and hold their speed against random-normal ones"
+	@echo "make fuzz            convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
+	@echo "make kills           kill a sweep and its workers at 100 random moments: nothing is lost or done twice (long)"
+	@echo "make e2e-hub         the main job on the real SmolLM2-135M, where a hub can be reached"
+	@echo "make lock            write constraints.txt anew from the newest allowed versions"
+	@echo "make wheel           build the wheel into dist/"
+	@echo "make clean           remove the environment, dist/ and what quickstart and parity made"
 	@echo "PYTHON=python3.13 chooses the interpreter, VENV=folder its environment"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -64,6 +66,9 @@ bench-memory: $(INSTALLED)
 
 bench-estimate: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.estimate
+
+bench-synthetic: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.synthetic --work parity-work/bench-synthetic
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.converter --cases 20000

@@ -66,7 +66,7 @@ def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callab
         assert source.path is not None
         return _from_gguf(source.path, wishes.levels, wishes, progress)
     if wishes.synthetic:
-        return _from_checkpoint(_synthesized(source, progress, say), source, None, wishes, progress, say)
+        return _from_shape(source, wishes, progress, say)
     if source.kind == "hub":
         from quant.hub import holds_ggufs, pull_ggufs
 
@@ -227,19 +227,22 @@ def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, ori
     return digest.hexdigest()
 
 
-def _synthesized(source: Source, progress: Progress, say: Callable[[str], None]) -> Path:
-    """Make a checkpoint of the source's shape with random weights, unless it is kept already."""
-    from quant.synthesize import synthesize
+def _from_shape(source: Source, wishes: Wishes, progress: Progress, say: Callable[[str], None]) -> list[Prepared]:
+    """Make up the weights."""
+    from profiler.synthetic import synthetic_files
 
-    config = shape_config(source, progress)
-    name = model_name(source, None)
-    text = json.dumps(config, sort_keys=True)
-    folder = cache_dir() / "synthetic" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if not (folder / "config.json").exists():
-        as_family = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
-        say(f"making synthetic weights in the shape of {name}{as_family}")
-        synthesize(config, folder, standin_for=name, progress=progress)
-    return folder
+    paths = synthetic_files(
+        shape_config(source, progress),
+        wishes.levels or DEFAULT_LEVELS,
+        wishes.models_dir,
+        name=model_name(source, None),
+        imatrix=wishes.imatrix,
+        kept=lambda levels, identity: _kept_files(wishes.models_dir, levels, identity),
+        keep=lambda written, identity: _keep(written, identity, wishes.imatrix, progress),
+        progress=progress,
+        say=say,
+    )
+    return [Prepared(artifact=_described(path, progress), path=path) for path in paths]
 
 
 def shape_config(source: Source, progress: Progress = silent) -> dict[str, object]:

@@ -67,6 +67,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     done: int | None = None
     total: int = 0
     overflowed: int | None = None  # in float16; comes last
+    sha256: tuple[str, ...] = ()  # of the files, where it was computed on the way
     refusal: str | None = None
 
 

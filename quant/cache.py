@@ -1,4 +1,4 @@
-"""The folder of kept files: converted and quantized models, synthetic checkpoints, small notes."""
+"""The folder of kept files: converted and quantized models, small notes."""
 
 import shutil
 from contextlib import suppress
@@ -12,8 +12,8 @@ from quant.files import cache_dir
 # Folders whose entries are listed one by one.
 _ABOUT = {
     "models": "GGUF files made by profile",
-    "synthetic": "checkpoints with random weights",
     "quality": "left behind by a quality run that was killed",
+    "synthetic": "checkpoints with random weights, of an older version",
 }
 # Folders and files of small notes, listed as one.
 _NOTES = (

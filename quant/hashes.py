@@ -44,6 +44,12 @@ def _one(path: Path, progress: Progress) -> str:
     return digest
 
 
+def remember_sha256(path: Path, sha256: str) -> None:
+    """Remember the hash of a file that was just written, where it was computed on the way."""
+    with suppress(OSError):
+        _remember(str(path.resolve()), [*_mark(path), sha256])
+
+
 def _mark(path: Path) -> list[int]:
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]

@@ -133,6 +133,12 @@ def lookup(name: str) -> ModelSpec | None:
     return next((spec for spec in load_registry().values() if _plain(spec.name) == wanted), None)
 
 
+def unsupported_repo(repo: str) -> ModelSpec | None:
+    """Give the model of a hub repository that llama.cpp cannot run; None for any other repository."""
+    wanted = repo.lower()
+    return next((spec for spec in load_registry().values() if spec.repo.lower() == wanted and not spec.supported), None)
+
+
 def find(name: str) -> ModelSpec:
     """Give the model of a name.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from quant.errors import UserError
-from quant.registry import ModelSpec, lookup, suggestion
+from quant.registry import ModelSpec, lookup, suggestion, unsupported_repo
 
 # As the hub itself names repositories; what people copy from a browser's address line is taken too.
 _HUB_ID = re.compile(
@@ -46,7 +46,9 @@ def resolve(text: str) -> Source:
         return Source(kind="registry", text=text, spec=spec, repo=spec.repo, revision=spec.revision)
     match = _HUB_ID.fullmatch(text)
     if match and ".." not in text:
-        return Source(kind="hub", text=text, repo=match["repo"], revision=match["revision"])
+        # llama.cpp cannot run it whatever the hub holds, so what the registry says of it counts: its stand-in.
+        spec = unsupported_repo(match["repo"])
+        return Source(kind="hub", text=text, spec=spec, repo=match["repo"], revision=match["revision"])
     shown = text if len(text) <= 100 else text[:99] + "…"
     raise UserError(
         f"'{shown}' is no known model, no file and no hub id like org/name; {suggestion(text)}see slmprof models"

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import msgspec
 
@@ -19,7 +19,7 @@ from quant.child import child_command, child_environment
 from quant.errors import UserError
 from quant.files import atomic_path, require_space
 from quant.gguf_header import open_gguf_header
-from quant.hashes import cached_sha256
+from quant.hashes import cached_sha256, remember_sha256
 from quant.imatrix import keys_of, open_imatrix
 from quant.origin import Origin
 from quant.plan import VOCABULARY_BYTES, Plan
@@ -33,7 +33,14 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     level: str
     path: Path
     fallbacks: dict[str, int]  # "q4_K -> q5_0" -> number of tensors
-    n_overflowed: int  # finite values that are infinite in float16, in all files of the call
+    n_overflowed: int = 0  # finite values that are infinite in float16, in all files of the call
+
+
+class _Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process says when all files are written."""
+
+    overflowed: int
+    sha256: tuple[str, ...] = ()  # of each file, where it was computed on the way
 
 
 class Straight:
@@ -43,11 +50,16 @@ class Straight:
         UserError: the checkpoint is broken, or its architecture or tokenizer is unknown.
     """
 
+    _worker = "quant._levels_worker"
+
     def __init__(self, checkpoint: Path, *, pre: str | None = None, origin: Origin | None = None) -> None:
-        self._checkpoint, self._pre, self._origin = checkpoint, pre, origin or Origin()
+        self._name = checkpoint
+        self._opening: dict[str, object] = {
+            "checkpoint": str(checkpoint), "pre": pre, "origin": msgspec.to_builtins(origin or Origin()),
+        }  # fmt: skip
         self._stack = ExitStack()
 
-    def __enter__(self) -> "Straight":
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slmprof.")))
             self.header = folder / "header.gguf"
@@ -55,15 +67,14 @@ class Straight:
             # Started now, it has loaded llama.cpp by the time that the checkpoint is open.
             self._planner: Started | None = stack.enter_context(closing(Started()))
             self._process = subprocess.Popen(  # noqa: S603  this program itself
-                child_command("quant._levels_worker"),
+                child_command(self._worker),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 env=child_environment(),
             )
             stack.callback(self._end)
-            self._send({"checkpoint": str(self._checkpoint), "header": str(self.header), "pre": self._pre,
-                        "origin": msgspec.to_builtins(self._origin)})  # fmt: skip
+            self._send({**self._opening, "header": str(self.header)})
             stem = self._next().get("stem")
             if not isinstance(stem, str):
                 raise UserError(self._ending())
@@ -99,7 +110,7 @@ class Straight:
         """
         planner, self._planner = self._planner, None
         planned = plans(self.header, list(levels), imatrix=imatrix, started=planner)
-        check_imatrix(self._checkpoint, open_gguf_header(self.header), imatrix, planned)
+        check_imatrix(self._name, open_gguf_header(self.header), imatrix, planned)
         targets = [target_of(plan.level) for plan in planned]
         need_bytes = sum(plan.file_bytes + VOCABULARY_BYTES for plan in planned)
         require_space(targets[0].parent, need_bytes, f"quantizing to {', '.join(levels)}")
@@ -116,19 +127,21 @@ class Straight:
                     "imatrix_keys": keys_of(open_imatrix(imatrix), cached_sha256([imatrix])) if imatrix else {},
                 }
             )
-            overflowed = self._follow(f"quantize {', '.join(levels)}", progress)
+            ended = self._follow(f"quantize {', '.join(levels)}", progress)
             for plan, part in zip(planned, parts, strict=True):
                 _verify(part, plan)
+        for target, sha256 in zip(targets, ended.sha256, strict=False):
+            remember_sha256(target, sha256)
         return [
-            Written(level=plan.level, path=target, fallbacks=plan.fallbacks, n_overflowed=overflowed)
+            Written(level=plan.level, path=target, fallbacks=plan.fallbacks, n_overflowed=ended.overflowed)
             for plan, target in zip(planned, targets, strict=True)
         ]
 
-    def _follow(self, stage: str, progress: Progress) -> int:
+    def _follow(self, stage: str, progress: Progress) -> "_Ended":
         while True:
             event = self._next()
             if "overflowed" in event:
-                return int(event["overflowed"])  # type: ignore[call-overload, no-any-return]
+                return msgspec.convert(event, _Ended)
             if "done" not in event:
                 raise UserError(self._ending())
             progress(stage, int(event["done"]), int(event["total"]))  # type: ignore[call-overload]
@@ -155,7 +168,7 @@ class Straight:
         return event
 
     def _ending(self) -> str:
-        return ending_of(f"converting {self._checkpoint}", self._process.wait(), self._stderr)
+        return ending_of(f"making files of {self._name}", self._process.wait(), self._stderr)
 
     def _end(self) -> None:
         assert self._process.stdin is not None

@@ -76,7 +76,7 @@ def _told(chosen: "Sequence[ModelSpec]") -> str:
 def cache(action: str, yes: bool) -> None:
     """Show what is kept and its size (list), name the folder (path), or empty it (clean).
 
-    Kept are GGUF files made by slmprof profile, synthetic checkpoints, and facts about files and this device; all of it
+    Kept are GGUF files made by slmprof profile, and facts about files and this device; all of it
     is made again when it is needed. Checkpoints fetched from a hub are in the Hugging Face cache, and stay there.
 
     \b
@@ -149,26 +149,57 @@ def _say(line: str) -> None:
 
 @click.command()
 @click.argument("source")
-@click.option("-o", "--output", type=_PATH, required=True, help="The new checkpoint's directory.")
+@click.option("-o", "--output", type=_PATH, required=True,
+              help="The new checkpoint's directory; with -q a .gguf file, or a directory for several.")  # fmt: skip
+@click.option("-q", "--levels", metavar="LEVELS",
+              help="Make GGUF files at these levels, like Q4_K_M,Q8_0 or all, and no checkpoint.")  # fmt: skip
+@imatrix_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", default=0, show_default=True,
               help="Decides the random weights.")  # fmt: skip
-def synthesize(source: str, output: Path, seed: int) -> None:
-    """Make a checkpoint in the shape of a model, with random weights and a tokenizer of the full size.
+def synthesize(source: str, output: Path, levels: str | None, imatrix: Path | None, seed: int) -> None:
+    """Make a checkpoint or GGUF files in the shape of a model, with random weights and a tokenizer of the full size.
+
+    Nothing but config.json is fetched, and for a name from slmprof models not even that. The GGUF files have each
+    tensor's type from llama.cpp itself and run as fast as real ones; they are marked as synthetic, inside and by name.
 
     \b
-    slmprof synthesize qwen2-0.5b -o qwen2-synthetic
-    slmprof synthesize ./config.json -o mine
+    slmprof synthesize qwen2-0.5b -q Q4_K_M -o qwen2-synthetic.gguf
+    slmprof synthesize qwen2-0.5b -q k-quants -o models/
+    slmprof synthesize ./config.json -o my-checkpoint
     """
     from profiler.cli.progress import progress_bar
     from profiler.prepare import model_name, shape_config
     from quant.source import resolve
-    from quant.synthesize import synthesize as make
 
+    if levels is None and imatrix is not None:
+        raise UserError("--imatrix is for GGUF files; name their levels with -q")
+    if levels is None and output.suffix == ".gguf":
+        raise UserError(f"-o {output} is a GGUF file, whose level is not told; add -q, like -q Q4_K_M")
+    if levels is not None:
+        _require_room_for(levels, output)
     found = resolve(source)
     with progress_bar() as progress:
-        config = shape_config(found, progress)
-        make(config, output, standin_for=model_name(found, None), seed=seed, progress=progress)
-    click.echo(output)
+        config, name = shape_config(found, progress), model_name(found, None)
+        if levels is None:
+            from quant.synthesize import synthesize as make
+
+            paths = [make(config, output, standin_for=name, seed=seed, progress=progress)]
+        else:
+            from quant.tiled import synthesize_levels
+
+            paths = synthesize_levels(
+                config, levels, output, standin_for=name, seed=seed, imatrix=imatrix, progress=progress
+            )
+    for path in paths:
+        click.echo(path)
+
+
+def _require_room_for(levels: str, output: Path) -> None:
+    from quant.levels import parse_levels
+
+    n_levels = len(parse_levels(levels))
+    if output.suffix == ".gguf" and n_levels > 1:
+        raise UserError(f"{n_levels} levels do not fit into one file; give -o a directory")
 
 
 @click.command()
@@ -219,11 +250,7 @@ def convert(
     if levels is None and output.suffix != ".gguf":
         raise UserError(f"-o {output} must end in .gguf; give a file's name")
     if levels is not None:
-        from quant.levels import parse_levels
-
-        n_levels = len(parse_levels(levels))
-        if output.suffix == ".gguf" and n_levels > 1:
-            raise UserError(f"{n_levels} levels do not fit into one file; give -o a directory")
+        _require_room_for(levels, output)
         if outtype != "auto":
             raise UserError("--outtype is for the unquantized file; with -q write F16, BF16 or F32 among the levels")
     if found.spec is not None:

@@ -3,6 +3,7 @@
 It fills the memory and takes the time to read that a real vocabulary of its size does.
 """
 
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,19 +46,20 @@ def made_up_words(n_vocab: int, arch: str) -> Words:
     seen = set(words)
     known = [*_FIRST, *(letter for letter in words if letter not in _FIRST)]
     merges: list[tuple[str, str]] = []
-    place = 0
-    while len(words) < n_vocab - len(special):
-        # Walk the square of known tokens by growing shells, so that both halves stay short and common.
-        shell = int(place**0.5)
-        along = place - shell * shell
-        left, right = (known[shell], known[along]) if along < shell else (known[along - shell], known[shell])
-        place += 1
-        word = left + right
-        if word not in seen:
-            seen.add(word)
-            words.append(word)
-            merges.append((left, right))
-            known.append(word)
+    n_missing = n_vocab - len(special) - len(words)
+    # Walk the square of known tokens by growing shells, so that both halves stay short and common.
+    for shell in count():
+        if len(merges) >= n_missing:
+            break
+        top, inner = known[shell], known[: shell + 1]
+        for pair in chain(((top, other) for other in inner[:-1]), ((other, top) for other in inner)):
+            word = pair[0] + pair[1]
+            if word not in seen:
+                seen.add(word)
+                known.append(word)
+                merges.append(pair)
+    del merges[n_missing:]
+    words += known[_BYTES : _BYTES + n_missing]
     return Words(words, special, merges)
 
 

@@ -36,8 +36,8 @@ def test_its_file_has_the_other_family_s_shape_the_model_s_name_and_both_marks(t
     artifact = made.artifact
     assert (artifact.model, artifact.arch, artifact.n_params) == ("tiny-opt", "gpt2", 91_072)
     assert (artifact.weights, artifact.standin_for, artifact.standin_family) == ("synthetic", "tiny-opt", "opt")
-    assert artifact.file_name == "tiny-opt-91K-F16.gguf"
-    assert said[0] == "making synthetic weights in the shape of tiny-opt, as gpt2 in its place"
+    assert artifact.file_name == "tiny-opt-91K-synthetic-F16.gguf"
+    assert said == ["making F16 with synthetic weights in the shape of tiny-opt, as gpt2 in its place"]
 
 
 def test_its_own_weights_are_refused_before_anything_is_fetched(tmp_path: Path) -> None:

@@ -71,5 +71,5 @@ def test_every_place_in_the_cache_is_known() -> None:
         for path in (ROOT / package).rglob("*.py")
         for name in re.findall(r'cache_dir\(\) / "([^"]+)"', path.read_text(encoding="utf-8"))
     }
-    assert {"models", "synthetic", "locks"} <= used
+    assert {"models", "locks"} <= used
     assert used <= set(KNOWN)
