@@ -6,8 +6,9 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,17 +25,30 @@ def run_worker(job: Job, *, timeout_s: float | None) -> Answer:
     return run_in_child("profiler.worker", job, Answer, Path(job.path).parent, timeout_s=timeout_s)
 
 
-def run_in_child(module: str, job: msgspec.Struct, kind: type[A], folder: Path, *, timeout_s: float | None) -> A:
-    """Run a worker module's job on a file in `folder`; the answer, of the given kind, tells a failure as well."""
-    answer = _run(module, job, kind, timeout_s)
+def run_in_child(
+    module: str,
+    job: msgspec.Struct,
+    kind: type[A],
+    folder: Path,
+    *,
+    timeout_s: float | None,
+    on_news: Callable[[bytes], None] | None = None,
+) -> A:
+    """Run a worker module's job on a file in `folder`; the answer, of the given kind, tells a failure as well.
+
+    `on_news` gets each line that the worker tells before its answer.
+    """
+    answer = _run(module, job, kind, timeout_s, on_news)
     if answer.failure is None:
         return answer
     message = fit_for_a_record(answer.failure.message, folder)
     return kind(failure=msgspec.structs.replace(answer.failure, message=message))
 
 
-def _run(module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | None) -> A:
-    ended = run_child(module, job, timeout_s=timeout_s)
+def _run(
+    module: str, job: msgspec.Struct, kind: type[A], timeout_s: float | None, on_news: Callable[[bytes], None] | None
+) -> A:
+    ended = run_child(module, job, timeout_s=timeout_s, on_news=on_news)
     if ended.timed_out:
         return kind(failure=Failure(kind="timeout", message=f"no answer within {timeout_s:g} s; raise --timeout"))
     if ended.status == 0:
@@ -52,8 +66,13 @@ class Ended(NamedTuple):
     timed_out: bool
 
 
-def run_child(module: str, job: msgspec.Struct, *, timeout_s: float | None) -> Ended:
-    """Run a module of this program in a process that is given one job, and wait for its end without waking."""
+def run_child(
+    module: str, job: msgspec.Struct, *, timeout_s: float | None, on_news: Callable[[bytes], None] | None = None
+) -> Ended:
+    """Run a module of this program in a process that is given one job, and wait for its end without waking.
+
+    A worker that tells how it gets on wakes the parent by each line; the answer is the last one.
+    """
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(  # noqa: S603  this program itself
             child_command(module),
@@ -79,7 +98,7 @@ def run_child(module: str, job: msgspec.Struct, *, timeout_s: float | None) -> E
                 # Stays open until the answer is there: when it closes, the child ends.
                 process.stdin.write(msgspec.json.encode(job) + b"\n")
                 process.stdin.flush()
-            output = process.stdout.read()
+            output = process.stdout.read() if on_news is None else _last_line(process.stdout, on_news)
             status = process.wait()
         except BaseException:
             process.kill()
@@ -92,6 +111,14 @@ def run_child(module: str, job: msgspec.Struct, *, timeout_s: float | None) -> E
                 process.stdin.close()
             process.stdout.close()
         return Ended(output, status, tail_of(stderr), timed_out.is_set())
+
+
+def _last_line(stdout: IO[bytes], on_news: Callable[[bytes], None]) -> bytes:
+    for line in stdout:
+        if not line.endswith(b"\n"):
+            return line
+        on_news(line)
+    return b""
 
 
 def _failure_of(status: int, stderr: str) -> Failure:

@@ -67,6 +67,11 @@ def die_with_parent(stdin: BinaryIO, unfinished: Sequence[str] = ()) -> None:
 
 def serve(kind: type[J], work: Callable[[J], object]) -> None:
     """Be a worker: read one job, do it, write its answer, end."""
+    serve_and_tell(kind, lambda job, _tell: work(job))
+
+
+def serve_and_tell(kind: type[J], work: Callable[[J, Callable[[object], None]], object]) -> None:
+    """Be a worker that has more to say than its answer: what it tells goes out at once, one JSON line each."""
     stdout = prepare_child()
     with suppress(OSError):
         # When memory runs out, this process is the one to go.
@@ -74,7 +79,12 @@ def serve(kind: type[J], work: Callable[[J], object]) -> None:
     stdin = sys.stdin.buffer
     job = msgspec.json.decode(stdin.readline(), type=kind)
     die_with_parent(stdin)
-    stdout.write(msgspec.json.encode(work(job)))
+
+    def tell(news: object) -> None:
+        stdout.write(msgspec.json.encode(news) + b"\n")
+        stdout.flush()
+
+    stdout.write(msgspec.json.encode(work(job, tell)))
     stdout.flush()
     end_child()
 

@@ -1,4 +1,4 @@
-"""The text that ships: large enough for some windows, its own letters, nothing said twice, its hash as others take it."""
+"""The text that ships: enough for some windows, letters of its own, nothing said twice, its hash as others take it."""
 
 import hashlib
 from pathlib import Path

@@ -113,7 +113,7 @@ def test_a_time_out_tells_the_time_and_the_option(tmp_path: Path) -> None:
 
 def test_an_engines_refusal_holds_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = launch.Failure(kind="load", message="cannot open /srv/my models/a.gguf\n", signal=None)
-    monkeypatch.setattr(launch, "_run", lambda module, job, kind, timeout_s: launch.Answer(failure=refusal))
+    monkeypatch.setattr(launch, "_run", lambda *_: launch.Answer(failure=refusal))
     found = run_worker(Job(path="/srv/my models/a.gguf", config=config(), reps=1, seed=0), timeout_s=None)
     assert found.failure == launch.Failure(kind="load", message="cannot open a.gguf")
 
