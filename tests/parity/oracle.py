@@ -53,6 +53,16 @@ class Oracle:
         """llama-quantize, built as the package builds llama.cpp."""
         return self._tool("llama-quantize")
 
+    @property
+    def llama_imatrix(self) -> Path:
+        """llama-imatrix, built as the package builds llama.cpp."""
+        return self._tool("llama-imatrix")
+
+    @property
+    def llama_perplexity(self) -> Path:
+        """llama-perplexity, built as the package builds llama.cpp."""
+        return self._tool("llama-perplexity")
+
     def _tool(self, name: str) -> Path:
         """Build one of llama.cpp's tools: Release, shared libraries, for this machine."""
         build = self.work / "build"
