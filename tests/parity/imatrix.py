@@ -69,12 +69,12 @@ def compare_imatrices(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
 
 def _ours(model: Path, target: Path) -> None:
     run([sys.executable, "-m", "profiler", "imatrix", str(model), "-o", str(target), "--n-ctx", str(N_CTX),
-         "--process-output"], quiet=True, PYTHONPATH=str(ROOT))  # fmt: skip
+         "-t", "1", "--process-output"], quiet=True, PYTHONPATH=str(ROOT))  # fmt: skip
 
 
 def _theirs(oracle: Oracle, model: Path, target: Path) -> None:
     run([str(oracle.llama_imatrix), "-m", str(model), "-f", str(TEXT), "-o", str(target), "-c", str(N_CTX),
-         "-ngl", "0", "--no-ppl", "--process-output"], quiet=True)  # fmt: skip
+         "-ngl", "0", "-t", "1", "--no-ppl", "--process-output"], quiet=True)  # fmt: skip
 
 
 def _compare(oracle: Oracle, model: Path) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _relative(ours: Any, theirs: Any) -> float:
 def _worth(oracle: Oracle, whole: Path) -> dict[str, dict[str, float | None]]:
     """Give the mean KL divergence from the unquantized model, of files made with and without; theirs to say."""
     base = whole.with_suffix(".logits")
-    perplexity = [str(oracle.llama_perplexity), "-f", str(TEXT), "-c", str(N_CTX), "-ngl", "0"]
+    perplexity = [str(oracle.llama_perplexity), "-f", str(TEXT), "-c", str(N_CTX), "-ngl", "0", "-t", "1"]
     run([*perplexity, "-m", str(whole), "--kl-divergence-base", str(base)], quiet=True)
     found = {}
     for level in LEVELS:
