@@ -1,6 +1,5 @@
 """The trained model among the test data: it converts, it has learned its language, and few bits cost it something."""
 
-import ctypes
 import json
 import math
 import os
@@ -51,7 +50,6 @@ def _main(path: str) -> None:
     import llama_cpp
     import numpy as np
 
-    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), ctypes.c_void_p())
     llama = llama_cpp.Llama(
         path, n_ctx=512, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False, n_gpu_layers=0
     )
