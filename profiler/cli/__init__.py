@@ -22,6 +22,7 @@ COMMANDS = {
     "synthesize": ("profiler.cli.files", "synthesize", "Make a checkpoint of a shape with random weights."),
     "convert": ("profiler.cli.files", "convert", "Turn a checkpoint into a GGUF file."),
     "quantize": ("profiler.cli.files", "quantize", "Quantize a GGUF file to one or more levels."),
+    "imatrix": ("profiler.cli.imatrix", "imatrix", "Make an importance matrix, which quantizing to few bits needs."),
     "profile": ("profiler.cli.profile", "profile", "Measure speed and memory; append to a results file."),
     "show": ("profiler.cli.results", "show", "Print the table of a results file."),
     "recommend": ("profiler.cli.recommend", "recommend", "Choose a level and threads within limits, and say why."),

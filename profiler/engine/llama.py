@@ -189,6 +189,17 @@ class LlamaEngine:
             self._process(start, min(n_batch, len(tokens) - first))
         llama_cpp.llama_synchronize(self._context)
 
+    def prefill_every(self, tokens: Sequence[int]) -> None:
+        """Put one batch of tokens into the cache, with the logits of each, so that no layer leaves one out; wait."""
+        n_tokens = len(tokens)
+        ids, flags = (llama_cpp.llama_token * n_tokens)(*tokens), (ctypes.c_int8 * n_tokens)(*[1] * n_tokens)
+        batch = llama_cpp.llama_batch_get_one(ids, n_tokens)
+        batch.logits = ctypes.cast(flags, ctypes.POINTER(ctypes.c_int8))
+        status = llama_cpp.llama_decode(self._context, batch)
+        if status:
+            raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
+        llama_cpp.llama_synchronize(self._context)
+
     def decode(self, token: int) -> None:
         """Put one token into the cache, compute the next one's logits, and wait."""
         self._one[0] = token

@@ -4,6 +4,7 @@ The counts are the same for every model, so a tokenizer that needs more tokens f
 written for this project. `survey` repeats the load of the survey of small language models: 50 tokens in, 50 out.
 """
 
+import hashlib
 import random
 from collections.abc import Sequence
 from importlib import resources
@@ -11,6 +12,8 @@ from importlib import resources
 import msgspec
 
 from quant.errors import UserError
+
+CORPUS = "corpus.txt"
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +93,19 @@ def read_text(workload: str) -> str | None:
     if known is None or known.text is None:
         return None
     return resources.files(__name__).joinpath(known.text).read_text(encoding="utf-8")
+
+
+def read_corpus() -> str:
+    """Give the text that quality and importance matrices are taken from where the user names none.
+
+    English prose, dialogue, code and arithmetic, written for this project; some letters beyond ASCII are among it.
+    """
+    return resources.files(__name__).joinpath(CORPUS).read_text(encoding="utf-8")
+
+
+def text_sha256(text: str) -> str:
+    """Hash a text: numbers that come from different texts are never compared."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def prompt_tokens(text_tokens: Sequence[int], n_tokens: int, *, bos: int | None, n_vocab: int, seed: int) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 from tests.families import variants
 from tests.parity.oracle import Oracle
 
-STAGES = ("vocabularies", "files", "logits", "levels", "quality", "speed")
+STAGES = ("vocabularies", "files", "logits", "levels", "quality", "imatrix", "speed")
 
 
 def main() -> int:
@@ -58,6 +58,11 @@ def main() -> int:
         from tests.parity.quality import compare_quality
 
         ok, findings["quality"] = compare_quality(oracle)
+        passed &= ok
+    if "imatrix" in stages:
+        from tests.parity.imatrix import compare_imatrices
+
+        ok, findings["imatrix"] = compare_imatrices(oracle)
         passed &= ok
     if "speed" in stages:
         from tests.parity.speed import compare_speed

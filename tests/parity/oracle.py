@@ -54,6 +54,11 @@ class Oracle:
         return self._tool("llama-quantize")
 
     @property
+    def llama_imatrix(self) -> Path:
+        """llama-imatrix, built as the package builds llama.cpp."""
+        return self._tool("llama-imatrix")
+
+    @property
     def llama_perplexity(self) -> Path:
         """llama-perplexity, built as the package builds llama.cpp."""
         return self._tool("llama-perplexity")

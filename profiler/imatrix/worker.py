@@ -1,0 +1,80 @@
+"""One process that opens a model, lets it read a text, and writes the importance matrix.
+
+Run as `python -m profiler.imatrix.worker`. After each window it tells how many are done.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from profiler.engine import EngineError
+from profiler.record import Failure
+from profiler.worker import Answer
+from quant.child import serve_and_tell
+
+
+class ImatrixJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker is to do."""
+
+    path: str
+    out: str
+    text: str
+    dataset: str  # the text's name
+    n_ctx: int
+    n_chunks: int | None
+    n_threads: int
+    with_output: bool
+
+
+class WindowsDone(msgspec.Struct, frozen=True, kw_only=True):
+    """How far it is."""
+
+    done: int
+    total: int
+
+
+class ImatrixAnswer(Answer, frozen=True, kw_only=True):
+    """What was collected, or the failure; no windows where the text is too short for one."""
+
+    n_tokens: int = 0  # of the text
+    n_windows: int = 0
+    n_tensors: int = 0
+    unseen: tuple[str, ...] = ()  # weights with experts that no token chose
+
+
+def work(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
+    """Do a job; a refusal of the engine is an answer."""
+    try:
+        return _collect(job, tell)
+    except EngineError as error:
+        return ImatrixAnswer(failure=Failure(kind=error.kind, message=str(error)))
+    except MemoryError:
+        return ImatrixAnswer(failure=Failure(kind="memory", message="Python had no memory left"))
+
+
+def _collect(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
+    from profiler.engine.inputs import InputsEngine
+    from profiler.imatrix.run import config_of, parts_of, read_windows, windows_of
+    from quant.imatrix_write import write_imatrix
+
+    engine = InputsEngine(with_output=job.with_output)
+    engine.load(Path(job.path), config_of(job.n_ctx, job.n_ctx, job.n_threads))
+    tokens = engine.tokenize(job.text)
+    windows = windows_of(tokens, engine.bos_token, job.n_ctx, job.n_chunks)
+    if not windows:
+        return ImatrixAnswer(n_tokens=len(tokens))
+    parts = parts_of(job.n_ctx, engine.n_vocab)
+    engine.open_context(config_of(job.n_ctx, max(parts), job.n_threads))
+    read_windows(engine, windows, parts, lambda done: tell(WindowsDone(done=done, total=len(windows))))
+    sums = engine.sums.result()
+    engine.close()
+    if not sums:
+        raise EngineError("decode", "nothing was multiplied with a block's matrix; llama.cpp names them in another way")
+    write_imatrix(Path(job.out), sums, dataset=job.dataset, n_chunks=len(windows), n_tokens_per_chunk=job.n_ctx)
+    unseen = tuple(sorted(name for name, each in sums.items() if not each.counts.all()))
+    return ImatrixAnswer(n_tokens=len(tokens), n_windows=len(windows), n_tensors=len(sums), unseen=unseen)
+
+
+if __name__ == "__main__":
+    serve_and_tell(ImatrixJob, work)

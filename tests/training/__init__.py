@@ -1,0 +1,1 @@
+"""How the tiny real model in tests/data was made."""
