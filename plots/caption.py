@@ -13,16 +13,24 @@ _NAMED = 4  # so many cells are named, of more their number is told
 
 
 def caption(
-    panel: Panel, cells: Sequence[CellSummary], environment: Environment | None, *, ranges_only: bool = False
+    panel: Panel,
+    cells: Sequence[CellSummary],
+    environment: Environment | None,
+    *,
+    ranges_only: bool = False,
+    bars: bool = True,
 ) -> str:
-    """Write one paragraph about the cells that are drawn; `ranges_only` where bars never show an interval."""
+    """Write one paragraph about the cells that are drawn; `ranges_only` where bars never show an interval.
+
+    `bars` is False where there are none, and the chart says itself what shows the range.
+    """
     sizes = {cell.model: cell.n_params for cell in cells}
     models = [f"{model} {format_params(sizes[model])}" for model in models_of(cells)]
     parts = [f"Model{'' if len(models) == 1 else 's'} and unique parameters: {', '.join(models)}."]
     if environment is not None:
         parts.append(_device(cells, environment))
-    parts += [_load(cells[0]), f"{_setting(cells[0])}, {_threads(cells)}."]
-    parts.append(_repeats(cells, ranges_only))
+    parts += [_load(cells), f"{_setting(cells)}, {_threads(cells)}."]
+    parts.append(_repeats(cells, ranges_only, bars))
     made_up = sorted({printable(cell.standin_for or "?") for cell in cells if cell.weights != "real"})
     if made_up:
         parts.append(f"Synthetic weights in the shape of {', '.join(made_up)}.")
@@ -47,26 +55,35 @@ def _standins(cells: Sequence[CellSummary]) -> list[str]:
     return [f"Stand-in: {', '.join(names)}."] if names else []
 
 
-def _device(cells: Sequence[CellSummary], environment: Environment) -> str:
+def device_of(environment: Environment, backends: Sequence[str] = ()) -> str:
+    """Name a board, its processor and its build."""
     board = f"{printable(environment.board)}, " if environment.board else ""
-    backends = sorted({cell.backend for cell in cells if cell.backend}) or ["+".join(environment.backends)]
+    backends = backends or ["+".join(environment.backends)]
     build = f"llama.cpp {environment.llama_commit}, {', '.join(backends)}, {environment.threading} threads"
+    return f"{board}{printable(environment.cpu_model)}, {environment.cores_physical} cores; {printable(build)}"
+
+
+def _device(cells: Sequence[CellSummary], environment: Environment) -> str:
     label = f", build {printable(cells[0].label)}" if cells[0].label else ""
-    return f"{board}{printable(environment.cpu_model)}, {environment.cores_physical} cores; {printable(build)}{label}."
+    return f"{device_of(environment, sorted({cell.backend for cell in cells if cell.backend}))}{label}."
 
 
-def _load(cell: CellSummary) -> str:
-    if cell.mode == "request":
+def _load(cells: Sequence[CellSummary]) -> str:
+    cell = cells[0]
+    depths = ", ".join(map(str, sorted({each.n_depth for each in cells})))
+    if len({each.n_depth for each in cells}) == 1 and cell.mode == "request":
         work = f"{cell.n_prompt} tokens in, {cell.n_gen} out, decode at depth {cell.decode_depth}"
     else:
         tests = [f"{name} of {n}" for name, n in (("prefill", cell.n_prompt), ("decode", cell.n_gen)) if n]
-        work = f"{' and '.join(tests)} tokens, {'each ' if len(tests) > 1 else ''}at depth {cell.n_depth}"
+        work = f"{' and '.join(tests)} tokens, {'each ' if len(tests) > 1 else ''}at depth {depths}"
     return f"Workload {printable(cell.workload)}: {work};"
 
 
-def _setting(cell: CellSummary) -> str:
+def _setting(cells: Sequence[CellSummary]) -> str:
+    cell, contexts = cells[0], sorted({each.n_ctx for each in cells})
+    context = str(contexts[0]) if len(contexts) == 1 else f"{contexts[0]} to {contexts[-1]}"
     cache = cell.type_k if cell.type_k == cell.type_v else f"{cell.type_k}/{cell.type_v}"
-    parts = [f"context {cell.n_ctx}", f"batch {cell.n_batch}/{cell.n_ubatch}", f"KV cache {cache}"]
+    parts = [f"context {context}", f"batch {cell.n_batch}/{cell.n_ubatch}", f"KV cache {cache}"]
     parts += [f"flash attention {cell.flash_attn_asked}", f"load mode {cell.load_mode}"]
     parts += [] if cell.repack else ["weights not repacked"]
     parts += [] if cell.cores is None else [f"on CPUs {', '.join(map(str, cell.cores))}"]
@@ -85,10 +102,12 @@ def _count(threads: Iterable[int]) -> str:
     return f"{', '.join(map(str, ordered))} thread{'' if ordered == [1] else 's'}"
 
 
-def _repeats(cells: Sequence[CellSummary], ranges_only: bool) -> str:
+def _repeats(cells: Sequence[CellSummary], ranges_only: bool, bars: bool) -> str:
     if cells[0].kind == "estimated":
         return "Estimated, not measured; error bars, where there are any: the range of the estimate."
     rounds, reps = (sorted({getattr(cell, name) for cell in cells}) for name in ("rounds", "reps"))
+    if not bars:
+        return f"{_span(rounds, 'round').capitalize()} of {_span(reps, 'repetition')}."
     told = f"Medians over {_span(rounds, 'round')} of {_span(reps, 'repetition')}"
     if rounds == [1]:
         return f"{told}: one round has no range."

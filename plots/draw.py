@@ -1,35 +1,66 @@
-"""All charts of some results into one folder."""
+"""All charts of some results into one folder, and beside each the figures that are in it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from plots import memory, threads
+from plots.depth import depth_charts
+from plots.devices import device_charts, facet_charts
+from plots.drift import drift_charts
+from plots.intervals import interval_charts
 from plots.latency import latency_chart
-from plots.load import Panel, distinct, levels_of, pages, panels
+from plots.load import Panel, distinct, pages, panels
 from plots.memory import memory_chart
+from plots.operators import operator_charts
+from plots.pareto import pareto_chart
+from plots.reference import load_published
+from plots.roofline import roofline_charts
 from plots.size import size_chart
-from plots.style import FORMATS, Look, Style, drawing, find_style, looks
+from plots.study import Picture, Study, csv_of
+from plots.style import FORMATS, Look, Style, drawing, find_style, fitted, looks
 from plots.threads import threads_chart
+from plots.tradeoff import models_per_figure as tradeoffs_per_figure
+from plots.tradeoff import tradeoff_chart
+from profiler.operators.report import Report
 from profiler.record import Environment
+from profiler.results import Results
 from profiler.summary import CellSummary
 from quant.errors import UserError
-from quant.files import atomic_path
+from quant.files import atomic_path, write_text
 
-Chart = Callable[[Panel, Environment | None, Style, Mapping[str, Look]], Figure | str]
-CHARTS: dict[str, Chart] = {
+PanelChart = Callable[[Panel, Environment | None, Style, Mapping[str, Look]], Picture | str]
+StudyChart = Callable[[Study, Style, Mapping[str, Look]], Iterator[tuple[str, Picture | str]]]
+# Of one environment, one load and one setting.
+CHARTS: dict[str, PanelChart] = {
     "latency-vs-parameters": latency_chart,
     "speed-vs-threads": threads_chart,
     "memory-by-part": memory_chart,
     "decode-vs-size": size_chart,
+    "level-tradeoff": tradeoff_chart,
+    "pareto": pareto_chart,
 }
+# Of several of these, or of more than cells' figures; each gives what follows its name in the file's name.
+STUDY_CHARTS: dict[str, StudyChart] = {
+    "inter-token-latency": interval_charts,
+    "speed-vs-depth": depth_charts,
+    "roofline": roofline_charts,
+    "drift": drift_charts,
+    "device-comparison": device_charts,
+    "device-facets": facet_charts,
+    "operators": operator_charts,
+}
+NAMES = (*CHARTS, *STUDY_CHARTS)
 # Charts with a panel per model go on in a second figure where one is full.
 _MODELS_PER_FIGURE: dict[str, Callable[[Panel, Style], int]] = {
     "speed-vs-threads": threads.models_per_figure,
     "memory-by-part": memory.models_per_figure,
+    "level-tradeoff": tradeoffs_per_figure,
 }
+_MOST_PAGES = 8  # of one chart: nobody looks at more, and the CSV files of results hold everything
 # What a file says of itself must not change from run to run.
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": "slmprof"},
@@ -46,42 +77,88 @@ def draw_all(
     formats: Sequence[str] = ("png",),
     style: str = "paper",
     say: Callable[[str], None] = lambda line: None,
+    results: Results | None = None,
+    operators: Sequence[Report] = (),
+    chosen: Collection[str] | None = None,
+    columns: int | None = None,
+    reference: bool = False,
 ) -> list[Path]:
     """Draw every chart that the results have figures for, and give the paths; say why another is left out.
 
+    Beside each chart stands NAME.csv with the figures in it.
+
+    Args:
+        results: the records behind the summaries, for the charts that need more than these.
+        operators: what `slmprof operators --json` wrote.
+        chosen: names of charts, instead of all.
+        columns: 1 or 2 makes all charts as wide as one or two columns of a paper.
+        reference: whether published results of other boards stand behind the latency chart.
+
     Raises:
-        UserError: a format or style is unknown, nothing can be drawn, or the folder cannot be written.
+        UserError: a format, style or chart is unknown, nothing can be drawn, or the folder cannot be written.
     """
     if unknown := [each for each in formats if each not in FORMATS]:
         raise UserError(f"unknown format '{unknown[0]}'; choose from {', '.join(FORMATS)}")
-    look = find_style(style)
-    # One look per level over all charts, so that a colour always means the same.
+    if unknown := [each for each in chosen or () if each not in NAMES]:
+        raise UserError(f"there is no chart '{unknown[0]}'; choose from {', '.join(NAMES)}")
+    look = fitted(find_style(style), columns)
     shown = distinct(summaries)
-    look_of = looks(levels_of(shown))
-    groups = panels(shown)
-    if not any(panel.cells for panel in groups):
+    study = Study(
+        cells=shown,
+        environments=environments,
+        artifacts=results.artifacts if results else {},
+        rounds=results.rounds if results else (),
+        anchors=results.anchors if results else (),
+        operators=operators,
+    )
+    if not any(cell.status == "ok" or cell.rounds for cell in shown) and not operators:
         raise UserError("there is nothing to draw: no cell has figures; see slmprof show")
-    several = len({panel.env_id for panel in groups}) > 1
-    paths = []
-    for panel in groups:
-        for name, chart in CHARTS.items():
-            stem = f"{name}-{panel.load}" + (f"-{panel.env_id}" if several else "")
-            most = _MODELS_PER_FIGURE.get(name)
-            parts = pages(panel, most(panel, look)) if most else [panel]
-            for number, part in enumerate(parts, 1):
-                page = stem if number == 1 else f"{stem}-page{number}"
-                with drawing(look):
-                    made = chart(part, environments.get(panel.env_id), look, look_of)
-                    if isinstance(made, str):
-                        say(f"no chart {page}: {made}")
-                        continue
-                    try:
-                        paths += [_save(made, out_dir / f"{page}.{form}", form) for form in formats]
-                    finally:
-                        plt.close(made)
+    paths: list[Path] = []
+    missing: dict[tuple[str, str], list[str]] = {}
+    with drawing(look):
+        for name, part, made in _made(study, look, chosen, reference):
+            stem = f"{name}-{part}" if part else name
+            if isinstance(made, str):
+                missing.setdefault((name, made), []).append(part)
+                continue
+            try:
+                paths += [_save(made.figure, out_dir / f"{stem}.{form}", form) for form in formats]
+                write_text(out_dir / f"{stem}.csv", csv_of(made.rows))
+            finally:
+                plt.close(made.figure)
+    for (name, reason), parts in missing.items():
+        # Of what was asked for or drawn nobody needs to hear that other loads or devices have none of it.
+        of = f" of {', '.join(parts)}" if all(parts) else ""
+        say(f"no chart {name}{of}: {reason}")
     if not paths:
-        raise UserError("there is nothing to draw: no cell has figures; see slmprof show")
+        raise UserError("there is nothing to draw: no cell has figures for the charts asked for; see slmprof show")
     return paths
+
+
+def _made(
+    study: Study, style: Style, chosen: Collection[str] | None, reference: bool
+) -> Iterator[tuple[str, str, Picture | str]]:
+    """Give every chart asked for: its name, what follows it in the file's name, the picture or why there is none."""
+    look_of = looks(study.cells)
+    groups = panels(study.cells)
+    several = len({panel.env_id for panel in groups}) > 1
+    charts = {name: chart for name, chart in CHARTS.items() if chosen is None or name in chosen}
+    if reference and "latency-vs-parameters" in charts:
+        charts["latency-vs-parameters"] = functools.partial(latency_chart, published=load_published())
+    for panel in groups:
+        for name, chart in charts.items():
+            most = _MODELS_PER_FIGURE.get(name)
+            parts = list(pages(panel, most(panel, style)) if most else [panel])
+            for number, page in enumerate(parts[:_MOST_PAGES], 1):
+                stem = panel.load + (f"-{panel.env_id}" if several else "")
+                made = chart(page, study.environments.get(panel.env_id), style, look_of)
+                yield name, stem if number == 1 else f"{stem}-page{number}", made
+            if parts[_MOST_PAGES:]:
+                yield name, f"{panel.load}-page{_MOST_PAGES + 1}", f"{len(parts)} pages are too many; give fewer models"
+    for name, charts_of in STUDY_CHARTS.items():
+        if chosen is None or name in chosen:
+            for part, made in charts_of(study, style, look_of):
+                yield name, part, made
 
 
 def _save(figure: Figure, path: Path, form: str) -> Path:

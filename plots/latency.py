@@ -1,19 +1,29 @@
-"""Latency against the number of unique parameters: prefill, time to first token, decode; one series per level."""
+"""Latency against the number of unique parameters: prefill, time to first token, decode.
+
+Colours are levels, markers families, fillings tell real weights from made-up ones. No line joins different models.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from plots.caption import caption, marks
-from plots.load import Panel, Point, at_common_threads, levels_of, ms_per_token, spread
-from plots.series import draw_series, legend_line, shifts_pt
-from plots.sheet import finish, log_ticks, sheet
+from plots.keys import family_keys, filling_keys, level_keys
+from plots.labels import boxes, name_points
+from plots.load import Panel, Point, at_common_threads, levels_of, models_of, ms_per_token, spread
+from plots.reference import Published, draw_published, published_key, told
+from plots.series import draw_levels, shifts_pt
+from plots.sheet import finish, log_ticks, panel_in, sheet
+from plots.study import Picture, Row, ends, row_of
 from plots.style import Look, Style
 from profiler.record import Environment
 from profiler.summary import CellSummary
 
 _MILLION = 1e6
+ValueOf = Callable[[CellSummary], Point | None]
 _AROUND = 1.6  # a factor left free on both sides of the models
 
 
@@ -31,48 +41,92 @@ def _ttft(cell: CellSummary) -> Point | None:
     return spread(cell, "ttft_ms")
 
 
-_FIGURES = (("prefill, ms per token", _prefill), ("time to first token, ms", _ttft), ("decode, ms per token", _decode))
+_FIGURES = (
+    ("prefill_ms_per_token", "prefill, ms per token", _prefill),
+    ("ttft_ms", "time to first token, ms", _ttft),
+    ("decode_ms_per_token", "decode, ms per token", _decode),
+)
 
 
 def latency_chart(
-    panel: Panel, environment: Environment | None, style: Style, look_of: Mapping[str, Look]
-) -> Figure | str:
-    """Draw the chart, or say why there is none."""
-    with_figures = [cell for cell in panel.cells if any(value_of(cell) for _, value_of in _FIGURES)]
+    panel: Panel,
+    environment: Environment | None,
+    style: Style,
+    look_of: Mapping[str, Look],
+    *,
+    published: Sequence[Published] = (),
+) -> Picture | str:
+    """Draw the chart, or say why there is none; `published` results of other boards stand faintly behind."""
+    with_figures = [cell for cell in panel.cells if any(value_of(cell) for _, _, value_of in _FIGURES)]
     if not with_figures:
         return "no cell has figures"
     cells = at_common_threads(with_figures)
-    present = [(label, value_of) for label, value_of in _FIGURES if any(value_of(cell) for cell in cells)]
+    present = [each for each in _FIGURES if any(each[2](cell) for cell in cells)]
     figure, axes = sheet(style, len(present))
     levels = levels_of(cells)
-    estimated = cells[0].kind == "estimated"
     sizes = [cell.n_params / _MILLION for cell in cells]
-    room_in = figure.get_figwidth() / len(axes) * 0.8
-    shifts = shifts_pt(len(levels), [math.log(size) for size in sizes], room_in, style)
-    for axis, (label, value_of) in zip(axes, present, strict=True):
-        seen: list[float] = []
-        for level, shift in zip(levels, shifts, strict=True):
-            series = sorted((cell for cell in cells if cell.quant == level), key=lambda cell: cell.n_params)
-            points = [(cell.n_params / _MILLION, point) for cell in series if (point := value_of(cell)) is not None]
-            if points:
-                xs, values = zip(*points, strict=True)
-                draw_series(axis, xs, values, look_of[level], level, estimated=estimated, shift_pt=shift)
-                seen += [end for point in values for end in point]
+    low, high = min(sizes) / _AROUND, max(sizes) * _AROUND
+    behind = [each for each in published if low <= each.n_params / _MILLION <= high]
+    shifts = shifts_pt(len(levels), [math.log(size) for size in sizes], panel_in(figure, axes[0]), style)
+    shift_of = dict(zip(levels, shifts, strict=True))
+    shown: list[Published] = []
+    for axis, (name, label, value_of) in zip(axes, present, strict=True):
+        marked = [(cell, cell.n_params / _MILLION, point) for cell in cells if (point := value_of(cell)) is not None]
+        draw_levels(axis, marked, look_of, shift_of=shift_of)
+        seen = [end for _, _, point in marked for end in point]
+        shown += draw_published(axis, behind, name, style)
         axis.set_xscale("log")
         axis.set_yscale("log")
-        axis.set_xlim(min(sizes) / _AROUND, max(sizes) * _AROUND)
+        axis.set_xlim(low, high)
+        seen += [value for each in behind if (value := each.ms(name)) is not None]
         axis.set_ylim(min(seen) / 1.25, max(seen) * 1.25)
         log_ticks(axis.xaxis, *axis.get_xlim())
         log_ticks(axis.yaxis, *axis.get_ylim())
         axis.set_xlabel("unique parameters, million")
         axis.set_title(label, loc="left")
-    beside = "Levels stand beside each other at each model. " if len(levels) > 1 else ""
+    beside = "Levels stand beside each other at each model. " if any(shifts) else ""
     finish(
         figure,
         style,
         title="Latency against model size",
         subtitle=marks(cells),
-        words=beside + caption(panel, cells, environment),
-        handles=[legend_line(look_of[level], level, estimated=estimated) for level in levels],
+        words=beside + told(shown) + caption(panel, cells, environment),
+        handles=[
+            *level_keys(cells, look_of, lines=False),
+            *family_keys(cells),
+            *filling_keys(cells),
+            *published_key(shown),
+        ],
     )
-    return figure
+    if len(models_of(cells)) > 1:
+        for axis, (_, _, value_of) in zip(axes, present, strict=True):
+            _name_models(figure, axis, cells, value_of, shift_of, style)
+    rows = [row_of(cell, **_figures(cell, [(name, value_of) for name, _, value_of in present])) for cell in cells]
+    return Picture(figure, [*rows, *(each.row() for each in dict.fromkeys(shown))])
+
+
+def _figures(cell: CellSummary, present: Sequence[tuple[str, ValueOf]]) -> Row:
+    return {key: value for name, value_of in present for key, value in ends(name, value_of(cell)).items()}
+
+
+def _name_models(
+    figure: Figure,
+    axis: Axes,
+    cells: Sequence[CellSummary],
+    value_of: ValueOf,
+    shift_of: Mapping[str, float],
+    style: Style,
+) -> None:
+    """Name the models of which the name fits: by the fastest or the slowest of a model's marks."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    taken: list[Bbox] = []
+    half = 0.3 * style.font * figure.dpi / 72
+    for cell in cells:
+        if (point := value_of(cell)) is not None:
+            x = cell.n_params / _MILLION
+            points.setdefault(cell.model, []).append((x, point[0]))
+            bar = axis.transData.transform([(x, end) for end in point])
+            bar[:, 0] += shift_of[cell.quant] * figure.dpi / 72
+            taken += boxes(bar, half, joined=False)
+    places = {name: [min(line, key=lambda p: p[1]), max(line, key=lambda p: p[1])] for name, line in points.items()}
+    name_points(figure, axis, places.items(), style, taken=taken)

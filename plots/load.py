@@ -1,7 +1,7 @@
 """What belongs into one chart: cells that may be compared, and nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -9,6 +9,9 @@ from plots.text import printable
 from profiler.summary import CellSummary
 
 _LEVEL_CHARS = 24  # far more than llama.cpp's names have
+_SETTING = ("env_id", "label", "kind", "mode", "workload", "n_prompt", "n_gen", "n_depth", "n_ctx", "n_batch",
+            "n_ubatch", "n_outputs_max", "type_k", "type_v", "flash_attn_asked", "load_mode", "repack", "device",
+            "cores")  # fmt: skip
 Point = tuple[float, float, float]  # the median, and the ends of its interval or range
 
 
@@ -51,11 +54,11 @@ def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
     """Group the summaries by everything that must be equal in one chart."""
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for cell in summaries:
-        groups.setdefault(_setting(cell), []).append(cell)
+        groups.setdefault(setting_of(cell), []).append(cell)
     made = []
     names: Counter[tuple[str, str]] = Counter()
     for cells in groups.values():
-        env_id, load = cells[0].env_id, _load_name(cells[0])
+        env_id, load = cells[0].env_id, load_name(cells[0])
         names[env_id, load] += 1
         if names[env_id, load] > 1:
             load = f"{load}-{names[env_id, load]}"
@@ -70,31 +73,13 @@ def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
     return made
 
 
-def _setting(cell: CellSummary) -> tuple[object, ...]:
-    return (
-        cell.env_id,
-        cell.label,
-        cell.kind,
-        cell.mode,
-        cell.workload,
-        cell.n_prompt,
-        cell.n_gen,
-        cell.n_depth,
-        cell.n_ctx,
-        cell.n_batch,
-        cell.n_ubatch,
-        cell.n_outputs_max,
-        cell.type_k,
-        cell.type_v,
-        cell.flash_attn_asked,
-        cell.load_mode,
-        cell.repack,
-        cell.device,
-        cell.cores,
-    )
+def setting_of(cell: CellSummary, without: Collection[str] = ()) -> tuple[object, ...]:
+    """Give all that must be equal in one chart, but for what is the chart's own axis."""
+    return tuple(getattr(cell, name) for name in _SETTING if name not in without)
 
 
-def _load_name(cell: CellSummary) -> str:
+def load_name(cell: CellSummary) -> str:
+    """Name a load for file names."""
     if cell.workload != "custom":
         return "".join(letter if letter.isalnum() else "_" for letter in cell.workload)[:40]
     return f"p{cell.n_prompt}-n{cell.n_gen}-d{cell.n_depth}"
@@ -161,3 +146,11 @@ def ms_per_token(values: Point) -> Point:
     """Turn tokens per second into milliseconds per token; the ends change places."""
     middle, lo, hi = values
     return 1000 / middle, 1000 / hi, 1000 / lo
+
+
+def quality_of(cell: CellSummary) -> Point | None:
+    """Give what quantizing lost: the divergence from the unquantized model, with two standard errors; else None."""
+    kld, error = cell.kld, cell.kld_se
+    if kld is None:
+        return None
+    return kld, max(0.0, kld - 2 * (error or 0.0)), kld + 2 * (error or 0.0)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -13,6 +12,7 @@ from plots.caption import caption, marks
 from plots.load import Panel, at_common_threads, levels_of, models_of, spread
 from plots.series import error_bars
 from plots.sheet import finish, rows_that_fit, sheet
+from plots.study import Picture, Row, ends, row_of
 from plots.style import Look, Style
 from plots.text import shortened
 from profiler.record import Environment
@@ -25,7 +25,8 @@ PARTS = {
     "repacked weights": ("#44AA99", "////"),
     "KV cache": ("#DDCC77", "...."),
     "compute buffer": ("#CC6677", "xxxx"),
-    "rest": ("#BBBBBB", ""),
+    "runtime": ("#88CCEE", ""),
+    "remainder": ("#BBBBBB", ""),
 }
 _COLUMNS = 3
 
@@ -33,28 +34,36 @@ _COLUMNS = 3
 def parts_of(cell: CellSummary) -> dict[str, float] | None:
     """Split a cell's measured peak (less the process before the model) into MiB; None without the figures.
 
-    "rest" is what llama.cpp does not tell of: vocabulary, graph, allocator. Where the parts told exceed the measured
-    total (mapped weights that were not all touched), the weights are cut to what was resident, and rest is 0.
+    Each part is what profiler/memory_parts.py tells is resident: of mapped weights the pages that were touched, of the
+    compute buffer (with the output buffer) what was used. Where a record does not tell it, a part is as large as
+    llama.cpp set it aside, and then weights are cut to what the peak leaves for them.
     """
     if cell.model_rss_bytes is None or cell.model_rss_bytes <= 0 or cell.weights_bytes is None:
         return None
-    told = {
-        "weights": cell.weights_bytes,
+    told = _told(cell)
+    if cell.remainder_bytes is None:
+        over = sum(told.values()) - cell.model_rss_bytes
+        told["weights"] -= min(max(0, over), told["weights"])
+    rest = cell.model_rss_bytes - sum(told.values()) if cell.remainder_bytes is None else cell.remainder_bytes
+    return {name: value / _MIB for name, value in {**told, "remainder": max(0, rest)}.items()}
+
+
+def _told(cell: CellSummary) -> dict[str, int]:
+    touched = cell.compute_buffer_bytes if cell.compute_touched_bytes is None else cell.compute_touched_bytes
+    return {
+        "weights": cell.mapped_bytes or cell.weights_bytes or 0,
         "repacked weights": cell.repacked_bytes or 0,
         "KV cache": cell.kv_cache_bytes or 0,
-        "compute buffer": cell.compute_buffer_bytes or 0,
+        "compute buffer": (touched or 0) + (cell.output_buffer_bytes or 0),
+        "runtime": cell.runtime_bytes or 0,
     }
-    over = sum(told.values()) - cell.model_rss_bytes
-    if over > 0:
-        told["weights"] = max(0, told["weights"] - over)
-    rest = max(0, cell.model_rss_bytes - sum(told.values()))
-    return {name: value / _MIB for name, value in {**told, "rest": rest}.items()}
 
 
 def _over(cell: CellSummary) -> float:
     """Give how many MiB the parts told exceed the measured peak."""
-    told = (cell.weights_bytes, cell.repacked_bytes, cell.kv_cache_bytes, cell.compute_buffer_bytes)
-    return max(0.0, (sum(value or 0 for value in told) - (cell.model_rss_bytes or 0)) / _MIB)
+    if cell.remainder_bytes is not None:
+        return max(0.0, -cell.remainder_bytes / _MIB)
+    return max(0.0, (sum(_told(cell).values()) - (cell.model_rss_bytes or 0)) / _MIB)
 
 
 def _panel_in(panel: Panel, style: Style) -> float:
@@ -64,30 +73,27 @@ def _panel_in(panel: Panel, style: Style) -> float:
 
 def models_per_figure(panel: Panel, style: Style) -> int:
     """Tell how many panels fit."""
-    return _COLUMNS * rows_that_fit(style, _panel_in(panel, style))
+    return min(_COLUMNS, style.beside) * rows_that_fit(style, _panel_in(panel, style))
 
 
 def memory_chart(
     panel: Panel, environment: Environment | None, style: Style, look_of: Mapping[str, Look]
-) -> Figure | str:
+) -> Picture | str:
     """Draw the chart, or say why there is none."""
     with_parts = [cell for cell in panel.cells if parts_of(cell)]
     if not with_parts:
         return "the memory's parts are not known"
     cells = at_common_threads(with_parts)
     models, levels = models_of(cells), levels_of(cells)
-    columns = min(len(models), _COLUMNS)
+    columns = min(len(models), _COLUMNS, style.beside)
     figure, axes = sheet(style, columns, -(-len(models) // columns), panel=_panel_in(panel, style))
     for axis, model in zip(axes, models, strict=False):
         _draw_model(axis, [cell for cell in cells if cell.model == model], levels, style)
         axis.set_title(shortened(model, figure.get_figwidth() / columns * 0.8, style.font), loc="left")
     for axis in axes[len(models) :]:
         axis.set_visible(False)
-    words = "Peak resident size less the process before the model was opened; rest: what llama.cpp does not tell of. "
-    if (over := max(map(_over, cells))) >= 1:
-        words += (
-            f"Where the parts exceed the peak (by up to {over:.0f} MiB), weights are cut: they need not be resident. "
-        )
+    words = "Resident memory at its peak, less the process before the model was opened. "
+    words += _unexplained(cells)
     if len(models) > 1:
         words += "Scales differ between models. "
     estimated = cells[0].kind == "estimated"
@@ -106,7 +112,31 @@ def memory_chart(
         words=words + caption(panel, cells, environment, ranges_only=True),
         handles=[*handles, peak],
     )
-    return figure
+    return Picture(figure, [_row(cell) for cell in cells])
+
+
+def _unexplained(cells: Sequence[CellSummary]) -> str:
+    """Say what the runtime and the remainder are, and where parts and peak do not meet."""
+    words = ""
+    if any(cell.runtime_bytes for cell in cells):
+        words += "Runtime: Python's, llama.cpp's and ggml's own memory, most of it the vocabulary. "
+    words += "Remainder: what no part explains. "
+    over = max(map(_over, cells))
+    if over >= 1 and any(cell.remainder_bytes is None and _over(cell) for cell in cells):
+        words += (
+            f"Where the parts exceed the peak (by up to {over:.0f} MiB), weights are cut: they need not be resident. "
+        )
+    elif over >= 1:
+        words += f"Where a bar passes the peak (by up to {over:.0f} MiB), parts were freed or shared before it. "
+    return words
+
+
+def _row(cell: CellSummary) -> Row:
+    parts = {f"{name.replace(' ', '_')}_mib": value for name, value in (parts_of(cell) or {}).items()}
+    peak = spread(cell, "model_rss_bytes")
+    remainder = {"remainder_mib": cell.remainder_bytes / _MIB} if cell.remainder_bytes is not None else {}
+    mib = tuple(end / _MIB for end in peak) if peak else None
+    return row_of(cell, **{**parts, **remainder}, **ends("peak_mib", mib))  # type: ignore[arg-type]
 
 
 def _draw_model(axis: Axes, cells: Sequence[CellSummary], levels: Sequence[str], style: Style) -> None:
@@ -136,7 +166,7 @@ def _draw_model(axis: Axes, cells: Sequence[CellSummary], levels: Sequence[str],
         axis.annotate("no figures", (0, row), xytext=(0.4 * style.font, 0), color="#777777", **beside)
     axis.set_yticks(range(len(levels)), levels)
     axis.set_ylim(len(levels) - 0.4, -0.6)
-    axis.set_xlim(0, max(point[2] for point in peaks) * 1.22)
+    axis.set_xlim(0, max(*(point[2] for point in peaks), *starts) * 1.22)
     axis.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
     axis.set_xlabel("resident memory, MiB")
     axis.grid(visible=False, axis="y")

@@ -96,6 +96,6 @@ def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: 
 
     summaries = summarise(found)
     if any(summary.rounds for summary in summaries):
-        draw_all(summaries, found.environments, folder / "charts", formats=formats, style=style, say=say)
+        draw_all(summaries, found.environments, folder / "charts", formats=formats, style=style, say=say, results=found)
     write_pages(found, [folder / "report.html", folder / "report.md"])
     say(f"report.html, report.md, table.md, results.csv, results.jsonl, models/ and charts/ are in {folder}")

@@ -1,16 +1,16 @@
-"""One series of a chart: its points with their intervals, and its line in the legend."""
+"""One series of a chart: its points with their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from plots.load import Point
-from plots.style import Look, Style
+from plots.load import Point, levels_of
+from plots.style import Dash, Look, Style, filling_of, marker_of
+from profiler.summary import CellSummary
 
 _RIM_PT = 0.35  # a white rim keeps two marks apart where they meet
 
@@ -25,10 +25,18 @@ def draw_series(
     estimated: bool,
     joined: bool = True,
     shift_pt: float = 0.0,
+    marker: str = "o",
+    filling: str = "full",
+    across: Sequence[Point] | None = None,
+    faint: bool = False,
 ) -> None:
     """Draw points with their bars; what is estimated is hollow and dashed.
 
-    `shift_pt` moves the drawing sideways, not the data.
+    Args:
+        shift_pt: moves the drawing sideways, not the data.
+        marker: of the family; filling: of style.filling_of.
+        across: the bars along x, where x was measured too.
+        faint: the points stand back behind others.
     """
     figure, thin = axis.figure, 0.8 * matplotlib.rcParams["lines.linewidth"]
     assert figure is not None
@@ -37,39 +45,72 @@ def draw_series(
         xs,
         [point[0] for point in points],
         yerr=error_bars(points) if any(low < high for _, low, high in points) else None,
+        xerr=error_bars(across) if across and any(low < high for _, low, high in across) else None,
         color=look.colour,
-        linestyle=_line(estimated) if joined else "none",
+        linestyle=_line(look, estimated) if joined else "none",
         elinewidth=thin,
         capthick=thin,
         label=label,
         transform=place,
+        alpha=0.35 if faint else None,
+        zorder=2 if faint else 3,
     )
-    drawn.lines[0].set(**_mark(look, estimated))  # not in errorbar, which would give the caps the mark's rim
+    # Not in errorbar, which would give the caps the mark's rim.
+    drawn.lines[0].set(**mark(look.colour, marker, "hollow" if estimated else filling, look.rim))
 
 
-def legend_line(look: Look, label: str, *, estimated: bool, joined: bool = True) -> Line2D:
-    """Make a series' entry for the legend."""
-    return Line2D(
-        [],
-        [],
-        linestyle=_line(estimated) if joined else "none",
-        color=look.colour,
-        label=label,
-        **_mark(look, estimated),
-    )
+def draw_levels(
+    axis: Axes,
+    marked: Sequence[tuple[CellSummary, float, Point]],
+    look_of: Mapping[str, Look],
+    *,
+    shift_of: Mapping[str, float] | None = None,
+    across: Mapping[str, Point] | None = None,
+    faint: Collection[str] = (),
+) -> None:
+    """Draw cells of several models that no line joins: each level, family and filling as a series.
+
+    Args:
+        marked: cells, each with its place on the x axis and its value.
+        shift_of: by level; across: bars along x by the cell's key; faint: keys of cells that stand back.
+    """
+    groups: dict[tuple[str, str, str, bool], list[tuple[float, Point, Point | None]]] = {}
+    for cell, x, point in marked:
+        key = (cell.quant, marker_of(cell.arch), filling_of(cell), cell.cell_key in faint)
+        groups.setdefault(key, []).append((x, point, (across or {}).get(cell.cell_key)))
+    estimated = any(cell.kind == "estimated" for cell, _, _ in marked)
+    for level in levels_of([cell for cell, _, _ in marked]):
+        for (quant, marker, filling, back), items in groups.items():
+            if quant == level:
+                wide = [each for _, _, each in items if each is not None]
+                draw_series(
+                    axis,
+                    [x for x, _, _ in items],
+                    [point for _, point, _ in items],
+                    look_of[level],
+                    level,
+                    estimated=estimated,
+                    joined=False,
+                    shift_pt=(shift_of or {}).get(level, 0.0),
+                    marker=marker,
+                    filling=filling,
+                    across=wide if len(wide) == len(items) else None,
+                    faint=back,
+                )
 
 
-def _line(estimated: bool) -> Literal["--", "-"]:
-    return "--" if estimated else "-"
+def mark(colour: str, marker: str, filling: str, rim: str = "white") -> dict[str, Any]:
+    """Give matplotlib's words for a mark that is full, hollow, or half full."""
+    if filling == "full":
+        return {"marker": marker, "markerfacecolor": colour, "markeredgecolor": rim, "markeredgewidth": _RIM_PT}
+    edge = {"marker": marker, "markeredgecolor": colour, "markeredgewidth": 0.9}
+    if filling == "half":
+        return {**edge, "fillstyle": "bottom", "markerfacecolor": colour, "markerfacecoloralt": "white"}
+    return {**edge, "markerfacecolor": "white"}
 
 
-def _mark(look: Look, estimated: bool) -> dict[str, Any]:
-    return {
-        "marker": look.marker,
-        "markerfacecolor": "white" if estimated else look.colour,
-        "markeredgecolor": look.colour if estimated else "white",
-        "markeredgewidth": 0.9 if estimated else _RIM_PT,
-    }
+def _line(look: Look, estimated: bool) -> Dash:
+    return "--" if estimated else look.dash
 
 
 def error_bars(points: Sequence[Point]) -> list[list[float]]:

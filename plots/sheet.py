@@ -22,11 +22,22 @@ _MIN_TICKS = 4
 
 
 def sheet(style: Style, n_columns: int, n_rows: int = 1, *, panel: float | None = None) -> tuple[Figure, list[Axes]]:
-    """Make a figure of panels; `finish` sets its height when all words are known."""
+    """Make a figure of panels, row by row; `finish` sets its height when all words are known.
+
+    Where the style has no room for so many beside each other, they go on below.
+    """
+    if n_columns > style.beside:
+        n_columns, n_rows = style.beside, -(-n_columns * n_rows // style.beside)
     width = style.column if n_columns == 1 else style.page
     height = min(style.panel * n_rows, style.tall) if panel is None else panel * n_rows
     figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, height), squeeze=False)
     return figure, [axis for row in axes for axis in row]
+
+
+def panel_in(figure: Figure, axis: Axes) -> float:
+    """Give about how many inches of a panel's width its data has."""
+    spec = axis.get_subplotspec()
+    return float(figure.get_figwidth()) / (spec.get_gridspec().ncols if spec else 1) * 0.8
 
 
 def rows_that_fit(style: Style, panel: float) -> int:

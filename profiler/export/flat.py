@@ -24,11 +24,12 @@ def to_csv(summaries: Sequence[CellSummary]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CellSummary.__struct_fields__)
     for summary in summaries:
-        writer.writerow([_cell(value) for value in msgspec.structs.astuple(summary)])
+        writer.writerow([csv_value(value) for value in msgspec.structs.astuple(summary)])
     return text.getvalue()
 
 
-def _cell(value: object) -> object:
+def csv_value(value: object) -> object:
+    """Make a value safe for a spreadsheet: no formula, no second line, nothing where nothing applies."""
     if value is None:
         return ""
     if isinstance(value, bool):

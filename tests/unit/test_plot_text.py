@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from plots.sheet import count_ticks, log_ticks, plain
-from plots.style import COLOURS, MARKERS, STYLES, drawing, looks
+from plots.style import STYLES, drawing
 from plots.text import printable, shortened, width_in, wrapped
 
 NAME = "Unreasonably-Long-Organisation-Name-Small-Language-Model-500M-Chat"
@@ -82,10 +82,3 @@ def ticks_of(counts: list[int]) -> list[str]:
 def test_every_thread_count_has_its_tick_and_where_numbers_would_meet_powers_of_two_have_theirs() -> None:
     assert ticks_of([1, 2, 3, 4]) == ["1", "2", "3", "4"]
     assert ticks_of([1, 2, 3, 4, 6, 8, 12, 16, 24, 32]) == ["1", "", "", "4", "", "8", "12", "16", "24", "32"]
-
-
-def test_sixty_four_levels_have_looks_of_their_own_and_the_first_eight_differ_in_colour_and_in_marker() -> None:
-    found = list(looks([f"L{number}" for number in range(64)]).values())
-    assert len({(look.colour, look.marker) for look in found}) == 64
-    assert [look.colour for look in found[:8]] == list(COLOURS)
-    assert [look.marker for look in found[:8]] == list(MARKERS)

@@ -1,0 +1,144 @@
+"""Whether the device stayed as fast as it was: rounds and anchors in the order of time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from plots.caption import device_of
+from plots.series import error_bars
+from plots.sheet import finish, sheet
+from plots.study import Picture, Row, Study
+from plots.style import Look, Style
+from plots.text import printable
+from profiler.record import Environment, Round
+from profiler.stats import median
+from profiler.summarise import decode_rates_of, prefill_rates_of
+
+_LEAST_TIMES = 4
+_COLOURS = {"prefill": ("#7B9BB5", "v"), "decode": ("#4D6B57", "^"), "anchor": ("#000000", "D")}
+_OPENING = 2  # anchors that give its first level. Source: profiler/anchor.py
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+def drift_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Iterator[tuple[str, Picture | str]]:
+    """Draw a chart for each device; levels do not matter here, since each cell is compared with itself."""
+    if not study.rounds:
+        yield "", "rounds stand in results files only, and none was given"
+        return
+    env_ids = list(dict.fromkeys(record.env_id for record in study.rounds if record.status == "ok"))
+    for env_id in env_ids:
+        rounds = [record for record in study.rounds if record.env_id == env_id and record.status == "ok"]
+        anchors = [record for record in study.anchors if record.env_id == env_id and record.status == "ok"]
+        part = env_id if len(env_ids) > 1 else ""
+        if len({record.started_at for record in [*rounds, *anchors]}) < _LEAST_TIMES:
+            yield part, f"fewer than {_LEAST_TIMES} rounds were measured"
+        elif len(rounds) == len({record.cell.key for record in rounds}) and len(anchors) < _LEAST_TIMES:
+            yield part, "no cell has a second round to be compared with"
+        else:
+            yield part, _chart(rounds, anchors, study.environments.get(env_id), style)
+
+
+def _chart(rounds: Sequence[Round], anchors: Sequence[Round], environment: Environment | None, style: Style) -> Picture:
+    start = min(_time_s(record) for record in [*rounds, *anchors])
+    long = max(_time_s(record) for record in [*rounds, *anchors]) - start > 3 * _HOUR_S
+    unit_s, unit = (_HOUR_S, "h") if long else (_MINUTE_S, "min")
+    found = {"prefill": _relative(rounds, prefill_rates_of), "decode": _relative(rounds, decode_rates_of)}
+    found["anchor"] = _anchored(anchors)
+    warm = [
+        (record, max(temperatures))
+        for record in [*rounds, *anchors]
+        if (temperatures := [s.after.temperature_c for s in record.samples if s.after.temperature_c is not None])
+    ]
+    figure, axes = sheet(style, 1, 2 if warm else 1, panel=(0.75 if warm else 1.0) * style.panel)
+    axis, rows = axes[0], list[Row]()
+    axis.axhline(0, color="#777777", linestyle=":", linewidth=0.8 * style.line)
+    handles = []
+    for name, points in found.items():
+        if not points:
+            continue
+        colour, shape = _COLOURS[name]
+        many = len(points) > 2000
+        xs = [(_time_s(record) - start) / unit_s for record, *_ in points]
+        ys = [(middle, low, high) for _, middle, low, high in points]
+        drawn = axis.errorbar(
+            xs,
+            [middle for middle, _, _ in ys],
+            yerr=None if many else error_bars(ys),
+            linestyle="-" if name == "anchor" else "none",
+            linewidth=0.7 * style.line,
+            marker=shape,
+            markersize=(0.42 if name == "anchor" else 0.32) * style.font,
+            markeredgewidth=0,
+            color=colour,
+            elinewidth=0.4 * style.line,
+            capsize=0,
+            alpha=1.0 if name == "anchor" else 0.75,
+            label={"anchor": "the sweep's anchor"}.get(name, f"{name} of each round"),
+            zorder=4 if name == "anchor" else 3,
+            rasterized=many,
+        )
+        handles.append(drawn)
+        rows += [
+            {"what": name, "started_at": record.started_at, "time_s": _time_s(record) - start, "order": record.order,
+             "round": record.round, "cell_key": record.cell.key, "env_id": record.env_id, "change_pct": middle,
+             "change_pct_from": low, "change_pct_to": high, "doubt": record.doubt.name if record.doubt else None}
+            for record, middle, low, high in points
+        ]  # fmt: skip
+    axis.set_ylabel("speed, % off the\ncell's middle")
+    axes[-1].set_xlabel(f"time since the first round, {unit}")
+    if warm:
+        warm.sort(key=lambda each: _time_s(each[0]))
+        axes[1].plot([(_time_s(record) - start) / unit_s for record, _ in warm], [value for _, value in warm],
+                     color="#AA4499", marker="", linewidth=0.8 * style.line)  # fmt: skip
+        axes[1].set_ylabel("hottest, °C")
+        axes[1].set_xlim(axis.get_xlim())
+        rows += [{"what": "temperature", "started_at": record.started_at, "time_s": _time_s(record) - start,
+                  "order": record.order, "temperature_c": value} for record, value in warm]  # fmt: skip
+    words = (
+        "Each round's speed against the middle of its cell's rounds, the anchor's against its first two runs; bars: "
+    )
+    words += "slowest and fastest repetition. Upwards is faster. "
+    if doubted := sum(record.doubt is not None for record in rounds):
+        words += f"{doubted} rounds are in doubt and were or will be measured again. "
+    finish(
+        figure,
+        style,
+        title="Drift over the sweep",
+        subtitle="",
+        words=words + (f"{printable(device_of(environment))}." if environment else ""),
+        handles=handles,
+    )
+    return Picture(figure, rows)
+
+
+def _time_s(record: Round) -> float:
+    return datetime.strptime(record.started_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _relative(rounds: Sequence[Round], rates_of: object) -> list[tuple[Round, float, float, float]]:
+    """Give each round's middle, slowest and fastest repetition in per cent off its cell's middle."""
+    cells: dict[str, list[tuple[Round, list[float]]]] = {}
+    for record in rounds:
+        if rates := rates_of(record):  # type: ignore[operator]
+            cells.setdefault(record.cell.key, []).append((record, rates))
+    found = []
+    for members in cells.values():
+        level = median([median(rates) for _, rates in members])
+        if len(members) > 1:
+            found += [_off(record, rates, level) for record, rates in members]
+    return found
+
+
+def _anchored(anchors: Sequence[Round]) -> list[tuple[Round, float, float, float]]:
+    timed = [
+        (record, [1e9 / sample.timed_ns for sample in record.samples if sample.timed_ns])
+        for record in sorted(anchors, key=lambda each: (each.started_at, each.order))
+    ]
+    timed = [(record, rates) for record, rates in timed if rates]
+    if not timed:
+        return []
+    level = median([median(rates) for _, rates in timed[:_OPENING]])
+    return [_off(record, rates, level) for record, rates in timed]
+
+
+def _off(record: Round, rates: Sequence[float], level: float) -> tuple[Round, float, float, float]:
+    return record, *(100 * (value / level - 1) for value in (median(rates), min(rates), max(rates)))  # type: ignore[return-value]

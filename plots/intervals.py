@@ -1,0 +1,107 @@
+"""How long a reader waits for each next token: the distribution of the gaps, not only their middle."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from plots.caption import caption, marks
+from plots.keys import filling_keys, level_keys
+from plots.load import Panel, at_common_threads, levels_of, models_of, panels
+from plots.sheet import finish, log_ticks, rows_that_fit, sheet
+from plots.study import Picture, Row, Study, row_of
+from plots.style import Look, Style
+from plots.text import shortened
+from profiler.record import Environment, Round
+
+_SHARES = np.linspace(0, 1, 201)
+_NS_PER_MS = 1e6
+_LEAST_GAPS = 20
+_TOLD = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+_MOST_PAGES = 4
+
+RoundsOf = Mapping[tuple[str, str], Sequence[Round]]
+
+
+def interval_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Iterator[tuple[str, Picture | str]]:
+    """Draw a chart for each load that decodes."""
+    if not study.rounds:
+        yield "", "the gaps between tokens stand in results files only, and none was given"
+        return
+    rounds_of: dict[tuple[str, str], list[Round]] = {}
+    for record in study.rounds:
+        if record.status == "ok":
+            rounds_of.setdefault((record.cell.key, record.env_id), []).append(record)
+    groups = panels(study.cells)
+    several = len({panel.env_id for panel in groups}) > 1
+    for panel in groups:
+        stem = panel.load + (f"-{panel.env_id}" if several else "")
+        decoding = [cell for cell in panel.cells if cell.itl_p50_ms is not None]
+        cells = at_common_threads(decoding) if decoding else []
+        cells = [cell for cell in cells if _n_gaps(rounds_of.get((cell.cell_key, cell.env_id), ())) >= _LEAST_GAPS]
+        if not cells:
+            yield stem, f"no cell has {_LEAST_GAPS} gaps between tokens"
+            continue
+        models = models_of(cells)
+        most = min(3, style.beside) * rows_that_fit(style, 0.8 * style.panel)
+        for first in list(range(0, len(models), most))[:_MOST_PAGES]:
+            part = [cell for cell in cells if cell.model in models[first : first + most]]
+            page = Panel(env_id=panel.env_id, load=panel.load, cells=part, lost=panel.lost)
+            name = stem if first == 0 else f"{stem}-page{first // most + 1}"
+            yield name, _chart(page, study.environments.get(panel.env_id), rounds_of, style, look_of)
+
+
+def _n_gaps(rounds: Sequence[Round]) -> int:
+    return sum(len(sample.decode_ns) for record in rounds for sample in record.samples)
+
+
+def _gaps_ms(record: Round) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+    return np.array([step for sample in record.samples for step in sample.decode_ns], dtype=np.float64) / _NS_PER_MS
+
+
+def _chart(
+    panel: Panel, environment: Environment | None, rounds_of: RoundsOf, style: Style, look_of: Mapping[str, Look]
+) -> Picture:
+    cells, models = panel.cells, models_of(panel.cells)
+    columns = min(3, len(models))
+    figure, axes = sheet(style, columns, -(-len(models) // columns))
+    rows: list[Row] = []
+    for axis in axes[len(models) :]:
+        axis.set_visible(False)
+    for axis, model in zip(axes, models, strict=False):
+        edges: list[float] = []
+        for level in levels_of(cells):
+            for cell in [each for each in cells if (each.model, each.quant) == (model, level)]:
+                gaps = [found for record in rounds_of[cell.cell_key, cell.env_id] if len(found := _gaps_ms(record))]
+                pooled = np.quantile(np.concatenate(gaps), _SHARES)
+                each_round = np.array([np.quantile(found, _SHARES) for found in gaps])
+                low, high = each_round.min(axis=0), each_round.max(axis=0)
+                look = look_of[level]
+                dash = "--" if cell.kind == "estimated" else look.dash
+                axis.plot(pooled, _SHARES, color=look.colour, linestyle=dash, marker="", label=level)
+                if len(gaps) > 1:
+                    axis.fill_betweenx(_SHARES, low, high, color=look.colour, alpha=0.18, linewidth=0)
+                edges += [float(low[1]), float(np.quantile(high, 0.995))]
+                for share in _TOLD:
+                    at = round(share * (len(_SHARES) - 1))
+                    figures = {"share": share, "gap_ms": float(pooled[at])}
+                    ends = {"gap_ms_from": float(low[at]), "gap_ms_to": float(high[at])}
+                    rows.append(row_of(cell, n_gaps=sum(map(len, gaps)), **figures, **ends))
+        axis.set_xscale("log")
+        axis.set_xlim(min(edges) / 1.1, max(edges) * 1.1)
+        log_ticks(axis.xaxis, *axis.get_xlim())
+        axis.set_ylim(0, 1.02)
+        axis.set_xlabel("gap to the next token, ms")
+        axis.set_ylabel("share of gaps at most so long")
+        axis.set_title(shortened(model, 0.75 * figure.get_figwidth() / columns, style.font), loc="left")
+    words = "All gaps of all rounds; bands: from the fastest round to the slowest. "
+    if len(models) > 1:
+        words += "Scales differ between models. "
+    finish(
+        figure,
+        style,
+        title="Gaps between tokens",
+        subtitle=marks(cells),
+        words=words + caption(panel, cells, environment, bars=False),
+        handles=[*level_keys(cells, look_of, marks=False), *filling_keys(cells)],
+    )
+    return Picture(figure, rows)

@@ -1,0 +1,129 @@
+"""Decode against the device's own limit: tokens per second cannot pass read bandwidth divided by bytes per token."""
+
+from collections.abc import Iterator, Mapping
+
+from plots.caption import caption, marks
+from plots.keys import family_keys, filling_keys, level_keys
+from plots.labels import boxes, name_points
+from plots.load import Panel, Point, panels, spread
+from plots.series import draw_levels
+from plots.sheet import finish, log_ticks, sheet
+from plots.study import Picture, Study, ends, row_of
+from plots.style import Look, Style
+from profiler.record import Environment, Round
+from profiler.stats import median
+from profiler.summary import CellSummary
+from profiler.traffic import decode_bytes_per_token
+
+_MIB = 1 << 20
+_GB = 1e9
+
+
+class _Read:
+    """What a cell reads per token, and what its device can read per second."""
+
+    def __init__(self, cell: CellSummary, n_bytes: float, ceiling: float, point: Point) -> None:
+        self.cell, self.n_bytes, self.ceiling, self.point = cell, n_bytes, ceiling, point
+
+
+def roofline_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Iterator[tuple[str, Picture | str]]:
+    """Draw a chart for each load whose device's read bandwidth was measured."""
+    reads = _reads_of(study)
+    if not reads:
+        yield "", "the read bandwidth was not measured before; run slmprof doctor --bandwidth, then profile"
+        return
+    groups = panels(study.cells)
+    several = len({panel.env_id for panel in groups}) > 1
+    for panel in groups:
+        found = [reads[cell.cell_key, cell.env_id] for cell in panel.cells if (cell.cell_key, cell.env_id) in reads]
+        stem = panel.load + (f"-{panel.env_id}" if several else "")
+        if found:
+            yield stem, _chart(panel, found, study.environments.get(panel.env_id), style, look_of)
+
+
+def _reads_of(study: Study) -> dict[tuple[str, str], _Read]:
+    rounds_of: dict[tuple[str, str], list[Round]] = {}
+    for record in study.rounds:
+        if record.status == "ok" and record.read_ceiling_bytes_per_s and record.cell.config.device == "cpu":
+            rounds_of.setdefault((record.cell.key, record.env_id), []).append(record)
+    reads = {}
+    for cell in study.cells:
+        rounds = rounds_of.get((cell.cell_key, cell.env_id), [])
+        artifact, point = study.artifacts.get(cell.artifact_sha256), spread(cell, "decode_tps")
+        if not rounds or artifact is None or point is None:
+            continue
+        n_bytes = [value for record in rounds if (value := decode_bytes_per_token(artifact, record))]
+        if n_bytes:
+            ceiling = median([record.read_ceiling_bytes_per_s or 0.0 for record in rounds])
+            reads[cell.cell_key, cell.env_id] = _Read(cell, median(n_bytes), ceiling, point)
+    return reads
+
+
+def _chart(
+    panel: Panel, reads: list[_Read], environment: Environment | None, style: Style, look_of: Mapping[str, Look]
+) -> Picture:
+    cells = [each.cell for each in reads]
+    threads = sorted({cell.n_threads for cell in cells})
+    figure, axes = sheet(style, min(len(threads), 3), -(-len(threads) // 3))
+    for axis in axes[len(threads) :]:
+        axis.set_visible(False)
+    low_x = min(each.n_bytes for each in reads) / _MIB / 1.5
+    high_x = max(each.n_bytes for each in reads) / _MIB * 1.5
+    top = max(max(each.ceiling / each.n_bytes, each.point[2]) for each in reads)
+    bottom = min(each.point[1] for each in reads)
+    named = []
+    for axis, count in zip(axes, threads, strict=False):
+        own = [each for each in reads if each.cell.n_threads == count]
+        ceiling = median([each.ceiling for each in own])
+        axis.plot(
+            [low_x, high_x],
+            [ceiling / (x * _MIB) for x in (low_x, high_x)],
+            color="#777777",
+            linestyle=":",
+            linewidth=style.line,
+            marker="",
+            zorder=1,
+        )
+        draw_levels(axis, [(each.cell, each.n_bytes / _MIB, each.point) for each in own], look_of)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlim(low_x, high_x)
+        axis.set_ylim(bottom / 1.3, top * 1.6)
+        log_ticks(axis.xaxis, *axis.get_xlim())
+        log_ticks(axis.yaxis, *axis.get_ylim())
+        axis.set_xlabel("read per token, MiB")
+        axis.set_ylabel("decode, tokens/s")
+        axis.set_title(f"{count} thread{'' if count == 1 else 's'}, {ceiling / _GB:.1f} GB/s", loc="left")
+        named.append((axis, own, ceiling))
+    finish(
+        figure,
+        style,
+        title="Decode against the memory's limit",
+        subtitle=marks(cells),
+        words="Dotted: the read bandwidth measured at these threads over what a token reads (weights and cache). "
+        "Per cent: the share of it that decode used, where the number fits. " + caption(panel, cells, environment),
+        handles=[*level_keys(cells, look_of, lines=False), *family_keys(cells), *filling_keys(cells)],
+    )
+    half = 0.3 * style.font * figure.dpi / 72
+    for axis, own, ceiling in named:
+        points = [
+            (f"{each.point[0] * each.n_bytes / each.ceiling:.0%}", [(each.n_bytes / _MIB, each.point[0])])
+            for each in own
+        ]
+        steps = [low_x * (high_x / low_x) ** (step / 40) for step in range(41)]
+        taken = boxes(axis.transData.transform([(x, ceiling / (x * _MIB)) for x in steps]), half, joined=False)
+        bars = [(each.n_bytes / _MIB, end) for each in own for end in each.point]
+        taken += boxes(axis.transData.transform(bars), half, joined=False)
+        name_points(figure, axis, points, style, taken=taken)
+    rows = [
+        row_of(
+            each.cell,
+            bytes_per_token=each.n_bytes,
+            read_ceiling_bytes_per_s=each.ceiling,
+            ceiling_tps=each.ceiling / each.n_bytes,
+            utilisation=each.point[0] * each.n_bytes / each.ceiling,
+            **ends("decode_tps", each.point),
+        )
+        for each in reads
+    ]
+    return Picture(figure, rows)
