@@ -8,7 +8,7 @@ QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
-.PHONY: help install test lint format quickstart parity bench-convert bench-memory fuzz kills e2e-hub lock wheel clean
+.PHONY: help install test lint format quickstart parity bench-convert bench-memory bench-compare fuzz kills e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart   install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
@@ -19,6 +19,7 @@ help:
 	@echo "make parity       compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
 	@echo "make bench-convert   time conversion and quantization beside llama.cpp's own (long)"
 	@echo "make bench-memory   hold the parts of six models' memory against what the system measured"
+	@echo "make bench-compare   plant slow-downs in noisy series: compare finds 5 %, and calls nothing else a difference"
 	@echo "make fuzz         convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
 	@echo "make kills        kill a sweep and its workers at 100 random moments: nothing is lost or done twice (long)"
 	@echo "make e2e-hub      the main job on the real SmolLM2-135M, where a hub can be reached"
@@ -60,6 +61,9 @@ bench-convert: $(INSTALLED)
 
 bench-memory: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.memory --work parity-work/memory
+
+bench-compare: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.planted
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.converter --cases 20000

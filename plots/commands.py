@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from plots.compare_command import compare as compare
+
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))

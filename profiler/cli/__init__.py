@@ -34,6 +34,7 @@ COMMANDS = {
         "operators",
         "Tell where the time of prefill and decode goes.",
     ),
+    "compare": ("plots.commands", "compare", "Compare two results files, cell by cell."),
     "plot": ("plots.commands", "plot", "Draw charts of a results file."),
 }
 

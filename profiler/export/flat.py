@@ -24,11 +24,12 @@ def to_csv(summaries: Sequence[CellSummary]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CellSummary.__struct_fields__)
     for summary in summaries:
-        writer.writerow([_cell(value) for value in msgspec.structs.astuple(summary)])
+        writer.writerow([spreadsheet_cell(value) for value in msgspec.structs.astuple(summary)])
     return text.getvalue()
 
 
-def _cell(value: object) -> object:
+def spreadsheet_cell(value: object) -> object:
+    """Write a value so that a spreadsheet shows it and runs nothing; numbers stay numbers."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -13,7 +13,7 @@ from typing import Any
 from tests.families import variants
 from tests.parity.oracle import Oracle
 
-STAGES = ("vocabularies", "files", "logits", "levels", "speed")
+STAGES = ("vocabularies", "files", "logits", "levels", "exports", "speed")
 
 
 def main() -> int:
@@ -53,6 +53,11 @@ def main() -> int:
         from tests.parity.levels import compare_levels
 
         ok, findings["levels"] = compare_levels(oracle)
+        passed &= ok
+    if "exports" in stages:
+        from tests.parity.exports import compare_exports
+
+        ok, findings["exports"] = compare_exports(oracle)
         passed &= ok
     if "speed" in stages:
         from tests.parity.speed import compare_speed
