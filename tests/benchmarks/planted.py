@@ -109,9 +109,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     passed = True
-    print(
-        f"{ROUNDS} rounds of {REPS} repetitions, {arguments.pairs} pairs of runs a row, {arguments.silent_pairs} of those without a slow-down\n"
-    )
+    print(f"{ROUNDS} rounds of {REPS} repetitions; {arguments.pairs} pairs of runs a row,")
+    print(f"{arguments.silent_pairs} where nothing is planted\n")
     print(f"| noise | planted | called different | fails at {THRESHOLD_PERCENT:g} % | median ratio | bar |")
     print("| ----- | ------: | ---------------: | ---------: | -----------: | --- |")
     for name, noise in (HELD | TOLD).items():

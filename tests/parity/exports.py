@@ -18,7 +18,7 @@ from tests.support.compared import rounds_of
 from tests.support.rounds import results
 from tests.support.summaries import environment
 
-LABELS = ("before", "after")
+LABELS = ("build-1", "build-2")  # of one length: the script cuts all of them to the shortest
 LEVELS = {"Q4_0": 50, "Q8_0": 30}  # decode tokens per second
 PREFILL = 400
 SLOWER = 0.9  # decode of the second build to that of the first
