@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from plots.compare_command import compare as compare
 from plots.report.command import report as report
 
 

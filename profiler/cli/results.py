@@ -69,7 +69,8 @@ def export(results: tuple[Path, ...], form: str, label: str | None, output: Path
     """Write results in another form: one object or line per cell, or llama-bench's records.
 
     llama-bench and llama-bench-jsonl are what its -o json and -o jsonl write, for the scripts that read those; --label
-    stands there as build_commit. The table of slmprof show is md.
+    stands there as build_commit. llama.cpp's compare script cuts all of these to the shortest: give it labels of one
+    length. The table of slmprof show is md.
 
     \b
     slmprof export results.jsonl --format csv -o results.csv

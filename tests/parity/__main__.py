@@ -5,6 +5,7 @@ llama.cpp whole; torch and transformers go into a virtual environment of their o
 """
 
 import argparse
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -13,7 +14,17 @@ from typing import Any
 from tests.families import variants
 from tests.parity.oracle import Oracle
 
-STAGES = ("vocabularies", "files", "logits", "levels", "quality", "imatrix", "speed")
+# What is imported for it, and called with the oracle.
+_STAGES = {
+    "vocabularies": ("vocabularies", "compare_vocabularies"),
+    "files": ("files", "compare_files"),
+    "logits": ("logits", "compare_logits"),
+    "levels": ("levels", "compare_levels"),
+    "quality": ("quality", "compare_quality"),
+    "imatrix": ("imatrix", "compare_imatrices"),
+    "exports": ("exports", "compare_exports"),
+}
+STAGES = (*_STAGES, "speed")
 
 
 def main() -> int:
@@ -34,36 +45,12 @@ def main() -> int:
     names = [name for name in variants() if name.startswith(tuple(arguments.variants.split(",")))]
     findings: dict[str, Any] = {}
     passed = True
-    if "vocabularies" in stages:
-        from tests.parity.vocabularies import compare_vocabularies
-
-        ok, findings["vocabularies"] = compare_vocabularies(oracle)
-        passed &= ok
-    if "files" in stages:
-        from tests.parity.files import compare_files
-
-        ok, findings["files"] = compare_files(oracle, names)
-        passed &= ok
-    if "logits" in stages:
-        from tests.parity.logits import compare_logits
-
-        ok, findings["logits"] = compare_logits(oracle, names)
-        passed &= ok
-    if "levels" in stages:
-        from tests.parity.levels import compare_levels
-
-        ok, findings["levels"] = compare_levels(oracle)
-        passed &= ok
-    if "quality" in stages:
-        from tests.parity.quality import compare_quality
-
-        ok, findings["quality"] = compare_quality(oracle)
-        passed &= ok
-    if "imatrix" in stages:
-        from tests.parity.imatrix import compare_imatrices
-
-        ok, findings["imatrix"] = compare_imatrices(oracle)
-        passed &= ok
+    for stage, (module, function) in _STAGES.items():
+        if stage in stages:
+            compare = getattr(importlib.import_module(f"tests.parity.{module}"), function)
+            takes_names = stage in ("files", "logits")
+            ok, findings[stage] = compare(oracle, names) if takes_names else compare(oracle)
+            passed &= ok
     if "speed" in stages:
         from tests.parity.speed import compare_speed
 

@@ -17,7 +17,7 @@ class Oracle:
     """Everything that is fetched or built, made on first use inside one folder."""
 
     def __init__(self, work: Path, python: str) -> None:
-        self.work, self._python = work, python
+        self.work, self.host_python = work, python
         work.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -38,7 +38,7 @@ class Oracle:
         folder = self.work / "venv"
         interpreter = folder / "bin" / "python"
         if not (folder / "installed").exists():
-            run([self._python, "-m", "venv", str(folder)])
+            run([self.host_python, "-m", "venv", str(folder)])
             run([str(interpreter), "-m", "pip", "install", "--quiet", *_TORCH_SIDE])
             (folder / "installed").touch()
         return interpreter

@@ -1,0 +1,160 @@
+"""Which cell of one results file is which of the other.
+
+Two cells match when model, weights, level, imatrix and every setting are the same. The file's hash may differ: another
+converter writes other bytes. An axis that is left out of the key is matched across.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from profiler.cell import RunConfig
+from profiler.record import Round
+from profiler.results import Results
+from quant.artifact import Artifact
+
+AXES = {
+    "level": ("quant", "imatrix"),
+    "threads": ("n_threads", "n_threads_batch"),
+    "device": ("device", "n_gpu_layers"),
+}
+_SETTINGS = RunConfig.__struct_fields__
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell on one device, with its rounds."""
+
+    artifact: Artifact
+    env_id: str
+    rounds: tuple[Round, ...]
+
+    @property
+    def ok(self) -> tuple[Round, ...]:
+        """The rounds that went well."""
+        return tuple(record for record in self.rounds if record.status == "ok")
+
+    @property
+    def config(self) -> RunConfig:
+        """The cell's settings."""
+        return self.rounds[0].cell.config
+
+    @property
+    def status(self) -> str:
+        """As in every table: failed where any round is."""
+        statuses = {record.status for record in self.rounds}
+        return next(status for status in ("failed", "skipped", "ok") if status in statuses)
+
+    @property
+    def error(self) -> str | None:
+        """What the last round that has none of its own samples says."""
+        return next((record.error.message for record in reversed(self.rounds) if record.error is not None), None)
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found of each side."""
+
+    pairs: list[tuple[Side, Side]]
+    only_base: list[Side]
+    only_new: list[Side]
+    ambiguous: list[tuple[Side, ...]]  # same key several times on one side: nothing tells which belongs to which
+
+
+def sides_of(results: Results) -> list[Side]:
+    """Give the cells of some results, in the order of the file."""
+    cells: dict[tuple[str, str], list[Round]] = {}
+    for record in results.rounds:
+        cells.setdefault((record.cell.key, record.env_id), []).append(record)
+    return [
+        Side(
+            artifact=results.artifacts[rounds[0].cell.artifact_sha256],
+            env_id=env_id,
+            rounds=tuple(sorted(rounds, key=lambda record: record.round)),
+        )
+        for (_, env_id), rounds in cells.items()
+    ]
+
+
+def _fields(side: Side) -> dict[str, Any]:
+    artifact = side.artifact
+    fields = {
+        "model": artifact.model,
+        "arch": artifact.arch,
+        "n_params": artifact.n_params,
+        "weights": artifact.weights,
+        "quant": artifact.level,
+        "imatrix": artifact.imatrix_sha256,
+    }
+    return fields | {name: getattr(side.config, name) for name in _SETTINGS}
+
+
+def match(base: Sequence[Side], new: Sequence[Side], by: str | None = None) -> Match:
+    """Pair the cells; with `by`, every two cells that differ in that axis and in nothing else."""
+    left_out = AXES[by] if by else ()
+    groups: dict[tuple[Any, ...], tuple[list[Side], list[Side]]] = {}
+    for place, sides in enumerate((base, new)):
+        for side in sides:
+            key = tuple(value for name, value in _fields(side).items() if name not in left_out)
+            groups.setdefault(key, ([], []))[place].append(side)
+    found = Match(pairs=[], only_base=[], only_new=[], ambiguous=[])
+    for bases, news in groups.values():
+        if by:
+            _cross(bases, news, left_out, found)
+        else:
+            _straight(bases, news, found)
+    return found
+
+
+def _straight(bases: list[Side], news: list[Side], found: Match) -> None:
+    """Pair what is the same in everything first, then what is left if it is one on each side."""
+    bases, news = list(bases), list(news)
+    for same in (_file_and_device, _device, _file):
+        for key in dict.fromkeys(same(side) for side in bases):
+            ours = [side for side in bases if same(side) == key]
+            theirs = [side for side in news if same(side) == key]
+            if len(ours) == len(theirs) == 1:
+                found.pairs.append((ours[0], theirs[0]))
+                bases = [side for side in bases if side is not ours[0]]
+                news = [side for side in news if side is not theirs[0]]
+    if len(bases) == len(news) == 1:
+        found.pairs.append((bases[0], news[0]))
+    elif bases and news:
+        found.ambiguous.append((*bases, *news))
+    else:
+        found.only_base.extend(bases)
+        found.only_new.extend(news)
+
+
+def _file_and_device(side: Side) -> tuple[str, str]:
+    return side.artifact.sha256, side.env_id
+
+
+def _device(side: Side) -> str:
+    return side.env_id
+
+
+def _file(side: Side) -> str:
+    return side.artifact.sha256
+
+
+def _cross(bases: list[Side], news: list[Side], axis: Sequence[str], found: Match) -> None:
+    def place(side: Side) -> tuple[Any, ...]:
+        fields = _fields(side)
+        return tuple(fields[name] for name in axis)
+
+    seen: set[frozenset[tuple[str, str]]] = set()
+    used_base: set[int] = set()
+    used_new: set[int] = set()
+    for b, ours in enumerate(bases):
+        for n, theirs in enumerate(news):
+            if place(ours) == place(theirs):
+                continue
+            used_base.add(b)
+            used_new.add(n)
+            # A file against itself holds every pair twice, once in each direction.
+            pair = frozenset((side.rounds[0].cell.key, side.env_id) for side in (ours, theirs))
+            if pair not in seen:
+                seen.add(pair)
+                found.pairs.append((ours, theirs))
+    found.only_base.extend(side for b, side in enumerate(bases) if b not in used_base)
+    found.only_new.extend(side for n, side in enumerate(news) if n not in used_new)

@@ -1,0 +1,53 @@
+"""`slmprof compare`: exit status, JSON, and the CSV behind the chart."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from plots.compare import compare_csv
+from plots.compare_command import compare
+from profiler.compare.comparison import compare_results
+from tests.support.cells import artifact
+from tests.support.compared import rounds_of
+from tests.support.rounds import results, write_lines
+from tests.support.summaries import ENVIRONMENT
+
+TEN = [100.0 + place for place in range(10)]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Results, and the same ten per cent slower."""
+    return [
+        str(write_lines(tmp_path / f"{name}.jsonl", ENVIRONMENT, artifact(),
+                        *rounds_of([value * factor for value in TEN])))
+        for name, factor in (("base", 1.0), ("new", 0.9))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [([], 0), (["--fail-on-regression"], 1), (["--fail-on-regression", "--threshold", "9%"], 1),
+     (["--fail-on-regression", "--threshold", "11"], 0), (["--threshold", "much"], 2)],
+)  # fmt: skip
+def test_the_exit_status_is_1_only_for_a_slow_down_beyond_the_threshold(
+    files: list[str], options: list[str], status: int
+) -> None:
+    assert CliRunner().invoke(compare, [*files, *options]).exit_code == status
+
+
+def test_json_holds_the_changes(files: list[str]) -> None:
+    found = json.loads(CliRunner().invoke(compare, [*files, "--json"]).stdout)
+    (change,) = [each for each in found["pairs"][0]["changes"] if each["figure"] == "decode_tps"]
+    assert change["ratio"] == pytest.approx(0.9, abs=1e-4)
+    assert change["significant"] is True
+
+
+def test_the_csv_has_every_ratio_and_runs_no_formula() -> None:
+    ours = results(*rounds_of(TEN), artifacts=[artifact(model="=1+1")])
+    rows = list(csv.DictReader(compare_csv(compare_results(ours, ours)).splitlines()))
+    assert [row["figure"] for row in rows] == ["decode_tps", "model_rss_bytes"]
+    assert all(row["cell"].startswith("'=1+1") and float(row["ratio"]) == 1 for row in rows)
