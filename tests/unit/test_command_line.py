@@ -64,7 +64,8 @@ def test_a_command_says_what_it_does_and_shows_how(name: str) -> None:
     assert verb not in ("The", "A", "An", "It", "To")
     examples = examples_of(command)
     assert examples
-    assert all(line.split()[1] == name for line in examples)
+    # What comes after may be shown as well.
+    assert examples[0].split()[1] == name
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,6 +1,7 @@
-"""What README.md tells is what the code does: commands, targets, workloads, flags, defaults."""
+"""What README.md and docs/how-it-measures.md tell is what the code does: commands, targets, workloads, flags, defaults."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,13 @@ from profiler.workloads import WORKLOADS
 from tests.support.commandline import ROOT, parse_example
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+METHOD = (ROOT / "docs" / "how-it-measures.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.splitlines()]
 COMMANDS = [line for line in LINES if line.startswith("slmprof ")]
 PROSE = " ".join(README.split())
+METHOD_PROSE = " ".join(METHOD.split())
 TARGETS = set(re.findall(r"^([a-z][\w-]*):(?!=)", MAKEFILE, re.MULTILINE))
 
 
@@ -41,9 +44,8 @@ def test_every_target_exists() -> None:
 def test_the_makefile_explains_its_targets_and_no_other() -> None:
     explained = set(re.findall(r'@echo "make ([\w-]+) ', MAKEFILE))
     assert explained == TARGETS - {"help"}
-    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
-    assert phony is not None
-    assert set(phony[1].split()) == TARGETS
+    phony = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert set(" ".join(phony).split()) == TARGETS
 
 
 def test_what_quickstart_runs_can_be_typed() -> None:
@@ -57,19 +59,19 @@ def test_what_quickstart_runs_can_be_typed() -> None:
 
 
 def test_the_table_of_workloads() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\d+) / (\d+) \| (as needed|\d+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\d+) / (\d+) \| (as needed|\d+) \|$", METHOD, re.MULTILINE)
     assert [(name, mode, int(n_in), int(n_out), None if room == "as needed" else int(room))
             for name, mode, n_in, n_out, room in rows] == [
         (each.name, each.mode, each.n_prompt, each.n_gen, each.n_ctx) for each in WORKLOADS.values()
     ]  # fmt: skip
-    sentence = re.search(r"((?:`\w+`, )+`\w+` and `\w+`) are requests", PROSE)
+    sentence = re.search(r"((?:`\w+`, )+`\w+` and `\w+`) are requests", METHOD_PROSE)
     assert sentence is not None
     requests = [each.name for each in WORKLOADS.values() if each.mode == "request"]
     assert re.findall(r"`(\w+)`", sentence[1]) == requests
 
 
 def test_the_flags() -> None:
-    flags = re.search(r"\*\*Flags\*\* \(`([^`]+)`\)", PROSE)
+    flags = re.search(r"\*\*Flags\*\* \(`([^`]+)`\)", METHOD_PROSE)
     assert flags is not None
     assert tuple(flags[1].split(", ")) == FLAGS
 
@@ -87,7 +89,7 @@ def test_the_default_threads() -> None:
 
 
 def test_the_default_rounds() -> None:
-    assert "six rounds by default" in PROSE
+    assert "six rounds by default" in METHOD_PROSE
     assert Options().rounds == 6
     assert parse_example("slmprof profile x -o y").params["rounds"] == 6
 
@@ -114,3 +116,9 @@ def test_what_it_links_to_exists() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_what_a_page_links_to_exists(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,4 +1,4 @@
-"""The fixed prompts: counts as the README tells them, texts that fill them, ids in exact numbers."""
+"""The fixed prompts: counts as docs/how-it-measures.md tells them, texts that fill them, ids in exact numbers."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from profiler.workloads import WORKLOADS, find_workload, prompt_tokens, random_tokens, read_text
 from quant.errors import UserError
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+METHOD = Path(__file__).resolve().parents[2] / "docs" / "how-it-measures.md"
 TEXTS = ("survey", "chat", "rag", "summarize")
 
 
@@ -30,7 +30,7 @@ def test_counts(name: str, mode: str, n_prompt: int, n_gen: int, n_ctx: int | No
 
 
 def test_the_readme_tells_the_same_counts() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\d+) / (\d+) \| ([\w ]+) \|$", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\d+) / (\d+) \| ([\w ]+) \|$", METHOD.read_text(), re.MULTILINE)
     assert [(name, mode, int(n_prompt), int(n_gen)) for name, mode, n_prompt, n_gen, _ in rows] == [
         (each.name, each.mode, each.n_prompt, each.n_gen) for each in WORKLOADS.values()
     ]
