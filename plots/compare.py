@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from plots.sheet import finish, plain, sheet
-from plots.style import COLOURS, Style
+from plots.style import Style
 from plots.text import printable, shortened
 from profiler.compare.comparison import Change, Comparison, Pair, few_rounds
 from profiler.compare.figures import FIGURES
@@ -17,7 +17,8 @@ from profiler.compare.text import describe_pair
 from profiler.export.flat import csv_value
 
 MOST_ROWS = 40  # on one figure; the table has them all
-_BETTER, _WORSE, _NEITHER = COLOURS[0], COLOURS[3], "#777777"
+# Blue and vermilion of Okabe and Ito, "Color Universal Design": told apart by colour-blind eyes as well.
+_BETTER, _WORSE, _NEITHER = "#0072B2", "#D55E00", "#777777"
 _FEW = "#BBBBBB"
 _NAME_SHARE = 0.42  # of a figure's width at most, for the cells' names
 _COLUMNS = (

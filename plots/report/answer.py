@@ -1,8 +1,8 @@
 """The answer at the top of a report: which model at which level, and what the others cost.
 
-A recommendation for stated limits belongs to `slmprof recommend`; without limits the fastest decode of each model among
-cells that nothing disturbed is the answer, and what overlaps with it is a tie. This module is the one place to change
-for another way of choosing: a report knows only `Answer`.
+Without stated limits and measured quality the fastest decode of each model among cells that nothing disturbed is the
+answer, and what overlaps with it is a tie. With either, `chosen.py` asks `profiler.recommend`. A report knows only
+`Answer`.
 """
 
 from collections.abc import Sequence
@@ -54,8 +54,9 @@ def answer(summaries: Sequence[CellSummary]) -> Answer:
         models.setdefault(cell.model, []).append(cell)
     ranked = sorted((sorted(cells, key=_rank) for cells in models.values()), key=lambda cells: _rank(cells[0]))
     choices = [choice for cells in ranked[:_MODELS] for choice in _choices(cells)]
+    among = f", the fastest of {len(ranked)} models" if len(ranked) > 1 else ""
     return Answer(
-        headline=_headline(ranked[0][0], n_models=len(ranked)) if trusted else "No choice: every cell was disturbed",
+        headline=headline(ranked[0][0]) + among if trusted else "No choice: every cell was disturbed",
         reasons=_reasons(summaries, usable, trusted, panel, len(ranked)),
         choices=choices,
     )
@@ -81,12 +82,12 @@ def _ends(cell: CellSummary) -> tuple[float, float]:
     return (_speed(cell) if lo is None else lo, _speed(cell) if hi is None else hi)
 
 
-def _headline(cell: CellSummary, n_models: int) -> str:
+def headline(cell: CellSummary) -> str:
+    """Name a cell and what it reaches."""
     threads = f"{cell.n_threads} thread{'' if cell.n_threads == 1 else 's'}"
-    among = f", the fastest of {n_models} models" if n_models > 1 else ""
     memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes)} of memory"
     made_up = "" if cell.weights == "real" else " (synthetic weights)"
-    return f"{cell.model} at {cell.quant}{made_up} with {threads}: {_speed(cell):.3g} tokens/s{memory}{among}"
+    return f"{cell.model} at {cell.quant}{made_up} with {threads}: {_speed(cell):.3g} tokens/s{memory}"
 
 
 def _reasons(

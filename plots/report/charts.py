@@ -2,13 +2,13 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
 
-from profiler.record import Environment
+from profiler.results import Results
 from profiler.summary import CellSummary
 from quant.errors import UserError
 
@@ -30,9 +30,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     wide: bool
 
 
-def charts_of(
-    summaries: Sequence[CellSummary], environments: Mapping[str, Environment]
-) -> tuple[list[Chart], str | None]:
+def charts_of(summaries: Sequence[CellSummary], results: Results) -> tuple[list[Chart], str | None]:
     """Draw the charts, and say which are left out."""
     from plots.draw import draw_all
 
@@ -41,7 +39,7 @@ def charts_of(
         return [], "There are no charts: no cell has figures."
     with tempfile.TemporaryDirectory() as folder:
         try:
-            paths = draw_all(chosen, environments, Path(folder), formats=("svg",), style="web")
+            paths = draw_all(chosen, results.environments, Path(folder), formats=("svg",), style="web", results=results)
         except UserError as error:
             return [], f"There are no charts: {error}."
         charts = [

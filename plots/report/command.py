@@ -1,28 +1,45 @@
 """`slmprof report`: a page of results files for somebody else to read."""
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import click
+
+from profiler.cli.limits import limit_options, limits_of, prefer_of
 
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", "outputs", multiple=True, required=True, type=click.Path(path_type=Path),
               help="report.html or report.md; may be given several times.")  # fmt: skip
-def report(results: tuple[Path, ...], outputs: tuple[Path, ...]) -> None:
+@limit_options
+def report(results: tuple[Path, ...], outputs: tuple[Path, ...], **options: Any) -> None:
     """Write a report: the answer, charts, the table of cells, warnings, the device, and the commands.
 
     report.html is one file that works anywhere: from a disk, in a mail, without the network. report.md is for pull
-    requests and wikis, and has no charts.
+    requests and wikis, and has no charts. The answer is what slmprof recommend chooses within the limits. Without any
+    it weighs speed, memory and quality alike where quality was measured, and takes the fastest where it was not.
 
     \b
     slmprof report results.jsonl -o report.html
+    slmprof report results.jsonl --max-memory 1GiB --min-decode 8 -o report.html
     slmprof report pi5.jsonl mac.jsonl -o report.html -o report.md
     """
+    from plots.report.chosen import Wish
     from plots.report.write import check_forms, write_reports
     from profiler.cli.results import load
 
     check_forms(outputs)
-    write_reports(load(results), outputs, results_name=" ".join(path.name for path in results))
+    wish = Wish(limits=limits_of(options), prefer=prefer_of(options), flagged=options["flagged"])
+    results_name = " ".join(path.name for path in results)
+    write_reports(load(results), outputs, results_name=results_name, wish=wish, asked=_typed(options))
     for path in outputs:
         click.echo(path)
+
+
+def _typed(options: dict[str, Any]) -> str:
+    """Give the options as they can be typed again."""
+    parts = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items()
+             if value is not None and not isinstance(value, bool)]  # fmt: skip
+    return " ".join([*parts, *(["--flagged"] if options["flagged"] else [])])

@@ -8,6 +8,7 @@ from plots.report.answer import Answer, Choice, answer
 from plots.report.cautions import Caution, cautions
 from plots.report.cells import Column, columns_of
 from plots.report.charts import Chart, charts_of
+from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
 from profiler.results import Results
@@ -64,11 +65,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return [[column.text(row) for column in self.columns] for row in range(min(_FIRST_ROWS, len(self.summaries)))]
 
 
-def gather(results: Results, *, results_name: str = "results.jsonl", draw: bool = True) -> Report:
-    """Summarize results and draw their charts; `results_name` is the name, without a folder, that commands use."""
+def gather(
+    results: Results,
+    *,
+    results_name: str = "results.jsonl",
+    draw: bool = True,
+    wish: Wish | None = None,
+    asked: str = "",
+) -> Report:
+    """Summarize results and draw their charts; `results_name` is the name, without a folder, that commands use.
+
+    `asked` are the options that say the wish, as they were typed.
+
+    Raises:
+        UserError: a limit asks for what nobody measured.
+    """
     summaries = summarise(results)
-    found = answer(summaries)
-    charts, charts_note = charts_of(summaries, results.environments) if draw else ([], None)
+    found = _answer(results, summaries, wish)
+    charts, charts_note = charts_of(summaries, results) if draw else ([], None)
     commands = rerun_commands(results, output=results_name)
     left = len(commands) - _MOST_COMMANDS
     choice_names, choices = _table_of(found.choices)
@@ -91,11 +105,21 @@ def gather(results: Results, *, results_name: str = "results.jsonl", draw: bool 
         methods=methods_of(summaries),
         commands=commands[:_MOST_COMMANDS] + ([f"# and {left} more commands"] if left > 0 else []),
         show_commands=[
-            f"slmprof report {results_name} -o report.html",
+            f"slmprof report {results_name}{asked and ' '}{asked} -o report.html",
+            *([f"slmprof recommend {results_name} {asked}"] if asked else []),
             f"slmprof show {results_name}",
             f"slmprof plot {results_name} -o charts",
         ],
     )
+
+
+def _answer(results: Results, summaries: Sequence[CellSummary], wish: Wish | None) -> Answer:
+    """Choose by what was asked, else by measured quality beside speed and memory, else by speed."""
+    if wish is not None and not wish.is_empty:
+        return chosen_answer(summaries, results.artifacts, wish)
+    if any(cell.kld is not None and cell.decode_tps is not None and not cell.flags for cell in summaries):
+        return answer_by_quality(summaries, results.artifacts)
+    return answer(summaries)
 
 
 def _title(summaries: Sequence[CellSummary]) -> str:

@@ -9,7 +9,9 @@ from quant.errors import UserError
 FORMS = (".html", ".md")
 
 
-def write_reports(results: Any, paths: Sequence[Path], *, results_name: str = "results.jsonl") -> None:
+def write_reports(
+    results: Any, paths: Sequence[Path], *, results_name: str = "results.jsonl", wish: Any = None, asked: str = ""
+) -> None:
     """Write each path in the form that its ending tells, whole or not at all.
 
     Raises:
@@ -19,7 +21,8 @@ def write_reports(results: Any, paths: Sequence[Path], *, results_name: str = "r
     from plots.report.content import gather
     from quant.files import write_text
 
-    report = gather(results, results_name=results_name, draw=any(_form(path) == ".html" for path in paths))
+    draw = any(_form(path) == ".html" for path in paths)
+    report = gather(results, results_name=results_name, draw=draw, wish=wish, asked=asked)
     for path in paths:
         if _form(path) == ".html":
             from plots.report.html import to_html

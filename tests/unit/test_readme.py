@@ -1,4 +1,4 @@
-"""What README.md and docs/how-it-measures.md tell is what the code does: commands, targets, workloads, flags, defaults."""
+"""What README.md and docs/how-it-measures.md tell is what the code does: commands, targets, workloads, defaults."""
 
 import re
 from pathlib import Path

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from profiler.cli.recommend import read_weights
+from profiler.cli.limits import read_weights
 from profiler.cli.recommend import recommend as command
 from profiler.plan import Axes, expand
 from profiler.recommend.again import command_of
