@@ -123,11 +123,12 @@ def test_hostile_text_in_charts_is_text_and_no_two_ids_are_equal() -> None:
     found = results(*rounds, artifacts=files, environments=[where])
     report = gather(found)
     assert [chart.name for chart in report.charts] == [
-        "latency-vs-parameters-p6-n4-d0", "memory-by-part-p6-n4-d0", "decode-vs-size-p6-n4-d0"
+        "latency-vs-parameters-p6-n4-d0", "memory-by-part-p6-n4-d0", "decode-vs-size-p6-n4-d0",
+        "level-tradeoff-p6-n4-d0", "pareto-p6-n4-d0"
     ]  # fmt: skip
     assert report.charts[2].words.startswith("Decode speed against file size ")
     page = Page(to_html(report))
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 5
     assert (page.tags.count("script"), page.tags.count("img"), page.tags.count("style")) == (2, 0, 1)
     assert [name for name, _ in page.attributes if name.startswith("on")] == []
     ids = [value for name, value in page.attributes if name == "id"]
