@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
 
 from plots.caption import device_of
 from plots.series import error_bars
@@ -11,9 +14,11 @@ from plots.style import Look, Style
 from plots.text import printable
 from profiler.record import Environment, Round
 from profiler.stats import median
+from profiler.stored import cells_of, heads_of
 from profiler.summarise import decode_rates_of, prefill_rates_of
 
 _LEAST_TIMES = 4
+_MOST_ROUNDS = 3000
 _COLOURS = {"prefill": ("#7B9BB5", "v"), "decode": ("#4D6B57", "^"), "anchor": ("#000000", "D")}
 _OPENING = 2  # anchors that give its first level. Source: profiler/anchor.py
 _MINUTE_S, _HOUR_S = 60, 3600
@@ -24,30 +29,61 @@ def drift_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
     if not study.rounds:
         yield "", "rounds stand in results files only, and none was given"
         return
-    env_ids = list(dict.fromkeys(record.env_id for record in study.rounds if record.status == "ok"))
+    shown = {(cell.cell_key, cell.env_id) for cell in study.cells}
+    heads = [head for head in heads_of(study.rounds) if head.status == "ok" and (head.cell.key, head.env_id) in shown]
+    env_ids = list(dict.fromkeys(head.env_id for head in heads))
     for env_id in env_ids:
-        rounds = [record for record in study.rounds if record.env_id == env_id and record.status == "ok"]
+        rounds = [head for head in heads if head.env_id == env_id]
         anchors = [record for record in study.anchors if record.env_id == env_id and record.status == "ok"]
         part = env_id if len(env_ids) > 1 else ""
-        if len({record.started_at for record in [*rounds, *anchors]}) < _LEAST_TIMES:
+        keys = list(dict.fromkeys((head.cell.key, env_id) for head in rounds))
+        if len({head.started_at for head in [*rounds, *anchors]}) < _LEAST_TIMES:
             yield part, f"fewer than {_LEAST_TIMES} rounds were measured"
-        elif len(rounds) == len({record.cell.key for record in rounds}) and len(anchors) < _LEAST_TIMES:
+        elif len(rounds) == len(keys) and len(anchors) < _LEAST_TIMES:
             yield part, "no cell has a second round to be compared with"
         else:
-            yield part, _chart(rounds, anchors, study.environments.get(env_id), style)
+            # Of very many cells some are enough to see what the device did, as long as they are spread over the sweep.
+            step = -(-len(rounds) // _MOST_ROUNDS)
+            seen = [_seen(record) for cell in cells_of(study.rounds, set(keys[::step])) for record in cell
+                    if record.status == "ok"]  # fmt: skip
+            told = f"Of {len(keys)} cells every {step}th is shown. " if step > 1 else ""
+            yield part, _chart(seen, [_seen(each) for each in anchors], study.environments.get(env_id), style, told)
 
 
-def _chart(rounds: Sequence[Round], anchors: Sequence[Round], environment: Environment | None, style: Style) -> Picture:
-    start = min(_time_s(record) for record in [*rounds, *anchors])
-    long = max(_time_s(record) for record in [*rounds, *anchors]) - start > 3 * _HOUR_S
+class _Seen(NamedTuple):
+    """A round without its steps, and what is drawn of it."""
+
+    record: Round
+    prefill: list[float]
+    decode: list[float]
+    timed: list[float]
+    hottest_c: float | None
+
+
+def _seen(record: Round) -> _Seen:
+    warm = [each.after.temperature_c for each in record.samples if each.after.temperature_c is not None]
+    return _Seen(
+        msgspec.structs.replace(record, samples=(), memory={}),
+        prefill_rates_of(record),
+        decode_rates_of(record),
+        [1e9 / sample.timed_ns for sample in record.samples if sample.timed_ns],
+        max(warm, default=None),
+    )
+
+
+def _chart(
+    rounds: Sequence[_Seen], anchors: Sequence[_Seen], environment: Environment | None, style: Style, told: str
+) -> Picture:
+    times = [_time_s(each.record) for each in [*rounds, *anchors]]
+    start = min(times)
+    long = max(times) - start > 3 * _HOUR_S
     unit_s, unit = (_HOUR_S, "h") if long else (_MINUTE_S, "min")
-    found = {"prefill": _relative(rounds, prefill_rates_of), "decode": _relative(rounds, decode_rates_of)}
-    found["anchor"] = _anchored(anchors)
-    warm = [
-        (record, max(temperatures))
-        for record in [*rounds, *anchors]
-        if (temperatures := [s.after.temperature_c for s in record.samples if s.after.temperature_c is not None])
-    ]
+    found = {
+        "prefill": _relative([(each.record, each.prefill) for each in rounds]),
+        "decode": _relative([(each.record, each.decode) for each in rounds]),
+        "anchor": _anchored([(each.record, each.timed) for each in anchors]),
+    }
+    warm = [(each.record, each.hottest_c) for each in [*rounds, *anchors] if each.hottest_c is not None]
     figure, axes = sheet(style, 1, 2 if warm else 1, panel=(0.75 if warm else 1.0) * style.panel)
     axis, rows = axes[0], list[Row]()
     axis.axhline(0, color="#777777", linestyle=":", linewidth=0.8 * style.line)
@@ -97,7 +133,8 @@ def _chart(rounds: Sequence[Round], anchors: Sequence[Round], environment: Envir
         "Each round's speed against the middle of its cell's rounds, the anchor's against its first two runs; bars: "
     )
     words += "slowest and fastest repetition. Upwards is faster. "
-    if doubted := sum(record.doubt is not None for record in rounds):
+    words += told
+    if doubted := sum(each.record.doubt is not None for each in rounds):
         words += f"{doubted} rounds are in doubt and were or will be measured again. "
     finish(
         figure,
@@ -114,11 +151,11 @@ def _time_s(record: Round) -> float:
     return datetime.strptime(record.started_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 
-def _relative(rounds: Sequence[Round], rates_of: object) -> list[tuple[Round, float, float, float]]:
+def _relative(rated: Sequence[tuple[Round, list[float]]]) -> list[tuple[Round, float, float, float]]:
     """Give each round's middle, slowest and fastest repetition in per cent off its cell's middle."""
     cells: dict[str, list[tuple[Round, list[float]]]] = {}
-    for record in rounds:
-        if rates := rates_of(record):  # type: ignore[operator]
+    for record, rates in rated:
+        if rates:
             cells.setdefault(record.cell.key, []).append((record, rates))
     found = []
     for members in cells.values():
@@ -128,12 +165,8 @@ def _relative(rounds: Sequence[Round], rates_of: object) -> list[tuple[Round, fl
     return found
 
 
-def _anchored(anchors: Sequence[Round]) -> list[tuple[Round, float, float, float]]:
-    timed = [
-        (record, [1e9 / sample.timed_ns for sample in record.samples if sample.timed_ns])
-        for record in sorted(anchors, key=lambda each: (each.started_at, each.order))
-    ]
-    timed = [(record, rates) for record, rates in timed if rates]
+def _anchored(anchors: Sequence[tuple[Round, list[float]]]) -> list[tuple[Round, float, float, float]]:
+    timed = sorted((each for each in anchors if each[1]), key=lambda each: (each[0].started_at, each[0].order))
     if not timed:
         return []
     level = median([median(rates) for _, rates in timed[:_OPENING]])

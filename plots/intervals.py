@@ -12,6 +12,7 @@ from plots.study import Picture, Row, Study, row_of
 from plots.style import Look, Style
 from plots.text import shortened
 from profiler.record import Environment, Round
+from profiler.stored import cells_of
 
 _SHARES = np.linspace(0, 1, 201)
 _NS_PER_MS = 1e6
@@ -27,17 +28,13 @@ def interval_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> 
     if not study.rounds:
         yield "", "the gaps between tokens stand in results files only, and none was given"
         return
-    rounds_of: dict[tuple[str, str], list[Round]] = {}
-    for record in study.rounds:
-        if record.status == "ok":
-            rounds_of.setdefault((record.cell.key, record.env_id), []).append(record)
     groups = panels(study.cells)
     several = len({panel.env_id for panel in groups}) > 1
     for panel in groups:
         stem = panel.load + (f"-{panel.env_id}" if several else "")
         decoding = [cell for cell in panel.cells if cell.itl_p50_ms is not None]
         cells = at_common_threads(decoding) if decoding else []
-        cells = [cell for cell in cells if _n_gaps(rounds_of.get((cell.cell_key, cell.env_id), ())) >= _LEAST_GAPS]
+        cells = [cell for cell in cells if cell.n_gen * cell.reps * cell.rounds >= _LEAST_GAPS]
         if not cells:
             yield stem, f"no cell has {_LEAST_GAPS} gaps between tokens"
             continue
@@ -47,11 +44,11 @@ def interval_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> 
             part = [cell for cell in cells if cell.model in models[first : first + most]]
             page = Panel(env_id=panel.env_id, load=panel.load, cells=part, lost=panel.lost)
             name = stem if first == 0 else f"{stem}-page{first // most + 1}"
+            rounds_of = {
+                (rounds[0].cell.key, rounds[0].env_id): [record for record in rounds if record.status == "ok"]
+                for rounds in cells_of(study.rounds, {(cell.cell_key, cell.env_id) for cell in part})
+            }
             yield name, _chart(page, study.environments.get(panel.env_id), rounds_of, style, look_of)
-
-
-def _n_gaps(rounds: Sequence[Round]) -> int:
-    return sum(len(sample.decode_ns) for record in rounds for sample in record.samples)
 
 
 def _gaps_ms(record: Round) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":

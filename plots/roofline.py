@@ -10,8 +10,9 @@ from plots.series import draw_levels
 from plots.sheet import finish, log_ticks, sheet
 from plots.study import Picture, Study, ends, row_of
 from plots.style import Look, Style
-from profiler.record import Environment, Round
+from profiler.record import Environment
 from profiler.stats import median
+from profiler.stored import heads_of, places_of
 from profiler.summary import CellSummary
 from profiler.traffic import decode_bytes_per_token
 
@@ -42,20 +43,20 @@ def roofline_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> 
 
 
 def _reads_of(study: Study) -> dict[tuple[str, str], _Read]:
-    rounds_of: dict[tuple[str, str], list[Round]] = {}
-    for record in study.rounds:
-        if record.status == "ok" and record.read_ceiling_bytes_per_s and record.cell.config.device == "cpu":
-            rounds_of.setdefault((record.cell.key, record.env_id), []).append(record)
+    heads = heads_of(study.rounds)
+    cells = {(cell.cell_key, cell.env_id): cell for cell in study.cells if cell.device == "cpu"}
     reads = {}
-    for cell in study.cells:
-        rounds = rounds_of.get((cell.cell_key, cell.env_id), [])
+    for key, places in places_of(study.rounds, cells).items():
+        measured = [place for place in places if heads[place].status == "ok" and heads[place].read_ceiling_bytes_per_s]
+        cell = cells[key]
         artifact, point = study.artifacts.get(cell.artifact_sha256), spread(cell, "decode_tps")
-        if not rounds or artifact is None or point is None:
+        if not measured or artifact is None or point is None:
             continue
-        n_bytes = [value for record in rounds if (value := decode_bytes_per_token(artifact, record))]
+        # What a token reads follows from the file and the settings, and is the same in every round.
+        n_bytes = decode_bytes_per_token(artifact, study.rounds[measured[0]])
         if n_bytes:
-            ceiling = median([record.read_ceiling_bytes_per_s or 0.0 for record in rounds])
-            reads[cell.cell_key, cell.env_id] = _Read(cell, median(n_bytes), ceiling, point)
+            ceiling = median([heads[place].read_ceiling_bytes_per_s or 0.0 for place in measured])
+            reads[key] = _Read(cell, n_bytes, ceiling, point)
     return reads
 
 

@@ -1,6 +1,7 @@
 """One cell of a sweep: one file under one setting of everything that changes speed or memory."""
 
 import hashlib
+from functools import cached_property
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -66,13 +67,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.n_depth + (self.n_prompt if self.mode == "request" else 0)
 
 
-class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """A file, known by its content, and a setting."""
+class Cell(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A file, known by its content, and a setting. It has a `__dict__` for what is worked out once."""
 
     artifact_sha256: str
     config: RunConfig
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Sixteen hex digits of a hash of exactly what the cell is; it drives resume."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]

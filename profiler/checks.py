@@ -6,7 +6,7 @@ import msgspec
 
 from profiler.record import Conditions, Environment, Round
 from profiler.stats import median, quantile
-from profiler.trend import find_trend
+from profiler.trend import LEAST_CHANGE, find_trend
 from quant.units import format_bytes
 
 FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")
@@ -122,7 +122,7 @@ def _drifting(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
 
     ordered = sorted(rounds, key=lambda record: record.order)
     for name, rates_of in (("prefill", prefill_rates_of), ("decode", decode_rates_of)):
-        trend = find_trend([rates_of(record) for record in ordered])
+        trend = find_trend([rates_of(record) for record in ordered], least_change=LEAST_CHANGE)
         if trend and trend.counts:
             word = "fell" if trend.change < 0 else "rose"
             return Warning(

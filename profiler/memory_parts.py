@@ -78,7 +78,8 @@ class MemoryParts(msgspec.Struct, frozen=True, kw_only=True):
 def memory_parts(record: Round) -> MemoryParts | None:
     """Split a round's memory; None where it was not measured, or where parts of it lie on a GPU."""
     phases, buffers = record.memory, record.buffers
-    measured, peak = model_rss_of(phases), peak_rss_of(phases)
+    peak = peak_rss_of(phases)
+    measured = _without_baseline(peak, phases)
     if buffers is None or measured is None or peak is None or len(phases) < 2:
         return None
     if record.in_force and record.in_force.n_layers_offloaded:
@@ -113,7 +114,10 @@ def peak_rss_of(phases: dict[str, Memory]) -> int | None:
 
 def model_rss_of(phases: dict[str, Memory]) -> int | None:
     """Give the peak less what the worker held before the model was opened."""
-    peak = peak_rss_of(phases)
+    return _without_baseline(peak_rss_of(phases), phases)
+
+
+def _without_baseline(peak: int | None, phases: dict[str, Memory]) -> int | None:
     before = phases["imported"].rss_bytes if "imported" in phases else None
     return None if peak is None or before is None else peak - before
 

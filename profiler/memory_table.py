@@ -1,10 +1,11 @@
 """`slmprof show --memory`: the parts of each cell's memory, their sum, and how far it is from what was measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from profiler.memory_parts import MemoryParts, memory_parts, typical
 from profiler.record import Round
 from profiler.results import Results
+from profiler.stored import cells_of
 from profiler.table import aligned, clean, device_line
 from quant.artifact import Artifact
 from quant.units import MIB, format_params
@@ -24,24 +25,25 @@ _HEAD = ["part", "set aside", "anonymous", "file-backed", "resident"]
 
 def render_memory(results: Results) -> str:
     """Give a table per cell: the round in the middle by its total, of those that went well."""
-    cells: dict[tuple[str, str], list[Round]] = {}
-    for record in results.rounds:
-        if record.status == "ok":
-            cells.setdefault((record.env_id, record.cell.key), []).append(record)
-    if not cells:
+    found = []
+    for rounds in cells_of(results.rounds):
+        if ok := [record for record in rounds if record.status == "ok"]:
+            artifact = results.artifacts[ok[0].cell.artifact_sha256]
+            found.append((_order(ok[0], artifact), ok[0].env_id, _block(ok, artifact)))
+    if not found:
         return "no cells are measured yet\n"
-    blocks, env_id = [], ""
-    for rounds in sorted(cells.values(), key=lambda rounds: _order(rounds[0], results.artifacts)):
-        if rounds[0].env_id != env_id:
-            env_id = rounds[0].env_id
+    blocks, last = [], ""
+    for _, env_id, block in sorted(found, key=lambda each: each[0]):
+        if env_id != last:
+            last = env_id
             if environment := results.environments.get(env_id):
                 blocks += [device_line(environment), ""]
-        blocks.append(_block(rounds, results.artifacts[rounds[0].cell.artifact_sha256]))
+        blocks.append(block)
     return "\n".join([*blocks, _NOTES])
 
 
-def _order(record: Round, artifacts: Mapping[str, Artifact]) -> tuple[object, ...]:
-    artifact, config = artifacts[record.cell.artifact_sha256], record.cell.config
+def _order(record: Round, artifact: Artifact) -> tuple[object, ...]:
+    config = record.cell.config
     return (
         record.env_id,
         artifact.n_params,

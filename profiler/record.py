@@ -4,6 +4,7 @@ One JSON object per line; `type` tells which record it is. Lines may be concaten
 """
 
 import hashlib
+from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -128,8 +129,11 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     bos_added: bool
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One repetition, in nanoseconds. A part that the mode or the config does not have is None or empty."""
+class Sample(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One repetition, in nanoseconds. A part that the mode or the config does not have is None or empty.
+
+    It has a `__dict__` for what is worked out once.
+    """
 
     prefill_ns: Count | None
     sample_ns: Count | None  # choosing the first token; request mode only
@@ -138,10 +142,15 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     after: Conditions
     decode_energy: EnergySpan | None = None  # where the device tells its energy
 
+    @cached_property
+    def decode_total_ns(self) -> int:
+        """All decode steps together."""
+        return sum(self.decode_ns)
+
     @property
     def timed_ns(self) -> int:
         """All that was timed in it."""
-        return (self.prefill_ns or 0) + (self.sample_ns or 0) + sum(self.decode_ns)
+        return (self.prefill_ns or 0) + (self.sample_ns or 0) + self.decode_total_ns
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

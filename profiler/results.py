@@ -4,23 +4,45 @@ The file is append-only, one JSON object a line, synced after each. Whatever bre
 a full disk) costs that line and nothing else. Of several records of one round the last one counts.
 """
 
+import atexit
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
 
-from profiler.record import SCHEMA, AnchorRound, Environment, Quality, Record, Round
+from profiler.cell import Cell
+from profiler.record import SCHEMA, AnchorRound, Environment, Quality, Record, Round, Status
+from profiler.stored import Head, Line, StoredRounds
 from quant.artifact import Artifact
 from quant.errors import UserError
 
 MAX_LINE_BYTES = 16 << 20
 _START = b'{"type":"'  # how every line of this program begins
+_ROUND_START = b'{"type":"round"'
 _decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound | Quality)
 _encoder = msgspec.json.Encoder()
+
+
+class _Head(msgspec.Struct, tag="round", tag_field="type"):
+    """What a round's line is known by; the rest of it is looked at when the round is asked for."""
+
+    env_id: str
+    cell: msgspec.Raw
+    round: int
+    status: Status
+    started_at: str
+    order: int
+    read_ceiling_bytes_per_s: float | None = None
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+_cell_decoder = msgspec.json.Decoder(Cell)
 
 
 class Results(msgspec.Struct):
@@ -28,77 +50,160 @@ class Results(msgspec.Struct):
 
     environments: dict[str, Environment] = {}
     artifacts: dict[str, Artifact] = {}
-    rounds: list[Round] = []  # of each round the last record, in the order of the file
+    rounds: Sequence[Round] = []  # of each round the last record, in the order of the file
     anchors: list[AnchorRound] = []  # every one, in the order of the file; no part of any cell's figures
     qualities: list[Quality] = []  # of each file, text, window and reference the last
     warnings: list[str] = []
 
 
 def read_results(paths: Iterable[Path]) -> Results:
-    """Read files written by `profile`, together.
+    """Read files written by `profile`, together. Rounds are only found; `StoredRounds` decodes them when asked.
 
     Raises:
         UserError: a file is missing, or a line is no record of this program.
     """
-    results = Results()
-    latest: dict[tuple[str, str, int], Round] = {}
-    qualities: dict[object, Quality] = {}
-    for path in paths:
-        records, _, torn = _read_file(path)
-        if torn:
-            results.warnings.append(f"the last line of {path} is incomplete and is left out")
-        for record in records:
-            if isinstance(record, Environment):
-                results.environments[record.id] = record
-            elif isinstance(record, Artifact):
-                results.artifacts[record.sha256] = record
-            elif isinstance(record, AnchorRound):
-                results.anchors.append(record)
-            elif isinstance(record, Quality):
-                qualities[record.key] = record
-            else:
-                latest[(record.cell.key, record.env_id, record.round)] = record
-    results.rounds = list(latest.values())
-    results.qualities = list(qualities.values())
-    measured = [record.cell.artifact_sha256 for record in results.rounds]
-    for sha256 in (*measured, *(record.artifact_sha256 for record in results.qualities)):
-        if sha256 not in results.artifacts:
-            raise UserError(
-                f"the results hold rounds of file {sha256[:12]}… but no line that describes it; "
-                "give the whole results file"
-            )
-    return results
+    reading = _Reading()
+    for path in map(_lasting, paths):
+        for record in _scan(path, reading):
+            reading.take(record)
+    return reading.results()
 
 
-def _read_file(path: Path) -> tuple[list[Record], int, bool]:
-    """Give the records, the number of bytes that hold whole lines, and whether something torn follows."""
-    records: list[Record] = []
-    good_bytes = 0
+def _lasting(path: Path) -> Path:
+    """Keep what a pipe gives, as in `slmprof show <(zcat old.jsonl.gz)`: it can be read only once."""
+    if not path.is_fifo():
+        return path
+    handle, name = tempfile.mkstemp(prefix="slmprof-", suffix=".jsonl")
+    atexit.register(Path(name).unlink, missing_ok=True)
+    with os.fdopen(handle, "wb") as copy, path.open("rb") as pipe:
+        shutil.copyfileobj(pipe, copy)
+    return Path(name)
+
+
+class _Reading:
+    """What was found so far."""
+
+    def __init__(self) -> None:
+        self._results = Results()
+        self._paths: list[Path] = []
+        self._latest: dict[tuple[str, str, int], tuple[Head, Line]] = {}
+        self._qualities: dict[object, Quality] = {}
+        self._cells: dict[bytes, Cell] = {}  # a sweep writes the same few again and again
+        self.good_bytes = 0  # of the file at hand, that hold whole lines
+        self.torn = False  # whether something torn follows
+
+    def begin(self, path: Path) -> None:
+        self._paths.append(path)
+        self.good_bytes, self.torn = 0, False
+
+    def tear(self) -> None:
+        self.torn = True
+        self._results.warnings.append(f"the last line of {self._paths[-1]} is incomplete and is left out")
+
+    def decode(self, line: bytes, number: int) -> Record | None:
+        """Decode a line, but of a round only the head."""
+        if not line.startswith(_ROUND_START):
+            record = _decode(line)
+            if not isinstance(record, Round) or isinstance(record, AnchorRound):
+                return record
+            found: Round | _Head = record  # another program wrote its fields in another order
+            cell = record.cell
+        else:
+            found = _head_decoder.decode(line)
+            raw = bytes(found.cell)
+            if raw not in self._cells:
+                self._cells[raw] = _cell_decoder.decode(raw)
+                msgspec.msgpack.encode(self._cells[raw])
+            cell = self._cells[raw]
+        head = Head(
+            cell=cell,
+            env_id=found.env_id,
+            round=found.round,
+            status=found.status,
+            started_at=found.started_at,
+            order=found.order,
+            read_ceiling_bytes_per_s=found.read_ceiling_bytes_per_s,
+        )
+        where = Line(len(self._paths) - 1, self.good_bytes, len(line), number)
+        self._latest[(cell.key, head.env_id, head.round)] = (head, where)
+        return None
+
+    def take(self, record: Record) -> None:
+        results = self._results
+        if isinstance(record, Environment):
+            results.environments[record.id] = record
+        elif isinstance(record, Artifact):
+            results.artifacts[record.sha256] = record
+        elif isinstance(record, AnchorRound):
+            results.anchors.append(record)
+        elif isinstance(record, Quality):
+            self._qualities[record.key] = record
+
+    def results(self) -> Results:
+        results = self._results
+        rounds = StoredRounds(self._paths, decode_round)
+        for head, line in self._latest.values():
+            rounds.heads.append(head)
+            rounds.lines.append(line)
+        results.rounds = rounds
+        results.qualities = list(self._qualities.values())
+        measured = dict.fromkeys(head.cell.artifact_sha256 for head in rounds.heads)
+        for sha256 in (*measured, *(record.artifact_sha256 for record in results.qualities)):
+            if sha256 not in results.artifacts:
+                raise UserError(
+                    f"the results hold rounds of file {sha256[:12]}… but no line that describes it; "
+                    "give the whole results file"
+                )
+        return results
+
+
+def _scan(path: Path, reading: _Reading) -> Iterable[Record]:
+    """Give the records of one file that are no rounds; these go to `reading` by themselves."""
+    reading.begin(path)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
                 whole = line.endswith(b"\n")
                 try:
-                    record = _decode(line)
+                    record = reading.decode(line, number)
+                    if not whole:
+                        _decode(line)  # all of it: what was torn must not be taken for a round
                 except (ValueError, OverflowError, RecursionError) as error:
                     if not whole and len(line) < MAX_LINE_BYTES and _is_torn(line, error):
-                        return records, good_bytes, True
-                    raise UserError(
-                        f"line {number} of {path} is no slmprof record ({_reason(error)}); is it a results file?"
-                    ) from error
+                        reading.tear()
+                        return
+                    raise _no_record(path, number, error) from error
                 if isinstance(record, Environment) and record.schema > SCHEMA:
                     raise UserError(
                         f"line {number} of {path} was written by a newer slmprof (schema {record.schema}, "
                         f"this one knows {SCHEMA}); update slmprof"
                     )
                 if record is not None:
-                    records.append(record)
+                    yield record
                 if not whole:
-                    return records, good_bytes, False
-                good_bytes += len(line)
+                    return
+                reading.good_bytes += len(line)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give a results file") from error
-    return records, good_bytes, False
+
+
+def _no_record(path: Path, number: int, error: Exception) -> UserError:
+    return UserError(f"line {number} of {path} is no slmprof record ({_reason(error)}); is it a results file?")
+
+
+def decode_round(line: bytes, path: Path, number: int) -> Round:
+    """Decode the line of a round.
+
+    Raises:
+        UserError: it is no record of this program.
+    """
+    try:
+        record = _decode(line)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise _no_record(path, number, error) from error
+    if not isinstance(record, Round):
+        raise UserError(f"line {number} of {path} changed while it was read; run the same command again")
+    return record
 
 
 def _is_torn(line: bytes, error: Exception) -> bool:
@@ -157,11 +262,15 @@ class ResultsWriter:
         if self._fresh and path.is_file():
             path.replace(path.with_name(f"{path.name}.bak"))
         if path.exists():
-            self.results = read_results([path])
-            _, good_bytes, torn = _read_file(path)
-            if torn:
+            reading = _Reading()
+            for record in _scan(path, reading):
+                reading.take(record)
+            self.results = reading.results()
+            for _ in self.results.rounds:  # each is looked at whole, before anything is measured
+                pass
+            if reading.torn:
                 self._say(f"the last line of {path} was incomplete and is removed")
-                os.truncate(path, good_bytes)
+                os.truncate(path, reading.good_bytes)
         if path.exists() and not os.access(path, os.W_OK):
             raise UserError(f"cannot write {path}: it is read-only; give another -o")
 

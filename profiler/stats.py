@@ -30,9 +30,13 @@ def median(values: Sequence[float]) -> float:
 
 def quantile(values: Sequence[float], fraction: float) -> float:
     """Give the quantile by linear interpolation between the closest ranks (Hyndman and Fan's type 7, as numpy's)."""
-    if not values:
+    return quantile_of_sorted(sorted(values), fraction)
+
+
+def quantile_of_sorted(ordered: Sequence[float], fraction: float) -> float:
+    """Give the same of values that are in order already, of which several quantiles are wanted."""
+    if not ordered:
         raise ValueError("a quantile needs at least one value")
-    ordered = sorted(values)
     place = fraction * (len(ordered) - 1)
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)

@@ -7,32 +7,45 @@ latest try of some round failed, and keeps the figures of the rounds that went w
 
 from collections.abc import Callable, Sequence
 
-from profiler.checks import flags_of
+import msgspec
+
+from profiler.checks import Warning, flags_of  # noqa: A004  the word that people search for
 from profiler.joules import joules_per_token_of
 from profiler.memory_parts import memory_parts, model_rss_of, peak_rss_of
+from profiler.percell import Task, map_cells
 from profiler.quality.summary import with_quality
-from profiler.record import Memory, Round
+from profiler.record import Environment, Memory, Round
 from profiler.results import Results
-from profiler.stats import median, outliers, quantile
+from profiler.stats import median, outliers, quantile_of_sorted
 from profiler.stopping import adjusted_interval, target_of
-from profiler.summary import CellSummary
+from profiler.summary import CellSummary, message_key
 from profiler.traffic import utilisation_of
+from quant.artifact import Artifact
 
 _NS_PER_S = 1e9
 _NS_PER_MS = 1e6
 
 
+class Summarised(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell's figures, and what disturbed it."""
+
+    summary: CellSummary
+    warnings: tuple[Warning, ...]
+
+
 def summarise(results: Results, *, label: str | None = None) -> list[CellSummary]:
     """Summarize every cell, smallest model and file first."""
-    cells: dict[tuple[str, str], list[Round]] = {}
-    for record in results.rounds:
-        cells.setdefault((record.cell.key, record.env_id), []).append(record)
-    summaries = [_summarise_cell(sorted(rounds, key=_by_round), results, label) for rounds in cells.values()]
-    return with_quality(sorted(summaries, key=_sort_key), results)
+    return summarise_and_warn(results, label=label)[0]
 
 
-def _by_round(record: Round) -> int:
-    return record.round
+def summarise_and_warn(results: Results, *, label: str | None = None) -> tuple[list[CellSummary], dict[str, str]]:
+    """Summarize every cell; give also the text of each flag, by `message_key` of cell and flag."""
+    made = map_cells(results, TASK)
+    messages = {message_key(each.summary, warning.name): warning.message for each in made for warning in each.warnings}
+    summaries = [each.summary for each in made]
+    if label is not None:
+        summaries = [msgspec.structs.replace(summary, label=label) for summary in summaries]
+    return with_quality(sorted(summaries, key=_sort_key), results), messages
 
 
 def _sort_key(cell: CellSummary) -> tuple[object, ...]:
@@ -62,7 +75,7 @@ def prefill_rates_of(record: Round) -> list[float]:
 def decode_rates_of(record: Round) -> list[float]:
     """Give the generated tokens per second of each repetition that timed a decode."""
     n_gen = record.cell.config.n_gen
-    return [n_gen * _NS_PER_S / took_ns for sample in record.samples if (took_ns := sum(sample.decode_ns)) and n_gen]
+    return [n_gen * _NS_PER_S / took_ns for sample in record.samples if (took_ns := sample.decode_total_ns) and n_gen]
 
 
 def prefill_tps_of(record: Round) -> float | None:
@@ -73,7 +86,7 @@ def prefill_tps_of(record: Round) -> float | None:
 
 def decode_tps_of(record: Round) -> float | None:
     """Give a round's generated tokens per second; None where no decode was timed."""
-    times = [took_ns for sample in record.samples if (took_ns := sum(sample.decode_ns))]
+    times = [took_ns for sample in record.samples if (took_ns := sample.decode_total_ns)]
     return record.cell.config.n_gen * _NS_PER_S / median(times) if times and record.cell.config.n_gen else None
 
 
@@ -87,21 +100,20 @@ def ttft_ms_of(record: Round) -> float | None:
     return median(times) / _NS_PER_MS if times else None
 
 
-def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None) -> CellSummary:
+def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Summarised:
     first, config = rounds[0], rounds[0].cell.config
-    artifact = results.artifacts[first.cell.artifact_sha256]
     ok = [record for record in rounds if record.status == "ok"]
     in_force = ok[0].in_force if ok else None
     status = _status(rounds)
     bad = next((record for record in reversed(rounds) if record.status == status != "ok"), None)
-    steps_ns = [step for record in ok for sample in record.samples for step in sample.decode_ns]
+    steps_ns = sorted(step for record in ok for sample in record.samples for step in sample.decode_ns)
     target = target_of(ok)
     prefill = _Spread(prefill_tps_of, ok, target)
     decode = _Spread(decode_tps_of, ok, target)
     ttft = _Spread(ttft_ms_of, ok, target)
 
     def itl_ms(fraction: float) -> float | None:
-        return quantile(steps_ns, fraction) / _NS_PER_MS if steps_ns else None
+        return quantile_of_sorted(steps_ns, fraction) / _NS_PER_MS if steps_ns else None
 
     def memory(read: Callable[[dict[str, Memory]], int | None]) -> int | None:
         return _middle([read(record.memory) for record in ok if record.memory])
@@ -109,14 +121,19 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
     def buffer(name: str) -> int | None:
         return _middle([getattr(record.buffers, name) for record in ok if record.buffers])
 
-    rss = [value for record in ok if (value := model_rss_of(record.memory)) is not None]
-    parts = [found for record in ok if (found := memory_parts(record))]
-    environment = results.environments.get(first.env_id)
-    return CellSummary(
+    split = [memory_parts(record) for record in ok]
+    parts = [found for found in split if found]
+    rss = [
+        value
+        for record, found in zip(ok, split, strict=True)
+        if (value := found.model_rss_bytes if found else model_rss_of(record.memory)) is not None
+    ]
+    warnings = flags_of(ok, environment)
+    summary = CellSummary(
         cell_key=first.cell.key,
         artifact_sha256=artifact.sha256,
         env_id=first.env_id,
-        label=label,
+        label=None,
         model=artifact.model,
         arch=artifact.arch,
         weights=artifact.weights,
@@ -182,9 +199,15 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         repacked_bytes=buffer("repacked_bytes"),
         kv_cache_bytes=buffer("kv_cache_bytes"),
         compute_buffer_bytes=buffer("compute_bytes"),
-        utilisation=_median([utilisation_of(artifact, record, decode_tps_of(record)) for record in ok]),
+        utilisation=_median(
+            [
+                utilisation_of(artifact, record, decode_tps_of(record))
+                for record in ok
+                if record.read_ceiling_bytes_per_s
+            ]
+        ),
         joules_per_token=_median([joules_per_token_of(record) for record in ok]),
-        flags=tuple(warning.name for warning in flags_of(ok, environment)),
+        flags=tuple(warning.name for warning in warnings),
         mapped_bytes=memory(lambda phases: _last(phases).mapped_bytes),
         output_buffer_bytes=buffer("output_bytes"),
         compute_touched_bytes=_middle([found.part("compute buffer").resident_bytes for found in parts]),
@@ -196,6 +219,10 @@ def _summarise_cell(rounds: Sequence[Round], results: Results, label: str | None
         decode_outliers=decode.outliers,
         started_at=min((record.started_at for record in rounds), default=None),
     )
+    return Summarised(summary=summary, warnings=tuple(warnings))
+
+
+TASK = Task("summary", _summarise_cell, Summarised)
 
 
 def _last(phases: dict[str, Memory]) -> Memory:

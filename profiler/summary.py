@@ -99,3 +99,8 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     decode_outliers: tuple[int, ...] = ()
     started_at: str | None = None
     standin_family: str | None = None  # of a model that was measured in the shape of another family
+
+
+def message_key(cell: CellSummary, flag: str) -> str:
+    """Name a flag of a cell."""
+    return f"{cell.cell_key}:{cell.env_id}:{flag}"

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from profiler.record import Environment
-from profiler.summary import CellSummary
+from profiler.summary import CellSummary, message_key
 from quant.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
@@ -230,7 +230,7 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
             notes.append(f"{clean(cell.quant)} with {_threads(cell)} {cell.status}: {clean(cell.error or '?')}")
     for cell in group:
         for flag in cell.flags:
-            message = messages.get(f"{cell.cell_key}:{cell.env_id}:{flag}")
+            message = messages.get(message_key(cell, flag))
             if message:
                 notes.append(f"{flag} ({clean(cell.quant)}, {_threads(cell)}): {clean(message)}")
     for cell in group:

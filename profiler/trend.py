@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-_LEAST_P, _LEAST_CHANGE = 0.05, 0.025
+_LEAST_P, LEAST_CHANGE = 0.05, 0.025
 # Up to here all orders of the rounds are tried, which needs no assumption; so four rounds can never show a trend.
 _EXACT_ROUNDS = 7
 _FEWEST_ROUNDS = 3
@@ -26,11 +26,13 @@ class Trend(msgspec.Struct, frozen=True):
     @property
     def counts(self) -> bool:
         """Tell whether chance alone does so in under 5 % of rates, and whether it is enough to matter."""
-        return abs(self.change) > _LEAST_CHANGE and self.p_value < _LEAST_P
+        return abs(self.change) > LEAST_CHANGE and self.p_value < _LEAST_P
 
 
-def find_trend(rounds: Sequence[Sequence[float]]) -> Trend | None:
+def find_trend(rounds: Sequence[Sequence[float]], *, least_change: float = 0.0) -> Trend | None:
     """Fit the rates of a cell's repetitions, round by round in the order of time; None under three rounds.
+
+    A change that is not above `least_change` gets the p-value 1 without a test, since it would not matter.
 
     What it can do with 10 rounds of 3 repetitions that scatter by 2 %: a drift of 5 % over the cell is caught in 97 %
     of cells (in over 99 %, where prefill and decode both drift), and of rates without any drift 2 % count, so at most
@@ -50,6 +52,8 @@ def find_trend(rounds: Sequence[Sequence[float]]) -> Trend | None:
     middle = sum(values) / n
     slope = sum(place * value for place, value in zip(places, values, strict=True)) / squares
     change = math.expm1(slope * (n - 1))
+    if abs(change) <= least_change:
+        return Trend(change, 1.0)
     rest = sum((value - middle - slope * place) ** 2 for place, value in zip(places, values, strict=True))
     if n <= _EXACT_ROUNDS:
         return Trend(change, _share_of_orders(places, values, abs(slope * squares)))

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from plots.report.rerun import rerun_commands
-from profiler.checks import FLAGS, flags_of
-from profiler.record import Environment, Round
+from profiler.checks import FLAGS
+from profiler.record import Environment
 from profiler.results import Results
-from profiler.summary import CellSummary
+from profiler.summary import CellSummary, message_key
 
 _EXAMPLES = 6
 _AGAIN = "again.jsonl"
@@ -44,43 +44,31 @@ _MEND = {
 }
 
 
-def cautions(results: Results, summaries: Sequence[CellSummary]) -> list[Caution]:
-    """Collect what was flagged, failed and skipped, the failed cells first."""
+def cautions(results: Results, summaries: Sequence[CellSummary], messages: Mapping[str, str]) -> list[Caution]:
+    """Collect what was flagged, failed and skipped, the failed cells first; `messages` by message_key."""
     concerned: dict[str, list[CellSummary]] = {}
     for cell in summaries:
         for name in (*([cell.status] if cell.status != "ok" else []), *cell.flags):
             concerned.setdefault(name, []).append(cell)
     if not concerned:
         return []
-    rounds = _rounds_of(results, {(cell.cell_key, cell.env_id) for cells in concerned.values() for cell in cells})
     order = ["failed", "skipped", *FLAGS, *sorted(set(concerned) - {"failed", "skipped", *FLAGS})]
-    return [_caution(name, concerned[name], rounds, results) for name in order if name in concerned]
-
-
-def _rounds_of(results: Results, keys: set[tuple[str, str]]) -> dict[tuple[str, str], list[Round]]:
-    found: dict[tuple[str, str], list[Round]] = {}
-    for record in results.rounds:
-        key = (record.cell.key, record.env_id)
-        if key in keys:
-            found.setdefault(key, []).append(record)
-    return found
+    return [_caution(name, concerned[name], messages, results) for name in order if name in concerned]
 
 
 def _caution(
     name: str,
     cells: Sequence[CellSummary],
-    rounds: Mapping[tuple[str, str], Sequence[Round]],
+    messages: Mapping[str, str],
     results: Results,
 ) -> Caution:
     examples = []
     for cell in cells[:_EXAMPLES]:
         message = cell.error or "no reason is told"
         if name in cell.flags:
-            ok = [record for record in rounds.get((cell.cell_key, cell.env_id), ()) if record.status == "ok"]
-            found = flags_of(ok, results.environments.get(cell.env_id))
-            message = next((warning.message for warning in found if warning.name == name), name)
+            message = messages.get(message_key(cell, name), name)
         examples.append(Example(cell=name_of(cell), message=message))
-    again = [record for cell in cells for record in rounds.get((cell.cell_key, cell.env_id), ())]
+    again = {(cell.cell_key, cell.env_id) for cell in cells}
     extra = _extra(name, cells, results.environments)
     commands = rerun_commands(results, again, output=_AGAIN, extra=extra)
     return Caution(

@@ -12,7 +12,7 @@ from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
 from profiler.results import Results
-from profiler.summarise import summarise
+from profiler.summarise import summarise_and_warn
 from profiler.summary import CellSummary
 from quant.units import format_bytes
 
@@ -80,7 +80,7 @@ def gather(
     Raises:
         UserError: a limit asks for what nobody measured.
     """
-    summaries = summarise(results)
+    summaries, messages = summarise_and_warn(results)
     found = _answer(results, summaries, wish)
     charts, charts_note = charts_of(summaries, results) if draw else ([], None)
     commands = rerun_commands(results, output=results_name)
@@ -99,7 +99,7 @@ def gather(
         charts_note=charts_note,
         columns=columns_of(summaries),
         brackets=_brackets(summaries),
-        cautions=cautions(results, summaries),
+        cautions=cautions(results, summaries, messages),
         environments=environments_of(results, summaries),
         files=files_of(results, summaries, _MOST_FILES),
         methods=methods_of(summaries),

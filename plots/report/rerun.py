@@ -1,7 +1,7 @@
 """The commands that measure what stands in the results: written from the records, with relative paths only."""
 
 import shlex
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 import msgspec
 
@@ -9,6 +9,7 @@ from plots.report.text import visible
 from profiler.cell import RunConfig
 from profiler.record import Round
 from profiler.results import Results
+from profiler.stored import CellKey, at_places, heads_of, places_of
 from profiler.workloads import WORKLOADS
 from quant.artifact import Artifact
 
@@ -43,15 +44,19 @@ class _Asked(msgspec.Struct):
 
 
 def rerun_commands(
-    results: Results, rounds: Sequence[Round] | None = None, *, output: str = "results.jsonl", extra: Sequence[str] = ()
+    results: Results,
+    keys: Collection[CellKey] | None = None,
+    *,
+    output: str = "results.jsonl",
+    extra: Sequence[str] = (),
 ) -> list[str]:
-    """Give the commands that measure the cells of some rounds (by default of all) again.
+    """Give the commands that measure some cells (by default all) again.
 
     A model of a known repository is named by it, another by its file in models/, where `slmprof run` puts files. Of
     environments nothing is said: a command measures the device that it runs on. `extra` are options that replace or
     join those of the records.
     """
-    asked = [_asked(record, results.artifacts[record.cell.artifact_sha256], extra) for record in _last(results, rounds)]
+    asked = [_asked(record, results.artifacts[record.cell.artifact_sha256], extra) for record in _last(results, keys)]
     # Thread counts of one file and level, then levels of one source, then sources of the same levels.
     for shared in (("sources", "levels"), ("sources", "threads"), ("levels", "threads")):
         joined: dict[Hashable, _Asked] = {}
@@ -65,15 +70,18 @@ def rerun_commands(
     return [_command(each, output, extra) for each in asked]
 
 
-def _last(results: Results, rounds: Sequence[Round] | None) -> list[Round]:
+def _last(results: Results, keys: Collection[CellKey] | None) -> list[Round]:
     """Give of each cell one record: that with the highest number, which tells how many rounds were asked for."""
-    found: dict[tuple[str, RunConfig], Round] = {}
-    for record in results.rounds if rounds is None else rounds:
-        key = (record.cell.artifact_sha256, record.cell.config)
-        known = found.get(key)
-        if known is None or record.round > known.round or (record.round == known.round and record.samples):
-            found[key] = record
-    return list(found.values())
+    heads = heads_of(results.rounds)
+    found: dict[tuple[str, RunConfig], int] = {}
+    for places in places_of(results.rounds, keys).values():
+        for place in places:
+            head = heads[place]
+            key = (head.cell.artifact_sha256, head.cell.config)
+            known = heads[found[key]] if key in found else None
+            if known is None or (head.round, head.status == "ok") >= (known.round, known.status == "ok"):
+                found[key] = place
+    return [record for (record,) in at_places(results.rounds, [[place] for place in found.values()])]
 
 
 def _asked(record: Round, artifact: Artifact, extra: Sequence[str]) -> _Asked:

@@ -21,24 +21,15 @@ def load(paths: Sequence[Path]) -> Any:
 
 def table_of(results: Any) -> str:
     """Give the table of results, with the warnings' full text."""
-    from profiler.checks import flags_of
     from profiler.quality.table import quality_table
-    from profiler.summarise import summarise
+    from profiler.summarise import summarise_and_warn
     from profiler.table import render
 
-    rounds: dict[tuple[str, str], list[Any]] = {}
-    for record in results.rounds:
-        if record.status == "ok":
-            rounds.setdefault((record.cell.key, record.env_id), []).append(record)
-    messages = {
-        f"{key}:{env_id}:{warning.name}": warning.message
-        for (key, env_id), records in rounds.items()
-        for warning in flags_of(records, results.environments.get(env_id))
-    }
     quality = quality_table(results)
     if quality and not results.rounds:
         return quality
-    speed = render(summarise(results), results.environments, messages)
+    summaries, messages = summarise_and_warn(results)
+    speed = render(summaries, results.environments, messages)
     return f"{speed}\n{quality}" if quality else speed
 
 

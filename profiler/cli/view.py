@@ -40,7 +40,7 @@ def describe_result(record: Round) -> str:
     parts = []
     config = record.cell.config
     prefill = [sample.prefill_ns for sample in record.samples if sample.prefill_ns]
-    decode = [took_ns for sample in record.samples if (took_ns := sum(sample.decode_ns))]
+    decode = [took_ns for sample in record.samples if (took_ns := sample.decode_total_ns)]
     if prefill:
         parts.append(f"prefill {config.n_prompt * _NS / median(prefill):.1f} t/s")
     if decode:

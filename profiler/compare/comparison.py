@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.checks import flags_of
 from profiler.compare.differences import Difference, differences
 from profiler.compare.figures import BY_NAME, FIGURES
 from profiler.compare.match import Side, match, sides_of
@@ -130,9 +129,9 @@ def compare_results(base: Results, new: Results, by: str | None = None) -> Compa
     names: dict[tuple[int, str, str], CellName] = {}
 
     def name(which: int, side: Side) -> CellName:
-        key = which, side.rounds[0].cell.key, side.env_id
+        key = which, side.key, side.env_id
         if key not in names:
-            names[key] = _name(side, (base, new)[which])
+            names[key] = _name(side)
         return names[key]
 
     drafts = [(ours, theirs, _changes(ours, theirs)) for ours, theirs in found.pairs]
@@ -149,7 +148,7 @@ def compare_results(base: Results, new: Results, by: str | None = None) -> Compa
     )
     tested = [change for change in flat if change.p is not None and not change.constant]
     least = [
-        least_p(len(ours.ok), len(theirs.ok))
+        least_p(ours.n_ok, theirs.n_ok)
         for ours, theirs, changes in drafts
         if any(each.p is not None and not each.constant for each in changes)
     ]
@@ -159,10 +158,10 @@ def compare_results(base: Results, new: Results, by: str | None = None) -> Compa
         pairs=pairs,
         only_base=tuple(name(0, side) for side in found.only_base),
         only_new=tuple(name(1, side) for side in found.only_new),
-        ambiguous=tuple(tuple(_name(side, base, new) for side in sides) for sides in found.ambiguous),
+        ambiguous=tuple(tuple(_name(side) for side in sides) for sides in found.ambiguous),
         n_tests=len(tested),
         least_p_adjusted=min(1.0, max(least) * len(tested)) if least else None,
-        stopped_early=any(record.target is not None for pair in found.pairs for side in pair for record in side.rounds),
+        stopped_early=any(side.has_target for pair in found.pairs for side in pair),
     )
 
 
@@ -195,8 +194,7 @@ def _changes(ours: Side, theirs: Side) -> tuple[Change, ...]:
     """Compare every figure that both sides have."""
     made = []
     for figure in FIGURES:
-        before = [value for record in ours.ok if (value := figure.value_of(record)) is not None and value > 0]
-        after = [value for record in theirs.ok if (value := figure.value_of(record)) is not None and value > 0]
+        before, after = ours.figures.get(figure.name, ()), theirs.figures.get(figure.name, ())
         if not before or not after:
             continue
         verdict = compare_rounds(before, after)
@@ -237,11 +235,10 @@ def _environments(pairs: Sequence[tuple[Side, Side]], base: Results, new: Result
     )
 
 
-def _name(side: Side, *results: Results) -> CellName:
-    environment = next((found for each in results if (found := each.environments.get(side.env_id))), None)
+def _name(side: Side) -> CellName:
     config, artifact = side.config, side.artifact
     return CellName(
-        cell_key=side.rounds[0].cell.key,
+        cell_key=side.key,
         env_id=side.env_id,
         artifact_sha256=artifact.sha256,
         model=artifact.model,
@@ -259,8 +256,8 @@ def _name(side: Side, *results: Results) -> CellName:
         n_depth=config.n_depth,
         status=side.status,
         error=side.error if side.status != "ok" else None,
-        rounds=len(side.ok),
-        flags=tuple(warning.name for warning in flags_of(side.ok, environment)),
+        rounds=side.n_ok,
+        flags=side.flags,
     )
 
 

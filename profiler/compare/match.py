@@ -10,7 +10,10 @@ from typing import Any
 import msgspec
 
 from profiler.cell import RunConfig
-from profiler.record import Round
+from profiler.checks import flags_of
+from profiler.compare.figures import FIGURES
+from profiler.percell import Task, map_cells
+from profiler.record import Environment, Round
 from profiler.results import Results
 from quant.artifact import Artifact
 
@@ -23,32 +26,18 @@ _SETTINGS = RunConfig.__struct_fields__
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell on one device, with its rounds."""
+    """One cell on one device: what of its rounds is compared."""
 
     artifact: Artifact
     env_id: str
-    rounds: tuple[Round, ...]
-
-    @property
-    def ok(self) -> tuple[Round, ...]:
-        """The rounds that went well."""
-        return tuple(record for record in self.rounds if record.status == "ok")
-
-    @property
-    def config(self) -> RunConfig:
-        """The cell's settings."""
-        return self.rounds[0].cell.config
-
-    @property
-    def status(self) -> str:
-        """As in every table: failed where any round is."""
-        statuses = {record.status for record in self.rounds}
-        return next(status for status in ("failed", "skipped", "ok") if status in statuses)
-
-    @property
-    def error(self) -> str | None:
-        """What the last round that has none of its own samples says."""
-        return next((record.error.message for record in reversed(self.rounds) if record.error is not None), None)
+    key: str
+    config: RunConfig
+    status: str  # as in every table: failed where any round is
+    error: str | None  # what the last round says that has none of its own samples
+    n_ok: int
+    has_target: bool  # a stopping rule chose the number of rounds
+    flags: tuple[str, ...]
+    figures: dict[str, tuple[float, ...]]  # by the figure's name, a value for each round that has one
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,17 +51,31 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 def sides_of(results: Results) -> list[Side]:
     """Give the cells of some results, in the order of the file."""
-    cells: dict[tuple[str, str], list[Round]] = {}
-    for record in results.rounds:
-        cells.setdefault((record.cell.key, record.env_id), []).append(record)
-    return [
-        Side(
-            artifact=results.artifacts[rounds[0].cell.artifact_sha256],
-            env_id=env_id,
-            rounds=tuple(sorted(rounds, key=lambda record: record.round)),
-        )
-        for (_, env_id), rounds in cells.items()
-    ]
+    return map_cells(results, TASK)
+
+
+def _side(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Side:
+    first, statuses = rounds[0], {record.status for record in rounds}
+    ok = [record for record in rounds if record.status == "ok"]
+    values = {
+        figure.name: tuple(value for record in ok if (value := figure.value_of(record)) is not None and value > 0)
+        for figure in FIGURES
+    }
+    return Side(
+        artifact=artifact,
+        env_id=first.env_id,
+        key=first.cell.key,
+        config=first.cell.config,
+        status=next(status for status in ("failed", "skipped", "ok") if status in statuses),
+        error=next((record.error.message for record in reversed(rounds) if record.error is not None), None),
+        n_ok=len(ok),
+        has_target=any(record.target is not None for record in rounds),
+        flags=tuple(warning.name for warning in flags_of(ok, environment)),
+        figures={name: found for name, found in values.items() if found},
+    )
+
+
+TASK = Task("side", _side, Side)
 
 
 def _fields(side: Side) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def _cross(bases: list[Side], news: list[Side], axis: Sequence[str], found: Matc
             used_base.add(b)
             used_new.add(n)
             # A file against itself holds every pair twice, once in each direction.
-            pair = frozenset((side.rounds[0].cell.key, side.env_id) for side in (ours, theirs))
+            pair = frozenset((side.key, side.env_id) for side in (ours, theirs))
             if pair not in seen:
                 seen.add(pair)
                 found.pairs.append((ours, theirs))

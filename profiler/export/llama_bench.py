@@ -11,6 +11,7 @@ from typing import Any
 
 from profiler.record import Environment, Round
 from profiler.results import Results
+from profiler.stored import cells_of
 from quant.artifact import Artifact
 from quant.errors import UserError
 
@@ -24,19 +25,18 @@ def rows(results: Results, *, label: str | None) -> list[dict[str, Any]]:
     Raises:
         UserError: no cell has any.
     """
-    cells: dict[tuple[str, str], list[Round]] = {}
-    for record in results.rounds:
-        if record.status == "ok":
-            cells.setdefault((record.cell.key, record.env_id), []).append(record)
     made = []
-    for (_, env_id), rounds in cells.items():
-        artifact = results.artifacts[rounds[0].cell.artifact_sha256]
+    for every in cells_of(results.rounds):
+        rounds = [record for record in every if record.status == "ok"]
+        if not rounds:
+            continue
+        artifact, env_id = results.artifacts[rounds[0].cell.artifact_sha256], rounds[0].env_id
         environment = results.environments.get(env_id)
         if environment is None:
             raise UserError("the results hold rounds without their environment line; give the whole results file")
         config = rounds[0].cell.config
         prefill = [sample.prefill_ns for record in rounds for sample in record.samples if sample.prefill_ns]
-        decode = [took_ns for record in rounds for sample in record.samples if (took_ns := sum(sample.decode_ns))]
+        decode = [took_ns for record in rounds for sample in record.samples if (took_ns := sample.decode_total_ns)]
         if prefill:
             made.append(_row(artifact, environment, rounds, label, prefill, config.n_prompt, 0, config.n_depth))
         if decode:

@@ -18,7 +18,7 @@ from plots.report.write import write_reports
 from profiler.cell import RunConfig
 from profiler.cli.options import axes_of
 from profiler.plan import expand
-from profiler.summarise import summarise
+from profiler.summarise import summarise, summarise_and_warn
 from quant.errors import UserError
 from tests.support.cells import artifact, config
 from tests.support.commandline import assert_one_line, parse_example, slmprof
@@ -124,7 +124,7 @@ def test_a_warning_comes_with_the_command_that_mends_it() -> None:
     rounds = [a_round(index, cell=with_cell(a_round(), n_threads=8, n_threads_batch=8).cell) for index in range(2)]
     rounds += [with_cell(no_round(0, message="out of memory"), "b" * 64)]
     found = results(*rounds, artifacts=[file, artifact("b" * 64, file_name="x.gguf")])
-    lost, crowded = cautions(found, summarise(found))
+    lost, crowded = cautions(found, *summarise_and_warn(found))
     assert (lost.name, lost.n_cells, lost.examples[0].message) == ("failed", 1, "out of memory")
     assert lost.command == "slmprof profile models/x.gguf -t 1 -p 6 -n 4 --n-ctx 64 --rounds 1 -r 1 -o again.jsonl"
     assert (crowded.name, crowded.examples[0].cell) == ("oversubscribed", "tiny Q8_0, 8 threads, p6 n4 d0")

@@ -28,7 +28,7 @@ def refused(path: Path) -> str:
     """Give the one line with which reading and opening for writing refuse a file, which is left as it was."""
     before = path.read_bytes()
     with pytest.raises(UserError) as read:
-        read_results([path])
+        list(read_results([path]).rounds)
     with pytest.raises(UserError) as opened, ResultsWriter(path):
         pass
     assert str(opened.value) == str(read.value)

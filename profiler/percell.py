@@ -1,0 +1,103 @@
+"""One figure, one summary, one row per cell: worked out cell by cell, for many rounds in a process for each CPU."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from profiler.record import Environment, Round
+from profiler.results import Results, decode_round
+from profiler.stored import Line, StoredRounds, at_places, places_of
+from quant.artifact import Artifact
+
+T = TypeVar("T")
+Work = Callable[[Sequence[Round], Artifact, Environment | None], T]
+
+# Below, the processes' start takes longer than they save.
+_MANY_ROUNDS = 4000
+_MOST_PROCESSES = 4
+
+
+class Task(NamedTuple, Generic[T]):
+    """What to do with the rounds of a cell, and what that gives."""
+
+    name: str  # under which a process finds it
+    work: Work[T]
+    kind: type[T]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Some cells for a process."""
+
+    task: str
+    paths: list[str]
+    cells: list[list[Line]]
+    artifacts: dict[str, Artifact]
+    environments: dict[str, Environment]
+
+
+def map_cells(results: Results, task: Task[T]) -> list[T]:
+    """Do the task for each cell, in the order in which they first come.
+
+    Raises:
+        UserError: a line is no round of this program.
+    """
+    rounds, cells = results.rounds, list(places_of(results.rounds).values())
+    n_processes = min(_MOST_PROCESSES, _usable_cpus())
+    if not isinstance(rounds, StoredRounds) or len(rounds) < _MANY_ROUNDS or n_processes < 2:
+        return _here(results, task, cells)
+    each = -(-len(cells) // n_processes)
+    parts = [cells[first : first + each] for first in range(0, len(cells), each)]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        made = list(pool.map(lambda part: _elsewhere(results, rounds, task, part), parts))
+    # What failed there is done here, where an error has its words.
+    return [one for found, part in zip(made, parts, strict=True) for one in found or _here(results, task, part)]
+
+
+def _here(results: Results, task: Task[T], cells: Sequence[Sequence[int]]) -> list[T]:
+    return [
+        work_on(task, rounds, results.artifacts, results.environments) for rounds in at_places(results.rounds, cells)
+    ]
+
+
+def work_on(
+    task: Task[T], rounds: Sequence[Round], artifacts: Mapping[str, Artifact], environments: Mapping[str, Environment]
+) -> T:
+    """Do the task for one cell."""
+    first = rounds[0]
+    return task.work(rounds, artifacts[first.cell.artifact_sha256], environments.get(first.env_id))
+
+
+def _elsewhere(results: Results, rounds: StoredRounds, task: Task[T], cells: Sequence[Sequence[int]]) -> list[T] | None:
+    from profiler.launch import run_child
+
+    job = Job(
+        task=task.name,
+        paths=[str(path.absolute()) for path in rounds.paths],
+        cells=[[rounds.lines[place] for place in places] for places in cells],
+        artifacts=results.artifacts,
+        environments=results.environments,
+    )
+    ended = run_child("profiler.percell_worker", job, timeout_s=None)
+    if ended.status != 0:
+        return None
+    try:
+        return msgspec.json.decode(ended.output, type=list[task.kind])  # type: ignore[name-defined]
+    except msgspec.DecodeError:
+        return None
+
+
+def read_job(job: Job) -> StoredRounds:
+    """Give the rounds of a job, one cell after the other."""
+    rounds = StoredRounds([Path(path) for path in job.paths], decode_round)
+    rounds.lines = [line for lines in job.cells for line in lines]
+    return rounds
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

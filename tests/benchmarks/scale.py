@@ -1,0 +1,174 @@
+"""A results file of 100,000 rounds, and what each command that reads one takes for it.
+
+`make bench-scale` writes the file (some 650 MB: three repetitions of 128 steps a round, every condition that Linux
+tells) and runs show, export, plot, report, recommend and compare on it, each in a process of its own. The bars are 10 s
+and 1 GiB on the machine that this was developed on, which proves nothing of others.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from profiler.record import Conditions, Environment, Memory, Round, Sample
+from tests.support.cells import artifact, cell
+from tests.support.rounds import a_round, memory
+from tests.support.summaries import environment
+
+_LEVELS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
+_MODELS = 25
+_THREADS = (1, 2, 3, 4)
+_LOADS = (("bench", "separate", 512, 128), ("chat", "request", 128, 128), ("rag", "request", 1024, 128))
+_ROUNDS = 6
+_GEN = 128
+_REPS = 3
+_MIB = 1 << 20
+
+
+def main() -> int:
+    """Write the file, time the commands, print a line for each."""
+    parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--work", type=Path, default=Path("parity-work/scale"))
+    parser.add_argument("--only", default="", help="commands, comma-separated")
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    base, new = work / f"base-{arguments.rows}.jsonl", work / f"new-{arguments.rows}.jsonl"
+    for path, seed, change in ((base, 1, 1.0), (new, 2, 1.05)):
+        if not path.exists():
+            write(path, arguments.rows, seed, change)
+    print(f"{arguments.rows} rounds, {base.stat().st_size / 1e6:.0f} MB")
+    commands = {
+        "show": ["show", str(base)],
+        "memory": ["show", str(base), "--memory"],
+        "export": ["export", str(base), "--format", "csv", "-o", str(work / "results.csv")],
+        "recommend": ["recommend", str(base), "--max-memory", "1GiB"],
+        "plot": ["plot", str(base), "-o", str(work / "charts")],
+        "report": ["report", str(base), "-o", str(work / "report.html"), "-o", str(work / "report.md")],
+        "compare": ["compare", str(base), str(new)],
+    }
+    missed = False
+    for name, words in commands.items():
+        if arguments.only and name not in arguments.only.split(","):
+            continue
+        seconds, peak, status = run(words, work / f"{name}.txt")
+        missed |= seconds > 10 or peak > 1 << 30 or status != 0
+        print(f"{name:10} {seconds:6.1f} s {peak / _MIB:7.0f} MiB  status {status}", flush=True)
+    return int(missed)
+
+
+def run(words: list[str], output: Path) -> tuple[float, int, int]:
+    """Run a command; give its wall time, the largest resident size of it or a process of its own, its status."""
+    start = time.monotonic()
+    with output.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-m", "profiler", *words], stdout=file)
+        _, status, usage = os.wait4(process.pid, 0)
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return time.monotonic() - start, peak, os.waitstatus_to_exitcode(status)
+
+
+def write(path: Path, n_rows: int, seed: int, slower: float) -> None:
+    """Write rounds in the order of a sweep: round by round over all cells, with 2 % of noise."""
+    source = random.Random(seed)
+    where = [environment(board=f"Board {number}") for number in range(n_rows // (_cells() * _ROUNDS) + 1)]
+    with path.open("wb") as file:
+        for each in where:
+            file.write(msgspec.json.encode(each) + b"\n")
+        for model in range(_MODELS):
+            for place, level in enumerate(_LEVELS):
+                n_params = 100_000_000 * (model + 1)
+                n_bytes = int(n_params * 16.0 / 1.3**place / 8)
+                known = artifact(
+                    _sha256(model, level), model=f"model-{model:02}", level=level, n_params=n_params,
+                    tensor_bytes=n_bytes, file_bytes=n_bytes + 1_000_000,
+                )  # fmt: skip
+                file.write(msgspec.json.encode(known) + b"\n")
+        written = 0
+        for each in where:
+            for number in range(_ROUNDS):
+                for record in _round_of_all(each, number, source, slower):
+                    if written == n_rows:
+                        return
+                    file.write(msgspec.json.encode(record) + b"\n")
+                    written += 1
+
+
+def _cells() -> int:
+    return _MODELS * len(_LEVELS) * len(_THREADS) * len(_LOADS)
+
+
+def _sha256(model: int, level: str) -> str:
+    return f"{model:02x}{_LEVELS.index(level):02x}".ljust(64, "0")
+
+
+def _round_of_all(where: Environment, number: int, source: random.Random, slower: float) -> list[Round]:
+    made = []
+    order = number * _cells()
+    for model in range(_MODELS):
+        for place, level in enumerate(_LEVELS):
+            for threads in _THREADS:
+                for workload, mode, n_prompt, n_gen in _LOADS:
+                    step_ns = slower * 1e6 * (model + 1) * (12 - place) / threads
+                    samples = tuple(_sample(step_ns, mode, source) for _ in range(_REPS))
+                    made.append(
+                        a_round(
+                            number,
+                            *samples,
+                            env_id=where.id,
+                            order=order + len(made),
+                            started_at=f"2026-01-{1 + number:02}T{len(made) // 100:02}:{len(made) % 60:02}:00Z",
+                            memory=_memory(model, place),
+                            cell=cell(
+                                _sha256(model, level), workload=workload, mode=mode, n_prompt=n_prompt, n_gen=n_gen,
+                                n_threads=threads, n_threads_batch=threads, n_ctx=2048,
+                            ),
+                        )
+                    )  # fmt: skip
+    return made
+
+
+def _sample(step_ns: float, mode: str, source: random.Random) -> Sample:
+    speed = source.gauss(1, 0.02)
+    return Sample(
+        prefill_ns=int(20 * step_ns * speed),
+        sample_ns=int(50_000 * speed) if mode == "request" else None,
+        decode_ns=tuple(int(step_ns * speed * (1 + 0.05 * source.random())) for _ in range(_GEN)),
+        before=_conditions(source),
+        after=_conditions(source),
+    )
+
+
+def _conditions(source: random.Random) -> Conditions:
+    return Conditions(
+        mhz=2400 + source.random(),
+        mhz_min=2400.0,
+        temperature_c=55 + 5 * source.random(),
+        throttle_count=0,
+        load_1m=1.1,
+        steal_ns=85_540_000_000,
+        busy_ns=13_922_070_000_000,
+        process_cpu_ns=1_043_801_653,
+        involuntary_switches=source.randrange(100),
+        major_faults=3,
+        minor_faults=12_345,
+        swap_used_bytes=0,
+        governor="performance",
+    )
+
+
+def _memory(model: int, place: int) -> dict[str, Memory]:
+    more = (model + 1) * (12 - place) * _MIB
+    return {
+        phase: msgspec.structs.replace(each, rss_bytes=(each.rss_bytes or 0) + (more if phase != "imported" else 0))
+        for phase, each in memory().items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
