@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -13,6 +14,7 @@ from plots.style import Style
 from plots.text import shortened, width_in
 
 Place = tuple[float, float, str]
+Extents = np.ndarray[tuple[int, ...], np.dtype[np.float64]]  # x0, y0, x1, y1 in pixels, a row each
 # Where a name may stand, best first, in font sizes from its point.
 NEAR: tuple[Place, ...] = ((0.7, 0.6, "left"), (-0.7, -0.6, "right"), (0.7, -0.6, "left"), (-0.7, 0.6, "right"),
                            (0.0, 1.1, "center"), (0.0, -1.1, "center"))  # fmt: skip
@@ -42,16 +44,25 @@ def name_points(
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     size = style.font - 1.5
     half = 0.35 * size * figure.dpi / 72
-    full = [*taken, *(box for _, line in points_of for box in boxes(axis.transData.transform(line), half))]
+    full = _extents([*taken, *(box for _, line in points_of for box in boxes(axis.transData.transform(line), half))])
     right = figure.bbox.x1 if len(figure.axes) == 1 else axis.bbox.x1
-    edge = Bbox.from_extents(axis.bbox.x0, axis.bbox.y0, right, axis.bbox.y1)
+    edge = (axis.bbox.x0, axis.bbox.y0, right, axis.bbox.y1)
+    step = size * figure.dpi / 72
     named = []
     for name, line in points_of:
         shown = shortened(name, 0.45 * figure.get_figwidth(), size)
-        for (dx, dy, align), point in ((place, point) for place in places for point in line):
-            label = axis.annotate(
+        width, height = _size_px(figure, shown, size, renderer)
+        pixels = axis.transData.transform(line)
+        for (dx, dy, align), place in ((place, which) for place in places for which in range(len(line))):
+            x, y = pixels[place][0] + dx * step, pixels[place][1] + dy * step
+            left = x - {"left": 0.0, "center": 0.5, "right": 1.0}[align] * width
+            box = (left, y - height / 2, left + width, y + height / 2)
+            inside = edge[0] < box[0] and box[2] < edge[2] and edge[1] < box[1] and box[3] < edge[3]
+            if not inside or _covers(box, full):
+                continue
+            axis.annotate(
                 shown,
-                point,
+                line[place],
                 textcoords="offset points",
                 xytext=(dx * size, dy * size),
                 ha=align,
@@ -66,15 +77,26 @@ def name_points(
                     "shrinkB": 2,
                 },
             )
-            label.update_positions(renderer)
-            box = Text.get_window_extent(label, renderer)  # of the letters, without the arrow
-            inside = edge.x0 < box.x0 and box.x1 < edge.x1 and edge.y0 < box.y0 and box.y1 < edge.y1
-            if inside and not any(box.overlaps(other) for other in full):
-                full.append(box)
-                named.append(name)
-                break
-            label.remove()
+            full = np.vstack([full, box])
+            named.append(name)
+            break
     return named
+
+
+def _size_px(figure: Figure, text: str, size: float, renderer: object) -> tuple[float, float]:
+    """Measure a text's box without drawing it."""
+    probe = Text(0, 0, text, fontsize=size, va="center", figure=figure)
+    box = probe.get_window_extent(renderer)  # type: ignore[arg-type]
+    return float(box.width), float(box.height)
+
+
+def _extents(found: Sequence[Bbox]) -> Extents:
+    return np.array([box.extents for box in found], dtype=np.float64).reshape(-1, 4)
+
+
+def _covers(box: tuple[float, float, float, float], full: Extents) -> bool:
+    x0, y0, x1, y1 = full.T
+    return bool(np.any((box[0] <= x1) & (x0 <= box[2]) & (box[1] <= y1) & (y0 <= box[3])))
 
 
 def boxes(places: Any, half: float, *, joined: bool = True) -> list[Bbox]:
