@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from quant.progress import Progress
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
-_MOST_TEXT_BYTES = 64 << 20
 
 
 @click.command()
@@ -55,11 +54,13 @@ def imatrix(
     """
     from profiler.cli.progress import progress_bar
     from profiler.environment import physical_cores
+    from profiler.quality.text import default_text, read_text
     from quant.files import atomic_path
 
     if output.suffix != ".gguf":
         raise UserError(f"-o {output} must end in .gguf; give a file's name")
-    name, words = _text_of(text)
+    read = read_text(text) if text else default_text()
+    name, words = read.name, read.content.decode()
     with progress_bar() as progress:
         file = _file_of(source, pre, progress)
         with atomic_path(output) as part:
@@ -74,26 +75,6 @@ def imatrix(
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _text_of(path: Path | None) -> tuple[str, str]:
-    """Give a text's name and the text, without its last end of line, as llama.cpp's tools read a file.
-
-    Raises:
-        UserError: it cannot be read, is too long, or is no text.
-    """
-    from profiler.workloads import CORPUS, read_corpus
-
-    if path is None:
-        return CORPUS, read_corpus().removesuffix("\n")
-    try:
-        if path.stat().st_size > _MOST_TEXT_BYTES:
-            raise UserError(f"{path} has more than {_MOST_TEXT_BYTES >> 20} MiB; give a part of it")
-        return path.name, path.read_bytes().decode().removesuffix("\n")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8 (byte {error.start}); give --text another file") from error
 
 
 def _file_of(source: str, pre: str | None, progress: "Progress") -> "Prepared":

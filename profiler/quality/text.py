@@ -1,23 +1,22 @@
-"""The text that is scored: the one that comes with the program, or a user's file."""
+"""The text that is scored or that an importance matrix is taken from: the shipped one, or a user's file."""
 
 import hashlib
-from importlib import resources
 from pathlib import Path
 
 import msgspec
 
+from profiler.workloads import CORPUS, read_corpus
 from quant.errors import UserError
 from quant.units import format_bytes
 
 _MOST_BYTES = 64 << 20
-_STAND_INS = ("summarize.txt", "rag.txt", "chat.txt", "survey.txt")
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True):
     """A text; results keep its name and hash, so that figures of different texts are never compared."""
 
     name: str
-    content: bytes  # UTF-8
+    content: bytes  # UTF-8, without the end of the last line: llama.cpp's tools read a file so
 
     @property
     def sha256(self) -> str:
@@ -26,13 +25,8 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_text() -> Text:
-    """Give the corpus that comes with the program; without it, the texts of the workloads one after another."""
-    folder = resources.files("profiler.workloads")
-    corpus = folder.joinpath("corpus.txt")
-    if corpus.is_file():
-        return Text(name="corpus.txt", content=corpus.read_bytes())
-    parts = [folder.joinpath(name).read_bytes() for name in _STAND_INS]
-    return Text(name="workloads", content=b"\n\n".join(parts))
+    """Give the corpus that comes with the program."""
+    return Text(name=CORPUS, content=_trimmed(read_corpus().encode()))
 
 
 def read_text(path: Path) -> Text:
@@ -54,4 +48,8 @@ def read_text(path: Path) -> Text:
         content.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"--text {path} is no UTF-8 text (byte {error.start}); give a text file") from error
-    return Text(name=path.name, content=content)
+    return Text(name=path.name, content=_trimmed(content))
+
+
+def _trimmed(content: bytes) -> bytes:
+    return content.removesuffix(b"\n")

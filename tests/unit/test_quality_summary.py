@@ -168,6 +168,7 @@ def test_the_text_that_comes_along_is_long_enough() -> None:
 def test_a_user_s_text_must_be_text(tmp_path: Path) -> None:
     (tmp_path / "good.txt").write_bytes("Grüße\n".encode())
     assert read_text(tmp_path / "good.txt").name == "good.txt"
+    assert read_text(tmp_path / "good.txt").content.decode() == "Grüße"
     (tmp_path / "bad.txt").write_bytes(b"abc\xff")
     with pytest.raises(UserError, match=r"bad\.txt is no UTF-8 text \(byte 3\)"):
         read_text(tmp_path / "bad.txt")
