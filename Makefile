@@ -9,7 +9,7 @@ PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
-.PHONY: bench-compare fuzz kills e2e-hub lock wheel clean
+.PHONY: bench-compare bench-scale fuzz kills e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart      install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-estimate  hold estimates against a survey, quantized files and measured memory (long)"
 	@echo "make bench-synthetic time writing made-up files against copying, and hold their speed against random-normal ones"
 	@echo "make bench-compare   plant slow-downs in noisy series: compare finds 5 %, and calls nothing else a difference"
+	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
 	@echo "make fuzz            convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
 	@echo "make kills           kill a sweep and its workers at 100 random moments: nothing is lost or done twice (long)"
 	@echo "make e2e-hub         the main job on the real SmolLM2-135M, where a hub can be reached"
@@ -73,6 +74,9 @@ bench-synthetic: $(INSTALLED)
 
 bench-compare: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.planted
+
+bench-scale: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.scale --work parity-work/scale
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.converter --cases 20000
