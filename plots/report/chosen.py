@@ -31,7 +31,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_empty(self) -> bool:
         """Nothing was asked for."""
-        return not words(self.limits) and self.prefer is None
+        return self == Wish()
 
 
 def answer_by_quality(summaries: Sequence[CellSummary], artifacts: Mapping[str, Artifact]) -> Answer:

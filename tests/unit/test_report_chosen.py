@@ -73,6 +73,9 @@ def test_quality_speed_and_memory_count_alike_where_all_are_measured() -> None:
     # Products of speed/40, 150/memory and half per 0.1 of KLD: 0.248, 0.490 and 0.002.
     assert found.choices[0].cell.quant == "Q4_K_M"
     assert found.reasons[0] == "Asked for: no limit; weights speed=1, memory=1, quality=1."
+    assert Wish().is_empty
+    assert not Wish(flagged=True).is_empty
+    assert not Wish(limits=Limits(n_ctx=4096)).is_empty
     loaded = gather(results(), draw=False)
     assert loaded.answer.headline.startswith("No choice")
 
