@@ -16,7 +16,7 @@ from tests.support.checkpoints import make_checkpoint
 from tests.support.commandline import assert_one_line, slmprof
 from tests.support.quality import model
 
-TEXT = "The cat sat on the mat, and then it sat on the hat. 12 + 30 = 42; def f(x): return x + 1\n" * 12
+TEXT = "The cat sat on the mat, and then it sat on the hat. 12 + 30 = 42; def f(x): return x + 1\n" * 24
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,8 @@ def test_it_holds_the_three_packages_and_their_data_and_nothing_else(wheel: Path
     sources = {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
     texts = {f"profiler/workloads/{each.text}" for each in WORKLOADS.values() if each.text}
     page = {f"plots/report/page.{form}" for form in ("html", "css", "js")}
-    assert found == sources | texts | page | {"quant/models.toml"}
+    data = {"quant/models.toml", "plots/edge_reference.csv", "profiler/workloads/corpus.txt"}
+    assert found == sources | texts | page | data
 
 
 def test_the_registry_in_it_is_the_one_at_the_top(site: Path) -> None:

@@ -10,7 +10,7 @@ from profiler.results import read_results
 from tests.support.checkpoints import QWEN2_05B, SMOLLM2_135M, make_checkpoint
 from tests.support.commandline import slmprof
 
-CHARTS = ("latency-vs-parameters", "speed-vs-threads", "memory-by-part", "decode-vs-size")
+CHARTS = ("latency-vs-parameters", "speed-vs-threads", "memory-by-part", "decode-vs-size", "level-tradeoff", "pareto")
 
 
 def check_results(folder: Path, n_cells: int, rounds: int) -> None:
@@ -44,7 +44,10 @@ def test_two_checkpoints_of_true_shapes(tmp_path: Path, cache: Path) -> None:
     assert {path.name for path in (out / "models").glob("*.gguf")} == {
         f"{model}-{level}.gguf" for model in ("SmolLM2-135M", "Qwen2-0.5B") for level in ("F16", "Q8_0", "Q4_K_M")
     }
-    assert {path.name for path in (out / "charts").iterdir()} == {f"{name}-p16-n4-d0.png" for name in CHARTS}
+    drawn = {path.stem for path in (out / "charts").glob("*.png")}
+    assert {f"{name}-p16-n4-d0" for name in CHARTS} <= drawn
+    # Each picture with the figures behind it, and nothing else.
+    assert {path.name for path in (out / "charts").iterdir()} == {f"{each}.{form}" for each in drawn for form in ("png", "csv")}
     assert "SmolLM2-135M (134.5M)" in done.out
     assert "Qwen2-0.5B (494.0M)" in done.out
     exported = slmprof("export", out / "results.jsonl", "--format", "json", cache=cache)

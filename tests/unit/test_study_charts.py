@@ -62,7 +62,8 @@ def picture(found: dict[str, Picture | str], name: str) -> Picture:
 
 def test_gaps_are_pooled_and_their_range_is_that_of_rounds() -> None:
     quick, slow = sample(decode_ms=[10] * 20), sample(decode_ms=[30] * 20)
-    (chart,) = made(interval_charts, of(results(a_round(0, quick), a_round(1, slow)))).values()
+    rounds = [with_cell(each, n_gen=20) for each in (a_round(0, quick), a_round(1, slow))]
+    (chart,) = made(interval_charts, of(results(*rounds))).values()
     assert isinstance(chart, Picture)
     at = {row["share"]: row for row in chart.rows}
     assert (at[0.25]["gap_ms"], at[0.95]["gap_ms"], at[0.5]["n_gaps"]) == (10, 30, 40)
