@@ -25,6 +25,7 @@ MAX_DIMS = 4  # GGML_MAX_DIMS
 _CHUNK_BYTES = 1 << 20
 
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
@@ -156,6 +157,21 @@ class _Cursor:
             self._start, self._at, self._chunk = self.position + n_bytes, 0, b""
             if self._start > MAX_HEADER_BYTES:
                 raise _MalformedError("its header is larger than any model's")
+
+    def skip_texts(self, n_texts: int) -> None:
+        """Skip strings, each after its length; a vocabulary has some 300,000, so a call for each would be felt."""
+        length_at = _LENGTH.unpack_from
+        while n_texts:
+            chunk, at = self._chunk, self._at
+            last = len(chunk) - 8  # the last place where a whole length is in the chunk
+            if at > last:
+                self.skip(self.u64())  # which reads on
+                n_texts -= 1
+                continue
+            while n_texts and at <= last:
+                at += 8 + length_at(chunk, at)[0]
+                n_texts -= 1
+            self.skip(at - self._at)
 
     def u32(self) -> int:
         return int.from_bytes(self.take(4), "little")
@@ -321,8 +337,7 @@ def _array(cursor: _Cursor, key: str) -> Value:
             return tuple(cursor.text(MAX_TEXT_BYTES, f"the text of {key}") for _ in range(n_items))
         return tuple(_scalar(cursor, kind) for _ in range(n_items))
     if kind == _STRING:
-        for _ in range(n_items):
-            cursor.skip(cursor.u64())
+        cursor.skip_texts(n_items)
     else:
         cursor.skip(n_items * item_bytes)
     return LongArray(n_items)
