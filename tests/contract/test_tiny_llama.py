@@ -12,14 +12,10 @@ import pytest
 from profiler.workloads import read_corpus
 from quant.convert import convert
 from quant.quantize import quantize
+from tests.support.checkpoints import TRAINED
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAINED = ROOT / "tests" / "data" / "tiny-llama"
 N_VOCAB, N_TOKENS = 1024, 256
-
-pytestmark = pytest.mark.skipif(
-    not (TRAINED / "model.safetensors").exists(), reason="not trained yet; run python -m tests.training.tiny"
-)
 
 
 def test_it_knows_its_corpus_and_pays_for_few_bits(tmp_path: Path) -> None:

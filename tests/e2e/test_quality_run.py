@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
+from tests.support.checkpoints import TRAINED
 from tests.support.commandline import slmprof
 
-TINY_LLAMA = Path(__file__).parents[1] / "data" / "tiny-llama"
 LEVELS = ("F16", "Q8_0", "Q4_K_M", "Q2_K")
 
 
 def test_speed_memory_and_quality_end_in_one_recommendation(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = slmprof("run", TINY_LLAMA, "-q", ",".join(LEVELS), "-t", "1", "-p", "16", "-n", "4", "-r", "1",
+    done = slmprof("run", TRAINED, "-q", ",".join(LEVELS), "-t", "1", "-p", "16", "-n", "4", "-r", "1",
                    "--rounds", "2", "--quality", "-o", out, cache=cache)  # fmt: skip
     assert done.status == 0, done.err
     cells = json.loads(slmprof("export", out / "results.jsonl", "--format", "json", cache=cache).out)

@@ -19,12 +19,11 @@ from profiler.quality.text import default_text
 from profiler.record import Quality
 from profiler.results import Results, read_results
 from tests.parity.oracle import Oracle
-from tests.support.checkpoints import SMOLLM2_135M, make_checkpoint
+from tests.support.checkpoints import SMOLLM2_135M, TRAINED, make_checkpoint
 
 LEVELS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_S", "Q2_K")
 N_CTX, N_CHUNKS, N_THREADS = 512, 8, 1
 PPL_REL, KLD_REL, KLD_ABS, SAME_TOP = 1e-3, 1e-2, 1e-6, 0.002
-TRAINED = Path(__file__).parents[1] / "data" / "tiny-llama"  # the checkpoint that is trained on the shipped text
 
 _FIGURE = re.compile(r"^(Mean PPL\(Q\)|Mean +KLD|Same top p) *: *(-?[\d.]+)", re.MULTILINE)
 _FINAL = re.compile(r"Final estimate: PPL = ([\d.]+)")
@@ -45,7 +44,7 @@ def compare_quality(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     shutil.rmtree(folder, ignore_errors=True)
     random = make_checkpoint(folder / "135m-random", **SMOLLM2_135M)
     findings = []
-    for checkpoint in [random, *([TRAINED] if TRAINED.is_dir() else [])]:
+    for checkpoint in (random, TRAINED):
         findings += _of_model(oracle, checkpoint, folder)
     for row in findings:
         print(

@@ -12,6 +12,8 @@ from quant.families.planned import Planned
 from tests.support import vocabularies
 from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
 
+# The trained one that is kept in the repository; tests/training/tiny.py made it.
+TRAINED = Path(__file__).parents[1] / "data" / "tiny-llama"
 SMOLLM2_135M: dict[str, Any] = {
     "hidden": 576,
     "layers": 30,
