@@ -20,6 +20,8 @@ from plots.report.command import report as report
 @click.option("--chart", "charts", metavar="NAMES", help="Draw only these, comma-separated; see the list above.")
 @click.option("--operators", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="What slmprof operators --json wrote; may be given several times.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Draw all of very large results, too.  [default: of over 2,000 "
+              "cells the fullest panel]")  # fmt: skip
 @click.option("--reference", is_flag=True, help="Show published results of other boards faintly behind latency.")
 def plot(
     results: tuple[Path, ...],
@@ -29,6 +31,7 @@ def plot(
     columns: int | None,
     charts: str | None,
     operators: tuple[Path, ...],
+    everything: bool,
     reference: bool,
 ) -> None:
     """Draw charts, and write beside each the figures that are in it, as NAME.csv.
@@ -56,6 +59,7 @@ def plot(
     slmprof plot pi5.jsonl mac.jsonl -o charts --chart device-comparison,pareto --columns 1
     """
     from plots.draw import draw_all
+    from plots.fullest import FEW, MANY_CELLS, fullest, narrowed
     from plots.operators import read_reports
     from profiler.cli.results import load
     from profiler.summarise import summarise
@@ -65,8 +69,14 @@ def plot(
     def say(line: str) -> None:
         click.echo(line, err=True)
 
+    cells = summarise(found)
+    if len(cells) > MANY_CELLS and not everything:
+        cells, left = fullest(cells, FEW)
+        found = narrowed(found, cells)
+        if left:
+            say(f"{left}; --all draws all.")
     for path in draw_all(
-        summarise(found),
+        cells,
         found.environments,
         output,
         formats=formats or ("png",),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import msgspec
 from matplotlib.figure import Figure
 
 from plots import memory, threads
@@ -17,6 +18,7 @@ from plots.load import Panel, distinct, pages, panels
 from plots.memory import memory_chart
 from plots.operators import operator_charts
 from plots.pareto import pareto_chart
+from plots.processes import map_sheets
 from plots.reference import load_published
 from plots.roofline import roofline_charts
 from plots.size import size_chart
@@ -113,19 +115,17 @@ def draw_all(
     )
     if not any(cell.status == "ok" or cell.rounds for cell in shown) and not operators:
         raise UserError("there is nothing to draw: no cell has figures; see slmprof show")
+    board = Board(
+        study=study, style=look, looks=looks(study.cells), out_dir=out_dir, formats=tuple(formats), reference=reference
+    )
     paths: list[Path] = []
     missing: dict[tuple[str, str], list[str]] = {}
-    with drawing(look):
-        for name, part, made in _made(study, look, chosen, reference):
-            stem = f"{name}-{part}" if part else name
+    for drawn in map_sheets(_draw, board, list(_sheets(study, look, chosen))):
+        for name, part, made in drawn:
             if isinstance(made, str):
                 missing.setdefault((name, made), []).append(part)
-                continue
-            try:
-                paths += [_save(made.figure, out_dir / f"{stem}.{form}", form) for form in formats]
-                write_text(out_dir / f"{stem}.csv", csv_of(made.rows))
-            finally:
-                plt.close(made.figure)
+            else:
+                paths += made
     for (name, reason), parts in missing.items():
         # Of what was asked for or drawn nobody needs to hear that other loads or devices have none of it.
         of = f" of {', '.join(parts)}" if all(parts) else ""
@@ -135,30 +135,80 @@ def draw_all(
     return paths
 
 
-def _made(
-    study: Study, style: Style, chosen: Collection[str] | None, reference: bool
-) -> Iterator[tuple[str, str, Picture | str]]:
-    """Give every chart asked for: its name, what follows it in the file's name, the picture or why there is none."""
-    look_of = looks(study.cells)
+class Board(msgspec.Struct, frozen=True, kw_only=True):
+    """What all sheets are drawn from."""
+
+    study: Study
+    style: Style
+    looks: Mapping[str, Look]
+    out_dir: Path
+    formats: tuple[str, ...]
+    reference: bool
+
+
+class Sheet(msgspec.Struct, frozen=True, kw_only=True):
+    """One chart of a panel, or the charts of one kind of the whole study."""
+
+    name: str
+    part: str = ""
+    panel: Panel | None = None
+    reason: str | None = None  # why it is not drawn
+
+
+Drawn = list[tuple[str, str, list[Path] | str]]  # name, part, the files or why there are none
+
+
+def _sheets(study: Study, style: Style, chosen: Collection[str] | None) -> Iterator[Sheet]:
+    """Give every chart asked for, in the order in which people read them."""
     groups = panels(study.cells)
     several = len({panel.env_id for panel in groups}) > 1
-    charts = {name: chart for name, chart in CHARTS.items() if chosen is None or name in chosen}
-    if reference and "latency-vs-parameters" in charts:
-        charts["latency-vs-parameters"] = functools.partial(latency_chart, published=load_published())
     for panel in groups:
-        for name, chart in charts.items():
+        for name in CHARTS:
+            if chosen is not None and name not in chosen:
+                continue
             most = _MODELS_PER_FIGURE.get(name)
             parts = list(pages(panel, most(panel, style)) if most else [panel])
+            stem = panel.load + (f"-{panel.env_id}" if several else "")
             for number, page in enumerate(parts[:_MOST_PAGES], 1):
-                stem = panel.load + (f"-{panel.env_id}" if several else "")
-                made = chart(page, study.environments.get(panel.env_id), style, look_of)
-                yield name, stem if number == 1 else f"{stem}-page{number}", made
+                yield Sheet(name=name, part=stem if number == 1 else f"{stem}-page{number}", panel=page)
             if parts[_MOST_PAGES:]:
-                yield name, f"{panel.load}-page{_MOST_PAGES + 1}", f"{len(parts)} pages are too many; give fewer models"
-    for name, charts_of in STUDY_CHARTS.items():
+                reason = f"{len(parts)} pages are too many; give fewer models"
+                yield Sheet(name=name, part=f"{panel.load}-page{_MOST_PAGES + 1}", reason=reason)
+    for name in STUDY_CHARTS:
         if chosen is None or name in chosen:
-            for part, made in charts_of(study, style, look_of):
-                yield name, part, made
+            yield Sheet(name=name)
+
+
+def _draw(board: Board, sheet: Sheet) -> Drawn:
+    """Draw and save what a sheet asks for."""
+    drawn: Drawn = []
+    with drawing(board.style):
+        for part, made in _made(board, sheet):
+            drawn.append((sheet.name, part, made if isinstance(made, str) else _saved(board, sheet.name, part, made)))
+    return drawn
+
+
+def _made(board: Board, sheet: Sheet) -> Iterator[tuple[str, Picture | str]]:
+    study, panel = board.study, sheet.panel
+    if sheet.reason is not None:
+        yield sheet.part, sheet.reason
+    elif panel is None:
+        yield from STUDY_CHARTS[sheet.name](study, board.style, board.looks)
+    else:
+        chart = CHARTS[sheet.name]
+        if board.reference and sheet.name == "latency-vs-parameters":
+            chart = functools.partial(latency_chart, published=load_published())
+        yield sheet.part, chart(panel, study.environments.get(panel.env_id), board.style, board.looks)
+
+
+def _saved(board: Board, name: str, part: str, picture: Picture) -> list[Path]:
+    stem = f"{name}-{part}" if part else name
+    try:
+        paths = [_save(picture.figure, board.out_dir / f"{stem}.{form}", form) for form in board.formats]
+        write_text(board.out_dir / f"{stem}.csv", csv_of(picture.rows))
+    finally:
+        plt.close(picture.figure)
+    return paths
 
 
 def _save(figure: Figure, path: Path, form: str) -> Path:

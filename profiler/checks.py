@@ -1,6 +1,8 @@
 """What disturbed a cell: named warnings, each with the fact, the likely cause and what to try."""
 
+import operator
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,11 +34,23 @@ def flags_of(rounds: Sequence[Round], environment: Environment | None) -> list[W
     """Check the rounds of one cell that went well, in the order of FLAGS."""
     if not rounds:
         return []
-    found = [check(rounds, environment) for check in _CHECKS]
+    seen = _Seen(rounds, _pairs(rounds), environment)
+    found = [check(seen) for check in _CHECKS]
     return [warning for warning in found if warning is not None]
 
 
-def _pairs(rounds: Sequence[Round]) -> list[tuple[Conditions, Conditions]]:
+Pairs = Sequence[tuple[Conditions, Conditions]]  # before and after each repetition
+
+
+class _Seen(NamedTuple):
+    """What the checks look at."""
+
+    rounds: Sequence[Round]
+    pairs: Pairs
+    environment: Environment | None
+
+
+def _pairs(rounds: Sequence[Round]) -> Pairs:
     return [(sample.before, sample.after) for record in rounds for sample in record.samples]
 
 
@@ -44,24 +58,28 @@ def _seconds(rounds: Sequence[Round]) -> float:
     return sum(sample.timed_ns for record in rounds for sample in record.samples) / _NS_PER_S
 
 
-def _growth(rounds: Sequence[Round], field: str) -> int | None:
+def _growth(pairs: Pairs, field: str) -> int | None:
     """Add up what a cumulative counter gained during the repetitions; None where the system does not count."""
+    read = operator.attrgetter(field)
     gains = [
-        getattr(after, field) - getattr(before, field)
-        for before, after in _pairs(rounds)
-        if getattr(before, field) is not None and getattr(after, field) is not None
+        end - start
+        for before, after in pairs
+        if (start := read(before)) is not None and (end := read(after)) is not None
     ]
     return sum(gains) if gains else None
 
 
 def throttling_of(rounds: Sequence[Round]) -> str | None:
     """Say how the system told of a limit: flags, the CPU's counter, the clock itself; None where it did not."""
-    pairs = _pairs(rounds)
-    hit = [names for before, after in pairs if (names := {*before.throttle, *after.throttle})]
+    return _throttling(_pairs(rounds))
+
+
+def _throttling(pairs: Pairs) -> str | None:
+    hit = [{*before.throttle, *after.throttle} for before, after in pairs if before.throttle or after.throttle]
     if hit:
         raised = ", ".join(sorted(set().union(*hit)))
         return f"the system reports {raised} in {len(hit)} of {len(pairs)} repetitions"
-    if events := _growth(rounds, "throttle_count"):
+    if events := _growth(pairs, "throttle_count"):
         return f"the CPU counted {events} thermal events during the measurement"
     clocks = [after.mhz for _, after in pairs if after.mhz]
     if clocks and min(clocks) < (1 - _CLOCK_DROP) * max(clocks):
@@ -69,9 +87,9 @@ def throttling_of(rounds: Sequence[Round]) -> str | None:
     return None
 
 
-def _throttled(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+def _throttled(seen: _Seen) -> Warning | None:
     mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
-    told, doubted = throttling_of(rounds), _doubted(rounds, "throttled", mend)
+    told, doubted = _throttling(seen.pairs), _doubted(seen.rounds, "throttled", mend)
     if told and doubted:
         return Warning("throttled", f"{told}, and {doubted.message}")
     return Warning("throttled", f"{told}; {mend}") if told else doubted
@@ -89,9 +107,9 @@ def _doubted(rounds: Sequence[Round], name: str, mend: str) -> Warning | None:
     )
 
 
-def _changed(rounds: Sequence[Round]) -> str | None:
+def _changed(pairs: Pairs) -> str | None:
     """Say what was set anew between two repetitions: the power source, the governor."""
-    seen = [conditions for pair in _pairs(rounds) for conditions in pair]
+    seen = [conditions for pair in pairs for conditions in pair]
     if len({each.on_battery for each in seen if each.on_battery is not None}) > 1:
         n_battery = sum(each.on_battery is True for each in seen)
         return f"{n_battery} of {len(seen)} readings were taken on battery, the others not; leave the charger in"
@@ -112,15 +130,15 @@ def _values(rounds: Sequence[Round]) -> list[tuple[str, list[float]]]:
     return named
 
 
-def _drifting(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+def _drifting(seen: _Seen) -> Warning | None:
     mend = "let the device cool down and nothing else run, or rest between rounds with --cooldown 30s"
-    if doubted := _doubted(rounds, "drifting", mend):
+    if doubted := _doubted(seen.rounds, "drifting", mend):
         return doubted
-    if changed := _changed(rounds):
+    if changed := _changed(seen.pairs):
         return Warning("drifting", changed)
     from profiler.summarise import decode_rates_of, prefill_rates_of
 
-    ordered = sorted(rounds, key=lambda record: record.order)
+    ordered = sorted(seen.rounds, key=lambda record: record.order)
     for name, rates_of in (("prefill", prefill_rates_of), ("decode", decode_rates_of)):
         trend = find_trend([rates_of(record) for record in ordered], least_change=LEAST_CHANGE)
         if trend and trend.counts:
@@ -133,9 +151,9 @@ def _drifting(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     return None
 
 
-def _swapping(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
+def _swapping(seen: _Seen) -> Warning | None:
     own = max(
-        (memory.swap_bytes or 0 for record in rounds for memory in record.memory.values()),
+        (memory.swap_bytes or 0 for record in seen.rounds for memory in record.memory.values()),
         default=0,
     )
     if own > _MIN_SWAP_BYTES:
@@ -143,7 +161,7 @@ def _swapping(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
             "swapping",
             f"{format_bytes(own)} of the worker lay in swap, since memory is short; close programs or lower --n-ctx",
         )
-    grown = _growth(rounds, "swap_used_bytes")
+    grown = _growth(seen.pairs, "swap_used_bytes")
     if grown is not None and grown > _MIN_SWAP_BYTES:
         return Warning(
             "swapping",
@@ -153,8 +171,8 @@ def _swapping(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     return None
 
 
-def _noisy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
-    for name, values in _values(rounds):
+def _noisy(seen: _Seen) -> Warning | None:
+    for name, values in _values(seen.rounds):
         if len(values) < 4:
             continue
         spread = (quantile(values, 0.75) - quantile(values, 0.25)) / median(values)
@@ -167,10 +185,10 @@ def _noisy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     return None
 
 
-def _busy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
-    all_ns, own_ns = _growth(rounds, "busy_ns"), _growth(rounds, "process_cpu_ns")
-    stolen_ns = _growth(rounds, "steal_ns") or 0
-    seconds = _seconds(rounds)
+def _busy(seen: _Seen) -> Warning | None:
+    all_ns, own_ns = _growth(seen.pairs, "busy_ns"), _growth(seen.pairs, "process_cpu_ns")
+    stolen_ns = _growth(seen.pairs, "steal_ns") or 0
+    seconds = _seconds(seen.rounds)
     if all_ns is None or own_ns is None or seconds < 1:  # the counters tick in hundredths of a second
         return None
     foreign = max(0, all_ns - own_ns + stolen_ns) / _NS_PER_S / seconds
@@ -183,8 +201,8 @@ def _busy(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     return None
 
 
-def _paging(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
-    faults = _growth(rounds, "major_faults")
+def _paging(seen: _Seen) -> Warning | None:
+    faults = _growth(seen.pairs, "major_faults")
     if faults:
         return Warning(
             "paging",
@@ -194,10 +212,11 @@ def _paging(rounds: Sequence[Round], _: Environment | None) -> Warning | None:
     return None
 
 
-def _oversubscribed(rounds: Sequence[Round], environment: Environment | None) -> Warning | None:
+def _oversubscribed(seen: _Seen) -> Warning | None:
+    environment = seen.environment
     if environment is None:
         return None
-    config = rounds[0].cell.config
+    config = seen.rounds[0].cell.config
     threads = max(config.n_threads, config.n_threads_batch)
     usable: float = environment.cores_physical
     what = _many(usable, "physical core")
@@ -220,7 +239,7 @@ def _many(number: float, what: str) -> str:
     return f"{number:g} {what}{'' if number == 1 else 's'}"
 
 
-_CHECKS: tuple[Callable[[Sequence[Round], Environment | None], Warning | None], ...] = (
+_CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (
     _throttled,
     _drifting,
     _swapping,

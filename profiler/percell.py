@@ -1,6 +1,5 @@
 """One figure, one summary, one row per cell: worked out cell by cell, for many rounds in a process for each CPU."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from profiler.record import Environment, Round
 from profiler.results import Results, decode_round
 from profiler.stored import Line, StoredRounds, at_places, places_of
 from quant.artifact import Artifact
+from quant.cpus import usable_cpus
 
 T = TypeVar("T")
 Work = Callable[[Sequence[Round], Artifact, Environment | None], T]
@@ -46,7 +46,7 @@ def map_cells(results: Results, task: Task[T]) -> list[T]:
         UserError: a line is no round of this program.
     """
     rounds, cells = results.rounds, list(places_of(results.rounds).values())
-    n_processes = min(_MOST_PROCESSES, _usable_cpus())
+    n_processes = min(_MOST_PROCESSES, usable_cpus())
     if not isinstance(rounds, StoredRounds) or len(rounds) < _MANY_ROUNDS or n_processes < 2:
         return _here(results, task, cells)
     each = -(-len(cells) // n_processes)
@@ -95,9 +95,3 @@ def read_job(job: Job) -> StoredRounds:
     rounds = StoredRounds([Path(path) for path in job.paths], decode_round)
     rounds.lines = [line for lines in job.cells for line in lines]
     return rounds
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

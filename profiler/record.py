@@ -70,7 +70,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, tag="environment", 
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the machine was doing at one moment. Counters are cumulative; None where the system does not tell."""
 
     mhz: float | None = None  # mean over the CPUs in use
@@ -90,7 +90,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     governor: str | None = None
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True):
+class Memory(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The worker's memory at one phase. None where the system lacks the figure."""
 
     rss_bytes: int | None = None

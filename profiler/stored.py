@@ -8,6 +8,7 @@ and where its line is.
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import compress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, overload
 
@@ -28,7 +29,7 @@ class Line(NamedTuple):
     number: int
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a round says of itself before any figure; the names are those of `Round`."""
 
     cell: Cell
@@ -74,6 +75,13 @@ class StoredRounds(Sequence[Round]):
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]
+
+    def only(self, wanted: Sequence[bool]) -> "StoredRounds":
+        """Give those for which `wanted` is true."""
+        part = StoredRounds(self.paths, self._decode)
+        part.heads = list(compress(self.heads, wanted))
+        part.lines = list(compress(self.lines, wanted))
+        return part
 
     def read(self, lines: Sequence[Line]) -> Iterator[Round]:
         """Decode lines, in their order."""

@@ -16,7 +16,7 @@ from profiler.percell import Task, map_cells
 from profiler.quality.summary import with_quality
 from profiler.record import Environment, Memory, Round
 from profiler.results import Results
-from profiler.stats import median, outliers, quantile_of_sorted
+from profiler.stats import median, outliers, quantile_of_sorted, sorted_ns
 from profiler.stopping import adjusted_interval, target_of
 from profiler.summary import CellSummary, message_key
 from profiler.traffic import utilisation_of
@@ -106,7 +106,7 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
     in_force = ok[0].in_force if ok else None
     status = _status(rounds)
     bad = next((record for record in reversed(rounds) if record.status == status != "ok"), None)
-    steps_ns = sorted(step for record in ok for sample in record.samples for step in sample.decode_ns)
+    steps_ns = sorted_ns([sample.decode_ns for record in ok for sample in record.samples])
     target = target_of(ok)
     prefill = _Spread(prefill_tps_of, ok, target)
     decode = _Spread(decode_tps_of, ok, target)

@@ -4,7 +4,6 @@ All levels are checked before the first is written. Work is known by content: th
 once. Memory stays near the quantizer's row buffer and the largest row, whatever the model's size.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from quant._llama import llama_build
 from quant._quantize_process import Started, run_job
 from quant._quantize_worker import Job
 from quant.artifact import Artifact, artifact_of
+from quant.cpus import usable_cpus
 from quant.errors import UserError
 from quant.files import atomic_path, require_space
 from quant.gguf_header import GgufHeader, open_gguf_header, stem_of
@@ -201,16 +201,9 @@ def _begin(source: Path, imatrix: Path | None, n_threads: int | None, progress: 
         source_sha256=cached_sha256(header.paths, progress),
         imatrix=imatrix,
         imatrix_sha256=cached_sha256([imatrix], progress) if imatrix else None,
-        n_threads=n_threads or n_cpus(),
+        n_threads=n_threads or usable_cpus(),
         progress=progress,
     )
-
-
-def n_cpus() -> int:
-    """Give the CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _refuse_requantizing(header: GgufHeader, artifact: Artifact, wanted: list[str]) -> None:

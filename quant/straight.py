@@ -16,6 +16,7 @@ import msgspec
 
 from quant._quantize_process import Started, ending_of
 from quant.child import child_command, child_environment
+from quant.cpus import usable_cpus
 from quant.errors import UserError
 from quant.files import atomic_path, require_space
 from quant.gguf_header import open_gguf_header
@@ -24,7 +25,7 @@ from quant.imatrix import keys_of, open_imatrix
 from quant.origin import Origin
 from quant.plan import VOCABULARY_BYTES, Plan
 from quant.progress import Progress, silent
-from quant.quantize import check_imatrix, choose_levels, n_cpus, plans
+from quant.quantize import check_imatrix, choose_levels, plans
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ class Straight:
                         {"level": plan.level, "path": str(part), "types": plan.types}
                         for plan, part in zip(planned, parts, strict=True)
                     ],
-                    "n_threads": n_threads or n_cpus(),
+                    "n_threads": n_threads or usable_cpus(),
                     "imatrix": str(imatrix) if imatrix else None,
                     "imatrix_keys": keys_of(open_imatrix(imatrix), cached_sha256([imatrix])) if imatrix else {},
                 }

@@ -8,13 +8,11 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from plots.fullest import FEW, MANY_CELLS, SOME, fullest, narrowed
 from profiler.results import Results
 from profiler.summary import CellSummary
 from quant.errors import UserError
 
-_MOST_PANELS = 3  # devices and workloads; more are drawn by `slmprof plot`
-_MOST_MODELS = 12
-_MOST_CELLS = 400  # of a panel: where every level has every thread count, one model may be enough
 _COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _WIDE_PT = 500.0
@@ -34,12 +32,22 @@ def charts_of(summaries: Sequence[CellSummary], results: Results) -> tuple[list[
     """Draw the charts, and say which are left out."""
     from plots.draw import draw_all
 
-    chosen, left = _chosen(summaries)
+    many = len(summaries) > MANY_CELLS
+    chosen, left = fullest(summaries, FEW if many else SOME)
+    if left:
+        left += f"; slmprof plot{' --all' if many else ''} draws all."
     if not chosen:
         return [], "There are no charts: no cell has figures."
     with tempfile.TemporaryDirectory() as folder:
         try:
-            paths = draw_all(chosen, results.environments, Path(folder), formats=("svg",), style="web", results=results)
+            paths = draw_all(
+                chosen,
+                results.environments,
+                Path(folder),
+                formats=("svg",),
+                style="web",
+                results=narrowed(results, chosen),
+            )
         except UserError as error:
             return [], f"There are no charts: {error}."
         charts = [
@@ -47,30 +55,6 @@ def charts_of(summaries: Sequence[CellSummary], results: Results) -> tuple[list[
             for number, path in enumerate((path for path in paths if path.suffix == ".svg"), 1)
         ]
     return charts, left
-
-
-def _chosen(summaries: Sequence[CellSummary]) -> tuple[list[CellSummary], str | None]:
-    """Take the panels with the most cells, and of each the models with the most, the smallest first."""
-    from plots.load import distinct, panels
-
-    drawable = [cell for cell in summaries if cell.rounds]
-    names = [(shown.model, cell) for shown, cell in zip(distinct(drawable), drawable, strict=True)]
-    model_of = {id(cell): model for model, cell in names}
-    groups = sorted(panels(drawable), key=lambda panel: -len(panel.cells))
-    models: dict[str, int] = {}
-    for cell in drawable:
-        models[model_of[id(cell)]] = cell.n_params
-    fullest = [model_of[id(cell)] for cell in groups[0].cells] if groups else []
-    fit = max(1, _MOST_CELLS * len(set(fullest)) // max(1, len(fullest)))
-    n_models = min(_MOST_MODELS, fit)
-    kept_models = set(sorted(models, key=lambda model: (models[model], model))[:n_models])
-    kept = [cell for panel in groups[:_MOST_PANELS] for cell in panel.cells if model_of[id(cell)] in kept_models]
-    parts = []
-    if len(groups) > _MOST_PANELS:
-        parts.append(f"{_MOST_PANELS} of {len(groups)} combinations of device, workload and settings")
-    if len(models) > n_models:
-        parts.append(f"the {n_models} smallest of {len(models)} models")
-    return kept, f"Drawn are {' and '.join(parts)}; slmprof plot draws all." if parts else None
 
 
 def inlined(document: str, name: str, prefix: str) -> Chart:

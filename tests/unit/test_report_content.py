@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from plots.fullest import SOME, fullest
 from plots.report.answer import answer
 from plots.report.cautions import cautions
 from plots.report.cells import columns_of
-from plots.report.charts import _chosen
 from plots.report.content import gather
 from plots.report.facts import environments_of, methods_of
 from plots.report.rerun import rerun_commands
@@ -257,8 +257,8 @@ def test_the_charts_of_very_many_cells_are_of_some_and_say_so() -> None:
         for level in range(10)
         for n in range(1, 11)
     ]
-    chosen, note = _chosen(cells)
+    chosen, note = fullest(cells, SOME)
     # A model has 100 cells, and 400 are drawn.
     assert {cell.model for cell in chosen} == {"m0", "m1", "m2", "m3"}
-    assert note == "Drawn are the 4 smallest of 20 models; slmprof plot draws all."
-    assert _chosen(cells[:100]) == (cells[:100], None)
+    assert note == "Drawn are the 4 smallest of 20 models"
+    assert fullest(cells[:100], SOME) == (cells[:100], None)

@@ -1,0 +1,58 @@
+"""Sheets drawn beside each other: drawing is most of what a chart costs, and a board has four CPUs."""
+
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from quant.cpus import usable_cpus
+
+Shared = TypeVar("Shared")
+Sheet = TypeVar("Sheet")
+Drawn = TypeVar("Drawn")
+
+# Below, the start of a process with matplotlib takes longer than it saves.
+_SHEETS_PER_PROCESS = 10
+_MOST_PROCESSES = 4  # each holds some 100 MiB
+_shared: list[Any] = []
+
+
+def map_sheets(draw: Callable[[Shared, Sheet], Drawn], shared: Shared, sheets: Sequence[Sheet]) -> Iterable[Drawn]:
+    """Draw each sheet, in several processes where there are many, and give what was drawn in their order.
+
+    Raises:
+        UserError: what `draw` raises.
+    """
+    n_processes = min(_MOST_PROCESSES, usable_cpus(), len(sheets) // _SHEETS_PER_PROCESS)
+    if n_processes < 2:
+        return [draw(shared, sheet) for sheet in sheets]
+    return _drawn_beside(draw, shared, sheets, n_processes)
+
+
+def _drawn_beside(
+    draw: Callable[[Shared, Sheet], Drawn], shared: Shared, sheets: Sequence[Sheet], n_processes: int
+) -> Iterator[Drawn]:
+    n_done = 0
+    # A forked child would share the parent's locks and threads.
+    pool = ProcessPoolExecutor(n_processes, multiprocessing.get_context("spawn"), _begin, (draw, shared))
+    try:
+        with contextlib.suppress(BrokenProcessPool):  # the system took a process's memory: the rest is drawn here
+            for drawn in pool.map(_draw, sheets):
+                n_done += 1
+                yield drawn
+    finally:
+        pool.shutdown(cancel_futures=True)
+    yield from (draw(shared, sheet) for sheet in sheets[n_done:])
+
+
+def _begin(draw: Callable[[Shared, Sheet], Drawn], shared: Shared) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    _shared[:] = [draw, shared]
+
+
+def _draw(sheet: Any) -> Any:
+    draw, shared = _shared
+    return draw(shared, sheet)
