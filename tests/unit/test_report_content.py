@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from plots.fullest import SOME, fullest
+from plots.commands import plot
+from plots.fullest import SOME, fullest, narrowed
 from plots.report.answer import answer
 from plots.report.cautions import cautions
 from plots.report.cells import columns_of
@@ -18,11 +20,12 @@ from plots.report.write import write_reports
 from profiler.cell import RunConfig
 from profiler.cli.options import axes_of
 from profiler.plan import expand
+from profiler.results import read_results
 from profiler.summarise import summarise, summarise_and_warn
 from quant.errors import UserError
 from tests.support.cells import artifact, config
 from tests.support.commandline import assert_one_line, parse_example, slmprof
-from tests.support.rounds import a_round, no_round, results, with_cell
+from tests.support.rounds import a_round, no_round, results, with_cell, write_lines
 from tests.support.summaries import ENVIRONMENT, MIB, environment, failed, request, summary
 
 SHA = "a" * 64
@@ -262,3 +265,26 @@ def test_the_charts_of_very_many_cells_are_of_some_and_say_so() -> None:
     assert {cell.model for cell in chosen} == {"m0", "m1", "m2", "m3"}
     assert note == "Drawn are the 4 smallest of 20 models"
     assert fullest(cells[:100], SOME) == (cells[:100], None)
+
+
+def test_only_the_rounds_of_the_cells_that_are_drawn_are_kept(tmp_path: Path) -> None:
+    path = write_lines(
+        tmp_path / "r.jsonl", ENVIRONMENT, artifact(), a_round(0), with_cell(a_round(0), n_threads=2), a_round(1)
+    )
+    found = read_results([path])
+    one = [cell for cell in summarise(found) if cell.n_threads == a_round(0).cell.config.n_threads]
+    assert narrowed(found, one).rounds == [a_round(0), a_round(1)]
+    assert len(found.rounds) == 3
+
+
+def test_plot_says_what_it_leaves_out_of_very_large_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plots.fullest.MANY_CELLS", 3)
+    lines = [with_cell(a_round(0), workload=load, n_threads=n) for load in ("chat", "rag") for n in (1, 2)]
+    path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), *lines)
+    words = [str(path), "-o", str(tmp_path / "charts"), "--chart", "speed-vs-threads"]
+    drawn = CliRunner().invoke(plot, words)
+    assert "Drawn are 1 of 2 combinations of device, workload and settings; --all draws all." in drawn.stderr
+    assert [Path(line).name for line in drawn.stdout.split()] == ["speed-vs-threads-chat.png"]
+    everything = CliRunner().invoke(plot, [*words, "--all"])
+    assert "Drawn are" not in everything.stderr
+    assert len(everything.stdout.split()) == 2

@@ -3,13 +3,14 @@
 import math
 import random
 import statistics
+import sys
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.stats import Interval, median, median_interval, outliers, overlap, quantile
+from profiler.stats import Interval, median, median_interval, outliers, overlap, quantile, sorted_ns
 
 # n, the rank k of the interval's ends, and the number of the 2^n outcomes of n coin flips with fewer than k heads.
 RANKS = [
@@ -140,3 +141,16 @@ def test_intervals_that_share_a_value_overlap(one: tuple[float, float], other: t
     first, second = Interval(*one, 0.97), Interval(*other, 0.97)
     assert overlap(first, second) is tie
     assert overlap(second, first) is tie
+
+
+@given(st.lists(st.lists(st.integers(0, 2**62))))
+def test_durations_are_in_the_same_order_with_numpy_and_without(parts: list[list[int]]) -> None:
+    import numpy as np
+
+    expected = sorted(value for part in parts for value in part)
+    assert sorted_ns(parts) == expected
+    known = sys.modules.pop(np.__name__)
+    try:
+        assert sorted_ns(parts) == expected
+    finally:
+        sys.modules[np.__name__] = known

@@ -4,6 +4,7 @@ import os
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from profiler import percell
@@ -51,6 +52,31 @@ def test_cells_come_with_their_rounds_in_order(path: Path) -> None:
         assert list(places_of(rounds, {key})) == [key]
         assert [len(cell) for cell in cells_of(rounds, {key})] == [3]
         assert [record.round for record in next(at_places(rounds, [[0, 2]]))] == [1, 0]
+
+
+def test_some_rounds_can_be_kept_without_decoding_any(path: Path) -> None:
+    found = read_results([path]).rounds
+    assert isinstance(found, StoredRounds)
+    assert found.only([place in (1, 4) for place in range(len(ROUNDS))]) == [ROUNDS[1], ROUNDS[4]]
+
+
+def test_a_head_is_the_same_whether_it_is_read_around_the_samples_or_with_them(tmp_path: Path) -> None:
+    record = msgspec.structs.replace(a_round(3), read_ceiling_bytes_per_s=2.5e10)
+    (tmp_path / "usual").mkdir()
+    usual = write_lines(tmp_path / "usual" / "r.jsonl", ENVIRONMENT, artifact(), record)
+    known = list(heads_of(read_results([usual]).rounds))
+    assert [(head.round, head.read_ceiling_bytes_per_s) for head in known] == [(3, 2.5e10)]
+    line = usual.read_bytes().splitlines()[-1]
+    others = (
+        line.replace(b'],"memory":{', b'], "memory": {'),  # another program wrote it
+        line.replace(b'"seed":', b'"of":{"a":1,"samples":[],"b":[],"memory":{}},"seed":'),
+        line.replace(b'"seed":', b'"of":"],\\"memory\\":{,\\"samples\\":[","seed":'),
+    )
+    for number, other in enumerate(others):
+        assert other != line
+        path = tmp_path / f"{number}.jsonl"
+        path.write_bytes(usual.read_bytes().replace(line, other))
+        assert list(heads_of(read_results([path]).rounds)) == known
 
 
 def test_of_a_round_that_was_tried_again_the_last_counts(tmp_path: Path) -> None:
@@ -108,7 +134,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return found
 
     monkeypatch.setattr(percell, "_MANY_ROUNDS", 12)
-    monkeypatch.setattr(percell, "_usable_cpus", lambda: 2)
+    monkeypatch.setattr(percell, "usable_cpus", lambda: 2)
     monkeypatch.setattr(percell, "_elsewhere", counted)
     return started
 

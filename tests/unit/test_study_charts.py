@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import msgspec
 import pytest
 
+from plots import processes
 from plots.depth import depth_charts
 from plots.devices import device_charts
 from plots.draw import NAMES, draw_all
@@ -245,6 +246,30 @@ def test_only_the_charts_asked_for_are_drawn_each_with_its_figures(tmp_path: Pat
     assert (row["quant"], row["decode_tps"], row["decode_tps_from"], row["file_bytes"]) == (
         "Q8_0", "20.0", "16.0", str(100 * MIB),
     )  # fmt: skip
+
+
+def test_processes_draw_what_one_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [summary(workload=load, n_threads=n) for load in ("chat", "rag") for n in (1, 2)]
+    names = ["decode-vs-size", "speed-vs-threads", "drift"]
+    told: list[list[str]] = []
+    for folder, each in (("one", 1000), ("two", 1)):
+        monkeypatch.setattr(processes, "_SHEETS_PER_PROCESS", each)
+        monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
+        told.append([])
+        paths = draw_all(cells, {}, tmp_path / folder, formats=["svg"], chosen=names, say=told[-1].append)
+        told[-1] += [path.name for path in paths]
+    assert told[0] == told[1]
+    assert len(told[0]) == 5
+    for name in told[0][1:]:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_what_a_drawing_process_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_SHEETS_PER_PROCESS", 1)
+    monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot"):
+        draw_all([summary()], {}, tmp_path / "file", chosen=["decode-vs-size", "pareto"])
 
 
 def test_a_chart_that_does_not_exist_is_refused_with_the_names_of_those_that_do(tmp_path: Path) -> None:
