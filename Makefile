@@ -9,7 +9,7 @@ PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
-.PHONY: bench-compare bench-scale fuzz kills e2e-hub lock wheel clean
+.PHONY: bench-quality bench-compare bench-scale fuzz kills e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart      install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-memory    hold the parts of six models' memory against what the system measured"
 	@echo "make bench-estimate  hold estimates against a survey, quantized files and measured memory (long)"
 	@echo "make bench-synthetic time writing made-up files against copying, and hold their speed against random-normal ones"
+	@echo "make bench-quality   time scoring beside llama-perplexity"
 	@echo "make bench-compare   plant slow-downs in noisy series: compare finds 5 %, and calls nothing else a difference"
 	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
 	@echo "make fuzz            convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
@@ -71,6 +72,9 @@ bench-estimate: $(INSTALLED)
 
 bench-synthetic: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.synthetic --work parity-work/bench-synthetic
+
+bench-quality: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.quality --work parity-work
 
 bench-compare: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.planted
