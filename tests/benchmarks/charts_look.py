@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import msgspec
 from matplotlib.figure import Figure
 
 import plots.draw
+import plots.processes
 from plots.draw import draw_all
 from plots.style import LEVEL_COLOURS
 from profiler.results import Results
@@ -101,8 +103,8 @@ def look(
         wrong.extend(f"{path.parent.name}/{path.stem}: {fault}" for fault in faults(figure))
         return saved
 
-    plots.draw._save = checked
-    try:
+    # Figures that are drawn in another process cannot be looked at here.
+    with mock.patch.object(plots.draw, "_save", checked), mock.patch.object(plots.processes, "usable_cpus", lambda: 1):
         for name in names:
             results, cells = STUDIES[name]()
             for columns in widths:
@@ -117,9 +119,7 @@ def look(
                     reference=name == "many-models",
                     say=lambda line: print(line, file=sys.stderr),
                 )
-    finally:
-        plots.draw._save = save
-        plt.close("all")
+    plt.close("all")
     return wrong
 
 
