@@ -104,7 +104,10 @@ def look(
         return saved
 
     # Figures that are drawn in another process cannot be looked at here.
-    with mock.patch.object(plots.draw, "_save", checked), mock.patch.object(plots.processes, "usable_cpus", lambda: 1):
+    with (
+        mock.patch.object(plots.draw, "_save", checked),
+        mock.patch.object(plots.processes, "usable_cpus", return_value=1),
+    ):
         for name in names:
             results, cells = STUDIES[name]()
             for columns in widths:
