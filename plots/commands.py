@@ -20,8 +20,8 @@ from plots.report.command import report as report
 @click.option("--chart", "charts", metavar="NAMES", help="Draw only these, comma-separated; see the list above.")
 @click.option("--operators", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="What slmprof operators --json wrote; may be given several times.")  # fmt: skip
-@click.option("--all", "everything", is_flag=True, help="Draw all of very large results, too.  [default: of over 2,000 "
-              "cells the fullest panel]")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Draw all of very large results, too.  [default: of over 2000 "
+              "cells some, unless --chart names charts]")  # fmt: skip
 @click.option("--reference", is_flag=True, help="Show published results of other boards faintly behind latency.")
 def plot(
     results: tuple[Path, ...],
@@ -61,7 +61,7 @@ def plot(
     from plots.draw import draw_all
     from plots.fullest import FEW, MANY_CELLS, fullest, narrowed
     from plots.operators import read_reports
-    from profiler.cli.results import load
+    from profiler.cli.results import load, say_of_quality
     from profiler.summarise import summarise
 
     found = load(results)
@@ -69,12 +69,13 @@ def plot(
     def say(line: str) -> None:
         click.echo(line, err=True)
 
+    say_of_quality(found)
     cells = summarise(found)
-    if len(cells) > MANY_CELLS and not everything:
+    if len(cells) > MANY_CELLS and not everything and charts is None:
         cells, left = fullest(cells, FEW)
         found = narrowed(found, cells)
         if left:
-            say(f"{left}; --all draws all.")
+            say(f"{left}, since there are over {MANY_CELLS} cells; --all or --chart draws all.")
     for path in draw_all(
         cells,
         found.environments,

@@ -28,7 +28,8 @@ _DATED = {"svg": "Date", "pdf": "CreationDate"}
               help="Compare cells that differ in this, and in nothing else.")  # fmt: skip
 @click.option("--threshold", metavar="PCT", callback=percent,
               help="With --fail-on-regression: the slow-down that is allowed, like 3%.  [default: 0%]")  # fmt: skip
-@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 on a significant slow-down beyond the threshold.")
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 on a significant slow-down beyond "
+              "the threshold, and on a cell that was measured before and fails now.")  # fmt: skip
 @click.option("--chart", metavar="FILE", type=click.Path(path_type=Path),
               help="Draw the ratios as PNG, SVG or PDF, with the CSV behind it.")  # fmt: skip
 @click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
@@ -51,7 +52,7 @@ def compare(
     """
     from profiler.cli.results import load
     from profiler.compare.comparison import compare_results
-    from profiler.compare.text import describe_slow_down, render_comparison
+    from profiler.compare.text import describe_cell, describe_slow_down, render_comparison
 
     found = load([base])
     comparison = compare_results(found, found if base == new else load([new]), by)
@@ -67,9 +68,11 @@ def compare(
         slow = comparison.slow_downs(threshold)
         for pair, change in slow:
             click.echo(f"slow-down: {describe_slow_down(pair, change, by)}", err=True)
+        for cell in comparison.broken():
+            click.echo(f"{cell.status} now, and measured before: {describe_cell(cell)}", err=True)
         if not any(change.p is not None for pair in comparison.pairs for change in pair.changes):
             click.echo("nothing could be tested for a slow-down: no matched cell has six rounds on each side", err=True)
-        sys.exit(1 if slow else 0)
+        sys.exit(1 if slow or comparison.broken() else 0)
 
 
 def _draw(comparison: Any, path: Path, style: str, labels: tuple[str, str]) -> None:

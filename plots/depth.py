@@ -35,7 +35,7 @@ def depth_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
         name += f"-{cells[0].env_id}" if several else ""
         names[name] = names.get(name, 0) + 1
         name += f"-{names[name]}" if names[name] > 1 else ""
-        chosen = [each for depth in _depths(cells) for each in at_common_threads(_at(cells, depth))]
+        chosen = _of_one_thread_count(cells)
         models = models_of(chosen)
         most = max(1, rows_that_fit(style, 0.9 * style.panel) // (1 if style.beside > 1 else 2))
         for first in range(0, len(models), most):
@@ -46,6 +46,13 @@ def depth_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
 
 def _depths(cells: Sequence[CellSummary]) -> list[int]:
     return sorted({cell.n_depth for cell in cells})
+
+
+def _of_one_thread_count(cells: Sequence[CellSummary]) -> list[CellSummary]:
+    """Choose one thread count for all depths: a line is to show what depth does, and nothing else."""
+    threads = at_common_threads(cells)[0].n_threads
+    alike = [cell for cell in cells if cell.n_threads == threads]
+    return [each for depth in _depths(alike) for each in at_common_threads(_at(alike, depth))]
 
 
 def _at(cells: Sequence[CellSummary], depth: int) -> list[CellSummary]:

@@ -25,25 +25,31 @@ FEW = Limit(panels=1, models=6, cells=200)  # where reading alone takes seconds
 
 
 def fullest(summaries: Sequence[CellSummary], limit: Limit) -> tuple[list[CellSummary], str | None]:
-    """Take the panels with the most cells and the smallest models; say what is left out, None where nothing is."""
-    drawable = [cell for cell in summaries if cell.rounds]
-    names = [(shown.model, cell) for shown, cell in zip(distinct(drawable), drawable, strict=True)]
-    model_of = {id(cell): model for model, cell in names}
-    groups: list[Panel] = sorted(panels(drawable), key=lambda panel: -len(panel.cells))
-    models: dict[str, int] = {}
-    for cell in drawable:
-        models[model_of[id(cell)]] = cell.n_params
-    first = [model_of[id(cell)] for cell in groups[0].cells] if groups else []
+    """Take the panels with the most cells and the smallest models in them.
+
+    Cells that failed go with their panel. Beside the cells, say what is left out, or None where nothing is.
+    """
+    model_of = {id(cell): shown.model for cell, shown in zip(summaries, distinct(summaries), strict=True)}
+    groups: list[Panel] = sorted(panels(summaries), key=lambda panel: -len(panel.cells))
+    drawn = [panel for panel in groups if panel.cells]
+    kept = drawn[: limit.panels]
+    sizes: dict[str, int] = {}
+    for cell in (cell for panel in kept for cell in panel.cells):
+        sizes[model_of[id(cell)]] = cell.n_params
+    first = [model_of[id(cell)] for cell in kept[0].cells] if kept else []
     fit = max(1, limit.cells * len(set(first)) // max(1, len(first)))
     n_models = min(limit.models, fit)
-    kept_models = set(sorted(models, key=lambda model: (models[model], model))[:n_models])
-    kept = [cell for panel in groups[: limit.panels] for cell in panel.cells if model_of[id(cell)] in kept_models]
+    if len(kept) == len(drawn) and len(sizes) <= n_models:
+        return list(summaries), None
+    models = set(sorted(sizes, key=lambda model: (sizes[model], model))[:n_models])
+    ids = {id(cell) for panel in kept for cell in (*panel.cells, *panel.lost)}
+    cells = [cell for cell in summaries if id(cell) in ids and model_of[id(cell)] in models]
     parts = []
-    if len(groups) > limit.panels:
-        parts.append(f"{limit.panels} of {len(groups)} combinations of device, workload and settings")
-    if len(models) > n_models:
-        parts.append(f"the {n_models} smallest of {len(models)} models" if n_models > 1 else "the smallest model")
-    return kept, f"Drawn are {' and '.join(parts)}" if parts else None
+    if len(drawn) > limit.panels:
+        parts.append(f"{limit.panels} of {len(drawn)} combinations of device, workload and settings")
+    if len(sizes) > n_models:
+        parts.append(f"the {n_models} smallest of {len(sizes)} models" if n_models > 1 else "the smallest model")
+    return cells, f"The charts show {' and '.join(parts)}"
 
 
 def narrowed(results: Results, cells: Sequence[CellSummary]) -> Results:

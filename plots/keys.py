@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from plots.load import levels_of
 from plots.series import mark
-from plots.style import Look, filling_of, marker_of
+from plots.style import Look, Marker, filling_of, marker_of
 from plots.text import printable
 from profiler.summary import CellSummary
 
@@ -50,5 +50,5 @@ def filling_keys(cells: Sequence[CellSummary]) -> list[Line2D]:
     return [_key(word, "o", filling) for filling, word in _FILLINGS.items() if filling in found]
 
 
-def _key(label: str, marker: str, filling: str) -> Line2D:
+def _key(label: str, marker: Marker, filling: str) -> Line2D:
     return Line2D([], [], linestyle="none", color=_GREY, label=label, **mark(_GREY, marker, filling))

@@ -2,7 +2,9 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -39,8 +41,11 @@ def _drawn_beside(
     # A forked child would share the parent's locks and threads.
     pool = ProcessPoolExecutor(n_processes, multiprocessing.get_context("spawn"), _begin, (draw, shared))
     try:
-        with contextlib.suppress(BrokenProcessPool):  # the system took a process's memory: the rest is drawn here
-            for drawn in pool.map(_draw, sheets):
+        # Where the system ended a process for its memory, the rest is drawn here.
+        with contextlib.suppress(BrokenProcessPool):
+            with _interrupts_ignored():  # which the processes inherit: Ctrl-C is the parent's to answer
+                found = pool.map(_draw, sheets)
+            for drawn in found:
                 n_done += 1
                 yield drawn
     finally:
@@ -48,9 +53,30 @@ def _drawn_beside(
     yield from (draw(shared, sheet) for sheet in sheets[n_done:])
 
 
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _begin(draw: Callable[[Shared, Sheet], Drawn], shared: Shared) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _shared[:] = [draw, shared]
+
+
+def _end_with_parent() -> None:
+    """End when the parent is killed: the pool's own processes would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _draw(sheet: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from profiler.cli.options import axes_of, levels_of, profile_options, run_options_of
+from quant.errors import UserError
 
 
 @click.command()
@@ -73,8 +74,12 @@ def run(
     outcome = measure_and_show(request)
     n_failed = outcome.n_failed
     if quality:
-        n_failed += measure_quality(list(sources), request.wishes, request.results)
-        click.echo(quality_table(load([request.results])), nl=False)
+        try:
+            n_failed += measure_quality(list(sources), request.wishes, request.results, repack=not options["no_repack"])
+            click.echo(quality_table(load([request.results])), nl=False)
+        except UserError:  # what was measured so far is not to end without its report
+            write_reports(request.results, folder, formats or ("png",), style)
+            raise
     write_reports(request.results, folder, formats or ("png",), style)
     return 1 if n_failed else 0
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 
 from plots.load import Point, levels_of
-from plots.style import Dash, Look, Style, filling_of, marker_of
+from plots.style import Dash, Look, Marker, Style, filling_of, marker_of
 from profiler.summary import CellSummary
 
 _RIM_PT = 0.35  # a white rim keeps two marks apart where they meet
@@ -25,7 +25,7 @@ def draw_series(
     estimated: bool,
     joined: bool = True,
     shift_pt: float = 0.0,
-    marker: str = "o",
+    marker: Marker = "o",
     filling: str = "full",
     across: Sequence[Point] | None = None,
     faint: bool = False,
@@ -74,7 +74,7 @@ def draw_levels(
         marked: cells, each with its place on the x axis and its value.
         shift_of: by level; across: bars along x by the cell's key; faint: keys of cells that stand back.
     """
-    groups: dict[tuple[str, str, str, bool], list[tuple[float, Point, Point | None]]] = {}
+    groups: dict[tuple[str, Marker, str, bool], list[tuple[float, Point, Point | None]]] = {}
     for cell, x, point in marked:
         key = (cell.quant, marker_of(cell.arch), filling_of(cell), cell.cell_key in faint)
         groups.setdefault(key, []).append((x, point, (across or {}).get(cell.cell_key)))
@@ -99,7 +99,7 @@ def draw_levels(
                 )
 
 
-def mark(colour: str, marker: str, filling: str, rim: str = "white") -> dict[str, Any]:
+def mark(colour: str, marker: Marker, filling: str, rim: str = "white") -> dict[str, Any]:
     """Give matplotlib's words for a mark that is full, hollow, or half full."""
     if filling == "full":
         return {"marker": marker, "markerfacecolor": colour, "markeredgecolor": rim, "markeredgewidth": _RIM_PT}

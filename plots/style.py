@@ -46,10 +46,13 @@ _DASHES: dict[str, Dash] = {"legacy": (0, (5, 1.2)), "i-quant": (0, (3, 1, 1, 1)
 _VARIANT_DASH: Dash = (0, (2.5, 1.5, 0.8, 1.5))
 
 # Families that a reader is likely to see side by side have marks that look least alike.
-FAMILY_MARKERS = {
+Marker = str | tuple[int, int, int]
+FAMILY_MARKERS: dict[str, Marker] = {
     "llama": "o", "qwen2": "s", "qwen3": "D", "gemma": "^", "gemma2": "<", "gemma3": "v", "phi2": "P", "phi3": "X",
     "gptneox": "p", "gpt2": "*", "bloom": "h", "openelm": ">", "stablelm": "8", "olmo": "d", "olmo2": "H",
-    "minicpm": "d", "minicpm3": "H", "smollm3": "8", "granite": "h", "internlm2": "p", "mamba": "*",
+    # Stars and polygons by (corners, kind, turn): matplotlib's letters do not suffice.
+    "minicpm": (4, 1, 0), "minicpm3": (4, 1, 45), "smollm3": (6, 1, 0), "granite": (3, 1, 0), "internlm2": (7, 0, 0),
+    "mamba": (8, 1, 0),
 }  # fmt: skip
 MARKERS = ("o", "s", "D", "^", "v", "<", "P", "X", "p", "*", "h", ">", "8", "d", "H")
 
@@ -127,7 +130,7 @@ def looks(cells: Sequence[CellSummary]) -> dict[str, Look]:
     return found
 
 
-def marker_of(arch: str) -> str:
+def marker_of(arch: str) -> Marker:
     """Give a family's marker; one that is not in the table gets one by its name, the same every time."""
     known = FAMILY_MARKERS.get(arch)
     return known or MARKERS[zlib.crc32(arch.encode()) % len(MARKERS)]

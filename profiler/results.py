@@ -59,13 +59,14 @@ def _head_of(line: bytes) -> _Head:
     no JSON, and the line is taken whole.
     """
     first, last = line.find(_SAMPLES), line.rfind(_MEMORY)
-    if 0 < first < last:
+    if 0 < first < last and line.find(_ROUND_START, 1) < 0:  # no torn line with another behind it
         try:
             head = _head_decoder.decode(line[:first] + b"}")
             tail = _tail_decoder.decode(b"{" + line[last + 2 :])
         except msgspec.DecodeError:
             return _head_decoder.decode(line)
-        head.read_ceiling_bytes_per_s = tail.read_ceiling_bytes_per_s
+        if tail.read_ceiling_bytes_per_s is not None:
+            head.read_ceiling_bytes_per_s = tail.read_ceiling_bytes_per_s
         return head
     return _head_decoder.decode(line)
 

@@ -35,7 +35,10 @@ def sorted_ns(parts: Sequence[Sequence[int]]) -> Sequence[int]:
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return sorted(chain.from_iterable(parts))
-    ordered: list[int] = numpy.sort(numpy.fromiter(chain.from_iterable(parts), dtype=numpy.int64)).tolist()
+    try:
+        ordered: list[int] = numpy.sort(numpy.fromiter(chain.from_iterable(parts), dtype=numpy.int64)).tolist()
+    except OverflowError:  # centuries, which a file may hold
+        return sorted(chain.from_iterable(parts))
     return ordered
 
 

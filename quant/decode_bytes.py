@@ -5,7 +5,9 @@ matrix is the embedding itself and is then read whole, once. Of a mixture of exp
 """
 
 import re
+from collections.abc import Mapping
 
+from quant.ggml_types import TYPE_BY_NAME
 from quant.gguf_header import GgufHeader
 
 _OUTPUT = "output.weight"
@@ -15,8 +17,14 @@ _TABLES = {"position_embd.weight", "token_types.weight", "per_layer_token_embd.w
 _EXPERTS = re.compile(r"_exps\.(?:weight|bias|scale)$")
 
 
-def decode_weight_bytes(header: GgufHeader, arch: str) -> int:
-    """Give the bytes of weights that a decode step of one token reads."""
+def decode_weight_bytes(header: GgufHeader, arch: str, types: Mapping[str, str] | None = None) -> int:
+    """Give the bytes of weights that a decode step of one token reads.
+
+    Args:
+        header: of the file.
+        arch: its architecture, whose name its keys begin with.
+        types: by the tensors' names, where they are to have others than in the file.
+    """
     tied = all(tensor.name != _OUTPUT for tensor in header.tensors)
     n_experts = header.whole(f"{arch}.expert_count") or 0
     n_used = header.whole(f"{arch}.expert_used_count") or n_experts
@@ -24,8 +32,9 @@ def decode_weight_bytes(header: GgufHeader, arch: str) -> int:
     for tensor in header.tensors:
         if tensor.name in _TABLES or (tensor.name == _EMBEDDING and not tied):
             continue
+        n_bytes = tensor.nbytes if types is None else TYPE_BY_NAME[types[tensor.name]].nbytes(tensor.dims)
         if n_experts and _EXPERTS.search(tensor.name):
-            total += tensor.nbytes * min(n_used, n_experts) // n_experts
+            total += n_bytes * min(n_used, n_experts) // n_experts
         else:
-            total += tensor.nbytes
+            total += n_bytes
     return total

@@ -33,8 +33,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     choices: list[Choice]  # the best of each model, each followed by its runners-up
 
 
-def answer(summaries: Sequence[CellSummary]) -> Answer:
-    """Choose among the cells that may be compared and that nothing disturbed."""
+def answer(summaries: Sequence[CellSummary], *, quality_problem: str | None = None) -> Answer:
+    """Choose among the cells that may be compared and that nothing disturbed.
+
+    Args:
+        summaries: the cells.
+        quality_problem: why quality that was measured is in no cell.
+    """
     usable = [cell for cell in summaries if cell.status == "ok" and cell.decode_tps is not None]
     trusted = [cell for cell in usable if not cell.flags]
     if not usable:
@@ -57,7 +62,7 @@ def answer(summaries: Sequence[CellSummary]) -> Answer:
     among = f", the fastest of {len(ranked)} models" if len(ranked) > 1 else ""
     return Answer(
         headline=headline(ranked[0][0]) + among if trusted else "No choice: every cell was disturbed",
-        reasons=_reasons(summaries, usable, trusted, panel, len(ranked)),
+        reasons=_reasons(summaries, usable, trusted, panel, len(ranked), quality_problem),
         choices=choices,
     )
 
@@ -96,6 +101,7 @@ def _reasons(
     trusted: Sequence[CellSummary],
     panel: Panel,
     n_models: int,
+    quality_problem: str | None,
 ) -> list[str]:
     first = panel.cells[0]
     work = (
@@ -112,7 +118,9 @@ def _reasons(
     ]
     if n_models > 1:
         reasons.append("A smaller model is faster and answers worse; choose the model by what it must be able to do.")
-    if all(cell.kld is None and cell.ppl is None for cell in panel.cells):
+    if quality_problem:
+        reasons.append(f"{quality_problem[:1].upper()}{quality_problem[1:]}.")
+    elif all(cell.kld is None and cell.ppl is None for cell in panel.cells):
         reasons.append("Quality was not measured: fewer bits per weight cost quality, which nothing here shows.")
     if any(cell.weights != "real" for cell in panel.cells):
         reasons.append(

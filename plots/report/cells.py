@@ -65,7 +65,9 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
         ("memory", "peak resident size less the process before the model was opened", _size("model_rss_bytes")),
         ("file", "size of the file", _size("file_bytes")),
         ("bits", "bits per weight", _number("bpw", digits=2)),
-        ("KLD", "KL divergence from the unquantized model", _number("kld", digits=4)),
+        ("perplexity", "of the text named below, with its standard error", _with_error("ppl")),
+        ("KLD", "KL divergence from the unquantized model, with its standard error", _with_error("kld")),
+        ("same top", "share of places where the most probable token is the unquantized model's", _same_top),
         ("bandwidth", "share of the measured read bandwidth that decode used", _share),
         ("J/token", "energy of decode", _number("joules_per_token", digits=3)),
         *((_SETTINGS[name], "", _setting(name)) for name in differing),
@@ -80,6 +82,20 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
     return [
         column for column in made if column.label not in needless and (any(column.texts) or column.label == "notes")
     ]
+
+
+def _with_error(name: str) -> Callable[[CellSummary], _Made | str]:
+    def read(cell: CellSummary) -> _Made | str:
+        value, error = getattr(cell, name), getattr(cell, f"{name}_se")
+        if value is None:
+            return ""
+        return (f"{value:.4g}" + (f" ± {error:.1g}" if error else ""), value)
+
+    return read
+
+
+def _same_top(cell: CellSummary) -> _Made | str:
+    return "" if cell.same_top is None else (f"{cell.same_top:.1%}", cell.same_top)
 
 
 def _column(

@@ -1,4 +1,7 @@
-"""Charts as SVG inside the page: their text stays text, and their colours follow the page's light or dark."""
+"""Charts as SVG inside the page: their text stays text, and lies on white whatever the page's colours.
+
+A level has one colour everywhere, chosen for a white ground; the darkest would not be seen on a dark one.
+"""
 
 import re
 import tempfile
@@ -13,7 +16,6 @@ from profiler.results import Results
 from profiler.summary import CellSummary
 from quant.errors import UserError
 
-_COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _WIDE_PT = 500.0
 _DROPPED = ("metadata", "style")
@@ -36,7 +38,7 @@ def charts_of(summaries: Sequence[CellSummary], results: Results) -> tuple[list[
     chosen, left = fullest(summaries, FEW if many else SOME)
     if left:
         left += f"; slmprof plot{' --all' if many else ''} draws all."
-    if not chosen:
+    if not any(cell.rounds for cell in chosen):
         return [], "There are no charts: no cell has figures."
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -60,8 +62,7 @@ def charts_of(summaries: Sequence[CellSummary], results: Results) -> tuple[list[
 def inlined(document: str, name: str, prefix: str) -> Chart:
     """Turn an SVG document of our own drawing into an element of a page that holds several.
 
-    Ids get a prefix, so that no two charts share one; a colour #rrggbb becomes var(--krrggbb, #rrggbb), which the
-    page's style sheet gives another value in the dark.
+    Ids get a prefix, so that no two charts share one.
     """
     root = ElementTree.fromstring(document)  # noqa: S314  drawn a moment ago by matplotlib, not read from a stranger
     for element in root.iter():
@@ -92,9 +93,7 @@ def _rewritten(key: str, value: str, prefix: str) -> str:
         return f"#{prefix}{value.removeprefix('#')}"
     if key == "d":
         return " ".join(value.split())
-    value = _REFERENCE.sub(rf"url(#{prefix}\1)", value)
-    # A presentation attribute cannot hold a variable, a style can; matplotlib writes styles, but for patterns' sizes.
-    return _COLOUR.sub(r"var(--k\1, #\1)", value) if key == "style" else value
+    return _REFERENCE.sub(rf"url(#{prefix}\1)", value)
 
 
 def _sheet_words(root: ElementTree.Element, prefix: str) -> list[str]:

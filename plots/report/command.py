@@ -32,7 +32,7 @@ def report(results: tuple[Path, ...], outputs: tuple[Path, ...], **options: Any)
 
     check_forms(outputs)
     wish = Wish(limits=limits_of(options), prefer=prefer_of(options), flagged=options["flagged"])
-    results_name = " ".join(path.name for path in results)
+    results_name = " ".join(shlex.quote(path.name) for path in results)
     write_reports(load(results), outputs, results_name=results_name, wish=wish, asked=_typed(options))
     for path in outputs:
         click.echo(path)

@@ -1,5 +1,6 @@
 """Everything that a report says, gathered once; html.py and markdown.py only write it down."""
 
+import shlex
 from collections.abc import Sequence
 
 import msgspec
@@ -11,9 +12,11 @@ from plots.report.charts import Chart, charts_of
 from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
+from profiler.quality.summary import comparable
 from profiler.results import Results
 from profiler.summarise import summarise_and_warn
 from profiler.summary import CellSummary
+from quant.errors import UserError
 from quant.units import format_bytes
 
 _MOST_COMMANDS = 20
@@ -83,7 +86,8 @@ def gather(
     summaries, messages = summarise_and_warn(results)
     found = _answer(results, summaries, wish)
     charts, charts_note = charts_of(summaries, results) if draw else ([], None)
-    commands = rerun_commands(results, output=results_name)
+    names = shlex.split(results_name)
+    commands = rerun_commands(results, output=names[0] if len(names) == 1 else "results.jsonl")
     left = len(commands) - _MOST_COMMANDS
     choice_names, choices = _table_of(found.choices)
     return Report(
@@ -102,7 +106,7 @@ def gather(
         cautions=cautions(results, summaries, messages),
         environments=environments_of(results, summaries),
         files=files_of(results, summaries, _MOST_FILES),
-        methods=methods_of(summaries),
+        methods=methods_of(summaries, results),
         commands=commands[:_MOST_COMMANDS] + ([f"# and {left} more commands"] if left > 0 else []),
         show_commands=[
             f"slmprof report {results_name}{asked and ' '}{asked} -o report.html",
@@ -115,11 +119,14 @@ def gather(
 
 def _answer(results: Results, summaries: Sequence[CellSummary], wish: Wish | None) -> Answer:
     """Choose by what was asked, else by measured quality beside speed and memory, else by speed."""
+    problem = comparable(results).problem
     if wish is not None and not wish.is_empty:
+        if problem and wish.limits.max_kld is not None:
+            raise UserError(problem)
         return chosen_answer(summaries, results.artifacts, wish)
     if any(cell.kld is not None and cell.decode_tps is not None and not cell.flags for cell in summaries):
         return answer_by_quality(summaries, results.artifacts)
-    return answer(summaries)
+    return answer(summaries, quality_problem=problem)
 
 
 def _title(summaries: Sequence[CellSummary]) -> str:

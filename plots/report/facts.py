@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from profiler.quality.summary import comparable
 from profiler.record import Environment
 from profiler.results import Results
 from profiler.summary import CellSummary
@@ -94,7 +95,6 @@ _FIGURES = {
         "weights read per second of decode, as a share of the read bandwidth measured at that thread count",
     ),
     "joules_per_token": ("J/token", "energy of decode per token, all that the source covers, idle power included"),
-    "kld": ("KL divergence", "of the next token's distribution from that of the unquantized model"),
 }
 _ROUND = (
     "a process of its own, started fresh; one warm-up with a whole prefill and some decode steps; the KV cache is "
@@ -103,7 +103,7 @@ _ROUND = (
 _DEPTHS = {"separate": "at the depth that is told", "request": "after its own prompt"}
 
 
-def methods_of(summaries: Sequence[CellSummary]) -> list[tuple[str, str]]:
+def methods_of(summaries: Sequence[CellSummary], results: Results) -> list[tuple[str, str]]:
     """Say how each kind of number in the report was obtained."""
     measured = [cell for cell in summaries if cell.rounds]
     rows = [("a number and its range", _rounds(measured))]
@@ -116,7 +116,29 @@ def methods_of(summaries: Sequence[CellSummary]) -> list[tuple[str, str]]:
     depth = " or ".join(words for mode, words in _DEPTHS.items() if any(cell.mode == mode for cell in summaries))
     rows.append(("decode", f"tokens of a fixed sequence divided by the sum of their single steps, {depth}"))
     rows += [row for name, row in _FIGURES.items() if any(getattr(cell, name) is not None for cell in summaries)]
+    rows += _quality_rows(summaries, results)
     rows.append(("bits per weight", "8 times the bytes of the tensors, per unique parameter"))
+    return rows
+
+
+def _quality_rows(summaries: Sequence[CellSummary], results: Results) -> list[tuple[str, str]]:
+    shown = {cell.artifact_sha256 for cell in summaries if cell.ppl is not None}
+    records = [record for sha256, record in comparable(results).records.items() if sha256 in shown]
+    if not records:
+        return []
+    first = records[0]
+    windows = sorted({record.n_chunks for record in records})
+    text = (
+        f"{_span(windows)} windows of {first.n_ctx} tokens of {first.text_name} "
+        f"(sha256 {first.text_sha256[:8]}…), of each the second half"
+    )
+    rows = [("perplexity", f"as llama-perplexity defines it, over {text}; ± is the standard error")]
+    references = {record.reference_sha256 for record in records if record.divergence is not None}
+    levels = sorted({results.artifacts[sha256].level for sha256 in references if sha256 in results.artifacts})
+    if levels:
+        named = " or ".join(levels)
+        mean = "mean Kullback-Leibler divergence of the next token's distribution from that of"
+        rows.append(("KLD", f"{mean} {named}, in nats"))
     return rows
 
 

@@ -10,8 +10,10 @@ from quant.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from profiler.ceiling import Ceiling
     from profiler.cell import RunConfig
     from profiler.estimate.ask import Found
+    from profiler.estimate.table import Speed
     from quant.source import Source
 
 _PROCESSES = 2
@@ -27,7 +29,7 @@ _OUTPUTS = (1, 0)  # what a server needs, and llama-bench's and llama.cpp's own
               help="Quantization levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.  "
               "[default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]")  # fmt: skip
 @click.option("-t", "--threads", metavar="N", type=click.IntRange(1, 512), default=1, show_default=True,
-              help="Threads; they change next to nothing here.")  # fmt: skip
+              help="Threads: those whose bandwidth limits decode; else they change next to nothing.")  # fmt: skip
 @click.option("--n-ctx", metavar="N", type=click.IntRange(1, 1 << 24), default=2048, show_default=True,
               help="Tokens that the KV cache has room for.")  # fmt: skip
 @click.option("--batch", metavar="N", type=click.IntRange(1, 1 << 24), default=2048, show_default=True,
@@ -47,6 +49,9 @@ _OUTPUTS = (1, 0)  # what a server needs, and llama-bench's and llama.cpp's own
 @click.option("--fits", metavar="SIZE",
               help="What must hold the model, like 4GiB; with --all, what does not fit is left out.  "
               "[default: the memory that this device has left]")  # fmt: skip
+@click.option("--min-decode", metavar="TPS", type=click.FloatRange(min=0, min_open=True),
+              help="Tokens per second that decode must be able to reach, by the bandwidth that slmprof doctor "
+              "--bandwidth measured; with --all, what cannot is left out.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with the fields of slmprof export.")
 def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None:
     """Tell file size and memory of models at each level, without their weights.
@@ -59,7 +64,9 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
     slmprof estimate qwen2.5-1.5b -q all
     slmprof estimate ./config.json -q Q4_K_M --n-ctx 8192 --ctk q8_0 --ctv q8_0
     slmprof estimate --all --fits 4GiB -q Q4_K_M --max-params 2B
+    slmprof estimate --all --fits 4GiB -q Q4_K_M -t 4 --min-decode 8
     """
+    from profiler.ceiling import load_ceiling
     from profiler.cli.progress import progress_bar
     from profiler.environment import available_memory_bytes, probe_backend, read_environment
     from profiler.estimate.ask import Wish, find_all
@@ -83,6 +90,7 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
         load_modes=("mmap", "none") if options["load_mode"] == "both" else (options["load_mode"],),
         always_imatrix=options["imatrix_mix"],
     )
+    speed = _speed(load_ceiling(environment.id), options["threads"], options["min_decode"])
     overheads = load_overheads(environment.id, say=lambda line: click.echo(line, err=True))
     with progress_bar() as progress:
         found = find_all(chosen, wish, overheads, n_processes=_PROCESSES, tell=progress)
@@ -92,21 +100,41 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
     estimates = [each for model in found for each in model.estimates]
     if everything and options["fits"]:
         estimates = [each for each in estimates if each.fits(room_bytes)]
+    if everything and speed:
+        estimates = [each for each in estimates if speed.allows(each)]
     if options["as_json"]:
         import msgspec
 
         from profiler.estimate.export import to_objects
 
-        objects = to_objects(estimates, env_id=environment.id, room_bytes=room_bytes)
+        read = speed.read_bytes_per_s if speed else None
+        objects = to_objects(estimates, env_id=environment.id, room_bytes=room_bytes, read_bytes_per_s=read)
         click.echo(msgspec.json.format(msgspec.json.encode(objects), indent=1).decode())
         return
     if not estimates:
-        raise UserError("nothing fits; ask for other levels, a smaller --n-ctx or more room")
+        slower = ", a smaller --min-decode" if options["min_decode"] else ""
+        raise UserError(f"nothing fits; ask for other levels, a smaller --n-ctx{slower} or more room")
     from profiler.estimate.table import render
 
     named = "given by --fits" if options["fits"] else "which this device has left now"
-    for line in render(estimates, room_bytes, named):
+    for line in render(estimates, room_bytes, named, speed):
         click.echo(line)
+
+
+def _speed(ceiling: "Ceiling | None", n_threads: int, least_tps: float | None) -> "Speed | None":
+    from profiler.estimate.table import Speed
+
+    read = ceiling.read_bytes_per_s(n_threads) if ceiling else None
+    if read is not None:
+        return Speed(read, n_threads, least_tps)
+    if least_tps is not None and ceiling:
+        counts = ", ".join(map(str, ceiling.thread_counts()))
+        raise UserError(f"the read bandwidth was measured with {counts} threads, not with {n_threads}; give another -t")
+    if least_tps is not None:
+        raise UserError(
+            "--min-decode needs to know how fast this device reads memory; measure it first: slmprof doctor --bandwidth"
+        )
+    return None
 
 
 def _sources(

@@ -100,6 +100,7 @@ def measure_quality(
     n_chunks: int | None = None,
     n_threads: int | None = None,
     timeout_s: float | None = None,
+    repack: bool = True,
 ) -> int:
     """Score the files of all sources and append their records; give how many could not be scored.
 
@@ -115,6 +116,7 @@ def measure_quality(
     from profiler.quality.session import Options, Tools, run_quality
     from profiler.quality.text import default_text, read_text
     from profiler.quality.worker import ScoreAnswer
+    from profiler.repack import ADVICE
     from profiler.results import ResultsWriter
     from quant.files import cache_dir
 
@@ -122,12 +124,21 @@ def measure_quality(
         click.echo(line, err=True)
 
     scored = read_text(text) if text else default_text()
-    options = Options(n_ctx=n_ctx, n_chunks=n_chunks, n_threads=n_threads or physical_cores(), timeout_s=timeout_s)
     # One folder for each results file, which is locked: what a killed run left there is removed by the next.
     folder = hashlib.sha256(str(results.absolute()).encode()).hexdigest()[:16]
     n_failed = 0
     with ResultsWriter(results, say=say) as writer:
-        environment = read_environment(probe_backend())
+        backend = probe_backend()
+        environment = read_environment(backend)
+        if repack and backend.repacking_works is False:
+            say(ADVICE)
+        options = Options(
+            n_ctx=n_ctx,
+            n_chunks=n_chunks,
+            n_threads=n_threads or physical_cores(),
+            timeout_s=timeout_s,
+            repack=repack and backend.repacking_works is not False,
+        )
         for source in sources:
             with progress_bar() as progress:
                 chosen = choose(source, wishes, progress=progress, say=say)

@@ -28,6 +28,7 @@ def recommend(results: tuple[Path, ...], model: str | None, workload: str | None
     slmprof recommend results.jsonl --prefer speed=2,memory=1,quality=1 --json
     """
     from profiler.cli.results import load
+    from profiler.quality.summary import comparable
     from profiler.recommend.choose import narrowed, to_json
     from profiler.recommend.choose import recommend as choose
     from profiler.recommend.text import render
@@ -35,6 +36,8 @@ def recommend(results: tuple[Path, ...], model: str | None, workload: str | None
 
     limits, wanted = limits_of(options), prefer_of(options)
     found = load(results)
+    if limits.max_kld is not None and (problem := comparable(found).problem):
+        raise UserError(problem)
     summaries = narrowed(summarise(found), model=model, workload=workload)
     if not summaries:
         raise UserError(f"{results[0].name} holds no measured cells yet; measure some with slmprof profile")

@@ -19,6 +19,14 @@ def load(paths: Sequence[Path]) -> Any:
     return results
 
 
+def say_of_quality(results: Any) -> None:
+    """Say on stderr why quality that was measured is in no cell."""
+    from profiler.quality.summary import comparable
+
+    if problem := comparable(results).problem:
+        click.echo(problem, err=True)
+
+
 def table_of(results: Any) -> str:
     """Give the table of results, with the warnings' full text."""
     from profiler.quality.table import quality_table

@@ -113,6 +113,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     least_p_adjusted: float | None  # what a single changed figure could reach; above ALPHA it cannot be told
     stopped_early: bool  # a stopping rule chose the number of some cell's rounds
 
+    def broken(self) -> list[CellName]:
+        """Give the cells that were measured in the base and failed since."""
+        return [pair.new for pair in self.pairs if pair.base.status == "ok" and pair.new.status != "ok"]
+
     def slow_downs(self, threshold_percent: float) -> list[tuple[Pair, Change]]:
         """Give the figures of speed that are significantly worse, by more than the threshold."""
         return [

@@ -50,6 +50,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         """The weights that are not repacked; with mmap, all pages between the first and the last of them."""
         return self.level.mapped_bytes if self.config.load_mode == "mmap" else self.level.plain_bytes
 
+    def decode_tps_limit(self, read_bytes_per_s: float) -> float | None:
+        """Give the tokens per second that reading the weights alone allows, with an empty cache."""
+        n_bytes = self.level.decode_weight_bytes
+        return read_bytes_per_s / n_bytes if n_bytes else None
+
     def fits(self, room_bytes: int) -> bool:
         """Tell whether there is room for it."""
         return self.need_bytes <= room_bytes

@@ -11,12 +11,14 @@ from profiler.summary import CellSummary
 _ONLY_MEASURED = ("cell_key", "artifact_sha256", "workload", "mode", "n_prompt", "n_gen", "n_depth", "decode_depth")
 
 
-def to_objects(estimates: Sequence[Estimate], *, env_id: str, room_bytes: int) -> list[dict[str, Any]]:
+def to_objects(
+    estimates: Sequence[Estimate], *, env_id: str, room_bytes: int, read_bytes_per_s: float | None
+) -> list[dict[str, Any]]:
     """Give one flat object for each estimate."""
-    return [_object(each, env_id, room_bytes) for each in estimates]
+    return [_object(each, env_id, room_bytes, read_bytes_per_s) for each in estimates]
 
 
-def _object(each: Estimate, env_id: str, room_bytes: int) -> dict[str, Any]:
+def _object(each: Estimate, env_id: str, room_bytes: int, read_bytes_per_s: float | None) -> dict[str, Any]:
     config, sizes, level = each.config, each.sizes, each.level
     summary = CellSummary(
         cell_key="",
@@ -74,5 +76,6 @@ def _object(each: Estimate, env_id: str, room_bytes: int) -> dict[str, Any]:
         "needs_imatrix": level.needs_imatrix,
         "need_bytes": each.need_bytes,
         "fits": each.fits(room_bytes),
+        "decode_tps_limit": each.decode_tps_limit(read_bytes_per_s) if read_bytes_per_s else None,
     }
     return fields | dict.fromkeys(_ONLY_MEASURED) | own

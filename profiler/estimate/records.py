@@ -34,6 +34,7 @@ class LevelSize(msgspec.Struct, frozen=True, kw_only=True):
     mapped_bytes: int = 0  # from the first of these in the file to the end of the last
     repacked_bytes: int = 0
     largest_repacked_bytes: int = 0
+    decode_weight_bytes: int = 0  # that one decoded token reads
     n_work_bytes_per_token: int = 0  # of the widest product's input, in the type that it is multiplied in
 
 

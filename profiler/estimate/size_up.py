@@ -18,6 +18,7 @@ from profiler.estimate.kv import kv_cache_bytes, layers_of
 from profiler.estimate.plans import dry_runs
 from profiler.estimate.records import ContextSize, LevelSize, Question, Sizes
 from quant.artifact import artifact_of
+from quant.decode_bytes import decode_weight_bytes
 from quant.errors import UserError
 from quant.ggml_types import TYPE_BY_NAME
 from quant.gguf_header import GgufHeader, TensorInfo, open_gguf_header
@@ -205,6 +206,7 @@ def level_size(
         mapped_bytes=last - (first or 0),
         repacked_bytes=repacked,
         largest_repacked_bytes=largest,
+        decode_weight_bytes=decode_weight_bytes(header, header.text("general.architecture") or "", types),
         n_work_bytes_per_token=work,
     )
 

@@ -1,6 +1,7 @@
 """Estimates as a table. Each figure has a tilde, so that none is taken for a measurement."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from profiler.estimate.estimate import Estimate
 from quant.units import MIB, format_bytes, format_params
@@ -9,20 +10,46 @@ _HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV",
 _LEFT = {"model", "level", "fits"}
 
 
-def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str) -> Iterator[str]:
+class Speed(NamedTuple):
+    """How fast this device reads memory, and what decode is asked for."""
+
+    read_bytes_per_s: float
+    n_threads: int
+    least_tps: float | None = None
+
+    def limit(self, estimate: Estimate) -> str:
+        """Give the tokens per second that cannot be exceeded."""
+        found = estimate.decode_tps_limit(self.read_bytes_per_s)
+        return "" if found is None else f"<~{found:.3g}"
+
+    def allows(self, estimate: Estimate) -> bool:
+        """Tell whether what is asked for could be reached."""
+        found = estimate.decode_tps_limit(self.read_bytes_per_s)
+        return self.least_tps is None or found is None or found >= self.least_tps
+
+
+def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str, speed: Speed | None = None) -> Iterator[str]:
     """Give the table, a line for each model and level, and what must be known to read it.
 
     Args:
         estimates: of one model and level beside each other.
         room_name: what has `room_bytes` of room: "this device", "--fits".
+        speed: None where the device's bandwidth was not measured.
     """
     groups: dict[tuple[str, str], list[Estimate]] = {}
     for each in estimates:
         groups.setdefault((each.model, each.level.level), []).append(each)
     modes = list(dict.fromkeys(each.config.load_mode for each in estimates))
     outputs = list(dict.fromkeys(each.config.n_outputs_max for each in estimates))
-    head = [*_HEAD[:8], *(f"compute[{n or 'all'}]" for n in outputs), "runtime", *(_sum_name(m) for m in modes), "fits"]
-    rows = [head, *(_row(group, modes, outputs, room_bytes) for group in groups.values())]
+    head = [
+        *_HEAD[:8],
+        *(f"compute[{n or 'all'}]" for n in outputs),
+        "runtime",
+        *(_sum_name(m) for m in modes),
+        *(["decode"] if speed else []),
+        "fits",
+    ]
+    rows = [head, *(_row(group, modes, outputs, room_bytes, speed) for group in groups.values())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         cells = [
@@ -32,13 +59,20 @@ def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str) -> It
         yield "  ".join(cells).rstrip()
     yield ""
     yield from _notes(estimates, room_bytes, room_name)
+    if speed:
+        giga = speed.read_bytes_per_s / 1e9
+        yield f"decode: tokens/s that reading the weights allows at most, at the {giga:.3g} GB/s"
+        yield f"that this device read with {speed.n_threads} thread{'' if speed.n_threads == 1 else 's'}; the cache and"
+        yield "arithmetic take more, which slmprof profile --weights synthetic measures."
 
 
 def _sum_name(mode: str) -> str:
     return "sum, mmap" if mode == "mmap" else "sum, read"
 
 
-def _row(group: Sequence[Estimate], modes: Sequence[str], outputs: Sequence[int], room_bytes: int) -> list[str]:
+def _row(
+    group: Sequence[Estimate], modes: Sequence[str], outputs: Sequence[int], room_bytes: int, speed: Speed | None
+) -> list[str]:
     first = group[0]
     by_mode = {each.config.load_mode: each for each in group}
     by_output = {each.config.n_outputs_max: each for each in group}
@@ -54,7 +88,8 @@ def _row(group: Sequence[Estimate], modes: Sequence[str], outputs: Sequence[int]
         *(_about(by_output[n].context.compute_bytes) for n in outputs),
         _about(first.runtime_bytes),
         *(_about(by_mode[mode].model_rss_bytes) for mode in modes),
-        "yes" if first.fits(room_bytes) else "no",
+        *([speed.limit(first)] if speed else []),
+        "no" if not first.fits(room_bytes) else "yes" if speed is None or speed.allows(first) else "too slow",
     ]
 
 

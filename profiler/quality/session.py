@@ -42,6 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     n_chunks: int | None = None  # None: the whole text
     n_threads: int = 1
     timeout_s: float | None = None  # of one process
+    repack: bool = True
     engine: str = "llama"
 
 
@@ -74,7 +75,7 @@ def config_of(options: Options) -> RunConfig:
         flash_attn="auto",
         swa_full=False,
         load_mode="auto",
-        repack=True,
+        repack=options.repack,
         device="cpu",
         n_gpu_layers=0,
     )
@@ -99,6 +100,7 @@ def run_quality(
     Raises:
         UserError: the text is too short, or the disk has no room for a single window.
     """
+    chosen = _comparable(chosen, options, tools)
     blank = _blank(chosen, text, options, environment)
     done = {record.key for record in known.qualities if record.status == "ok"}
     session = _Session(chosen.reference, blank, options, tools)
@@ -109,6 +111,23 @@ def run_quality(
             (tools.scratch / "text").write_bytes(text.content)
             n_ok, n_failed = session.score_all(left)
     return Outcome(n_ok=n_ok, n_failed=n_failed, n_there=len(chosen.files) - len(left))
+
+
+def _comparable(chosen: Chosen, options: Options, tools: Tools) -> Chosen:
+    """Do without the comparison where the unquantized model does not fit: perplexity needs the level alone."""
+    reference = chosen.reference
+    if reference is None or (lack := _lack_of_memory(reference, options, tools)) is None:
+        return chosen
+    name = f"{reference.artifact.model} {reference.artifact.level}"
+    tools.say(f"{name}, which the levels are to be compared with, {lack}; so there is perplexity and no divergence")
+    return msgspec.structs.replace(chosen, reference=None)
+
+
+def _lack_of_memory(file: Prepared, options: Options, tools: Tools) -> str | None:
+    need, have = needed_bytes(file.artifact, config_of(options)), tools.available_bytes()
+    if need <= have:
+        return None
+    return f"needs about {format_bytes(need)}, {format_bytes(have)} are available; close programs or lower --n-ctx"
 
 
 def _blank(chosen: Chosen, text: Text, options: Options, environment: Environment) -> Quality:
@@ -232,7 +251,7 @@ class _Session:
         sha256, artifact, reference = file.artifact.sha256, file.artifact, self._reference
         self._started.setdefault(sha256, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         seen = self._seen.setdefault(sha256, _Sums())
-        if lack := self._lack_of_memory(file):
+        if lack := _lack_of_memory(file, self._options, self._tools):
             self._fail(file, Failure(kind="memory", message=lack), "skipped")
             return None
 
@@ -262,12 +281,6 @@ class _Session:
             raise UserError(answer.failure.message)
         self._fail(file, answer.failure)
         return None
-
-    def _lack_of_memory(self, file: Prepared) -> str | None:
-        need, have = needed_bytes(file.artifact, self._config), self._tools.available_bytes()
-        if need <= have:
-            return None
-        return f"needs about {format_bytes(need)}, {format_bytes(have)} are available; close programs or lower --n-ctx"
 
     def _fail(self, file: Prepared, failure: Failure, status: str = "failed") -> None:
         """Write why a file has no figures, unless it has some in the results already."""

@@ -33,7 +33,7 @@ def _without_reference(record: Quality) -> tuple[object, ...]:
 def comparable(results: Results) -> Comparable:
     """Give what was scored well, where all of it is of one text in the same windows: else nothing may be compared."""
     scored = [record for record in settled(results) if record.status == "ok"]
-    settings = {(record.text_sha256, record.n_ctx, record.n_chunks if _is_part(record) else None) for record in scored}
+    settings = {(record.text_sha256, record.n_ctx, _part_of(record)) for record in scored}
     if len(settings) > 1:
         n_texts = len({record.text_sha256 for record in scored})
         what = f"{n_texts} texts" if n_texts > 1 else "one text, cut into other windows"
@@ -44,9 +44,10 @@ def comparable(results: Results) -> Comparable:
     return Comparable(records={record.artifact_sha256: record for record in scored})
 
 
-def _is_part(record: Quality) -> bool:
-    # Other tokenizers make another number of windows of the same whole text.
-    return record.n_chunks_asked is not None
+def _part_of(record: Quality) -> int | None:
+    """Give how many windows of the text were scored; None for all, which another tokenizer makes more or fewer."""
+    asked = record.n_chunks_asked
+    return None if asked is None or record.n_chunks < asked else record.n_chunks
 
 
 def with_quality(cells: Sequence[CellSummary], results: Results) -> list[CellSummary]:

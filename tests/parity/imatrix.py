@@ -14,6 +14,7 @@ from profiler.workloads import CORPUS
 from quant.convert import convert
 from quant.errors import UserError
 from quant.imatrix_write import InputSums, write_imatrix
+from quant.levels import parse_levels
 from quant.quantize import quantize
 from tests.parity.oracle import Oracle, run
 from tests.support.checkpoints import TRAINED, make_checkpoint
@@ -46,18 +47,22 @@ def compare_imatrices(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
         for path in (whole, eight.path):
             found = _compare(oracle, path)
             held = found["differences"] == [] and found["relative"] <= RELATIVE and found["sizes_equal"]
+            held &= found["taken_by_theirs"]
             passed &= held
             findings.append({"model": name, "file": path.name, **found})
             print(
                 f"  {path.name:20} {found['n_tensors']} tensors, largest relative difference {found['relative']:.1e}, "
                 f"{'; '.join(found['differences']) or 'same names and shapes'}, "
-                f"quantized sizes {'equal' if found['sizes_equal'] else 'DIFFER'}",
+                f"quantized sizes {'equal' if found['sizes_equal'] else 'DIFFER'}, "
+                f"llama-quantize makes the same of it: {found['taken_by_theirs']}",
                 flush=True,
             )
         if name == "trained":
             worth = _worth(oracle, whole)
             passed &= all(each["with"] < each["without"] for each in worth.values())
             findings.append({"model": name, "worth": worth})
+            every = quantize(whole, parse_levels("all"), folder / "all", imatrix=whole.with_suffix(".ours.gguf"))
+            print(f"  with it all {len(every)} levels are made", flush=True)
             for level, each in worth.items():
                 print(f"  {level:8} mean KLD without {each['without']:.5f}, with {each['with']:.5f}", flush=True)
     return passed, findings
@@ -85,7 +90,13 @@ def _compare(oracle: Oracle, model: Path) -> dict[str, Any]:
     ]
     shapes = [{each.name: each.shape.tolist() for each in reader.tensors} for reader in (mine, yours)]
     if list(shapes[0].items()) != list(shapes[1].items()):
-        return {"n_tensors": len(shapes[1]), "differences": ["other tensors"], "relative": 1.0, "sizes_equal": False}
+        return {
+            "n_tensors": len(shapes[1]),
+            "differences": ["other tensors"],
+            "relative": 1.0,
+            "sizes_equal": False,
+            "taken_by_theirs": False,
+        }
     relative = max(_relative(one.data, other.data) for one, other in zip(mine.tensors, yours.tensors, strict=True))
     folders = [model.parent / f"{model.stem}-{whose}" for whose in ("ours", "theirs")]
     made = [
@@ -98,7 +109,19 @@ def _compare(oracle: Oracle, model: Path) -> dict[str, Any]:
         "differences": differences,
         "relative": relative,
         "sizes_equal": sizes[0] == sizes[1],
+        "taken_by_theirs": all(_taken_by_theirs(oracle, model, ours, each.path) for each in made[0]),
     }
+
+
+def _taken_by_theirs(oracle: Oracle, model: Path, imatrix: Path, made: Path) -> bool:
+    """Tell whether llama-quantize, given our matrix, makes the tensors that we make."""
+    level, target = made.stem.rpartition("-")[2], made.with_suffix(".theirs.gguf")
+    run([str(oracle.llama_quantize), "--imatrix", str(imatrix), str(model), str(target), level, "1"], quiet=True)
+    mine, yours = ({each.name: each for each in GGUFReader(path).tensors} for path in (made, target))
+    return list(mine) == list(yours) and all(
+        one.tensor_type == yours[name].tensor_type and np.array_equal(one.data, yours[name].data)
+        for name, one in mine.items()
+    )
 
 
 def _relative(ours: Any, theirs: Any) -> float:

@@ -24,8 +24,14 @@ from tests.support.checkpoints import SMOLLM2_135M, TRAINED, make_checkpoint
 LEVELS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_S", "Q2_K")
 N_CTX, N_CHUNKS, N_THREADS = 512, 8, 1
 PPL_REL, KLD_REL, KLD_ABS, SAME_TOP = 1e-3, 1e-2, 1e-6, 0.002
+# Of all other figures: their digits end there, and a share of the value.
+OTHER_REL, KLD_DIGIT, SHARE_DIGIT = 1e-2, 1.5e-6, 2e-5
 
-_FIGURE = re.compile(r"^(Mean PPL\(Q\)|Mean +KLD|Same top p) *: *(-?[\d.]+)", re.MULTILINE)
+_FIGURE = re.compile(
+    r"^(Mean PPL\(Q\)|Mean ln\(PPL\(Q\)/PPL\(base\)\)|(?:Mean|Maximum|99.0%|90.0%) +KLD|RMS Δp|Same top p) *: "
+    r"*(-?[\d.]+)(?: ± +([\d.]+))?",
+    re.MULTILINE,
+)
 _FINAL = re.compile(r"Final estimate: PPL = ([\d.]+)")
 
 
@@ -35,6 +41,7 @@ class Theirs(msgspec.Struct, frozen=True, kw_only=True):
     ppl: float
     kld: float | None = None
     same_top: float | None = None
+    others: dict[str, float] = {}  # by our name
 
 
 def compare_quality(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
@@ -50,7 +57,8 @@ def compare_quality(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
         print(
             f"  {row['model']:12} {row['level']:7} perplexity {row['ppl']:12.4f} against {row['their_ppl']:12.4f}, "
             f"divergence {row['kld']:.6f} against {row['their_kld']}, same top {row['same_top']:.4%} against "
-            f"{row['their_same_top']}  {'ok' if row['ok'] else 'MISSED'}"
+            f"{row['their_same_top']}, {len(row['others'])} more figures equal but {row['differing'] or 'none'}  "
+            f"{'ok' if row['ok'] else 'MISSED'}"
         )
     return all(row["ok"] for row in findings), findings
 
@@ -90,8 +98,52 @@ def _theirs(program: Path, model: Path, text: Path, base: Path, *, write: bool) 
         final = _FINAL.search(said)
         assert final is not None, said[-2000:]
         return Theirs(ppl=float(final[1]))
-    figures = {name.split()[-1]: float(value) for name, value in _FIGURE.findall(said)}
-    return Theirs(ppl=figures["PPL(Q)"], kld=figures["KLD"], same_top=figures["p"] / 100)
+    found = {" ".join(name.split()): (float(value), float(se or 0)) for name, value, se in _FIGURE.findall(said)}
+    return Theirs(
+        ppl=found["Mean PPL(Q)"][0],
+        kld=found["Mean KLD"][0],
+        same_top=found["Same top p"][0] / 100,
+        others={
+            "ppl_se": found["Mean PPL(Q)"][1],
+            "kld_se": found["Mean KLD"][1],
+            "kld_p90": found["90.0% KLD"][0],
+            "kld_p99": found["99.0% KLD"][0],
+            "kld_max": found["Maximum KLD"][0],
+            "log_ppl_ratio": found["Mean ln(PPL(Q)/PPL(base))"][0],
+            "log_ppl_ratio_se": found["Mean ln(PPL(Q)/PPL(base))"][1],
+            "dp_rms": found["RMS Δp"][0] / 100,
+            "dp_rms_se": found["RMS Δp"][1] / 100,
+            "same_top_se": found["Same top p"][1] / 100,
+        },
+    )
+
+
+def _others_of(record: Quality) -> dict[str, float]:
+    assert record.perplexity is not None
+    assert record.divergence is not None
+    found = record.divergence
+    return {
+        "ppl_se": record.perplexity.ppl.se,
+        "kld_se": found.kld.se,
+        "kld_p90": found.kld_p90,
+        "kld_p99": found.kld_p99,
+        "kld_max": found.kld_max,
+        "log_ppl_ratio": found.log_ppl_ratio.value,
+        "log_ppl_ratio_se": found.log_ppl_ratio.se,
+        "dp_rms": found.dp_rms.value,
+        "dp_rms_se": found.dp_rms.se,
+        "same_top_se": found.same_top.se,
+    }
+
+
+def _differing(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, tuple[float, float]]:
+    """Give the figures that differ by more than their printed digits and a hundredth."""
+    return {
+        name: (ours[name], value)
+        for name, value in theirs.items()
+        if abs(ours[name] - value)
+        > OTHER_REL * abs(value) + (SHARE_DIGIT if name.startswith(("dp", "same")) else KLD_DIGIT)
+    }
 
 
 def _judge(model: str, level: str, ours: Quality, theirs: Theirs) -> dict[str, Any]:
@@ -103,8 +155,12 @@ def _judge(model: str, level: str, ours: Quality, theirs: Theirs) -> dict[str, A
         ok &= abs(kld - theirs.kld) <= max(KLD_REL * theirs.kld, KLD_ABS)
     if theirs.same_top is not None:
         ok &= abs(same_top - theirs.same_top) <= SAME_TOP
+    differing = _differing(_others_of(ours), theirs.others)
+    ok &= not differing
     return {
         "model": model,
+        "others": theirs.others,
+        "differing": differing,
         "level": level,
         "ppl": ppl,
         "their_ppl": theirs.ppl,

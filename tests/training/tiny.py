@@ -167,7 +167,7 @@ def main() -> None:
     """Train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("tests/data/tiny-llama"))
-    parser.add_argument("--steps", type=int, default=280)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     train(arguments.output, arguments.steps, arguments.threads)

@@ -12,7 +12,7 @@ from plots.compare_command import compare
 from profiler.compare.comparison import compare_results
 from tests.support.cells import artifact
 from tests.support.compared import rounds_of
-from tests.support.rounds import results, write_lines
+from tests.support.rounds import no_round, results, write_lines
 from tests.support.summaries import ENVIRONMENT
 
 TEN = [100.0 + place for place in range(10)]
@@ -37,6 +37,16 @@ def test_the_exit_status_is_1_only_for_a_slow_down_beyond_the_threshold(
     files: list[str], options: list[str], status: int
 ) -> None:
     assert CliRunner().invoke(compare, [*files, *options]).exit_code == status
+
+
+def test_a_cell_that_fails_since_is_a_regression(files: list[str], tmp_path: Path) -> None:
+    broken = write_lines(tmp_path / "broken.jsonl", ENVIRONMENT, artifact(),
+                         *(no_round(number) for number in range(len(TEN))))  # fmt: skip
+    done = CliRunner().invoke(compare, [files[0], str(broken), "--fail-on-regression"])
+    assert done.exit_code == 1
+    assert "failed now, and measured before: tiny" in done.stderr
+    assert CliRunner().invoke(compare, [files[0], str(broken)]).exit_code == 0
+    assert CliRunner().invoke(compare, [str(broken), files[0], "--fail-on-regression"]).exit_code == 0
 
 
 def test_json_holds_the_changes(files: list[str]) -> None:

@@ -14,7 +14,7 @@ from profiler.estimate.export import to_objects
 from profiler.estimate.overheads import Overheads, fit
 from profiler.estimate.process import Asker
 from profiler.estimate.records import ContextSize, LevelSize, Question, Sizes
-from profiler.estimate.table import render
+from profiler.estimate.table import Speed, render
 from profiler.summary import CellSummary
 from quant.errors import UserError
 from tests.support.cells import config as cell_config
@@ -131,8 +131,22 @@ def test_the_table_marks_levels_with_an_imatrix_and_stand_ins():
     assert "‡" not in text
 
 
+def test_bandwidth_over_the_weights_that_a_token_reads_limits_decode():
+    level = msgspec.structs.replace(LEVEL, decode_weight_bytes=4_000_000)
+    found = estimates(msgspec.structs.replace(SIZES, levels=(level,)))
+    assert found[0].decode_tps_limit(1e9) == 250
+    for asked, word in ((250.0, "yes"), (251.0, "slow"), (None, "yes")):
+        lines = list(render(found, 30 * MIB, "here", Speed(1e9, 2, asked)))
+        assert lines[0].split()[-2:] == ["decode", "fits"]
+        assert "<~250" in lines[1].split()
+        assert lines[1].split()[-1] == word
+    assert "at the 1 GB/s" in "\n".join(lines)
+    objects = to_objects(found, env_id="e", room_bytes=MIB, read_bytes_per_s=1e9)
+    assert objects[0]["decode_tps_limit"] == 250
+
+
 def test_json_has_the_fields_of_the_export_and_says_that_it_is_estimated():
-    objects = to_objects(estimates(), env_id="e", room_bytes=MIB)
+    objects = to_objects(estimates(), env_id="e", room_bytes=MIB, read_bytes_per_s=None)
     first = objects[0]
     assert set(CellSummary.__struct_fields__) <= set(first)
     assert {each["kind"] for each in objects} == {"estimated"}
@@ -141,6 +155,7 @@ def test_json_has_the_fields_of_the_export_and_says_that_it_is_estimated():
     assert first["kv_cache_bytes"] == 7 * MIB
     assert first["model_rss_bytes"] == RUNTIME + 21 * MIB
     assert first["fits"] is False
+    assert first["decode_tps_limit"] is None
     assert [first[name] for name in ("decode_tps", "cell_key", "workload", "n_prompt", "imatrix")] == [None] * 5
     json.dumps(objects)
 

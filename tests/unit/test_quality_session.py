@@ -153,6 +153,21 @@ def test_what_does_not_fit_into_memory_is_skipped(tmp_path: Path) -> None:
     assert {level: each.status for level, each in scoring.latest().items()} == {"f16": "skipped", "q8_0": "skipped"}
 
 
+def test_where_only_the_unquantized_model_does_not_fit_there_is_perplexity_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scoring = Scoring(tmp_path)
+    monkeypatch.setattr(session, "needed_bytes", lambda known, _: 1000 if known.level == "F16" else 10)
+    scoring.available_bytes = 100
+    outcome = scoring.run(model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN), text=TEXT)
+    assert (outcome.n_ok, outcome.n_failed) == (1, 0)
+    found = scoring.latest()
+    assert (found["f16"].status, found["q8_0"].status) == ("skipped", "ok")
+    assert (found["q8_0"].reference_sha256, found["q8_0"].divergence) == (None, None)
+    assert found["q8_0"].perplexity is not None
+    assert any("so there is perplexity and no divergence" in line for line in scoring.said)
+
+
 def test_a_text_that_fills_no_window_is_the_user_s_mistake(tmp_path: Path) -> None:
     scoring = Scoring(tmp_path)
     with pytest.raises(UserError, match="the text has 7 tokens, which fill no window of 8; give a longer --text"):

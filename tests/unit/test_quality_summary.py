@@ -98,6 +98,11 @@ def test_another_tokenizer_makes_other_windows_of_the_same_text() -> None:
     assert len(comparable(results).records) == 2
 
 
+def test_more_windows_than_there_are_is_the_whole_text() -> None:
+    found = with_artifacts([base(), quality(n_chunks_asked=100)], F16, Q8)
+    assert comparable(found).problem is None
+
+
 def test_what_was_also_scored_without_a_reference_counts_once() -> None:
     alone = quality(reference_sha256=None, divergence=None)
     results = with_artifacts([quality(), alone], Q8)

@@ -220,8 +220,8 @@ def test_every_environment_is_described() -> None:
 
 
 def test_how_a_number_was_obtained_names_what_is_there() -> None:
-    assert "time to first token" not in dict(methods_of([summary()]))
-    told = dict(methods_of([request(rounds=3)]))
+    assert "time to first token" not in dict(methods_of([summary()], results()))
+    told = dict(methods_of([request(rounds=3)], results()))
     assert told["time to first token"] == "prefill and choosing the token, without load and tokenization"
     assert told["a number and its range"].startswith("the median over 3 rounds of 3 repetitions each; ")
 
@@ -263,7 +263,7 @@ def test_the_charts_of_very_many_cells_are_of_some_and_say_so() -> None:
     chosen, note = fullest(cells, SOME)
     # A model has 100 cells, and 400 are drawn.
     assert {cell.model for cell in chosen} == {"m0", "m1", "m2", "m3"}
-    assert note == "Drawn are the 4 smallest of 20 models"
+    assert note == "The charts show the 4 smallest of 20 models"
     assert fullest(cells[:100], SOME) == (cells[:100], None)
 
 
@@ -281,10 +281,11 @@ def test_plot_says_what_it_leaves_out_of_very_large_results(tmp_path: Path, monk
     monkeypatch.setattr("plots.fullest.MANY_CELLS", 3)
     lines = [with_cell(a_round(0), workload=load, n_threads=n) for load in ("chat", "rag") for n in (1, 2)]
     path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), *lines)
-    words = [str(path), "-o", str(tmp_path / "charts"), "--chart", "speed-vs-threads"]
+    words = [str(path), "-o", str(tmp_path / "charts")]
     drawn = CliRunner().invoke(plot, words)
-    assert "Drawn are 1 of 2 combinations of device, workload and settings; --all draws all." in drawn.stderr
-    assert [Path(line).name for line in drawn.stdout.split()] == ["speed-vs-threads-chat.png"]
-    everything = CliRunner().invoke(plot, [*words, "--all"])
-    assert "Drawn are" not in everything.stderr
+    assert "The charts show 1 of 2 combinations of device, workload and settings, since" in drawn.stderr
+    assert "speed-vs-threads-chat.png" in drawn.stdout
+    assert "speed-vs-threads-rag.png" not in drawn.stdout
+    everything = CliRunner().invoke(plot, [*words, "--chart", "speed-vs-threads"])
+    assert "The charts show" not in everything.stderr
     assert len(everything.stdout.split()) == 2

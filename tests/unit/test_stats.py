@@ -143,7 +143,7 @@ def test_intervals_that_share_a_value_overlap(one: tuple[float, float], other: t
     assert overlap(second, first) is tie
 
 
-@given(st.lists(st.lists(st.integers(0, 2**62))))
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1))))
 def test_durations_are_in_the_same_order_with_numpy_and_without(parts: list[list[int]]) -> None:
     import numpy as np
 

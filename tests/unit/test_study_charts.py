@@ -93,6 +93,16 @@ def test_speed_stands_over_what_is_in_the_cache_and_contexts_may_grow_with_it() 
     assert (deep["phase"], deep["depth"], deep["tokens_per_s_from"]) == ("decode", 1024, 14.0)
 
 
+def test_a_line_over_depths_keeps_its_thread_count() -> None:
+    cells = [
+        summary(n_depth=depth, decode_depth=depth, n_threads=n, n_threads_batch=n)
+        for depth, threads in ((0, (1, 2, 4)), (1024, (1, 2)))
+        for n in threads
+    ]
+    chart = picture(made(depth_charts, Study(cells=cells, environments={})), "bench")
+    assert {(row["depth"], row["n_threads"]) for row in chart.rows} == {(0, 2), (1024, 2)}
+
+
 def test_one_depth_is_no_axis() -> None:
     (reason,) = made(depth_charts, Study(cells=[summary()], environments={})).values()
     assert reason == "every load was measured at one depth only; give several with -d"
