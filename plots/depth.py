@@ -50,7 +50,10 @@ def _depths(cells: Sequence[CellSummary]) -> list[int]:
 
 def _of_one_thread_count(cells: Sequence[CellSummary]) -> list[CellSummary]:
     """Choose one thread count for all depths: a line is to show what depth does, and nothing else."""
-    threads = at_common_threads(cells)[0].n_threads
+    places: dict[int, set[tuple[str, int]]] = {}
+    for cell in cells:
+        places.setdefault(cell.n_threads, set()).add((cell.artifact_sha256, cell.n_depth))
+    threads = max(places, key=lambda n: (len(places[n]), n))
     alike = [cell for cell in cells if cell.n_threads == threads]
     return [each for depth in _depths(alike) for each in at_common_threads(_at(alike, depth))]
 

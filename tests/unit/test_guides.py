@@ -44,7 +44,14 @@ def test_a_guide_says_what_was_tried_and_where_facts_come_from(guide: Path) -> N
 def test_options_that_are_named_in_the_prose_exist() -> None:
     known = {
         option
-        for line in ("slmprof profile x -o y", "slmprof recommend x", "slmprof show x", "slmprof doctor")
+        for line in (
+            "slmprof profile x -o y",
+            "slmprof recommend x",
+            "slmprof show x",
+            "slmprof doctor",
+            "slmprof run x -o y",
+            "slmprof quality x -o y",
+        )
         for each in parse_example(line).command.params
         for option in each.opts
     }
