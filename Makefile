@@ -9,7 +9,7 @@ PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
-.PHONY: bench-quality bench-compare bench-scale fuzz kills e2e-hub lock wheel clean
+.PHONY: bench-quality bench-compare bench-scale charts-look fuzz kills e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart      install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-quality   time scoring beside llama-perplexity"
 	@echo "make bench-compare   plant slow-downs in noisy series: compare finds 5 %, and calls nothing else a difference"
 	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
+	@echo "make charts-look     draw every chart at two widths: no text on text, colours apart for any colour vision"
 	@echo "make fuzz            convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
 	@echo "make kills           kill a sweep and its workers at 100 random moments: nothing is lost or done twice (long)"
 	@echo "make e2e-hub         the main job on the real SmolLM2-135M, where a hub can be reached"
@@ -81,6 +82,9 @@ bench-compare: $(INSTALLED)
 
 bench-scale: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.scale --work parity-work/scale
+
+charts-look: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.charts_look parity-work/charts
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.converter --cases 20000

@@ -120,7 +120,9 @@ def draw_all(
     )
     paths: list[Path] = []
     missing: dict[tuple[str, str], list[str]] = {}
-    for drawn in map_sheets(_draw, board, list(_sheets(study, look, chosen))):
+    sheets = list(_sheets(study, look, chosen))
+    n_pictures = sum(each.panel is not None for each in sheets)
+    for drawn in map_sheets(_draw, board, sheets, n_pictures=n_pictures):
         for name, part, made in drawn:
             if isinstance(made, str):
                 missing.setdefault((name, made), []).append(part)

@@ -17,18 +17,26 @@ Sheet = TypeVar("Sheet")
 Drawn = TypeVar("Drawn")
 
 # Below, the start of a process with matplotlib takes longer than it saves.
-_SHEETS_PER_PROCESS = 10
+_PICTURES_PER_PROCESS = 4
 _MOST_PROCESSES = 4  # each holds some 100 MiB
 _shared: list[Any] = []
 
 
-def map_sheets(draw: Callable[[Shared, Sheet], Drawn], shared: Shared, sheets: Sequence[Sheet]) -> Iterable[Drawn]:
+def map_sheets(
+    draw: Callable[[Shared, Sheet], Drawn], shared: Shared, sheets: Sequence[Sheet], *, n_pictures: int
+) -> Iterable[Drawn]:
     """Draw each sheet, in several processes where there are many, and give what was drawn in their order.
+
+    Args:
+        draw: what draws one; a function that a process can import.
+        shared: what all are drawn from.
+        sheets: what to draw.
+        n_pictures: how many of them are sure to give one.
 
     Raises:
         UserError: what `draw` raises.
     """
-    n_processes = min(_MOST_PROCESSES, usable_cpus(), len(sheets) // _SHEETS_PER_PROCESS)
+    n_processes = min(_MOST_PROCESSES, usable_cpus(), n_pictures // _PICTURES_PER_PROCESS)
     if n_processes < 2:
         return [draw(shared, sheet) for sheet in sheets]
     return _drawn_beside(draw, shared, sheets, n_processes)

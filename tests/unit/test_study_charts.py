@@ -263,7 +263,7 @@ def test_processes_draw_what_one_draws(tmp_path: Path, monkeypatch: pytest.Monke
     names = ["decode-vs-size", "speed-vs-threads", "drift"]
     told: list[list[str]] = []
     for folder, each in (("one", 1000), ("two", 1)):
-        monkeypatch.setattr(processes, "_SHEETS_PER_PROCESS", each)
+        monkeypatch.setattr(processes, "_PICTURES_PER_PROCESS", each)
         monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
         told.append([])
         paths = draw_all(cells, {}, tmp_path / folder, formats=["svg"], chosen=names, say=told[-1].append)
@@ -275,7 +275,7 @@ def test_processes_draw_what_one_draws(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_a_drawing_process_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_SHEETS_PER_PROCESS", 1)
+    monkeypatch.setattr(processes, "_PICTURES_PER_PROCESS", 1)
     monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot"):
