@@ -69,7 +69,7 @@ def finish(figure: Figure, style: Style, *, title: str, subtitle: str, words: st
     figure.text(
         left, _EDGE_IN / height, text, ha="left", va="bottom", fontsize=style.caption, color="#333333", linespacing=1.2
     )
-    figure.tight_layout(rect=(0, below / height, 1, 1 - above / height), pad=0.4, w_pad=1.0, h_pad=0.8)
+    _lay_out(figure, below / height, 1 - above / height)
     if handles:
         figure.legend(
             handles=list(handles),
@@ -83,6 +83,16 @@ def finish(figure: Figure, style: Style, *, title: str, subtitle: str, words: st
             borderpad=0,
             labelspacing=0.25,
         )
+
+
+def _lay_out(figure: Figure, bottom: float, top: float) -> None:
+    """Place the panels; once more where they got other ticks by it, whose numbers may be wider."""
+    ticks: list[list[float]] = []
+    for _ in range(3):
+        before, ticks = ticks, [list(map(float, axis.get_yticks())) for axis in figure.axes]
+        if before == ticks:
+            return
+        figure.tight_layout(rect=(0, bottom, 1, top), pad=0.4, w_pad=1.0, h_pad=0.8)
 
 
 def _legend_columns(handles: Sequence[Any], room: float, style: Style) -> int:
