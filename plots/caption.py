@@ -10,6 +10,7 @@ from quant.units import format_params
 
 _INTERVAL_ROUNDS = 6
 _NAMED = 4  # so many cells are named, of more their number is told
+_NAMED_MODELS = 30  # more would be taller than the chart; they stand in the CSV file beside it
 
 
 def caption(
@@ -26,14 +27,20 @@ def caption(
     """
     sizes = {cell.model: cell.n_params for cell in cells}
     models = [f"{model} {format_params(sizes[model])}" for model in models_of(cells)]
-    parts = [f"Model{'' if len(models) == 1 else 's'} and unique parameters: {', '.join(models)}."]
+    if len(models) > _NAMED_MODELS:
+        first, last = min(sizes.values()), max(sizes.values())
+        span = f"{format_params(first)} to {format_params(last)}"
+        parts = [f"{len(models)} models of {span} unique parameters, named in the CSV file beside."]
+    else:
+        parts = [f"Model{'' if len(models) == 1 else 's'} and unique parameters: {', '.join(models)}."]
     if environment is not None:
         parts.append(_device(cells, environment))
     parts += [_load(cells), f"{_setting(cells)}, {_threads(cells)}."]
     parts.append(_repeats(cells, ranges_only, bars))
     made_up = sorted({printable(cell.standin_for or "?") for cell in cells if cell.weights != "real"})
     if made_up:
-        parts.append(f"Synthetic weights in the shape of {', '.join(made_up)}.")
+        named = ", ".join(made_up) if len(models) <= _NAMED_MODELS else f"{len(made_up)} of the models"
+        parts.append(f"Synthetic weights in the shape of {named}.")
     parts += _standins(cells)
     parts += _missing(panel, cells)
     flagged = [cell for cell in cells if cell.flags]
@@ -52,6 +59,8 @@ def _standins(cells: Sequence[CellSummary]) -> list[str]:
             if cell.standin_family is not None
         }
     )
+    if len(names) > _NAMED_MODELS // 3:
+        return [f"Stand-ins: {len(names)}, marked."]
     return [f"Stand-in: {', '.join(names)}."] if names else []
 
 

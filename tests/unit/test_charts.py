@@ -93,6 +93,13 @@ def grid(**changes: Any) -> list[CellSummary]:
     ]  # fmt: skip
 
 
+def test_more_models_than_a_caption_can_name_are_counted() -> None:
+    few = told([summary(model=f"m{n}", n_params=n * 10**8) for n in range(1, 31)])
+    assert "m1 100.0M, m2 200.0M" in few
+    many = told([summary(model=f"m{n}", n_params=n * 10**8) for n in range(1, 32)])
+    assert many.startswith("31 models of 100.0M to 3.10B unique parameters, named in the CSV file beside.")
+
+
 # Latency against parameters
 
 
