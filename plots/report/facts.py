@@ -146,12 +146,16 @@ def _rounds(measured: Sequence[CellSummary]) -> str:
     if not measured:
         return "none was measured"
     rounds, reps = sorted({cell.rounds for cell in measured}), sorted({cell.reps for cell in measured})
-    told = f"the median over {_span(rounds)} rounds of {_span(reps)} repetitions each; "
+    told = f"the median over {_many(rounds, 'round')} of {_many(reps, 'repetition')}; "
     if rounds[0] >= _INTERVAL_ROUNDS:
         return told + "the range is a 95 % interval of the median; where two overlap, nothing tells which is faster"
     if rounds[-1] < _INTERVAL_ROUNDS:
         return told + "the range is the smallest and the largest round, since an interval needs six rounds"
     return told + "the range is a 95 % interval of the median, or smallest and largest round where there are under six"
+
+
+def _many(values: Sequence[int], what: str) -> str:
+    return f"{_span(values)} {what}{'' if values[-1] == 1 else 's'}"
 
 
 def _span(values: Sequence[int]) -> str:

@@ -3,16 +3,21 @@
 Pairs of series of 10 rounds of 3 repetitions, with noise of 2 % between rounds and 1 % within them, of several kinds;
 in the second of each pair every repetition is slower by 0, 2, 5 or 10 %. They become records as a sweep writes them and
 go through the whole comparison. Fails where more than 5 % of the pairs without a slow-down are called different, or
-fewer than 95 % of those with 5 or 10 %. "interrupted" is held to the first bar only: its deviation is 3.6 %. Two rows
+fewer than 95 % of those with 5 or 10 %. "recorded" draws from deviations of real rounds (tests/data/recorded-noise),
+brought to 2 %. "interrupted" is held to the first bar only: its deviation is 3.6 %. Two rows
 more tell what no such test can know: a device whose speed wanders within each run (each round takes over half of the
 deviation of the one before), and a device at another speed from run to run. They are held against nothing.
 """
 
 import argparse
+import json
 import math
 import random
+import statistics
 import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from profiler.compare.comparison import compare_results
 from profiler.results import Results
@@ -21,6 +26,7 @@ from tests.support.compared import rounds_of
 from tests.support.rounds import results
 
 ROUNDS, REPS = 10, 3
+DATA = Path(__file__).resolve().parents[1] / "data"
 NOISE, WITHIN = 0.02, 0.01
 DRIFT = 0.03  # from the first round to the last, in both runs: a device that warms up as it did before
 PLANTED = (0.0, 0.02, 0.05, 0.10)
@@ -48,6 +54,18 @@ def _student(draw: random.Random) -> float:
     return draw.gauss(0, 1) / math.sqrt(sum(draw.gauss(0, 1) ** 2 for _ in range(3)) / 3)
 
 
+def recorded(draw: random.Random) -> list[float]:
+    """Give deviations of real rounds from their cells' medians."""
+    return draw.choices(_recorded(), k=ROUNDS)
+
+
+@cache
+def _recorded() -> list[float]:
+    found: list[float] = json.loads((DATA / "recorded-noise" / "deviations.json").read_text())
+    scale = NOISE / statistics.pstdev(found)
+    return [value * scale for value in found]
+
+
 def interrupted(draw: random.Random) -> list[float]:
     """Give noise, and one round in ten that another program makes slower by a tenth."""
     return [draw.gauss(0, NOISE) - (0.1 if draw.random() < 0.1 else 0) for _ in range(ROUNDS)]
@@ -68,7 +86,8 @@ def run_to_run(draw: random.Random) -> list[float]:
 
 
 HELD: dict[str, Noise] = {
-    "normal": normal, "drifting": drifting, "heavy-tailed": heavy_tailed, "interrupted": interrupted,
+    "normal": normal, "drifting": drifting, "heavy-tailed": heavy_tailed, "recorded": recorded,
+    "interrupted": interrupted,
 }  # fmt: skip
 TOLD: dict[str, Noise] = {"wandering": wandering, "run to run": run_to_run}
 

@@ -223,7 +223,7 @@ def test_how_a_number_was_obtained_names_what_is_there() -> None:
     assert "time to first token" not in dict(methods_of([summary()], results()))
     told = dict(methods_of([request(rounds=3)], results()))
     assert told["time to first token"] == "prefill and choosing the token, without load and tokenization"
-    assert told["a number and its range"].startswith("the median over 3 rounds of 3 repetitions each; ")
+    assert told["a number and its range"].startswith("the median over 3 rounds of 3 repetitions; ")
 
 
 def test_no_folder_stands_in_a_report(tmp_path: Path) -> None:
