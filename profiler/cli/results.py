@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from quant.errors import UserError
+
 FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
 
 
@@ -75,6 +77,8 @@ def export(results: tuple[Path, ...], form: str, label: str | None, output: Path
     slmprof export results.jsonl --format csv -o results.csv
     slmprof export results.jsonl --format llama-bench-jsonl --label my-board
     """
+    if form == "md" and label is not None:
+        raise UserError("the table has no place for --label; leave it away, or take another --format")
     text = export_text(load(results), form, label)
     if output is None:
         click.echo(text, nl=False)

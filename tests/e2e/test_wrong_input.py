@@ -117,3 +117,13 @@ def test_results_that_are_none(cache: Path, tmp_path: Path) -> None:
     assert_one_line(slmprof("show", other, cache=cache), "line 1", "other.jsonl")
     assert_one_line(slmprof("show", tmp_path / "none.jsonl", cache=cache), "cannot read")
     assert_one_line(slmprof("profile", "smollm2-135m", "--weights", "synthetic", "-o", other, cache=cache), "line 1")
+
+
+def test_a_table_takes_no_label(cache: Path, tmp_path: Path) -> None:
+    done = slmprof("export", tmp_path / "r.jsonl", "--format", "md", "--label", "mine", cache=cache)
+    assert_one_line(done, "no place for --label", "another --format")
+
+
+def test_a_decode_that_no_bandwidth_was_measured_for(cache: Path) -> None:
+    done = slmprof("estimate", "smollm2-135m", "-q", "Q4_0", "--min-decode", "8", cache=cache)
+    assert_one_line(done, "--min-decode", "slmprof doctor --bandwidth")
