@@ -569,3 +569,45 @@ def test_plot_of_results_without_cells_is_one_line_and_status_2(tmp_path: Path) 
     done = slmprof("plot", results, "-o", tmp_path / "charts", cache=tmp_path)
     assert_one_line(done, "nothing to draw", "slmprof show")
     assert not (tmp_path / "charts").exists()
+
+
+# Choosing
+
+
+def with_loss() -> list[CellSummary]:
+    """Three levels of one model with what each lost."""
+    return [
+        summary(quant=level, bpw=bpw, decode_tps=speed, decode_tps_lo=speed - 1, decode_tps_hi=speed + 1,
+                model_rss_bytes=mib * MIB, model_rss_bytes_min=mib * MIB, model_rss_bytes_max=mib * MIB,
+                kld=kld, kld_se=0.001)
+        for level, bpw, speed, mib, kld in (("F16", 16.0, 10.0, 200, 0.0), ("Q8_0", 8.5, 20.0, 106, 0.01),
+                                            ("Q4_0", 4.5, 30.0, 56, 0.2))
+    ]  # fmt: skip
+
+
+def test_levels_stand_over_their_divergence_where_all_have_one() -> None:
+    speed, memory = axes_of(drawn("pareto", with_loss()))
+    assert speed.get_xlabel() == memory.get_xlabel() == "Kullback-Leibler divergence"
+    assert speed.xaxis_inverted()
+    assert {name: points(each) for name, each in series(speed).items()} == {
+        "F16": [(0.0, 10.0)], "Q8_0": [(0.01, 20.0)], "Q4_0": [(0.2, 30.0)],
+    }  # fmt: skip
+    assert points(series(memory)["Q8_0"]) == [(0.01, 106.0)]
+
+
+def test_levels_stand_over_bits_where_one_has_no_divergence() -> None:
+    cells = with_loss()
+    cells[1] = msgspec.structs.replace(cells[1], kld=None, kld_se=None)
+    figure = drawn("pareto", cells)
+    assert axes_of(figure)[0].get_xlabel() == "bits per weight"
+    assert "Bits per weight stand for quality, which was not measured of all." in words(figure)
+    assert points(series(axes_of(figure)[0])["Q8_0"]) == [(8.5, 20.0)]
+
+
+def test_a_level_s_speed_and_loss_stand_over_its_memory() -> None:
+    speed, loss = axes_of(drawn("level-tradeoff", with_loss()))
+    assert (speed.get_ylabel(), loss.get_ylabel()) == ("decode, tokens/s", "Kullback-Leibler divergence")
+    assert points(series(speed)["Q4_0"]) == [(56.0, 30.0)]
+    assert points(series(loss)["Q4_0"]) == [(56.0, 0.2)]
+    ((low, high),) = ends(series(loss)["Q4_0"])
+    assert (low, high) == (pytest.approx(0.198), pytest.approx(0.202))

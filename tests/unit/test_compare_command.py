@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
-from plots.compare import compare_csv
+from plots.compare import compare_chart, compare_csv
 from plots.compare_command import compare
+from plots.style import STYLES, drawing
 from profiler.compare.comparison import compare_results
+from profiler.results import read_results
 from tests.support.cells import artifact
 from tests.support.compared import rounds_of
 from tests.support.rounds import no_round, results, write_lines
@@ -61,3 +64,17 @@ def test_the_csv_has_every_ratio_and_runs_no_formula() -> None:
     rows = list(csv.DictReader(compare_csv(compare_results(ours, ours)).splitlines()))
     assert [row["figure"] for row in rows] == ["decode_tps", "model_rss_bytes"]
     assert all(row["cell"].startswith("'=1+1") and float(row["ratio"]) == 1 for row in rows)
+
+
+def test_the_chart_has_a_row_per_cell_and_a_dot_at_the_ratio(files: list[str], tmp_path: Path) -> None:
+    target = tmp_path / "ratios.svg"
+    done = CliRunner().invoke(compare, [*files, "--chart", str(target)])
+    assert done.exit_code == 0, done.output
+    assert "decode" in target.read_text()
+    found = compare_results(read_results([Path(files[0])]), read_results([Path(files[1])]))
+    with drawing(STYLES["paper"]):
+        figure = compare_chart(found, STYLES["paper"], ("base", "new"))
+    assert isinstance(figure, Figure)
+    dots = [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert dots == [[[pytest.approx(0.9, abs=1e-4), 0.0]]]
+    assert len(list(csv.DictReader(target.with_suffix(".csv").read_text().splitlines()))) == 2
