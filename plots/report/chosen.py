@@ -59,9 +59,20 @@ def chosen_answer(summaries: Sequence[CellSummary], artifacts: Mapping[str, Arti
             choices += _misses_of(each, cells)
     return Answer(
         headline=_headline(fitting, cells, n_models=len(load)),
-        reasons=_reasons(found, load, fitting, wish),
+        reasons=[*_reasons(found, load, fitting, wish), *_disturbed(load, cells, wish)],
         choices=choices,
     )
+
+
+def _disturbed(load: Sequence[Chosen], cells: Mapping[tuple[str, str], CellSummary], wish: Wish) -> list[str]:
+    """Say so where cells that something disturbed may be chosen, and one was."""
+    chosen = [cells[each.env_id, each.chosen.cell_key] for each in load if each.chosen]
+    flags = sorted({flag for cell in chosen for flag in cell.flags})
+    if not wish.flagged or not flags:
+        return []
+    return [
+        f"Flagged cells count as well, as was asked for, and some are chosen ({', '.join(flags)}): see the warnings."
+    ]
 
 
 def _fullest(found: Recommendation) -> list[Chosen]:
