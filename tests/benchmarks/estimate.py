@@ -31,6 +31,7 @@ from profiler.estimate.records import Question, Sizes
 from profiler.launch import run_worker
 from profiler.memory_parts import model_rss_of
 from profiler.worker import Job
+from quant.errors import UserError
 from quant.ggml_types import TYPE_BY_NAME
 from quant.hole import write_hole_at
 from quant.layout import layout_of_shape
@@ -120,7 +121,12 @@ def quantized_bytes(asker: Asker, models: Sequence[str], levels: str, work: Path
         compared = [each for each in sizes.levels if not each.needs_imatrix and LEVEL_BY_NAME[each.level].ftype != 1]
         wrong = []
         for each in compared:
-            made = quantize(source, [each.level], work)[0]
+            try:
+                made = quantize(source, [each.level], work)[0]
+            except UserError:
+                # What llama.cpp does not make of this shape, the estimate has to refuse as well.
+                wrong += [each.level] if each.refusal is None else []
+                continue
             if (made.artifact.tensor_bytes, made.artifact.tensor_types) != (each.tensor_bytes, each.types):
                 wrong.append(each.level)
             made.path.unlink()
