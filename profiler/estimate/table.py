@@ -60,10 +60,12 @@ def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str, speed
     yield ""
     yield from _notes(estimates, room_bytes, room_name)
     if speed:
-        giga = speed.read_bytes_per_s / 1e9
-        yield f"decode: tokens/s that reading the weights allows at most, at the {giga:.3g} GB/s"
-        yield f"that this device read with {speed.n_threads} thread{'' if speed.n_threads == 1 else 's'}; the cache and"
-        yield "arithmetic take more, which slmprof profile --weights synthetic measures."
+        giga, plural = speed.read_bytes_per_s / 1e9, "" if speed.n_threads == 1 else "s"
+        yield (
+            f"decode: tokens/s that reading the weights allows at most, at the {giga:.3g} GB/s that this device read "
+            f"with {speed.n_threads} thread{plural};"
+        )
+        yield "the cache and arithmetic take more, which slmprof profile --weights synthetic measures."
 
 
 def _sum_name(mode: str) -> str:
