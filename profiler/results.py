@@ -47,7 +47,7 @@ class _Tail(msgspec.Struct):
 
 _head_decoder = msgspec.json.Decoder(_Head)
 _tail_decoder = msgspec.json.Decoder(_Tail)
-# Between them are a round's samples, nine tenths of its line.
+# Between them are a round's samples, three quarters of its line.
 _SAMPLES, _MEMORY = b',"samples":[', b'],"memory":{'
 _cell_decoder = msgspec.json.Decoder(Cell)
 

@@ -132,12 +132,13 @@ def measure_quality(
         environment = read_environment(backend)
         if repack and backend.repacking_works is False:
             say(ADVICE)
+            repack = False
         options = Options(
             n_ctx=n_ctx,
             n_chunks=n_chunks,
             n_threads=n_threads or physical_cores(),
             timeout_s=timeout_s,
-            repack=repack and backend.repacking_works is not False,
+            repack=repack,
         )
         for source in sources:
             with progress_bar() as progress:
