@@ -59,7 +59,7 @@ def plot(
     slmprof plot pi5.jsonl mac.jsonl -o charts --chart device-comparison,pareto --columns 1
     """
     from plots.draw import draw_all
-    from plots.fullest import FEW, MANY_CELLS, fullest, narrowed
+    from plots.fullest import MANY_CELLS, some_of
     from plots.operators import read_reports
     from profiler.cli.results import load, say_of_quality
     from profiler.summarise import summarise
@@ -70,14 +70,12 @@ def plot(
         click.echo(line, err=True)
 
     say_of_quality(found)
-    cells = summarise(found)
-    if len(cells) > MANY_CELLS and not everything and charts is None:
-        cells, left = fullest(cells, FEW)
-        found = narrowed(found, cells)
+    if not everything and charts is None:
+        found, left = some_of(found)
         if left:
             say(f"{left}, since there are over {MANY_CELLS} cells; --all or --chart draws all.")
     for path in draw_all(
-        cells,
+        summarise(found),
         found.environments,
         output,
         formats=formats or ("png",),

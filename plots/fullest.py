@@ -1,12 +1,14 @@
 """What is drawn of results with more cells than anyone looks at: the panels and models that have the most of them."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import msgspec
 
 from plots.load import Panel, distinct, panels
 from profiler.results import Results
-from profiler.stored import StoredRounds
+from profiler.stored import StoredRounds, heads_of
+from profiler.summarise import outlines
 from profiler.summary import CellSummary
 
 MANY_CELLS = 2000  # a study by hand has some hundred; a collection of many boards has more
@@ -52,12 +54,18 @@ def fullest(summaries: Sequence[CellSummary], limit: Limit) -> tuple[list[CellSu
     return cells, f"The charts show {' and '.join(parts)}"
 
 
+def some_of(results: Results) -> tuple[Results, str | None]:
+    """Of more cells than `MANY_CELLS` keep the rounds of a few, before any is decoded; say what is left out."""
+    known = outlines(results)
+    if len(known) <= MANY_CELLS:
+        return results, None
+    cells, left = fullest(known, FEW)
+    return narrowed(results, cells), left
+
+
 def narrowed(results: Results, cells: Sequence[CellSummary]) -> Results:
     """Keep the rounds of some cells only, without decoding any."""
-    rounds = results.rounds
-    if not isinstance(rounds, StoredRounds):
-        return results
-    keys = {(cell.cell_key, cell.env_id) for cell in cells}
-    return msgspec.structs.replace(
-        results, rounds=rounds.only([(head.cell.key, head.env_id) in keys for head in rounds.heads])
-    )
+    rounds, keys = results.rounds, {(cell.cell_key, cell.env_id) for cell in cells}
+    wanted = [(head.cell.key, head.env_id) in keys for head in heads_of(rounds)]
+    kept = rounds.only(wanted) if isinstance(rounds, StoredRounds) else list(compress(rounds, wanted))
+    return msgspec.structs.replace(results, rounds=kept)

@@ -91,8 +91,10 @@ def _lay_out(figure: Figure, bottom: float, top: float) -> None:
     for _ in range(3):
         before, ticks = ticks, [list(map(float, axis.get_yticks())) for axis in figure.axes]
         if before == ticks:
-            return
+            break
         figure.tight_layout(rect=(0, bottom, 1, top), pad=0.4, w_pad=1.0, h_pad=0.8)
+    # What stands in its place afterwards would make each saving draw all of it twice.
+    figure.set_layout_engine(None)
 
 
 def _legend_columns(handles: Sequence[Any], room: float, style: Style) -> int:

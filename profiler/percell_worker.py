@@ -4,7 +4,7 @@ import gc
 from importlib import import_module
 from typing import Any
 
-import numpy as np  # noqa: F401  stats.sorted_ns uses it where it is loaded; for many cells it pays for its import
+import numpy as np  # noqa: F401  stats.quantiles_ns uses it where it is loaded; for many cells it pays for its import
 
 from profiler.percell import Job, Task, read_job, work_on
 from quant.child import serve

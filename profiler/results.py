@@ -23,6 +23,7 @@ from quant.artifact import Artifact
 from quant.errors import UserError
 
 MAX_LINE_BYTES = 16 << 20
+_BUFFER_BYTES = 1 << 20  # a round's line is as long as the usual buffer, which costs a call for each
 _START = b'{"type":"'  # how every line of this program begins
 _ROUND_START = b'{"type":"round"'
 _decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound | Quality)
@@ -187,7 +188,7 @@ def _scan(path: Path, reading: _Reading) -> Iterable[Record]:
     """Give the records of one file that are no rounds; these go to `reading` by themselves."""
     reading.begin(path)
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_BUFFER_BYTES) as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
                 whole = line.endswith(b"\n")
                 try:

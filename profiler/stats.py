@@ -5,6 +5,7 @@ A bootstrap of the median covers only about 77 % at n = 3; the interval between 
 """
 
 import math
+import struct
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -30,31 +31,46 @@ def median(values: Sequence[float]) -> float:
     return float(ordered[middle]) if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def sorted_ns(parts: Sequence[Sequence[int]]) -> Sequence[int]:
-    """Put the durations of several lists in order, by numpy where it is loaded already: three times as fast."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None:
-        return sorted(chain.from_iterable(parts))
-    try:
-        ordered: list[int] = numpy.sort(numpy.fromiter(chain.from_iterable(parts), dtype=numpy.int64)).tolist()
-    except OverflowError:  # centuries, which a file may hold
-        return sorted(chain.from_iterable(parts))
-    return ordered
-
-
 def quantile(values: Sequence[float], fraction: float) -> float:
     """Give the quantile by linear interpolation between the closest ranks (Hyndman and Fan's type 7, as numpy's)."""
-    return quantile_of_sorted(sorted(values), fraction)
+    return _quantile_of_ordered(sorted(values), fraction)
 
 
-def quantile_of_sorted(ordered: Sequence[float], fraction: float) -> float:
-    """Give the same of values that are in order already, of which several quantiles are wanted."""
-    if not ordered:
+def quantiles_ns(parts: Sequence[Sequence[int]], fractions: Sequence[float]) -> list[float]:
+    """Give quantiles of the durations of several lists together, by numpy where it is loaded: seven times as fast.
+
+    Raises:
+        ValueError: there is no duration.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        try:
+            packed = b"".join([struct.pack(f"{len(part)}q", *part) for part in parts])
+        except struct.error:  # centuries, which a file may hold
+            pass
+        else:
+            values = numpy.frombuffer(packed, dtype=numpy.int64)
+            ranks = sorted({rank for fraction in fractions for rank in _ranks(len(values), fraction)[:2]})
+            values = numpy.partition(values, ranks)
+            return [_quantile_of_ordered(values, fraction) for fraction in fractions]
+    ordered = sorted(chain.from_iterable(parts))
+    return [_quantile_of_ordered(ordered, fraction) for fraction in fractions]
+
+
+def _quantile_of_ordered(ordered: Sequence[float], fraction: float) -> float:
+    """Give the quantile of values of which those at the ranks concerned are where they belong."""
+    below, above, share = _ranks(len(ordered), fraction)
+    low, high = ordered[below], ordered[above]
+    return float(low + (high - low) * share)
+
+
+def _ranks(n: int, fraction: float) -> tuple[int, int, float]:
+    """Give the ranks between which a quantile of n values lies, and how far it is from the lower."""
+    if not n:
         raise ValueError("a quantile needs at least one value")
-    place = fraction * (len(ordered) - 1)
+    place = fraction * (n - 1)
     below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    return below, min(below + 1, n - 1), place - below
 
 
 @cache

@@ -5,10 +5,11 @@ order-statistic interval of the rounds' values, adjusted where a stopping rule w
 latest try of some round failed, and keeps the figures of the rounds that went well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from profiler.cell import Cell
 from profiler.checks import Warning, flags_of  # noqa: A004  the word that people search for
 from profiler.joules import joules_per_token_of
 from profiler.memory_parts import memory_parts, model_rss_of, peak_rss_of
@@ -16,14 +17,16 @@ from profiler.percell import Task, map_cells
 from profiler.quality.summary import with_quality
 from profiler.record import Environment, Memory, Round
 from profiler.results import Results
-from profiler.stats import median, outliers, quantile_of_sorted, sorted_ns
+from profiler.stats import median, outliers, quantiles_ns
 from profiler.stopping import adjusted_interval, target_of
+from profiler.stored import heads_of, places_of
 from profiler.summary import CellSummary, message_key
 from profiler.traffic import utilisation_of
 from quant.artifact import Artifact
 
 _NS_PER_S = 1e9
 _NS_PER_MS = 1e6
+_GAPS = (0.5, 0.95, 0.99)
 
 
 class Summarised(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,62 @@ def summarise_and_warn(results: Results, *, label: str | None = None) -> tuple[l
     if label is not None:
         summaries = [msgspec.structs.replace(summary, label=label) for summary in summaries]
     return with_quality(sorted(summaries, key=_sort_key), results), messages
+
+
+def outlines(results: Results) -> list[CellSummary]:
+    """Give of every cell what is known before any round is decoded, in the same order: what it is, and no figures."""
+    heads = heads_of(results.rounds)
+    made = []
+    for places in places_of(results.rounds).values():
+        first, statuses = heads[places[0]], [heads[place].status for place in places]
+        made.append(_outline(first.cell, first.env_id, statuses, results.artifacts[first.cell.artifact_sha256]))
+    return sorted(made, key=_sort_key)
+
+
+def _outline(cell: Cell, env_id: str, statuses: Sequence[str], artifact: Artifact) -> CellSummary:
+    config = cell.config
+    return CellSummary(
+        cell_key=cell.key,
+        artifact_sha256=artifact.sha256,
+        env_id=env_id,
+        label=None,
+        model=artifact.model,
+        arch=artifact.arch,
+        weights=artifact.weights,
+        standin_for=artifact.standin_for,
+        standin_family=artifact.standin_family,
+        kind="measured",
+        n_params=artifact.n_params,
+        quant=artifact.level,
+        imatrix=artifact.imatrix_sha256,
+        bpw=artifact.bpw,
+        file_bytes=artifact.file_bytes,
+        device=config.device,
+        backend=None,
+        mode=config.mode,
+        workload=config.workload,
+        n_threads=config.n_threads,
+        n_threads_batch=config.n_threads_batch,
+        n_prompt=config.n_prompt,
+        n_gen=config.n_gen,
+        n_depth=config.n_depth,
+        decode_depth=config.decode_depth,
+        n_ctx=config.n_ctx,
+        n_batch=config.n_batch,
+        n_ubatch=config.n_ubatch,
+        n_outputs_max=config.n_outputs_max,
+        type_k=config.type_k,
+        type_v=config.type_v,
+        flash_attn=None,
+        flash_attn_asked=config.flash_attn,
+        load_mode=config.load_mode,
+        repack=config.repack,
+        status=_status(statuses),
+        error=None,
+        rounds=statuses.count("ok"),
+        reps=0,
+        cores=config.cores,
+    )
 
 
 def _sort_key(cell: CellSummary) -> tuple[object, ...]:
@@ -101,19 +160,16 @@ def ttft_ms_of(record: Round) -> float | None:
 
 
 def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Summarised:
-    first, config = rounds[0], rounds[0].cell.config
+    first = rounds[0]
     ok = [record for record in rounds if record.status == "ok"]
     in_force = ok[0].in_force if ok else None
-    status = _status(rounds)
-    bad = next((record for record in reversed(rounds) if record.status == status != "ok"), None)
-    steps_ns = sorted_ns([sample.decode_ns for record in ok for sample in record.samples])
+    known = _outline(first.cell, first.env_id, [record.status for record in rounds], artifact)
+    bad = next((record for record in reversed(rounds) if record.status == known.status != "ok"), None)
+    gaps_ms = _gaps_ms(ok)
     target = target_of(ok)
     prefill = _Spread(prefill_tps_of, ok, target)
     decode = _Spread(decode_tps_of, ok, target)
     ttft = _Spread(ttft_ms_of, ok, target)
-
-    def itl_ms(fraction: float) -> float | None:
-        return quantile_of_sorted(steps_ns, fraction) / _NS_PER_MS if steps_ns else None
 
     def memory(read: Callable[[dict[str, Memory]], int | None]) -> int | None:
         return _middle([read(record.memory) for record in ok if record.memory])
@@ -129,45 +185,11 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         if (value := found.model_rss_bytes if found else model_rss_of(record.memory)) is not None
     ]
     warnings = flags_of(ok, environment)
-    summary = CellSummary(
-        cell_key=first.cell.key,
-        artifact_sha256=artifact.sha256,
-        env_id=first.env_id,
-        label=None,
-        model=artifact.model,
-        arch=artifact.arch,
-        weights=artifact.weights,
-        standin_for=artifact.standin_for,
-        standin_family=artifact.standin_family,
-        kind="measured",
-        n_params=artifact.n_params,
-        quant=artifact.level,
-        imatrix=artifact.imatrix_sha256,
-        bpw=artifact.bpw,
-        file_bytes=artifact.file_bytes,
-        device=config.device,
+    summary = msgspec.structs.replace(
+        known,
         backend="+".join(in_force.backends) if in_force else None,
-        mode=config.mode,
-        workload=config.workload,
-        n_threads=config.n_threads,
-        n_threads_batch=config.n_threads_batch,
-        n_prompt=config.n_prompt,
-        n_gen=config.n_gen,
-        n_depth=config.n_depth,
-        decode_depth=config.decode_depth,
-        n_ctx=config.n_ctx,
-        n_batch=config.n_batch,
-        n_ubatch=config.n_ubatch,
-        n_outputs_max=config.n_outputs_max,
-        type_k=config.type_k,
-        type_v=config.type_v,
         flash_attn=in_force.flash_attn if in_force else None,
-        flash_attn_asked=config.flash_attn,
-        load_mode=config.load_mode,
-        repack=config.repack,
-        status=status,
         error=bad.error.message if bad and bad.error else None,
-        rounds=len(ok),
         reps=max((len(record.samples) for record in ok), default=0),
         prefill_tps=prefill.middle,
         prefill_tps_lo=prefill.lo,
@@ -184,9 +206,9 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         ttft_ms_hi=ttft.hi,
         ttft_ms_min=ttft.least,
         ttft_ms_max=ttft.most,
-        itl_p50_ms=itl_ms(0.5),
-        itl_p95_ms=itl_ms(0.95),
-        itl_p99_ms=itl_ms(0.99),
+        itl_p50_ms=gaps_ms[0],
+        itl_p95_ms=gaps_ms[1],
+        itl_p99_ms=gaps_ms[2],
         load_ms=_load_ms(ok),
         peak_rss_bytes=memory(peak_rss_of),
         model_rss_bytes=_middle(rss),
@@ -213,7 +235,6 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         compute_touched_bytes=_middle([found.part("compute buffer").resident_bytes for found in parts]),
         runtime_bytes=_middle([found.part("runtime").resident_bytes for found in parts if found.runtime_known]),
         remainder_bytes=_middle([found.remainder_bytes for found in parts]),
-        cores=config.cores,
         target=target,
         prefill_outliers=prefill.outliers,
         decode_outliers=decode.outliers,
@@ -229,9 +250,16 @@ def _last(phases: dict[str, Memory]) -> Memory:
     return list(phases.values())[-1]
 
 
-def _status(rounds: Sequence[Round]) -> str:
-    statuses = {record.status for record in rounds}
+def _status(statuses: Collection[str]) -> str:
     return next(status for status in ("failed", "skipped", "ok") if status in statuses)
+
+
+def _gaps_ms(ok: Sequence[Round]) -> list[float] | list[None]:
+    """Give the gaps between tokens that a half, 95 % and 99 % of them do not exceed."""
+    steps_ns = [sample.decode_ns for record in ok for sample in record.samples]
+    if not any(steps_ns):
+        return [None, None, None]
+    return [gap_ns / _NS_PER_MS for gap_ns in quantiles_ns(steps_ns, _GAPS)]
 
 
 def _load_ms(ok: Sequence[Round]) -> float | None:

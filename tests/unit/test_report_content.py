@@ -21,7 +21,7 @@ from profiler.cell import RunConfig
 from profiler.cli.options import axes_of
 from profiler.plan import expand
 from profiler.results import read_results
-from profiler.summarise import summarise, summarise_and_warn
+from profiler.summarise import outlines, summarise, summarise_and_warn
 from quant.errors import UserError
 from tests.support.cells import artifact, config
 from tests.support.commandline import assert_one_line, parse_example, slmprof
@@ -275,6 +275,23 @@ def test_only_the_rounds_of_the_cells_that_are_drawn_are_kept(tmp_path: Path) ->
     one = [cell for cell in summarise(found) if cell.n_threads == a_round(0).cell.config.n_threads]
     assert narrowed(found, one).rounds == [a_round(0), a_round(1)]
     assert len(found.rounds) == 3
+
+
+def test_which_cells_are_drawn_is_settled_before_a_round_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [with_cell(a_round(0), n_threads=n) for n in (2, 1)]
+    path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), *lines, no_round(1))
+    summaries = summarise(read_results([path]))
+    found = read_results([path])
+    monkeypatch.setattr(found.rounds, "read", None)
+    known = outlines(found)
+    assert [cell.cell_key for cell in known] == [cell.cell_key for cell in summaries]
+    for bare, cell in zip(known, summaries, strict=True):
+        unknown = {name for name in bare.__struct_fields__ if getattr(bare, name) != getattr(cell, name)}
+        assert all(getattr(bare, name) in (None, 0, ()) for name in unknown)
+        assert (bare.status, bare.rounds, bare.model) == (cell.status, cell.rounds, cell.model)
+        assert bare.decode_tps is None
 
 
 def test_plot_says_what_it_leaves_out_of_very_large_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

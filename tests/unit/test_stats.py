@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.stats import Interval, median, median_interval, outliers, overlap, quantile, sorted_ns
+from profiler.stats import Interval, median, median_interval, outliers, overlap, quantile, quantiles_ns
 
 # n, the rank k of the interval's ends, and the number of the 2^n outcomes of n coin flips with fewer than k heads.
 RANKS = [
@@ -143,14 +143,21 @@ def test_intervals_that_share_a_value_overlap(one: tuple[float, float], other: t
     assert overlap(second, first) is tie
 
 
-@given(st.lists(st.lists(st.integers(0, 2**64 - 1))))
-def test_durations_are_in_the_same_order_with_numpy_and_without(parts: list[list[int]]) -> None:
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1))), st.lists(st.floats(0, 1), min_size=1, max_size=3))
+def test_quantiles_of_durations_are_the_same_with_numpy_and_without(
+    parts: list[list[int]], fractions: list[float]
+) -> None:
     import numpy as np
 
-    expected = sorted(value for part in parts for value in part)
-    assert sorted_ns(parts) == expected
+    together = [value for part in parts for value in part]
+    if not together:
+        with pytest.raises(ValueError, match="at least one value"):
+            quantiles_ns(parts, fractions)
+        return
+    expected = [quantile(together, fraction) for fraction in fractions]
+    assert quantiles_ns(parts, fractions) == expected
     known = sys.modules.pop(np.__name__)
     try:
-        assert sorted_ns(parts) == expected
+        assert quantiles_ns(parts, fractions) == expected
     finally:
         sys.modules[np.__name__] = known
