@@ -5,6 +5,7 @@ token ends in a segmentation fault. So a tiny quantized model is read once per b
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from profiler.cell import RunConfig
@@ -19,6 +20,14 @@ ADVICE = (
     "layout, as with --no-repack; to use them, build llama-cpp-python anew with GCC 13 or Clang, or with "
     f"CMAKE_ARGS='{CRASH_FLAGS}' pip install --no-cache-dir; slmprof doctor writes the whole command"
 )
+
+
+def repack_here(asked: bool, works: bool | None, say: Callable[[str], None] = lambda line: None) -> bool:
+    """Tell whether weights get repacked: where it was asked for, and no try has crashed; say so where one has."""
+    if asked and works is False:
+        say(ADVICE)
+        return False
+    return asked
 
 
 def repacking_works() -> bool:

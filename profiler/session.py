@@ -36,7 +36,7 @@ def run_session(
     from profiler.beside import Beside
     from profiler.environment import available_memory_bytes, probe_backend, read_environment
     from profiler.launch import run_worker
-    from profiler.repack import ADVICE
+    from profiler.repack import repack_here
     from profiler.results import ResultsWriter
     from profiler.stopping import Stopping
     from profiler.system import physical_of
@@ -57,8 +57,7 @@ def run_session(
                 "this build of llama.cpp knows no GPU; use --device cpu, or reinstall llama-cpp-python with one"
             )
         prepared = files()
-        if backend.repacking_works is False and any(True in each.repack for each in axes):
-            say(ADVICE)
+        if any(True in each.repack for each in axes) and not repack_here(True, backend.repacking_works, say):
             axes = [msgspec.structs.replace(each, repack=(False,)) for each in axes]
         known = writer.results
         if environment.id not in known.environments:

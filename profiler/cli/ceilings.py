@@ -29,12 +29,13 @@ def ceiling_of(diagnosis: "Diagnosis", *, measure: bool) -> Ceiling | None:
     if not measure:
         return load_ceiling(seen.environment.id)
     from profiler.bandwidth import measure_ceiling
+    from profiler.repack import repack_here
 
     click.echo("measuring the bandwidth; half a minute or more, best while nothing else runs", err=True)
     return measure_ceiling(
         seen.environment.id,
         diagnosis.threads,
-        repack=seen.repacking_works is not False,
+        repack=repack_here(True, seen.repacking_works),
         available_bytes=seen.available_bytes,
     )
 

@@ -72,6 +72,7 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
     from profiler.estimate.ask import Wish, find_all
     from profiler.estimate.overheads import load_overheads
     from profiler.prepare import DEFAULT_LEVELS
+    from profiler.repack import repack_here
     from quant.units import parse_bytes
 
     if options["levels"] is not None:
@@ -81,7 +82,7 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
     chosen = _sources(sources, everything, options["max_params"], options["family"])
     room_bytes = parse_bytes(options["fits"]) if options["fits"] else available_memory_bytes()
     backend = probe_backend()
-    repack = not options["no_repack"] and backend.repacking_works is not False
+    repack = repack_here(not options["no_repack"], backend.repacking_works)
     environment = read_environment(backend)
     wish = Wish(
         levels=options["levels"],

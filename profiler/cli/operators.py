@@ -89,7 +89,7 @@ def operators(source: str, **options: Any) -> int:
     from profiler.operators.records import Look
     from profiler.operators.report import report_of
     from profiler.operators.table import render
-    from profiler.repack import ADVICE
+    from profiler.repack import repack_here
     from quant.units import parse_duration_s
 
     timeout_s = parse_duration_s(options["timeout"]) or None
@@ -99,10 +99,7 @@ def operators(source: str, **options: Any) -> int:
     file = _file_of(source, options)
     backend = probe_backend()
     environment = read_environment(backend)
-    repack = not options["no_repack"]
-    if repack and backend.repacking_works is False:
-        click.echo(ADVICE, err=True)
-        repack = False
+    repack = repack_here(not options["no_repack"], backend.repacking_works, lambda line: click.echo(line, err=True))
     n_threads = options["threads"] or physical_cores()
     look = Look(
         n_prefill=options["prefill"],

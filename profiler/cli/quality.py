@@ -116,7 +116,7 @@ def measure_quality(
     from profiler.quality.session import Options, Tools, run_quality
     from profiler.quality.text import default_text, read_text
     from profiler.quality.worker import ScoreAnswer
-    from profiler.repack import ADVICE
+    from profiler.repack import repack_here
     from profiler.results import ResultsWriter
     from quant.files import cache_dir
 
@@ -130,15 +130,12 @@ def measure_quality(
     with ResultsWriter(results, say=say) as writer:
         backend = probe_backend()
         environment = read_environment(backend)
-        if repack and backend.repacking_works is False:
-            say(ADVICE)
-            repack = False
         options = Options(
             n_ctx=n_ctx,
             n_chunks=n_chunks,
             n_threads=n_threads or physical_cores(),
             timeout_s=timeout_s,
-            repack=repack,
+            repack=repack_here(repack, backend.repacking_works, say),
         )
         for source in sources:
             with progress_bar() as progress:

@@ -12,6 +12,7 @@ import pytest
 from profiler import backend, repack
 from profiler.backend import BackendFacts, has_assertions, parse_system_info, probe_backend
 from profiler.record import Device
+from profiler.repack import ADVICE, repack_here
 from quant.errors import UserError
 
 FACTS = BackendFacts(
@@ -175,3 +176,22 @@ def test_a_debug_build_names_the_handler_of_failed_assertions(
     spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda _: spec)
     assert has_assertions() is found
+
+
+@pytest.mark.parametrize(
+    ("asked", "works", "repacked", "told"),
+    [
+        (True, True, True, False),
+        (True, None, True, False),  # nobody tried
+        (True, False, False, True),
+        (False, False, False, False),
+        (False, True, False, False),
+    ],
+)
+def test_weights_are_repacked_where_asked_unless_it_crashed_which_is_told(
+    asked: bool, works: bool | None, repacked: bool, told: bool
+) -> None:
+    said: list[str] = []
+    assert repack_here(asked, works, said.append) is repacked
+    assert said == ([ADVICE] if told else [])
+    assert repack_here(asked, works) is repacked
