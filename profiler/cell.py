@@ -6,6 +6,8 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from quant.bounded import Count, Int64
+
 
 class CacheType(NamedTuple):
     """A type that keys and values can be stored in. Source: enum ggml_type and the block structs of the pinned ggml."""
@@ -26,7 +28,6 @@ CACHE_TYPES = {
     "iq4_nl": CacheType(20, 18 / 32),
 }
 # Checked when a record is read, since a results file may come from a stranger.
-Count = Annotated[int, msgspec.Meta(ge=0)]
 CpuNumber = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 Mode = Annotated[str, msgspec.Meta(pattern=r"\A(?:separate|request)\Z")]
 FlashAttention = Annotated[str, msgspec.Meta(pattern=r"\A(?:on|off|auto)\Z")]
@@ -45,12 +46,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_prompt: Count
     n_gen: Count
     n_depth: Count
-    n_ctx: int
-    n_batch: int
-    n_ubatch: int
-    n_outputs_max: int
-    n_threads: int  # single-token decode
-    n_threads_batch: int  # prefill
+    n_ctx: Int64
+    n_batch: Int64
+    n_ubatch: Int64
+    n_outputs_max: Int64
+    n_threads: Int64  # single-token decode
+    n_threads_batch: Int64  # prefill
     cores: tuple[CpuNumber, ...] | None  # the CPUs that the threads are bound to
     type_k: str
     type_v: str
@@ -59,7 +60,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     load_mode: str  # "auto" | "mmap" | "none" | "mlock" | "mmap+mlock" | "dio"
     repack: bool
     device: str  # "cpu" | "gpu"
-    n_gpu_layers: int
+    n_gpu_layers: Int64
 
     @property
     def decode_depth(self) -> int:

@@ -6,11 +6,9 @@ the parent, outside of the measured process; the repetition notes on the same mo
 ended. In both the interval covers the decode steps and nothing else, but all that the device did meanwhile.
 """
 
-from typing import Annotated
-
 import msgspec
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+from quant.bounded import Count
 
 
 class EnergyReading(msgspec.Struct, frozen=True, kw_only=True):

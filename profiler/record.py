@@ -9,9 +9,10 @@ from typing import Annotated
 
 import msgspec
 
-from profiler.cell import Cell, Count
+from profiler.cell import Cell
 from profiler.energy import EnergySpan, EnergyTrace
 from quant.artifact import Artifact
+from quant.bounded import Count, Int64
 
 SCHEMA = 1  # raised when an older reader would misread a line
 
@@ -22,7 +23,7 @@ class CoreKind(msgspec.Struct, frozen=True, kw_only=True):
     """CPUs that share a maximum frequency: performance and efficiency cores differ in it."""
 
     name: str  # "performance" | "efficiency" | "all"
-    cpus: tuple[int, ...]  # logical CPU numbers
+    cpus: tuple[Int64, ...]  # logical CPU numbers
     max_mhz: float | None = None
 
 
@@ -32,27 +33,27 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     kind: str  # "cpu" | "gpu" | "igpu" | "accel"
-    memory_bytes: int | None = None
+    memory_bytes: Int64 | None = None
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, tag="environment", tag_field="type"):
     """Everything that two runs must share to be comparable. No host name, no user name, no path."""
 
-    schema: int = SCHEMA
+    schema: Int64 = SCHEMA
     system: str  # "Linux" | "Darwin" | "Windows"
     system_release: str
     machine: str  # "x86_64", "aarch64", "arm64"
     board: str | None  # "Raspberry Pi 5 Model B Rev 1.0", "MacBookAir10,1"
     cpu_model: str
     cpu_features: tuple[str, ...]  # as ggml was built for and sees them: "AVX2", "NEON", ...
-    cores_physical: int
-    cores_logical: int
+    cores_physical: Int64
+    cores_logical: Int64
     core_kinds: tuple[CoreKind, ...]
-    affinity: tuple[int, ...] | None  # the CPUs this process may use, None where it may use all
+    affinity: tuple[Int64, ...] | None  # the CPUs this process may use, None where it may use all
     cpu_quota: float | None  # a container's limit in CPUs
-    memory_bytes: int
-    memory_limit_bytes: int | None  # a container's limit
-    page_bytes: int
+    memory_bytes: Int64
+    memory_limit_bytes: Int64 | None  # a container's limit
+    page_bytes: Int64
     huge_pages: str | None
     governor: str | None
     turbo: bool | None
@@ -77,15 +78,15 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mhz_min: float | None = None
     temperature_c: float | None = None  # the hottest CPU zone
     throttle: tuple[str, ...] = ()  # names of the flags raised now: "under-voltage", "capped", "throttled", ...
-    throttle_count: int | None = None  # the CPU's own cumulative count of thermal events
+    throttle_count: Int64 | None = None  # the CPU's own cumulative count of thermal events
     load_1m: float | None = None
-    steal_ns: int | None = None  # cumulative, all CPUs
-    busy_ns: int | None = None  # cumulative, all CPUs: time not idle, this process's included
-    process_cpu_ns: int | None = None  # cumulative, this process
-    involuntary_switches: int | None = None  # cumulative, this process
-    major_faults: int | None = None  # cumulative, this process: pages read from disk
-    minor_faults: int | None = None  # cumulative, this process: pages that memory already held
-    swap_used_bytes: int | None = None  # of the system
+    steal_ns: Int64 | None = None  # cumulative, all CPUs
+    busy_ns: Int64 | None = None  # cumulative, all CPUs: time not idle, this process's included
+    process_cpu_ns: Int64 | None = None  # cumulative, this process
+    involuntary_switches: Int64 | None = None  # cumulative, this process
+    major_faults: Int64 | None = None  # cumulative, this process: pages read from disk
+    minor_faults: Int64 | None = None  # cumulative, this process: pages that memory already held
+    swap_used_bytes: Int64 | None = None  # of the system
     on_battery: bool | None = None
     governor: str | None = None
 
@@ -93,38 +94,38 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Memory(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The worker's memory at one phase. None where the system lacks the figure."""
 
-    rss_bytes: int | None = None
-    anon_bytes: int | None = None
-    file_backed_bytes: int | None = None
-    pss_bytes: int | None = None
-    uss_bytes: int | None = None
-    swap_bytes: int | None = None
-    peak_rss_bytes: int | None = None  # since the process, or the last reset where the system has one
-    footprint_bytes: int | None = None  # macOS physical footprint
-    mapped_bytes: int | None = None  # resident pages of the model's file, through its mapping; Linux only
+    rss_bytes: Int64 | None = None
+    anon_bytes: Int64 | None = None
+    file_backed_bytes: Int64 | None = None
+    pss_bytes: Int64 | None = None
+    uss_bytes: Int64 | None = None
+    swap_bytes: Int64 | None = None
+    peak_rss_bytes: Int64 | None = None  # since the process, or the last reset where the system has one
+    footprint_bytes: Int64 | None = None  # macOS physical footprint
+    mapped_bytes: Int64 | None = None  # resident pages of the model's file, through its mapping; Linux only
 
 
 class Buffers(msgspec.Struct, frozen=True, kw_only=True):
     """What llama.cpp says that it set aside, from its own log."""
 
-    weights_bytes: int | None = None  # mapped or plain, the repacked part not counted
+    weights_bytes: Int64 | None = None  # mapped or plain, the repacked part not counted
     weights_mapped: bool | None = None
-    repacked_bytes: int | None = None
-    device_bytes: int | None = None  # weights that lie on a GPU
-    kv_cache_bytes: int | None = None
-    compute_bytes: int | None = None
-    output_bytes: int | None = None
+    repacked_bytes: Int64 | None = None
+    device_bytes: Int64 | None = None  # weights that lie on a GPU
+    kv_cache_bytes: Int64 | None = None
+    compute_bytes: Int64 | None = None
+    output_bytes: Int64 | None = None
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
     """What was in force, where it can differ from what was asked."""
 
     flash_attn: bool | None
-    n_ctx: int
-    n_batch: int
-    n_ubatch: int
+    n_ctx: Int64
+    n_batch: Int64
+    n_ubatch: Int64
     backends: tuple[str, ...]  # of the devices that held layers
-    n_layers_offloaded: int
+    n_layers_offloaded: Int64
     threadpool: bool
     bos_added: bool
 
@@ -175,18 +176,18 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
 
     env_id: str
     cell: Cell
-    round: int  # from 0
+    round: Int64  # from 0
     status: Status  # "ok" | "failed" | "skipped"
     started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
-    seed: int
-    order: int  # position in its sweep, for trends over time
+    seed: Int64
+    order: Int64  # position in its sweep, for trends over time
     target: float | None = None  # the relative half-width that would have ended the cell's rounds, where one was asked
-    wall_ns: int | None = None  # of the whole worker
-    start_ns: int | None = None  # of it, until the model is opened: spawning, Python, imports
-    load_ns: int | None = None
-    context_ns: int | None = None
-    tokenize_ns: int | None = None
-    warmup_ns: int | None = None
+    wall_ns: Int64 | None = None  # of the whole worker
+    start_ns: Int64 | None = None  # of it, until the model is opened: spawning, Python, imports
+    load_ns: Int64 | None = None
+    context_ns: Int64 | None = None
+    tokenize_ns: Int64 | None = None
+    warmup_ns: Int64 | None = None
     samples: tuple[Sample, ...] = ()
     memory: dict[str, Memory] = {}  # phase -> figures, in the order of PHASES
     buffers: Buffers | None = None
@@ -239,19 +240,19 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, tag="quality", tag_fiel
     artifact_sha256: str
     text_sha256: str
     text_name: str
-    n_ctx: int
-    n_chunks_asked: int | None  # None: the whole text
+    n_ctx: Int64
+    n_chunks_asked: Int64 | None  # None: the whole text
     reference_sha256: str | None  # the unquantized file; None where there was none, and no divergence then
     env_id: str
     status: Status
     started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
-    n_threads: int
+    n_threads: Int64
     n_chunks: Count = 0  # windows that were scored
     n_tokens: Count = 0  # of the text, as this model reads it
     perplexity: Perplexity | None = None
     divergence: Divergence | None = None
-    wall_ns: int | None = None  # of its processes
-    peak_rss_bytes: int | None = None  # of the largest of them
+    wall_ns: Int64 | None = None  # of its processes
+    peak_rss_bytes: Int64 | None = None  # of the largest of them
     error: Failure | None = None
 
     @property

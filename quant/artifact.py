@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from quant.bounded import Int64
 from quant.decode_bytes import decode_weight_bytes
 from quant.errors import UserError
 from quant.gguf_header import GgufHeader, open_gguf_header, stem_of
@@ -19,16 +20,16 @@ from quant.progress import Progress, silent
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """The hyper-parameters that memory and speed depend on; None where the file does not say."""
 
-    n_layer: int
-    n_embd: int
-    n_vocab: int
-    n_ctx_train: int
-    n_head: int | None = None
-    n_head_kv: tuple[int, ...] | None = None  # one per layer
-    head_dim_k: int | None = None
-    head_dim_v: int | None = None
-    n_ff: tuple[int, ...] | None = None  # one per layer
-    sliding_window: int | None = None
+    n_layer: Int64
+    n_embd: Int64
+    n_vocab: Int64
+    n_ctx_train: Int64
+    n_head: Int64 | None = None
+    n_head_kv: tuple[Int64, ...] | None = None  # one per layer
+    head_dim_k: Int64 | None = None
+    head_dim_v: Int64 | None = None
+    n_ff: tuple[Int64, ...] | None = None  # one per layer
+    sliding_window: Int64 | None = None
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_field="type"):
@@ -36,14 +37,14 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
 
     sha256: str  # of the file; of shards, of the list of their hashes
     file_name: str
-    file_bytes: int  # all shards
-    tensor_bytes: int
+    file_bytes: Int64  # all shards
+    tensor_bytes: Int64
     model: str
     arch: str
-    n_params: Annotated[int, msgspec.Meta(ge=1)]  # unique: a tied output matrix counts once
+    n_params: Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]  # unique: a tied output matrix counts once
     level: str  # the level's name, "F16" for an unquantized file, "mixed" where none fits
-    tensor_types: dict[str, int]  # ggml type name -> number of tensors
-    fallbacks: dict[str, int] = {}  # "q4_K -> q5_0" -> number of tensors
+    tensor_types: dict[str, Int64]  # ggml type name -> number of tensors
+    fallbacks: dict[str, Int64] = {}  # "q4_K -> q5_0" -> number of tensors
     imatrix_sha256: str | None = None
     weights: str = "real"  # "real" | "synthetic"
     standin_for: str | None = None  # the model whose shape synthetic weights have
@@ -51,7 +52,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     source: str | None = None  # hub repository or registry name, never a path
     revision: str | None = None  # the commit
     shape: Shape | None = None
-    decode_weight_bytes: int | None = None  # that one decoded token reads; None in older results
+    decode_weight_bytes: Int64 | None = None  # that one decoded token reads; None in older results
 
     @property
     def bpw(self) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from quant.bounded import Int64
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
 
@@ -17,7 +18,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     """The content that an input gave at a level, and what its own header does not tell."""
 
     sha256: str  # of the output
-    fallbacks: dict[str, int] = {}  # "q4_K -> q5_0" -> number of tensors
+    fallbacks: dict[str, Int64] = {}  # "q4_K -> q5_0" -> number of tensors
     imatrix_sha256: str | None = None
 
 

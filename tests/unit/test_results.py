@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from profiler import results as results_module
-from profiler.record import SCHEMA, Round
+from profiler.record import SCHEMA, Memory, Record, Round
 from profiler.results import ResultsWriter, read_results
+from quant.artifact import Artifact
 from quant.errors import UserError
 from tests.support.cells import artifact
 from tests.support.rounds import a_round, no_round, with_cell, write_lines
@@ -48,6 +49,40 @@ def test_what_is_written_is_read_again(path: Path) -> None:
     assert found.rounds == [a_round(0), a_round(1)]
     assert found.warnings == []
     assert len(path.read_bytes().splitlines()) == 4
+
+
+def test_no_record_holds_a_number_of_more_than_64_bits() -> None:
+    unbounded, seen = [], set()
+
+    def look(at: str, kind: Any) -> None:
+        if isinstance(kind, msgspec.inspect.IntType):
+            if (kind.le is None and kind.lt is None) or kind.ge is None:
+                unbounded.append(at)
+        elif isinstance(kind, msgspec.inspect.StructType):
+            if kind.cls in seen:
+                return
+            seen.add(kind.cls)
+            for field in kind.fields:
+                look(f"{kind.cls.__name__}.{field.name}", field.type)
+        else:
+            parts = [getattr(kind, name, ()) for name in ("types", "item_types", "item_type", "key_type", "value_type")]
+            for part in parts:
+                for each in part if isinstance(part, tuple) else (part,):
+                    look(at, each)
+
+    look("", msgspec.inspect.type_info(Record))
+    assert unbounded == []
+    assert {Round, Artifact, Memory} <= seen
+
+
+@pytest.mark.parametrize("number", [1 << 63, 1 << 64, 10**400])
+def test_a_number_of_more_than_64_bits_is_refused(path: Path, number: int) -> None:
+    line = msgspec.json.encode(a_round(0)).decode()
+    broken = re.sub(r'"decode_ns":\[\d+', f'"decode_ns":[{number}', line, count=1)
+    assert broken != line
+    write_lines(path, ENVIRONMENT, artifact())
+    path.write_text(path.read_text() + broken + "\n")
+    assert "line 3" in refused(path)
 
 
 def test_a_record_is_in_the_file_before_the_next_one(path: Path) -> None:
