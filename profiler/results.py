@@ -41,10 +41,12 @@ class _Head(msgspec.Struct, tag="round", tag_field="type"):
     started_at: str
     order: Int64
     read_ceiling_bytes_per_s: float | None = None
+    doubt: object = None
 
 
 class _Tail(msgspec.Struct):
     read_ceiling_bytes_per_s: float | None = None
+    doubt: object = None
 
 
 _head_decoder = msgspec.json.Decoder(_Head)
@@ -69,6 +71,8 @@ def _head_of(line: bytes) -> _Head:
             return _head_decoder.decode(line)
         if tail.read_ceiling_bytes_per_s is not None:
             head.read_ceiling_bytes_per_s = tail.read_ceiling_bytes_per_s
+        if tail.doubt is not None:
+            head.doubt = tail.doubt
         return head
     return _head_decoder.decode(line)
 
@@ -117,6 +121,7 @@ class _Reading:
         self._latest: dict[tuple[str, str, int], tuple[Head, Line]] = {}
         self._qualities: dict[object, Quality] = {}
         self._cells: dict[bytes, Cell] = {}  # a sweep writes the same few again and again
+        self._n_clashes = 0
         self.good_bytes = 0  # of the file at hand, that hold whole lines
         self.torn = False  # whether something torn follows
 
@@ -126,7 +131,7 @@ class _Reading:
 
     def tear(self) -> None:
         self.torn = True
-        self._results.warnings.append(f"the last line of {self._paths[-1]} is incomplete and is left out")
+        self._results.warnings.append(f"the last line of {self._paths[-1].name} is incomplete and is left out")
 
     def decode(self, line: bytes, number: int) -> Record | None:
         """Decode a line, but of a round only the head."""
@@ -149,10 +154,15 @@ class _Reading:
             status=found.status,
             started_at=found.started_at,
             order=found.order,
+            doubted=found.doubt is not None,
             read_ceiling_bytes_per_s=found.read_ceiling_bytes_per_s,
         )
         where = Line(len(self._paths) - 1, self.good_bytes, len(line), number)
-        self._latest[(cell.key, head.env_id, head.round)] = (head, where)
+        key = (cell.key, head.env_id, head.round)
+        # A sweep measures a round again where it failed or is in doubt, and no other.
+        before = self._latest[key][0] if key in self._latest else head
+        self._n_clashes += before.status == "ok" and not before.doubted and before.started_at != head.started_at
+        self._latest[key] = (head, where)
         return None
 
     def take(self, record: Record) -> None:
@@ -174,6 +184,12 @@ class _Reading:
             rounds.lines.append(line)
         results.rounds = rounds
         results.qualities = list(self._qualities.values())
+        if n := self._n_clashes:
+            results.warnings.append(
+                f"{n} round{'' if n == 1 else 's'} stand there twice with different figures, and the later one counts: "
+                "two devices that look alike, or one that was measured twice; "
+                "take one file of each, or hold them against each other with slmprof compare"
+            )
         measured = dict.fromkeys(head.cell.artifact_sha256 for head in rounds.heads)
         for sha256 in (*measured, *(record.artifact_sha256 for record in results.qualities)):
             if sha256 not in results.artifacts:

@@ -38,6 +38,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     status: str
     started_at: str
     order: int
+    doubted: bool = False  # by the sweep's anchor
     read_ceiling_bytes_per_s: float | None
 
 

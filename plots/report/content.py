@@ -50,6 +50,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     charts_note: str | None
     columns: list[Column]
     brackets: str
+    notices: list[str]  # what is odd about the files themselves
     cautions: list[Caution]
     environments: list[Facts]
     files: list[tuple[str, str]]
@@ -103,6 +104,7 @@ def gather(
         charts_note=charts_note,
         columns=columns_of(summaries),
         brackets=_brackets(summaries),
+        notices=[f"{notice[:1].upper()}{notice[1:]}." for notice in results.warnings],
         cautions=cautions(results, summaries, messages),
         environments=environments_of(results, summaries),
         files=files_of(results, summaries, _MOST_FILES),

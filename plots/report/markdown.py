@@ -40,9 +40,9 @@ def _cells(report: Report, environments: dict[str, Environment]) -> list[str]:
 
 
 def _cautions(report: Report) -> list[str]:
+    lines = [text for notice in report.notices for text in (markdown(notice), "")]
     if not report.cautions:
-        return ["None: nothing disturbed a cell, and none failed.", ""]
-    lines = []
+        return [*lines, "None: nothing disturbed a cell, and none failed.", ""]
     for caution in report.cautions:
         lines += [f"### {markdown(caution.name)}: {caution.n_cells} cell{'' if caution.n_cells == 1 else 's'}", ""]
         lines += [f"- **{markdown(each.cell)}**: {markdown(each.message)}" for each in caution.examples]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from profiler import results as results_module
-from profiler.record import SCHEMA, Memory, Record, Round
+from profiler.record import SCHEMA, Doubt, Memory, Record, Round
 from profiler.results import ResultsWriter, read_results
 from quant.artifact import Artifact
 from quant.errors import UserError
@@ -49,6 +49,23 @@ def test_what_is_written_is_read_again(path: Path) -> None:
     assert found.rounds == [a_round(0), a_round(1)]
     assert found.warnings == []
     assert len(path.read_bytes().splitlines()) == 4
+
+
+def test_two_devices_that_look_alike_are_not_mixed_in_silence(tmp_path: Path) -> None:
+    def later(record: Round) -> Round:
+        return msgspec.structs.replace(record, started_at="2026-03-01T00:00:00Z")
+
+    one = write_lines(tmp_path / "one", ENVIRONMENT, artifact(), a_round(0), a_round(1), a_round(2))
+    other = write_lines(tmp_path / "other", ENVIRONMENT, artifact(), later(a_round(0)), later(a_round(1)))
+    [told] = read_results([one, other]).warnings
+    assert told.startswith("2 rounds stand there twice with different figures, and the later one counts: two devices")
+    joined = tmp_path / "joined"
+    joined.write_bytes(one.read_bytes() + other.read_bytes())
+    assert read_results([joined]).warnings == [told]
+    assert read_results([one, one]).warnings == []
+    doubt = Doubt(name="drifting", message="the anchor was off")
+    again = [no_round(0), a_round(0), msgspec.structs.replace(a_round(0), doubt=doubt), later(a_round(0))]
+    assert read_results([write_lines(tmp_path / "again", ENVIRONMENT, artifact(), *again)]).warnings == []
 
 
 def test_no_record_holds_a_number_of_more_than_64_bits() -> None:
@@ -98,7 +115,7 @@ def test_a_torn_last_line_is_left_out_with_a_warning(path: Path, n_cut: int) -> 
     path.write_bytes(whole[: -1 - n_cut])
     found = read_results([path])
     assert found.rounds == [a_round(0)]
-    assert found.warnings == [f"the last line of {path} is incomplete and is left out"]
+    assert found.warnings == [f"the last line of {path.name} is incomplete and is left out"]
 
 
 def test_a_line_may_be_torn_anywhere(path: Path) -> None:
