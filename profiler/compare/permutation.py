@@ -58,10 +58,7 @@ def permutation_p(base: Sequence[float], new: Sequence[float]) -> float:
     far = abs(seen - middle)
     if len(ranks) > _EXACT_ROUNDS:
         return _drawn_p(ranks, len(base), middle, far)
-    counts = _sums(tuple(sorted(ranks)), len(base))
-    return sum(count for total, count in counts.items() if abs(total - middle) >= far) / math.comb(
-        len(ranks), len(base)
-    )
+    return _share_beyond(tuple(sorted(ranks)), len(base), middle, far)
 
 
 def doubled_ranks(values: Sequence[float]) -> list[int]:
@@ -82,6 +79,13 @@ def doubled_ranks(values: Sequence[float]) -> list[int]:
 def least_p(n_base: int, n_new: int) -> float:
     """Give the smallest p that so many rounds can show: when all of one side lie beyond all of the other."""
     return min(1.0, 2 / math.comb(n_base + n_new, n_base))
+
+
+# Without ties the ranks of all cells are the same, and sums few.
+@lru_cache(maxsize=4096)
+def _share_beyond(ranks: tuple[int, ...], size: int, middle: int, far: int) -> float:
+    beyond = sum(count for total, count in _sums(ranks, size).items() if abs(total - middle) >= far)
+    return beyond / math.comb(len(ranks), size)
 
 
 @lru_cache(maxsize=256)
