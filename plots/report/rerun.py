@@ -9,20 +9,10 @@ from plots.report.text import visible
 from profiler.cell import RunConfig
 from profiler.record import Round
 from profiler.results import Results
+from profiler.retyped import options_for
 from profiler.stored import CellKey, at_places, heads_of, places_of
-from profiler.workloads import WORKLOADS
 from quant.artifact import Artifact
 
-# Field of RunConfig -> option and its default in `slmprof profile`; what is as by default is not written.
-_OPTIONS = {
-    "n_batch": ("--batch", 2048),
-    "n_ubatch": ("--ubatch", 512),
-    "type_k": ("--ctk", "f16"),
-    "type_v": ("--ctv", "f16"),
-    "flash_attn": ("--fa", "auto"),
-    "load_mode": ("--load-mode", "auto"),
-    "device": ("--device", "cpu"),
-}
 _MOST_SOURCES = 12  # in one command
 
 
@@ -103,30 +93,7 @@ def _asked(record: Round, artifact: Artifact, extra: Sequence[str]) -> _Asked:
 
 
 def _options_of(record: Round, extra: Sequence[str]) -> tuple[str, ...]:
-    config = record.cell.config
-    words: list[str] = []
-    if config.n_threads_batch != config.n_threads:
-        words += ["--threads-batch", str(config.n_threads_batch)]
-    known = WORKLOADS.get(config.workload)
-    if known is not None:
-        words += ["--workload", config.workload]
-    else:
-        words += ["-p", str(config.n_prompt), "-n", str(config.n_gen)]
-        words += ["-d", str(config.n_depth)] if config.n_depth else []
-    together = config.n_prompt + config.n_gen
-    needed = config.n_depth + (together if config.mode == "request" else max(config.n_prompt, config.n_gen))
-    if config.n_ctx != ((known.n_ctx if known is not None else None) or needed):
-        words += ["--n-ctx", str(config.n_ctx)]
-    if config.n_outputs_max != int(config.mode == "request"):
-        words += ["--outputs-max", str(config.n_outputs_max)]
-    for field, (option, usual) in _OPTIONS.items():
-        value = getattr(config, field)
-        if value != usual and not (field == "n_ubatch" and value == config.n_batch < 512):  # never above the batch
-            words += [option, visible(str(value))]
-    if config.device == "gpu" and config.n_gpu_layers != -1:
-        words += ["--ngl", str(config.n_gpu_layers)]
-    words += [] if config.repack else ["--no-repack"]
-    words += [] if config.cores is None else ["--cores", ",".join(map(str, config.cores))]
+    words = [visible(word) for word in options_for(record.cell.config)]
     words += [] if record.target is None else ["--target", f"{record.target * 100:g}%"]
     words += [] if record.seed == 0 else ["--seed", str(record.seed)]
     return tuple(_without(words, extra))

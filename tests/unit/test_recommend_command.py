@@ -47,7 +47,7 @@ def test_the_choice_its_reason_and_how_to_measure_it_again(results: Path) -> Non
     assert "**Q8_0 with 1 thread**: it has the most bits per weight (8.51" in text
     assert "Q4_0 with 1 thread fits as well: tied in speed, the same memory, 4.26 bits per weight less" in text
     assert text.endswith(
-        "\nmeasure it again: slmprof profile tiny-Q8_0.gguf -t 1 -p 6 -n 4 -d 0 --n-ctx 64 -o again.jsonl\n"
+        "\nmeasure it again: slmprof profile tiny-Q8_0.gguf -t 1 -p 6 -n 4 --n-ctx 64 -o again.jsonl\n"
     )
     assert str(results.parent) not in text
 
@@ -137,7 +137,7 @@ FILE = artifact(source="org/name", revision="abc123")
                 workload="custom", n_prompt=6, n_gen=4, n_depth=8, n_ctx=14, type_k="q8_0", repack=False, cores=(0,)
             ),
             artifact(),
-            "tiny-Q8_0.gguf -t 1 -p 6 -n 4 -d 8 --ctk q8_0 --cores 0 --no-repack",
+            "tiny-Q8_0.gguf -t 1 -p 6 -n 4 -d 8 --ctk q8_0 --no-repack --cores 0",
         ),
         (request(), artifact(file_name="my model.gguf"), "'my model.gguf' -t 1 --workload chat"),
     ],
