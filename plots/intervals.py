@@ -17,7 +17,6 @@ from profiler.stored import cells_of
 _SHARES = np.linspace(0, 1, 201)
 _NS_PER_MS = 1e6
 _LEAST_GAPS = 20
-_TOLD = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _MOST_PAGES = 4
 
 RoundsOf = Mapping[tuple[str, str], Sequence[Round]]
@@ -78,9 +77,8 @@ def _chart(
                 if len(gaps) > 1:
                     axis.fill_betweenx(_SHARES, low, high, color=look.colour, alpha=0.18, linewidth=0)
                 edges += [float(low[1]), float(np.quantile(high, 0.995))]
-                for share in _TOLD:
-                    at = round(share * (len(_SHARES) - 1))
-                    figures = {"share": share, "gap_ms": float(pooled[at])}
+                for at, share in enumerate(_SHARES):
+                    figures = {"share": round(float(share), 3), "gap_ms": float(pooled[at])}
                     ends = {"gap_ms_from": float(low[at]), "gap_ms_to": float(high[at])}
                     rows.append(row_of(cell, n_gaps=sum(map(len, gaps)), **figures, **ends))
         axis.set_xscale("log")
