@@ -12,10 +12,10 @@ from plots.sheet import finish, sheet
 from plots.study import Picture, Row, Study
 from plots.style import Look, Style
 from plots.text import printable
+from profiler.rates import rates_of
 from profiler.record import Environment, Round
 from profiler.stats import median
 from profiler.stored import cells_of, heads_of
-from profiler.summarise import decode_rates_of, prefill_rates_of
 
 _LEAST_TIMES = 4
 _MOST_ROUNDS = 3000
@@ -61,11 +61,12 @@ class _Seen(NamedTuple):
 
 
 def _seen(record: Round) -> _Seen:
+    rates = rates_of(record)
     warm = [each.after.temperature_c for each in record.samples if each.after.temperature_c is not None]
     return _Seen(
         msgspec.structs.replace(record, samples=(), memory={}),
-        prefill_rates_of(record),
-        decode_rates_of(record),
+        rates.prefill_each,
+        rates.decode_each,
         [1e9 / sample.timed_ns for sample in record.samples if sample.timed_ns],
         max(warm, default=None),
     )

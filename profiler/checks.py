@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from profiler.rates import Rates, rates_of
 from profiler.record import Conditions, Environment, Round
 from profiler.stats import median, quantile
 from profiler.trend import LEAST_CHANGE, find_trend
@@ -30,11 +31,17 @@ class Warning(msgspec.Struct, frozen=True):  # noqa: A001  the word that people 
     message: str
 
 
-def flags_of(rounds: Sequence[Round], environment: Environment | None) -> list[Warning]:
-    """Check the rounds of one cell that went well, in the order of FLAGS."""
+def flags_of(
+    rounds: Sequence[Round], environment: Environment | None, rates: Sequence[Rates] | None = None
+) -> list[Warning]:
+    """Check the rounds of one cell that went well, in the order of FLAGS; `rates` are theirs where they are known."""
     if not rounds:
         return []
-    seen = _Seen(rounds, _pairs(rounds), environment)
+    valued = sorted(
+        zip(rounds, rates or map(rates_of, rounds), strict=True),
+        key=lambda each: each[0].order,
+    )
+    seen = _Seen(rounds, _pairs(rounds), [each for _, each in valued], environment)
     found = [check(seen) for check in _CHECKS]
     return [warning for warning in found if warning is not None]
 
@@ -47,6 +54,7 @@ class _Seen(NamedTuple):
 
     rounds: Sequence[Round]
     pairs: Pairs
+    rates: Sequence[Rates]  # in the order of time
     environment: Environment | None
 
 
@@ -118,29 +126,15 @@ def _changed(pairs: Pairs) -> str | None:
     return None
 
 
-def _values(rounds: Sequence[Round]) -> list[tuple[str, list[float]]]:
-    from profiler.summarise import decode_tps_of, prefill_tps_of
-
-    ordered = sorted(rounds, key=lambda record: record.order)
-    named = []
-    for name, value_of in (("prefill", prefill_tps_of), ("decode", decode_tps_of)):
-        values = [value for record in ordered if (value := value_of(record)) is not None]
-        if values:
-            named.append((name, values))
-    return named
-
-
 def _drifting(seen: _Seen) -> Warning | None:
     mend = "let the device cool down and nothing else run, or rest between rounds with --cooldown 30s"
     if doubted := _doubted(seen.rounds, "drifting", mend):
         return doubted
     if changed := _changed(seen.pairs):
         return Warning("drifting", changed)
-    from profiler.summarise import decode_rates_of, prefill_rates_of
-
-    ordered = sorted(seen.rounds, key=lambda record: record.order)
-    for name, rates_of in (("prefill", prefill_rates_of), ("decode", decode_rates_of)):
-        trend = find_trend([rates_of(record) for record in ordered], least_change=LEAST_CHANGE)
+    prefill, decode = [each.prefill_each for each in seen.rates], [each.decode_each for each in seen.rates]
+    for name, rates in (("prefill", prefill), ("decode", decode)):
+        trend = find_trend(rates, least_change=LEAST_CHANGE)
         if trend and trend.counts:
             word = "fell" if trend.change < 0 else "rose"
             return Warning(
@@ -172,7 +166,9 @@ def _swapping(seen: _Seen) -> Warning | None:
 
 
 def _noisy(seen: _Seen) -> Warning | None:
-    for name, values in _values(seen.rounds):
+    prefill, decode = [each.prefill for each in seen.rates], [each.decode for each in seen.rates]
+    for name, found in (("prefill", prefill), ("decode", decode)):
+        values = [value for value in found if value is not None]
         if len(values) < 4:
             continue
         spread = (quantile(values, 0.75) - quantile(values, 0.25)) / median(values)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from profiler.rates import rates_of
 from profiler.record import Round
 from profiler.stats import Interval, median, median_interval
 
@@ -129,7 +130,6 @@ def describe(met: Met) -> str:
 
 
 def _rates(record: Round) -> dict[str, float]:
-    from profiler.summarise import decode_tps_of, prefill_tps_of
-
-    rates = {"prefill": prefill_tps_of(record), "decode": decode_tps_of(record)}
+    found = rates_of(record)
+    rates = {"prefill": found.prefill, "decode": found.decode}
     return {name: rate for name, rate in rates.items() if rate is not None}

@@ -5,7 +5,7 @@ order-statistic interval of the rounds' values, adjusted where a stopping rule w
 latest try of some round failed, and keeps the figures of the rounds that went well.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -15,7 +15,8 @@ from profiler.joules import joules_per_token_of
 from profiler.memory_parts import memory_parts, model_rss_of, peak_rss_of
 from profiler.percell import Task, map_cells
 from profiler.quality.summary import with_quality
-from profiler.record import Environment, Memory, Round
+from profiler.rates import rates_of, ttft_ms_of
+from profiler.record import Environment, Round
 from profiler.results import Results
 from profiler.stats import median, outliers, quantiles_ns
 from profiler.stopping import adjusted_interval, target_of
@@ -24,7 +25,6 @@ from profiler.summary import CellSummary, message_key
 from profiler.traffic import utilisation_of
 from quant.artifact import Artifact
 
-_NS_PER_S = 1e9
 _NS_PER_MS = 1e6
 _GAPS = (0.5, 0.95, 0.99)
 
@@ -125,40 +125,6 @@ def _sort_key(cell: CellSummary) -> tuple[object, ...]:
     )
 
 
-def prefill_rates_of(record: Round) -> list[float]:
-    """Give the prompt tokens per second of each repetition that timed a prefill."""
-    n_prompt = record.cell.config.n_prompt
-    return [n_prompt * _NS_PER_S / sample.prefill_ns for sample in record.samples if sample.prefill_ns and n_prompt]
-
-
-def decode_rates_of(record: Round) -> list[float]:
-    """Give the generated tokens per second of each repetition that timed a decode."""
-    n_gen = record.cell.config.n_gen
-    return [n_gen * _NS_PER_S / took_ns for sample in record.samples if (took_ns := sample.decode_total_ns) and n_gen]
-
-
-def prefill_tps_of(record: Round) -> float | None:
-    """Give a round's prompt tokens per second; None where no prefill was timed."""
-    times = [sample.prefill_ns for sample in record.samples if sample.prefill_ns]
-    return record.cell.config.n_prompt * _NS_PER_S / median(times) if times and record.cell.config.n_prompt else None
-
-
-def decode_tps_of(record: Round) -> float | None:
-    """Give a round's generated tokens per second; None where no decode was timed."""
-    times = [took_ns for sample in record.samples if (took_ns := sample.decode_total_ns)]
-    return record.cell.config.n_gen * _NS_PER_S / median(times) if times and record.cell.config.n_gen else None
-
-
-def ttft_ms_of(record: Round) -> float | None:
-    """Give a round's time to first token: prefill and the choice of the token. None in separate mode."""
-    times = [
-        sample.prefill_ns + sample.sample_ns
-        for sample in record.samples
-        if sample.prefill_ns is not None and sample.sample_ns is not None
-    ]
-    return median(times) / _NS_PER_MS if times else None
-
-
 def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Summarised:
     first = rounds[0]
     ok = [record for record in rounds if record.status == "ok"]
@@ -167,15 +133,18 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
     bad = next((record for record in reversed(rounds) if record.status == known.status != "ok"), None)
     gaps_ms = _gaps_ms(ok)
     target = target_of(ok)
-    prefill = _Spread(prefill_tps_of, ok, target)
-    decode = _Spread(decode_tps_of, ok, target)
-    ttft = _Spread(ttft_ms_of, ok, target)
+    rates = [rates_of(record) for record in ok]
+    prefill = _Spread([each.prefill for each in rates], ok, target)
+    decode = _Spread([each.decode for each in rates], ok, target)
+    ttft = _Spread([ttft_ms_of(record) for record in ok], ok, target)
+    lasts = [list(record.memory.values())[-1] for record in ok if record.memory]
+    buffers = [record.buffers for record in ok if record.buffers]
 
-    def memory(read: Callable[[dict[str, Memory]], int | None]) -> int | None:
-        return _middle([read(record.memory) for record in ok if record.memory])
+    def memory(name: str) -> int | None:
+        return _middle([getattr(last, name) for last in lasts])
 
     def buffer(name: str) -> int | None:
-        return _middle([getattr(record.buffers, name) for record in ok if record.buffers])
+        return _middle([getattr(each, name) for each in buffers])
 
     split = [memory_parts(record) for record in ok]
     parts = [found for found in split if found]
@@ -184,7 +153,7 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         for record, found in zip(ok, split, strict=True)
         if (value := found.model_rss_bytes if found else model_rss_of(record.memory)) is not None
     ]
-    warnings = flags_of(ok, environment)
+    warnings = flags_of(ok, environment, rates)
     summary = msgspec.structs.replace(
         known,
         backend="+".join(in_force.backends) if in_force else None,
@@ -210,27 +179,29 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         itl_p95_ms=gaps_ms[1],
         itl_p99_ms=gaps_ms[2],
         load_ms=_load_ms(ok),
-        peak_rss_bytes=memory(peak_rss_of),
+        peak_rss_bytes=_middle(
+            [found.peak_bytes if found else peak_rss_of(record.memory) for record, found in zip(ok, split, strict=True)]
+        ),
         model_rss_bytes=_middle(rss),
         model_rss_bytes_min=min(rss, default=None),
         model_rss_bytes_max=max(rss, default=None),
-        anon_bytes=memory(lambda phases: _last(phases).anon_bytes),
-        file_backed_bytes=memory(lambda phases: _last(phases).file_backed_bytes),
-        pss_bytes=memory(lambda phases: _last(phases).pss_bytes),
+        anon_bytes=memory("anon_bytes"),
+        file_backed_bytes=memory("file_backed_bytes"),
+        pss_bytes=memory("pss_bytes"),
         weights_bytes=buffer("weights_bytes"),
         repacked_bytes=buffer("repacked_bytes"),
         kv_cache_bytes=buffer("kv_cache_bytes"),
         compute_buffer_bytes=buffer("compute_bytes"),
         utilisation=_median(
             [
-                utilisation_of(artifact, record, decode_tps_of(record))
-                for record in ok
+                utilisation_of(artifact, record, each.decode)
+                for record, each in zip(ok, rates, strict=True)
                 if record.read_ceiling_bytes_per_s
             ]
         ),
         joules_per_token=_median([joules_per_token_of(record) for record in ok]),
         flags=tuple(warning.name for warning in warnings),
-        mapped_bytes=memory(lambda phases: _last(phases).mapped_bytes),
+        mapped_bytes=memory("mapped_bytes"),
         output_buffer_bytes=buffer("output_bytes"),
         compute_touched_bytes=_middle([found.part("compute buffer").resident_bytes for found in parts]),
         runtime_bytes=_middle([found.part("runtime").resident_bytes for found in parts if found.runtime_known]),
@@ -244,10 +215,6 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
 
 
 TASK = Task("summary", _summarise_cell, Summarised)
-
-
-def _last(phases: dict[str, Memory]) -> Memory:
-    return list(phases.values())[-1]
 
 
 def _status(statuses: Collection[str]) -> str:
@@ -280,10 +247,8 @@ def _middle(values: Sequence[int | None]) -> int | None:
 class _Spread:
     """A figure over rounds: median, interval where there are enough, smallest and largest, rounds that lie far out."""
 
-    def __init__(
-        self, value_of: Callable[[Round], float | None], rounds: Sequence[Round], target: float | None
-    ) -> None:
-        valued = [(record.round, value) for record in rounds if (value := value_of(record)) is not None]
+    def __init__(self, found: Sequence[float | None], rounds: Sequence[Round], target: float | None) -> None:
+        valued = [(record.round, value) for record, value in zip(rounds, found, strict=True) if value is not None]
         values = [value for _, value in valued]
         interval = adjusted_interval(values, target)
         self.middle = median(values) if values else None

@@ -117,6 +117,8 @@ class Straight:
         require_space(targets[0].parent, need_bytes, f"quantizing to {', '.join(levels)}")
         with ExitStack() as stack:
             parts = [stack.enter_context(atomic_path(target)) for target in targets]
+            # Before what is unfinished is removed, the process must be gone: it would begin the next file.
+            stack.callback(self._end)
             self._send(
                 {
                     "files": [

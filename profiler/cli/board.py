@@ -6,9 +6,9 @@ It hears the same as a view does, and draws nothing.
 import msgspec
 
 from profiler.checks import flags_of
+from profiler.rates import decode_tps_of, prefill_tps_of, ttft_ms_of
 from profiler.record import Round
 from profiler.stats import median
-from profiler.summarise import decode_tps_of, prefill_tps_of, ttft_ms_of
 
 _MOST_WARNINGS = 3  # the latest ones
 

@@ -6,8 +6,8 @@ import msgspec
 
 from profiler.joules import joules_per_token_of
 from profiler.memory_parts import model_rss_of
+from profiler.rates import decode_tps_of, prefill_tps_of, ttft_ms_of
 from profiler.record import Round
-from profiler.summarise import decode_tps_of, prefill_tps_of, ttft_ms_of
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

@@ -176,6 +176,25 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_the_process_is_gone_before_its_files_are_removed(tmp_path, monkeypatch):
+    """Else it would begin the next file after that file was removed."""
+    there_at_its_end: list[int] = []
+    end = Straight._end
+
+    def noted(self: Straight) -> None:
+        end(self)
+        there_at_its_end.append(len(list((tmp_path / "out").iterdir())))
+
+    def stop(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Straight, "_end", noted)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize_levels(SHAPE, "Q8_0,F16", tmp_path / "out", standin_for="tiny", progress=stop)
+    assert there_at_its_end[0] == 2
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, monkeypatch):
     class Usage:
         free = 1 << 20
