@@ -39,7 +39,9 @@ class _Head(msgspec.Struct, tag="round", tag_field="type"):
     round: Int64
     status: Status
     started_at: str
+    seed: Int64
     order: Int64
+    target: float | None = None
     read_ceiling_bytes_per_s: float | None = None
     doubt: object = None
 
@@ -153,7 +155,9 @@ class _Reading:
             round=found.round,
             status=found.status,
             started_at=found.started_at,
+            seed=found.seed,
             order=found.order,
+            target=found.target,
             doubted=found.doubt is not None,
             read_ceiling_bytes_per_s=found.read_ceiling_bytes_per_s,
         )

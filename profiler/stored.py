@@ -37,7 +37,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     round: int
     status: str
     started_at: str
+    seed: int
     order: int
+    target: float | None
     doubted: bool = False  # by the sweep's anchor
     read_ceiling_bytes_per_s: float | None
 

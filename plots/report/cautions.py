@@ -70,7 +70,7 @@ def _caution(
         examples.append(Example(cell=name_of(cell), message=message))
     again = {(cell.cell_key, cell.env_id) for cell in cells}
     extra = _extra(name, cells, results.environments)
-    commands = rerun_commands(results, again, output=_AGAIN, extra=extra)
+    commands = rerun_commands(results, cells, again, output=_AGAIN, extra=extra)
     return Caution(
         name=name,
         n_cells=len(cells),

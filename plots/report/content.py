@@ -88,7 +88,7 @@ def gather(
     found = _answer(results, summaries, wish)
     charts, charts_note = charts_of(summaries, results) if draw else ([], None)
     names = shlex.split(results_name)
-    commands = rerun_commands(results, output=names[0] if len(names) == 1 else "results.jsonl")
+    commands = rerun_commands(results, summaries, output=names[0] if len(names) == 1 else "results.jsonl")
     left = len(commands) - _MOST_COMMANDS
     choice_names, choices = _table_of(found.choices)
     return Report(

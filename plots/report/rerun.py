@@ -10,7 +10,8 @@ from profiler.cell import RunConfig
 from profiler.record import Round
 from profiler.results import Results
 from profiler.retyped import options_for
-from profiler.stored import CellKey, at_places, heads_of, places_of
+from profiler.stored import CellKey, Head, heads_of, places_of
+from profiler.summary import CellSummary
 from quant.artifact import Artifact
 
 _MOST_SOURCES = 12  # in one command
@@ -35,6 +36,7 @@ class _Asked(msgspec.Struct):
 
 def rerun_commands(
     results: Results,
+    cells: Sequence[CellSummary],
     keys: Collection[CellKey] | None = None,
     *,
     output: str = "results.jsonl",
@@ -44,9 +46,15 @@ def rerun_commands(
 
     A model of a known repository is named by it, another by its file in models/, where `slmprof run` puts files. Of
     environments nothing is said: a command measures the device that it runs on. `extra` are options that replace or
-    join those of the records.
+    join those of the records. `cells` are the summaries of the results, which know the repetitions.
     """
-    asked = [_asked(record, results.artifacts[record.cell.artifact_sha256], extra) for record in _last(results, keys)]
+    reps: dict[str, int] = {}
+    for cell in cells:
+        reps[cell.cell_key] = max(cell.reps, reps.get(cell.cell_key, 0))
+    asked = [
+        _asked(head, results.artifacts[head.cell.artifact_sha256], reps.get(head.cell.key, 0), extra)
+        for head in _last(results, keys)
+    ]
     # Thread counts of one file and level, then levels of one source, then sources of the same levels.
     for shared in (("sources", "levels"), ("sources", "threads"), ("levels", "threads")):
         joined: dict[Hashable, _Asked] = {}
@@ -60,8 +68,8 @@ def rerun_commands(
     return [_command(each, output, extra) for each in asked]
 
 
-def _last(results: Results, keys: Collection[CellKey] | None) -> list[Round]:
-    """Give of each cell one record: that with the highest number, which tells how many rounds were asked for."""
+def _last(results: Results, keys: Collection[CellKey] | None) -> list[Head | Round]:
+    """Give of each cell what its record with the highest number says: that tells how many rounds were asked for."""
     heads = heads_of(results.rounds)
     found: dict[tuple[str, RunConfig], int] = {}
     for places in places_of(results.rounds, keys).values():
@@ -71,10 +79,10 @@ def _last(results: Results, keys: Collection[CellKey] | None) -> list[Round]:
             known = heads[found[key]] if key in found else None
             if known is None or (head.round, head.status == "ok") >= (known.round, known.status == "ok"):
                 found[key] = place
-    return [record for (record,) in at_places(results.rounds, [[place] for place in found.values()])]
+    return [heads[place] for place in found.values()]
 
 
-def _asked(record: Round, artifact: Artifact, extra: Sequence[str]) -> _Asked:
+def _asked(record: Head | Round, artifact: Artifact, reps: int, extra: Sequence[str]) -> _Asked:
     known = artifact.standin_for if artifact.weights == "synthetic" else artifact.source
     if known is None:
         source, levels = "models/" + visible(artifact.file_name).rpartition("/")[2], {}
@@ -88,11 +96,11 @@ def _asked(record: Round, artifact: Artifact, extra: Sequence[str]) -> _Asked:
         levels=levels,
         threads={record.cell.config.n_threads: None},
         rounds=record.round + 1,
-        reps=len(record.samples),
+        reps=reps,
     )
 
 
-def _options_of(record: Round, extra: Sequence[str]) -> tuple[str, ...]:
+def _options_of(record: Head | Round, extra: Sequence[str]) -> tuple[str, ...]:
     words = [visible(word) for word in options_for(record.cell.config)]
     words += [] if record.target is None else ["--target", f"{record.target * 100:g}%"]
     words += [] if record.seed == 0 else ["--seed", str(record.seed)]

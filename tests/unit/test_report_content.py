@@ -167,7 +167,7 @@ def configs_of(command: str) -> list[RunConfig]:
 def test_the_command_of_a_cell_gives_that_cell(changes: dict[str, Any]) -> None:
     asked = config(**changes)
     found = results(with_cell(a_round(), **changes), artifacts=[artifact(SHA, source="org/tiny")])
-    (command,) = rerun_commands(found)
+    (command,) = rerun_commands(found, summarise(found))
     assert configs_of(command) == [asked]
 
 
@@ -182,7 +182,8 @@ def test_one_command_takes_all_levels_threads_and_files_that_share_the_rest() ->
         for n in (2, 1)
         for index in (0, 1, 2)
     ]
-    assert rerun_commands(results(*rounds, artifacts=files), output="r.jsonl") == [
+    found = results(*rounds, artifacts=files)
+    assert rerun_commands(found, summarise(found), output="r.jsonl") == [
         "slmprof profile org/m org/n -q Q4_0,Q8_0 -t 1,2 -p 6 -n 4 --n-ctx 64 --rounds 3 -r 1 -o r.jsonl"
     ]
 
@@ -194,7 +195,8 @@ def test_levels_that_were_not_crossed_with_all_threads_stay_apart() -> None:
         with_cell(a_round(), "b" * 64),
         with_cell(a_round(), "b" * 64, n_threads=2, n_threads_batch=2),
     ]
-    commands = rerun_commands(results(*rounds, artifacts=files))
+    found = results(*rounds, artifacts=files)
+    commands = rerun_commands(found, summarise(found))
     assert [shlex.split(command)[3:7] for command in commands] == [
         ["-q", "Q4_0", "-t", "1"],
         ["-q", "Q8_0", "-t", "1,2"],
@@ -203,7 +205,8 @@ def test_levels_that_were_not_crossed_with_all_threads_stay_apart() -> None:
 
 def test_synthetic_weights_are_asked_for_by_name() -> None:
     file = artifact(SHA, weights="synthetic", standin_for="smollm2-135m")
-    (command,) = rerun_commands(results(a_round(), artifacts=[file]))
+    found = results(a_round(), artifacts=[file])
+    (command,) = rerun_commands(found, summarise(found))
     assert command.startswith("slmprof profile smollm2-135m -q Q8_0 -t 1 --weights synthetic ")
 
 
