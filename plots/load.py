@@ -11,7 +11,7 @@ from profiler.summary import CellSummary
 _LEVEL_CHARS = 24  # far more than llama.cpp's names have
 _SETTING = ("env_id", "label", "kind", "mode", "workload", "n_prompt", "n_gen", "n_depth", "n_ctx", "n_batch",
             "n_ubatch", "n_outputs_max", "type_k", "type_v", "flash_attn_asked", "load_mode", "repack", "device",
-            "cores")  # fmt: skip
+            "n_gpu_layers", "cores")  # fmt: skip
 Point = tuple[float, float, float]  # the median, and the ends of its interval or range
 
 

@@ -57,14 +57,14 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
         return max(runs, key=lambda run: run.best_bytes_per_s, default=None)
 
     def read_bytes_per_s(self, n_threads: int) -> float | None:
-        """Give the read bandwidth of the largest measured count that is not above `n_threads`.
+        """Give the read bandwidth at the smallest measured count from `n_threads` on: that of fewer is no limit.
 
         None where the count lies outside of what was measured.
         """
         counts = self.thread_counts()
         if not counts or not counts[0] <= n_threads <= counts[-1]:
             return None
-        run = self.best_read(max(count for count in counts if count <= n_threads))
+        run = self.best_read(min(count for count in counts if count >= n_threads))
         return run.best_bytes_per_s if run else None
 
 

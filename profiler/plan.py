@@ -184,9 +184,8 @@ def _check(axes: Axes) -> None:
         for value in getattr(axes, name):
             if value not in known:
                 raise UserError(f"unknown {name} '{value}'; choose from {', '.join(known)}")
-    for core in axes.cores or ():
-        if core >= MAX_THREADS:
-            raise UserError(f"core {core} is beyond llama.cpp's limit of {MAX_THREADS} cores")
+    if set(axes.ngl) != {-1} and "gpu" not in axes.device:
+        raise UserError("--ngl chooses layers for the GPU; give --device gpu with it, or leave it away")
 
 
 def _without_other_counts(lists: dict[str, Any]) -> dict[str, Any]:
@@ -206,6 +205,8 @@ def read_sweep(path: Path, base: Axes) -> list[Axes]:
     """
     import tomllib
 
+    from profiler.cores import read_cores
+
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -222,6 +223,8 @@ def read_sweep(path: Path, base: Axes) -> list[Axes]:
                 if AUTO in lists[name]:
                     raise UserError(f"[[sweep]] {number} of {path}: {name} must be from 1 to {MAX_THREADS}, or auto")
                 lists[name] = [AUTO if value == "auto" else value for value in lists[name]]
+        if "cores" in lists:
+            lists["cores"] = list(read_cores(",".join(map(str, lists["cores"]))))
         if unknown := set(lists) - set(known):
             raise UserError(
                 f"[[sweep]] {number} of {path} has an unknown key '{min(unknown)}'; known are {', '.join(known)}"

@@ -99,6 +99,7 @@ def _outline(cell: Cell, env_id: str, statuses: Sequence[str], artifact: Artifac
         flash_attn_asked=config.flash_attn,
         load_mode=config.load_mode,
         repack=config.repack,
+        n_gpu_layers=config.n_gpu_layers,
         status=_status(statuses),
         error=None,
         rounds=statuses.count("ok"),

@@ -98,6 +98,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     prefill_outliers: tuple[int, ...] = ()  # numbers of rounds, from 0 as in the records
     decode_outliers: tuple[int, ...] = ()
     started_at: str | None = None
+    n_gpu_layers: int = 0  # -1: all
     standin_family: str | None = None  # of a model that was measured in the shape of another family
 
 

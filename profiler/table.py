@@ -25,6 +25,7 @@ _SETTINGS = {
     "load_mode": "load",
     "repack": "repack",
     "cores": "cores",
+    "n_gpu_layers": "GPU layers",
 }
 
 
@@ -222,7 +223,10 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
     memory = "memory: peak resident size less the process before the model was opened."
     notes.append(f"\\* {_ranking(group)}. {memory}" if _best(group) else memory)
     if any(cell.utilisation is not None for cell in group):
-        notes.append("bandwidth: the share of the read bandwidth measured at that thread count that decode used.")
+        notes.append(
+            "bandwidth: the share of the read bandwidth, measured at that thread count or the next above, that decode "
+            "used."
+        )
     if any(cell.joules_per_token is not None for cell in group):
         notes.append("J/token: of decode, all that the source covers, idle power included.")
     for cell in group:

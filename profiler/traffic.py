@@ -1,7 +1,7 @@
 """How much memory a decoded token reads, and how near to the device's read bandwidth that came.
 
 bytes per token = weights that one token reads (quant/decode_bytes) + keys and values of the tokens in the cache
-utilisation     = decode tokens per second · bytes per token / read bandwidth measured at that thread count
+utilisation     = decode tokens per second · bytes per token / read bandwidth at that thread count or the next measured
 
 The cache grows by one token a step, so the mean depth over a decode of n steps from depth d is d + (n + 1) / 2. The
 state of recurrent layers is not counted, a small part of what such models read.

@@ -66,13 +66,19 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
         )
         return measured, None
     from profiler.conditions import ConditionsReader
+    from profiler.cores import bind
+
+    if job.config.cores:
+        bind(job.config.cores)  # before llama.cpp makes any thread
     from profiler.engine.llama import LlamaEngine
     from profiler.memory import read_memory
 
     engine = LlamaEngine()
     probes = Probes(
         memory=lambda: read_memory(Path(job.path)),
-        conditions=ConditionsReader(job.config.cores).read,
+        conditions=ConditionsReader(
+            job.config.cores, n_threads=max(job.config.n_threads, job.config.n_threads_batch)
+        ).read,
         energy=_energy_reader() if job.energy else None,
     )
     start_ns = None if job.sent_ns is None else time.monotonic_ns() - job.sent_ns

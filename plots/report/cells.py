@@ -45,6 +45,7 @@ _SETTINGS = {
     "load_mode": "load mode",
     "repack": "repack",
     "cores": "cores",
+    "n_gpu_layers": "GPU layers",
     "label": "build",
 }
 

@@ -224,7 +224,8 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         UserError: a list cannot be read, or two options exclude each other.
     """
     from profiler.autothreads import AUTO
-    from profiler.environment import cores_of_kind, physical_cores
+    from profiler.cores import read_cores
+    from profiler.environment import physical_cores
     from profiler.plan import MAX_THREADS, Axes, default_threads, parse_ints
 
     counts = {name: options[name] for name in ("prompt", "gen", "depth")}
@@ -249,7 +250,7 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         depth=ints("depth", "-d"),
         threads=threads("threads", "-t") or default_threads(physical_cores()),
         threads_batch=threads("threads_batch", "--threads-batch"),
-        cores=_cores(options["cores"], cores_of_kind),
+        cores=read_cores(options["cores"]) if options["cores"] is not None else None,
         batch=ints("batch", "--batch", 1) or (2048,),
         ubatch=ints("ubatch", "--ubatch", 1) or (512,),
         n_ctx=ints("n_ctx", "--n-ctx", 1),
@@ -262,22 +263,6 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         device=words(options["device"]),
         ngl=ints("ngl", "--ngl", 0, 10_000) or (-1,),
     )
-
-
-def _cores(text: str | None, cores_of_kind: Callable[[str], tuple[int, ...]]) -> tuple[int, ...] | None:
-    import os
-    import sys
-
-    from profiler.plan import parse_ints
-
-    if text is None:
-        return None
-    if sys.platform == "darwin":
-        raise UserError("macOS does not let a program bind threads to cores; leave --cores away")
-    if text.strip().lower() == "fast":
-        return cores_of_kind("fast")
-    n_logical = os.cpu_count() or 1
-    return parse_ints(text, "--cores", most=n_logical - 1)
 
 
 def run_options_of(options: dict[str, Any]) -> Any:

@@ -151,7 +151,10 @@ def _notes(report: Report) -> list[str]:
     if report.weights != "real":
         notes.append("synthetic: the weights were made up; speed depends on their shapes and types, not on values")
     if report.ceiling_bytes_per_s is None:
-        notes.append("no ceiling of this device is known, so the distance from it is not told")
+        notes.append(
+            "the read bandwidth was not measured with so many threads, so the distance from it is not told; "
+            "slmprof doctor --bandwidth measures it"
+        )
     else:
         notes.append(
             f"of ceiling: GB/s as a share of the {report.ceiling_bytes_per_s / _G:.1f} GB/s that this device reads "

@@ -61,5 +61,5 @@ def _config_of(cell: CellSummary) -> RunConfig:
         load_mode=cell.load_mode,
         repack=cell.repack,
         device=cell.device,
-        n_gpu_layers=-1,
+        n_gpu_layers=cell.n_gpu_layers,
     )

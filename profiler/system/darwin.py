@@ -106,7 +106,7 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def conditions(cpus: Iterable[int] | None = None) -> Conditions:
+def conditions(cpus: Iterable[int] | None = None, *, n_busy: int | None = None) -> Conditions:
     """Read what the machine does now. pmset is a process of some milliseconds; it runs outside the timed part."""
     import psutil
 

@@ -174,9 +174,12 @@ def available_bytes(root: Path = ROOT) -> int:
     return max(free if left is None else min(free, left), 0)
 
 
-def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT) -> Conditions:
-    """Read what the machine does now; takes about a millisecond, on a Raspberry Pi 5 some more for vcgencmd."""
-    mhz = _mhz(root, cpus)
+def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT, *, n_busy: int | None = None) -> Conditions:
+    """Read what the machine does now; takes about a millisecond, on a Raspberry Pi 5 some more for vcgencmd.
+
+    `n_busy`: how many of the CPUs work; the clock is that of the fastest so many.
+    """
+    mhz = sorted(_mhz(root, cpus), reverse=True)[:n_busy]
     switches = re.search(
         r"^nonvoluntary_ctxt_switches:\s+(\d+)$", read_text(root / "proc/self/status") or "", re.MULTILINE
     )

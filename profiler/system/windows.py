@@ -33,7 +33,7 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def conditions(cpus: Iterable[int] | None = None) -> Conditions:
+def conditions(cpus: Iterable[int] | None = None, *, n_busy: int | None = None) -> Conditions:
     """Read what the machine does now."""
     times = psutil.cpu_times()
     battery = psutil.sensors_battery()

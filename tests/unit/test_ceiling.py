@@ -63,8 +63,8 @@ def test_what_any_kernel_reached_is_reachable() -> None:
     assert FULL.read_bytes_per_s(4) == pytest.approx(25e9)  # the mat-vec of Q4_0
 
 
-@pytest.mark.parametrize(("n_threads", "expected"), [(1, 10e9), (2, 10e9), (3, 10e9), (4, 25e9)])
-def test_between_measured_counts_the_smaller_one_holds(n_threads: int, expected: float) -> None:
+@pytest.mark.parametrize(("n_threads", "expected"), [(1, 10e9), (2, 25e9), (3, 25e9), (4, 25e9)])
+def test_between_measured_counts_the_larger_one_holds(n_threads: int, expected: float) -> None:
     assert FULL.read_bytes_per_s(n_threads) == pytest.approx(expected)
 
 

@@ -107,3 +107,13 @@ def test_a_governor_of_the_chosen_cores_only(tmp_path: Path) -> None:
     assert conditions(root=root).governor == "performance+powersave"
     assert conditions((0,), root).governor == "performance"
     assert conditions((8, 9), root).governor == "powersave"
+
+
+def test_cpus_that_idle_do_not_lower_the_clock_of_those_that_work(tmp_path: Path) -> None:
+    root = tree(tmp_path, {**cpus(range(2), cpufreq__scaling_cur_freq="3000000"),
+                           **cpus(range(2, 8), cpufreq__scaling_cur_freq="800000")})  # fmt: skip
+    assert conditions(root=root, n_busy=1).mhz == 3000
+    busy = conditions(root=root, n_busy=2)
+    assert (busy.mhz, busy.mhz_min) == (3000, 3000)
+    assert conditions(root=root).mhz == 1350
+    assert conditions((2, 3), root, n_busy=4).mhz == 800
