@@ -92,7 +92,7 @@ _FIGURES = {
     "model_rss_bytes": ("memory", "peak resident size of the process less what it had before the model was opened"),
     "utilisation": (
         "bandwidth",
-        "weights read per second of decode, as a share of the bandwidth measured at that thread count or the next above",
+        "weights read per second of decode, as a share of the bandwidth measured at that thread count or the next",
     ),
     "joules_per_token": ("J/token", "energy of decode per token, all that the source covers, idle power included"),
 }
