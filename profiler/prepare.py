@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from quant.artifact import Artifact
+from quant.checkpoint import read_object
 from quant.errors import UserError
 from quant.files import cache_dir, write_text
 from quant.levels import file_name, levels_asked_by_name, parse_levels
@@ -57,8 +58,32 @@ def prepare(
     if wishes.levels is not None:
         parse_levels(wishes.levels)
     resolved = [resolve(text) for text in sources]  # every misspelt name is found before the first long step
+    _refuse_equal_names(resolved)
     found = [file for source in resolved for file in _prepare_one(source, wishes, progress, say)]
     return list({file.artifact.sha256: file for file in found}.values())
+
+
+def _refuse_equal_names(sources: Sequence[Source]) -> None:
+    """Refuse two checkpoints of one name: the files of the second would take the place of the first's.
+
+    Raises:
+        UserError: there are two.
+    """
+    seen: dict[str, Source] = {}
+    for source in sources:
+        if source.kind == "gguf":
+            continue
+        first = seen.setdefault(model_name(source, None), source)
+        if _place_of(first) != _place_of(source):
+            raise UserError(
+                f"{first.text} and {source.text} would make files of one name, {model_name(source, None)}; "
+                "rename one of them, or measure them one after the other, each with an -o of its own"
+            )
+
+
+def _place_of(source: Source) -> tuple[object, ...]:
+    place = source.path and (source.path if source.path.is_dir() else source.path.parent).resolve()
+    return source.repo, source.revision, place
 
 
 def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callable[[str], None]) -> list[Prepared]:
@@ -98,9 +123,15 @@ def _levels_there(source: Source, text: str) -> list[str]:
 
 
 def checkpoint_of(
-    source: Source, progress: Progress = silent, say: Callable[[str], None] = lambda line: None
+    source: Source,
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    any_family: bool = False,
 ) -> tuple[Path, str | None]:
     """Give a source's checkpoint directory, and the commit where it came from a hub.
+
+    With `any_family` it is fetched although it cannot be converted here: another converter takes it.
 
     Raises:
         UserError: the source has none, or it cannot be fetched.
@@ -112,7 +143,10 @@ def checkpoint_of(
         raise UserError(f"{source.text} is no checkpoint; give a directory with config.json and safetensors")
     from quant.hub import pull
 
-    pulled = pull(source.repo, source.revision, progress=progress, say=say)
+    if any_family:
+        pulled = pull(source.repo, source.revision, progress=progress, say=say, accept=lambda config: None)
+    else:
+        pulled = pull(source.repo, source.revision, progress=progress, say=say)
     return pulled.path, pulled.commit
 
 
@@ -218,12 +252,15 @@ def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, ori
 
     wishes = (_CONVERTER, pre, cached_sha256([imatrix]) if imatrix else None, msgspec.to_builtins(origin))
     digest = hashlib.sha256(msgspec.json.encode(wishes))
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors":
-            facts = path.stat()
-            digest.update(f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}".encode())
-        elif path.suffix in (".json", ".model", ".txt", ".jinja", ".md") and path.is_file():
-            digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix == ".safetensors":
+                facts = path.stat()
+                digest.update(f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}".encode())
+            elif path.suffix in (".json", ".model", ".txt", ".jinja", ".md", ".tiktoken") and path.is_file():
+                digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; fetch the checkpoint again") from error
     return digest.hexdigest()
 
 
@@ -257,13 +294,7 @@ def shape_config(source: Source, progress: Progress = silent) -> dict[str, objec
         return source.spec.shape()
     if source.path is not None:
         path = source.path / "config.json" if source.path.is_dir() else source.path
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {path}: {error}; give a checkpoint's directory or its config.json") from error
-        if not isinstance(config, dict):
-            raise UserError(f"{path} holds no JSON object; give a checkpoint's config.json")
-        return config
+        return read_object(path)
     from quant.hub import pull_config
 
     assert source.repo is not None

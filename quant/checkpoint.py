@@ -98,7 +98,25 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         UserError: something is missing, truncated, or points outside the directory.
     """
-    return Checkpoint(folder=folder, config=read_config(folder), tensors=_read_tensors(folder))
+    config = read_config(folder)
+    refuse_quantized(config, str(folder))
+    return Checkpoint(folder=folder, config=config, tensors=_read_tensors(folder))
+
+
+def refuse_quantized(config: dict[str, Any], name: str) -> None:
+    """Refuse weights that another program quantized.
+
+    Raises:
+        UserError: the config says how they were quantized.
+    """
+    for each in (config, config.get("text_config")):
+        found = each.get("quantization_config") or each.get("quantization") if isinstance(each, dict) else None
+        if found:
+            method = found.get("quant_method", "MLX") if isinstance(found, dict) else found
+            raise UserError(
+                f"{name} is quantized already ({str(method)[:40]}); give the checkpoint that it was made of, "
+                "or llama.cpp's own converter with --converter DIR"
+            )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -108,12 +126,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         UserError: it is missing, or no JSON object.
     """
     path = folder / "config.json"
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}") from error
+    if not there:
         raise UserError(f"{folder} has no config.json, so it is no checkpoint; give a checkpoint's directory")
-    return _read_object(path, _MAX_CONFIG_BYTES)
+    return read_object(path, _MAX_CONFIG_BYTES)
 
 
-def _read_object(path: Path, max_bytes: int) -> dict[str, Any]:
+def read_object(path: Path, max_bytes: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        UserError: it cannot be read, is too large, or holds something else.
+    """
     try:
         if path.stat().st_size > max_bytes:
             raise UserError(f"{path} is larger than any such file known; is it the right one?")
@@ -140,7 +167,8 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if not parts:
         pickles = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         hint = (
-            "it has only pickled weights, which can run code; fetch or make the safetensors version"
+            "it has only pickled weights, which can run code; take a repository with safetensors, or save the model "
+            "anew with transformers' save_pretrained"
             if pickles
             else "fetch model.safetensors too"
         )
@@ -162,7 +190,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _weight_map(folder: Path) -> dict[str, str]:
-    found = _read_object(folder / _INDEX, _MAX_HEADER_BYTES).get("weight_map")
+    found = read_object(folder / _INDEX, _MAX_HEADER_BYTES).get("weight_map")
     if not isinstance(found, dict) or not found:
         raise UserError(f"{folder / _INDEX} has no weight_map; fetch it again")
     for name, part in found.items():

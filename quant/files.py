@@ -33,8 +33,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A file's name has 255 bytes at most, and a letter up to four.
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:50]}.", suffix=".part", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=part_prefix(target), suffix=".part", dir=target.parent)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}; choose another -o") from error
     os.close(handle)
@@ -51,6 +50,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def part_prefix(target: Path) -> str:
+    """Give how the names of a file's unfinished parts begin."""
+    return f".{target.name[:50]}."  # a name has 255 bytes at most, and a letter up to four
 
 
 def write_text(target: Path, text: str) -> None:

@@ -70,11 +70,13 @@ class Pulled:
 
 
 def _refuse_unsupported(config: dict[str, Any]) -> None:
-    from quant.families import find_family
+    from quant.checkpoint import refuse_quantized
+    from quant.families import family_of
 
+    refuse_quantized(config, "the checkpoint")
     names = config.get("architectures")
     if isinstance(names, list) and names:
-        find_family(str(names[0]))
+        family_of(config)
 
 
 def pull(

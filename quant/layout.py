@@ -17,7 +17,7 @@ from quant.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN
 from quant.card import load_metadata
 from quant.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.errors import UserError
-from quant.families import architecture_of, complete_config, find_family, planned_tensors
+from quant.families import complete_config, family_of, planned_tensors
 from quant.families.base import Config, ExtraTensors, Family, need, rope_parameters
 from quant.families.planned import Planned
 from quant.ggml_types import TYPE_BY_NAME
@@ -142,7 +142,7 @@ class Layout:
         try:
             self._write_keys(writer, 0, vocabulary)
             return serialize_keys(writer)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, struct.error) as error:
             # Templates, merges and ids are a stranger's, and gguf fails on odd ones in its own ways.
             raise UserError(
                 f"the keys of {self.checkpoint.folder} cannot be written ({str(error)[:100]}); "
@@ -181,6 +181,8 @@ class Layout:
         if self.checkpoint.standin_family is not None:
             writer.add_string(STANDIN_FAMILY_KEY, self.checkpoint.standin_family)
         if self.origin.source is not None:
+            if metadata.source_repo_url is None:
+                writer.add_source_repo_url(f"https://huggingface.co/{self.origin.source}")
             writer.add_string(SOURCE_KEY, self.origin.source)
         if self.origin.revision is not None:
             writer.add_string(REVISION_KEY, self.origin.revision)
@@ -198,7 +200,7 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
         UserError: the weights or the config are broken, or the architecture is unknown.
     """
     checkpoint = open_checkpoint(folder)
-    family = find_family(checkpoint.architecture)
+    family = family_of(checkpoint.config)
     composite = isinstance(checkpoint.config.get("text_config"), dict)
     tensors = _text_tensors(checkpoint.tensors) if composite else checkpoint.tensors
     checkpoint = replace(
@@ -223,7 +225,7 @@ def layout_of_shape(config: Config, *, standin_for: str) -> Layout:
         UserError: the architecture is unknown or the config incomplete.
     """
     marked = {**config, "slmprof_synthetic": True, "slmprof_standin_for": standin_for}
-    family = find_family(architecture_of(config))
+    family = family_of(config)
     complete = complete_config(family, marked)
     planned = [each for each in planned_tensors(family, complete) if not each.optional]
     sources = {
@@ -236,7 +238,10 @@ def layout_of_shape(config: Config, *, standin_for: str) -> Layout:
 
 
 def _extra_tensors(family: Family, config: Config, name: str) -> ExtraTensors:
-    extra = family.extra_tensors(config)
+    try:
+        extra = family.extra_tensors(config)
+    except ArithmeticError as error:
+        raise UserError(f"the rope settings of {name} give no numbers ({error}); check its config.json") from error
     if rope_parameters(config).get("rope_type") == "llama3" and "rope_freqs.weight" not in extra:
         # Without the factors the file would give wrong text without a word.
         raise UserError(f"{name} asks for llama3's rope scaling, which is not supported for {family.arch}")
@@ -247,8 +252,8 @@ def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Choose the text model's tensors of a model that sees too, by their usual names."""
     chosen = {}
     for name, tensor in tensors.items():
-        if "language_model." in name or name.startswith("lm_head."):
-            chosen[name.replace("language_model.", "")] = tensor
+        if "language_model." in name or "text_model." in name or name.startswith("lm_head."):
+            chosen[name.replace("language_model.", "").replace("text_model.", "")] = tensor
     return chosen or dict(tensors)
 
 
@@ -298,7 +303,12 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
         for each in users[name]:
             # Of several sources the last one to come completes the tensor.
             if seen.issuperset(each.sources):
-                yield Job(each, tuple(checkpoint.tensors[source] for source in each.sources))
+                sources = tuple(checkpoint.tensors[source] for source in each.sources)
+                if len({source.dtype for source in sources}) > 1:
+                    raise UserError(
+                        f"{checkpoint.folder} holds the parts of {each.name} in several types; save it in one"
+                    )
+                yield Job(each, sources)
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...], *, cut: bool) -> bool:

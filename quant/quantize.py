@@ -16,7 +16,7 @@ from quant._quantize_worker import Job
 from quant.artifact import Artifact, artifact_of
 from quant.cpus import usable_cpus
 from quant.errors import UserError
-from quant.files import atomic_path, require_space
+from quant.files import atomic_path, part_prefix, require_space
 from quant.gguf_header import GgufHeader, open_gguf_header, stem_of
 from quant.hashes import cached_sha256
 from quant.imatrix import open_imatrix
@@ -318,7 +318,7 @@ def _remove_stale_parts(target: Path) -> None:
     if not target.parent.is_dir():
         return
     for entry in target.parent.iterdir():
-        if entry.name.startswith(f".{target.name[:100]}.") and entry.name.endswith(".part"):
+        if entry.name.startswith(part_prefix(target)) and entry.name.endswith(".part"):
             with suppress(OSError):
                 if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
                     entry.unlink()

@@ -25,11 +25,12 @@ _SMALL = (
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+    "qwen.tiktoken",
     "chat_template.jinja",
     "chat_template.json",
     "README.md",  # its head tells the licence
 )
-_VOCABULARIES = ("tokenizer.json", "tokenizer.model")
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken")
 _SMALL_BYTES = 128 << 20  # the largest tokenizer.json known is 33 MiB (Gemma 3)
 _OPTIONAL_BYTES = 4 << 20
 _MAX_SHARDS = 10_000

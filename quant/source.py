@@ -39,7 +39,10 @@ def resolve(text: str) -> Source:
         raise UserError("the source is empty; give a model's name, a hub id, a directory or a file")
     path = _path(text)
     if path is not None:
-        return _local(text, path)
+        try:
+            return _local(text, path)
+        except OSError as error:
+            raise UserError(f"cannot read {text}: {error.strerror}; check its permissions") from error
     if text.startswith((".", "/", "~")) or text.endswith(_PATH_ENDS):
         raise UserError(f"there is no file or directory {text}; check the path")
     if spec := lookup(text):

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +118,7 @@ def root() -> None:
 
 def main() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit status 2."""
+    _end_in_order()
     try:
         status = root.main(prog_name="slmprof", standalone_mode=False)
     except UserError as error:
@@ -135,6 +137,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end_in_order() -> None:
+    """Take a request to end, or a terminal that is gone, as Ctrl-C: what is unfinished is removed."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, stop)
 
 
 def _say(line: str) -> None:

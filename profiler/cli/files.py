@@ -253,10 +253,10 @@ def convert(
         _require_room_for(levels, output)
         if outtype != "auto":
             raise UserError("--outtype is for the unquantized file; with -q write F16, BF16 or F32 among the levels")
-    if found.spec is not None:
+    if found.spec is not None and converter is None:
         found.spec.require_supported()
     with progress_bar() as progress:
-        folder, commit = checkpoint_of(found, progress)
+        folder, commit = checkpoint_of(found, progress, any_family=converter is not None)
         origin = Origin(model=model_name(found, folder), source=found.repo if commit else None, revision=commit)
         if converter is not None:
             paths = _convert_by_other(folder, levels, output, outtype, origin, imatrix, converter, converter_python)

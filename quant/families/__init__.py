@@ -14,6 +14,8 @@ from quant.families.base import Config, Family, flattened, need
 from quant.families.planned import Planned
 
 _MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
+# Far beyond any model; llama.cpp's own arrays have room for no more layers.
+_BOUNDS = {"num_attention_heads": 4096, "num_key_value_heads": 4096, "n_head": 4096, "head_dim": 1 << 14}
 _SHARED = {"base", "decoder", "keys", "longrope", "planned"}  # what families have in common is no family
 
 
@@ -64,9 +66,31 @@ def architecture_of(config: Config) -> str:
     raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
 
 
+def family_of(config: Config) -> Family:
+    """Find the family of a checkpoint's config: of its text model where it is one that sees or hears too.
+
+    Raises:
+        UserError: its architecture is not supported, or it names none.
+    """
+    names, inner = config.get("architectures"), config.get("text_config")
+    named = str(names[0]) if isinstance(names, list) and names else None
+    if isinstance(inner, dict) and named not in families():
+        try:
+            return find_family(architecture_of(inner))
+        except UserError:
+            if named is None:
+                raise
+    return find_family(named if named is not None else architecture_of(config))
+
+
 def complete_config(family: Family, config: Config) -> Config:
     """Give a config with every default filled in, the text model's own where it is part of a larger model."""
-    return family.complete(flattened(config))
+    text = flattened(config)
+    # Before anything is made for each of them.
+    for key, most in ((family.layers_key, _MAX_LAYERS), *_BOUNDS.items()):
+        if isinstance(value := text.get(key), int) and value > most:
+            raise UserError(f"config.json has {key} = {str(value)[:100]}; at most {most} are converted")
+    return family.complete(text)
 
 
 def planned_tensors(family: Family, config: Config) -> list[Planned]:

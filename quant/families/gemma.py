@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gguf
 
+from quant.errors import UserError
 from quant.families.base import Config, Family, head_dim, n_head_kv, need, number, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.keys import write_unusual_rope_keys
@@ -47,7 +48,10 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
     """
     found = spaced_vocabulary(folder, config, pre)
     if isinstance(found, SpacedVocabulary):
-        special = gguf.SpecialVocab(folder, special_token_types=("eot",))
+        try:
+            special = gguf.SpecialVocab(folder, special_token_types=("eot",))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{folder} names an odd token that ends a turn ({str(error)[:80]})") from error
         special.special_token_ids.setdefault("eot", _END_OF_TURN)
         special.chat_template = None
         found.end_of_turn = special

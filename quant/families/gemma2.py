@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import gguf
 
 from quant.errors import UserError
-from quant.families.base import Config, Family, need, number, refuse_unless, with_defaults
+from quant.families.base import Config, Family, head_dim, need, number, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.gemma import IGNORED, spaced_vocabulary
 from quant.families.gemma import write_keys as write_gemma_keys
@@ -19,6 +19,7 @@ from quant.families.planned import Planned
 NORMS = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
 _CAPS = ("attn_logit_softcapping", "final_logit_softcapping")
 _PATTERN = 2
+_LAYERS_OF_27B = (46, 62)  # of Gemma 2 and 3, by which llama.cpp tells these models
 
 
 def complete(config: Config) -> Config:
@@ -31,7 +32,7 @@ def complete(config: Config) -> Config:
         if config.get(key, 0.0) is None:
             raise UserError(f"config.json has {key} = null; llama.cpp's gemma2 always caps, so it must be a number")
     refuse_unless(config, "hidden_activation", (None, "gelu_pytorch_tanh"))
-    return with_defaults(
+    config = with_defaults(
         config,
         vocab_size=256000,
         hidden_size=2304,
@@ -47,6 +48,19 @@ def complete(config: Config) -> Config:
         sliding_window=4096,
         tie_word_embeddings=True,
     )
+    require_own_scale(config)
+    return config
+
+
+def require_own_scale(config: Config) -> None:
+    """Refuse queries that are scaled by other than their heads' size, which llama.cpp takes but for the 27B models.
+
+    Raises:
+        UserError: the config asks for another scale.
+    """
+    if need(config, "num_hidden_layers") not in _LAYERS_OF_27B:
+        asked = {"query_pre_attn_scalar": config.get("query_pre_attn_scalar", 256)}  # transformers' own default
+        refuse_unless(asked, "query_pre_attn_scalar", (head_dim(config),))
 
 
 def tensors(config: Config) -> Iterator[Planned]:

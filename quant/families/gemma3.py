@@ -13,7 +13,7 @@ import msgspec
 from quant.families.base import Config, Family, need, number, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.gemma import spaced_vocabulary
-from quant.families.gemma2 import NORMS
+from quant.families.gemma2 import NORMS, require_own_scale
 from quant.families.keys import window_layers, write_common_keys, write_window_pattern
 from quant.families.planned import Planned
 
@@ -29,7 +29,7 @@ def complete(config: Config) -> Config:
     refuse_unless(config, "hidden_activation", (None, "gelu_pytorch_tanh"))
     refuse_unless(config, "attn_logit_softcapping", (None,))
     refuse_unless(config, "use_bidirectional_attention", (None, False))
-    return with_defaults(
+    config = with_defaults(
         config,
         vocab_size=262208,
         hidden_size=2304,
@@ -45,6 +45,8 @@ def complete(config: Config) -> Config:
         sliding_window=4096,
         tie_word_embeddings=True,
     )
+    require_own_scale(config)
+    return config
 
 
 def tensors(config: Config) -> Iterator[Planned]:

@@ -12,7 +12,17 @@ import gguf
 import numpy as np
 
 from quant.errors import UserError
-from quant.families.base import Config, ExtraTensors, Family, as_number, head_dim, need, rope_parameters, with_defaults
+from quant.families.base import (
+    Config,
+    ExtraTensors,
+    Family,
+    as_number,
+    head_dim,
+    need,
+    refuse_unless,
+    rope_parameters,
+    with_defaults,
+)
 from quant.families.decoder import decoder_tensors
 from quant.families.keys import write_common_keys
 from quant.families.planned import Planned
@@ -21,7 +31,12 @@ _NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' LlamaConfig (4.57)."""
+    """Fill in the defaults of transformers' LlamaConfig (4.57).
+
+    Raises:
+        UserError: the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
     heads = need(config, "num_attention_heads")
     return with_defaults(
         config,

@@ -33,6 +33,7 @@ def complete(config: Config) -> Config:
     Raises:
         UserError: the config asks for something that llama.cpp computes otherwise.
     """
+    refuse_unless(config, "hidden_act", (None, "silu"))
     heads = need(config, "num_attention_heads")
     config = with_defaults(
         config,

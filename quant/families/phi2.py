@@ -22,8 +22,9 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' PhiConfig (4.57).
 
     Raises:
-        UserError: queries and keys have norms.
+        UserError: queries and keys have norms, or the activation is no GELU.
     """
+    refuse_unless(config, "hidden_act", (None, "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu"))
     refuse_unless(config, "qk_layernorm", (None, False))
     return with_defaults(
         config,

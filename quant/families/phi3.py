@@ -19,6 +19,7 @@ from quant.families.base import (
     n_head_kv,
     need,
     number,
+    refuse_unless,
     rope_parameters,
     rotary_dims,
     with_defaults,
@@ -32,7 +33,12 @@ _BYTE_LEVEL_CLASS = "GPT2Tokenizer"
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' Phi3Config (4.57)."""
+    """Fill in the defaults of transformers' Phi3Config (4.57).
+
+    Raises:
+        UserError: the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
     return with_defaults(
         config,
         vocab_size=32064,

@@ -5,14 +5,19 @@ Source: conversion/qwen.py of the pinned llama.cpp.
 
 from collections.abc import Iterator
 
-from quant.families.base import Config, Family, with_defaults
+from quant.families.base import Config, Family, refuse_unless, with_defaults
 from quant.families.decoder import decoder_tensors
 from quant.families.keys import write_common_keys
 from quant.families.planned import Planned
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' Qwen2Config (4.57)."""
+    """Fill in the defaults of transformers' Qwen2Config (4.57).
+
+    Raises:
+        UserError: the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
     return with_defaults(
         config, num_key_value_heads=32, max_position_embeddings=32768, rms_norm_eps=1e-6, rope_theta=10000.0
     )

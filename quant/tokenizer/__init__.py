@@ -82,6 +82,8 @@ def load_vocabulary(
         )
     prefix = settings.get("add_prefix_space") if space_prefix_key else None
     prefix = prefix if isinstance(prefix, bool) else None
+    if pre is not None and _is_sentencepiece(folder):
+        raise UserError(f"{folder} has SentencePiece's tokenizer, which needs no --pre; leave it away")
     if (folder / "tokenizer.model").is_file():
         adding = read_json(folder / "tokenizer.json") or {} if added_by_tokenizer_json else None
         texts, scores, types = sentencepiece_tokens(folder, n_vocab, settings, adding)
@@ -115,3 +117,9 @@ def load_vocabulary(
         special=special,
         add_space_prefix=prefix,
     )
+
+
+def _is_sentencepiece(folder: Path) -> bool:
+    model = (read_json(folder / "tokenizer.json") or {}).get("model")
+    by_bytes = isinstance(model, dict) and model.get("byte_fallback") is True
+    return by_bytes or (folder / "tokenizer.model").is_file()

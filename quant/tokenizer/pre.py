@@ -133,6 +133,7 @@ def detect_pre(
     Raises:
         UserError: its structure is none of those known.
     """
+    _refuse_changed_text(tokenizer, folder)
     node = tokenizer.get("pre_tokenizer")
     if isinstance(node, dict) and node.get("type") == "ByteLevel" and not (settings or {}).get("add_prefix_space"):
         # Of a pre-tokenizer that is one step, transformers takes this from the settings, not from here.
@@ -151,6 +152,38 @@ def detect_pre(
         f"the pre-tokenizer in {folder / 'tokenizer.json'} is not known by its structure ({'; '.join(steps)[:200]}); "
         "give llama.cpp's name for it with --pre NAME"
     )
+
+
+def _refuse_changed_text(tokenizer: dict[str, Any], folder: Path) -> None:
+    """Refuse what changes a text's letters, or marks parts of words: llama.cpp does neither for a BPE of bytes."""
+    model = tokenizer.get("model")
+    for key in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if isinstance(model, dict) and model.get(key):
+            raise UserError(
+                f"{folder / 'tokenizer.json'} has {key} {json.dumps(model[key])[:40]}, which llama.cpp does not "
+                "compute; give llama.cpp's name for the pre-tokenizer with --pre NAME to convert it all the same"
+            )
+    changing = {"Lowercase", "StripAccents", "BertNormalizer", "Strip", "Replace", "Prepend"}
+    try:
+        found = sorted(changing & set(_kinds(tokenizer.get("normalizer"))))
+    except RecursionError:
+        found = ["one nested too deeply"]
+    if found:
+        raise UserError(
+            f"{folder / 'tokenizer.json'} has the normalizer {found[0]}, which llama.cpp does not compute; "
+            "give llama.cpp's name for the pre-tokenizer with --pre NAME to convert it all the same"
+        )
+
+
+def _kinds(node: Any) -> list[str]:
+    """Name the steps of a normalizer."""
+    if not isinstance(node, dict):
+        return []
+    inner = node.get("normalizers")
+    return [
+        str(node.get("type")),
+        *(kind for each in (inner if isinstance(inner, list) else []) for kind in _kinds(each)),
+    ]
 
 
 def _like_llama_3(model: dict[str, Any], *, has_bos: bool) -> str:

@@ -290,7 +290,7 @@ def test_pickled_weights_are_named_and_never_opened(tmp_path, name, monkeypatch)
     opened = []
     real = Path.open
     monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(self.name) or real(self, *a, **k))
-    assert "only pickled weights, which can run code; fetch or make the safetensors version" in _refusal(folder)
+    assert "only pickled weights, which can run code; take a repository with safetensors, or save" in _refusal(folder)
     assert name not in opened
     assert not (tmp_path / "sprung").exists()
 
