@@ -78,6 +78,12 @@ def load_ceiling(env_id: str) -> Ceiling | None:
     return kept if kept.env_id == env_id and sound else None
 
 
+def kept_elsewhere(env_id: str) -> bool:
+    """Tell whether the bandwidth was measured in other states of this device only: its governor, say, was another."""
+    kept = [path.stem for path in (cache_dir() / "ceiling").glob("*.json")]
+    return bool(kept) and env_id not in kept
+
+
 def keep_ceiling(ceiling: Ceiling) -> None:
     """Keep it for later runs; a newer one takes its place."""
     write_text(cache_dir() / "ceiling" / f"{ceiling.env_id}.json", msgspec.json.encode(ceiling).decode())

@@ -34,6 +34,7 @@ def run_session(
         UserError: the input is wrong, or another sweep writes this file.
     """
     from profiler.beside import Beside
+    from profiler.ceiling import kept_elsewhere
     from profiler.environment import available_memory_bytes, probe_backend, read_environment
     from profiler.launch import run_worker
     from profiler.repack import repack_here
@@ -69,6 +70,11 @@ def run_session(
                 writer.write(file.artifact)
         timeout_s, target = request.options.timeout_s, request.options.target
         beside = Beside.of(environment)
+        if kept_elsewhere(environment.id):
+            say(
+                "the read bandwidth was measured in another state of this device (governor, kernel, variables); "
+                "slmprof doctor --bandwidth in this one tells what share of it decode uses"
+            )
         trusted = [
             record
             for record in known.rounds

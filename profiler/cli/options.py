@@ -237,8 +237,12 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
         return () if text is None else parse_ints(text, what, least=least, most=most)
 
     def threads(name: str, what: str) -> tuple[int, ...]:
-        is_auto = (options[name] or "").strip().lower() == "auto"
-        return (AUTO,) if is_auto else ints(name, what, 1, MAX_THREADS)
+        if options[name] is None:
+            return ()
+        parts = [part.strip() for part in options[name].split(",")]
+        counts = [part for part in parts if part.lower() != "auto"]
+        found = parse_ints(",".join(counts), what, least=1, most=MAX_THREADS) if counts else ()
+        return (AUTO, *found) if len(counts) < len(parts) else found
 
     def words(text: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from profiler.bandwidth import buffer_bytes, last_cache_bytes
-from profiler.ceiling import READ, Ceiling, KernelRun, keep_ceiling, load_ceiling
+from profiler.ceiling import READ, Ceiling, KernelRun, keep_ceiling, kept_elsewhere, load_ceiling
 from profiler.ceiling_worker import passes
 from profiler.cli.ceilings import age_of, beside_object, beside_rows
 from profiler.system.energy import Meter, NoMeter
@@ -75,6 +75,13 @@ def test_outside_of_the_measured_counts_nothing_is_known() -> None:
 
 
 # --- what is kept
+
+
+def test_a_ceiling_of_another_state_of_the_device_is_known_of() -> None:
+    assert not kept_elsewhere("here")
+    keep_ceiling(FULL)
+    assert kept_elsewhere("here")
+    assert not kept_elsewhere(ENV)
 
 
 def test_what_is_kept_is_found_again_by_its_environment() -> None:

@@ -92,6 +92,14 @@ def test_an_example_can_be_typed(line: str) -> None:
         run_options_of(context.params)
 
 
+@pytest.mark.parametrize(
+    ("text", "threads"), [("auto", (0,)), ("auto,4", (0, 4)), ("1-2, AUTO", (0, 1, 2)), ("4,2", (4, 2))]
+)
+def test_auto_stands_beside_numbers(text: str, threads: tuple[int, ...]) -> None:
+    context = parse_example(f"slmprof profile m.gguf -t '{text}' -o r.jsonl")
+    assert axes_of(context.params, default_workload="bench").threads == threads
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_stands_in_the_readme(name: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
