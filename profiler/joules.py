@@ -3,6 +3,8 @@
 Nothing is subtracted: the figure holds what the device takes when idle, and what other programs took meanwhile.
 """
 
+from collections.abc import Sequence
+
 from profiler.energy import EnergySpan, EnergyTrace
 from profiler.record import Round
 from profiler.stats import median
@@ -23,6 +25,24 @@ def joules_per_token_of(record: Round) -> float | None:
         if (joules := joules_of(sample.decode_energy, record.energy)) is not None and len(sample.decode_ns) == n_gen
     ]
     return median(found) / n_gen if found and n_gen else None
+
+
+def energy_words_of(rounds: Sequence[Round]) -> tuple[str | None, str | None]:
+    """Say where the energy of a cell's rounds comes from and how it is sampled; and, where there is none, why."""
+    traced = [record for record in rounds if record.energy is not None]
+    if not traced:
+        return None, "no source of energy was found when it was measured; slmprof doctor says why" if rounds else None
+    trace = traced[0].energy
+    assert trace is not None
+    how = "read before and after decode" if trace.interval_ms is None else f"a sample every {trace.interval_ms} ms"
+    source = f"{trace.source} ({trace.covers}), {how}"
+    if any(joules_per_token_of(record) is not None for record in traced) or not traced[0].cell.config.n_gen:
+        return source, None
+    least = f"{_LEAST_COUNTED_NS // 10**6} ms" if trace.interval_ms is None else f"{_LEAST_SAMPLES} samples"
+    return (
+        source,
+        f"decode was too short for {trace.source}, which needs {least}, or its figures stood still; raise -n",
+    )
 
 
 def joules_of(span: EnergySpan | None, trace: EnergyTrace | None) -> float | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from profiler.cell import Cell
 from profiler.checks import Warning, flags_of  # noqa: A004  the word that people search for
-from profiler.joules import joules_per_token_of
+from profiler.joules import energy_words_of, joules_per_token_of
 from profiler.memory_parts import memory_parts, model_rss_of, peak_rss_of
 from profiler.percell import Task, map_cells
 from profiler.quality.summary import with_quality
@@ -155,6 +155,7 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         if (value := found.model_rss_bytes if found else model_rss_of(record.memory)) is not None
     ]
     warnings = flags_of(ok, environment, rates)
+    energy_source, energy_reason = energy_words_of(ok)
     summary = msgspec.structs.replace(
         known,
         backend="+".join(in_force.backends) if in_force else None,
@@ -201,6 +202,8 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
             ]
         ),
         joules_per_token=_median([joules_per_token_of(record) for record in ok]),
+        energy_source=energy_source,
+        energy_reason=energy_reason,
         flags=tuple(warning.name for warning in warnings),
         mapped_bytes=memory("mapped_bytes"),
         output_buffer_bytes=buffer("output_bytes"),

@@ -99,6 +99,8 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
     decode_outliers: tuple[int, ...] = ()
     started_at: str | None = None
     n_gpu_layers: int = 0  # -1: all
+    energy_source: str | None = None  # and how it is sampled
+    energy_reason: str | None = None  # why there is no joules_per_token
     standin_family: str | None = None  # of a model that was measured in the shape of another family
 
 

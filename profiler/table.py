@@ -227,8 +227,10 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
             "bandwidth: the share of the read bandwidth, measured at that thread count or the next above, that decode "
             "used."
         )
-    if any(cell.joules_per_token is not None for cell in group):
-        notes.append("J/token: of decode, all that the source covers, idle power included.")
+    if sources := list(dict.fromkeys(cell.energy_source for cell in group if cell.energy_source)):
+        notes.append(f"J/token: of decode, idle power included; source: {'; '.join(map(clean, sources))}.")
+        if reasons := list(dict.fromkeys(cell.energy_reason for cell in group if cell.energy_reason)):
+            notes.append(f"no J/token: {'; '.join(map(clean, reasons))}.")
     for cell in group:
         if cell.status != "ok":
             notes.append(f"{clean(cell.quant)} with {_threads(cell)} {cell.status}: {clean(cell.error or '?')}")

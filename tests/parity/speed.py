@@ -112,15 +112,20 @@ def compare_speed(oracle: Oracle, *, pairs: int, n_prompt: int, n_gen: int) -> t
     print(f"  cells wholly outside 3 %: {len(outside)} (bar: 0)")
     print(f"  median spread {spread:.4f} against the control's {control_spread:.4f} (bar: 1.2 times)")
     memory = [row["rss_mib"] / row["bench_rss_mib"] for row in rows]
-    print(f"  memory, ours to llama-bench's: {min(memory):.3f} to {max(memory):.3f}")
+    rss_ratio = math.exp(statistics.fmean(map(math.log, memory)))
+    print(
+        f"  memory, ours to llama-bench's: {rss_ratio:.3f} (bar: 0.97 to 1.03), {min(memory):.3f} to {max(memory):.3f} "
+        "(bar: 0.94 to 1.06)"
+    )
     passed = 0.98 <= mean <= 1.02 and not outside and spread <= 1.2 * control_spread
+    passed = passed and 0.97 <= rss_ratio <= 1.03 and 0.94 <= min(memory) <= max(memory) <= 1.06
     return passed, {
         "rows": rows,
         "geometric_mean": mean,
         "outside": len(outside),
         "spread": spread,
         "control_spread": control_spread,
-        "rss_ratio": math.exp(statistics.fmean(math.log(row["rss_mib"] / row["bench_rss_mib"]) for row in rows)),
+        "rss_ratio": rss_ratio,
         "bare_mib": bare / _MIB,
         "pairs": pairs,
         "n_prompt": n_prompt,

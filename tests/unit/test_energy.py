@@ -370,3 +370,24 @@ def test_what_older_programs_wrote_still_reads() -> None:
     older = older.replace(b',"decode_energy":null', b"")
     assert older != text
     assert msgspec.json.decode(older, type=Round) == a_round()
+
+
+def test_a_figure_says_its_source_and_a_missing_one_why() -> None:
+    def words(record: Round) -> tuple[str | None, str | None, float | None]:
+        (cell,) = summarise(results(record))
+        return cell.energy_source, cell.energy_reason, cell.joules_per_token
+
+    source, reason, joules = words(a_round())
+    assert (source, joules) == (None, None)
+    assert reason == "no source of energy was found when it was measured; slmprof doctor says why"
+    trace = EnergyTrace(source="Pi 5 PMIC", covers="the board", interval_ms=500)
+    source, reason, joules = words(msgspec.structs.replace(a_round(), energy=trace))
+    assert (source, joules) == ("Pi 5 PMIC (the board), a sample every 500 ms", None)
+    assert reason == "decode was too short for Pi 5 PMIC, which needs 3 samples, or its figures stood still; raise -n"
+    counted = msgspec.structs.replace(
+        sample(), decode_energy=span(0, 1_000_000_000, {"package-0": 0}, {"package-0": 8_000_000})
+    )
+    trace = EnergyTrace(source="RAPL", covers="CPU packages")
+    source, reason, joules = words(msgspec.structs.replace(a_round(0, counted), energy=trace))
+    assert (source, reason) == ("RAPL (CPU packages), read before and after decode", None)
+    assert joules == pytest.approx(2.0)

@@ -149,9 +149,21 @@ def test_the_columns_stand_where_there_is_something_to_tell() -> None:
     without = render(summarise(results(plain, artifacts=files)), {})
     assert "bandwidth" not in without
     assert "J/token" not in without
-    cell = msgspec.structs.replace(summarise(results(at(100, 1024 * 512), artifacts=files))[0], joules_per_token=0.1234)
+    cell = msgspec.structs.replace(
+        summarise(results(at(100, 1024 * 512), artifacts=files))[0],
+        joules_per_token=0.1234,
+        energy_reason=None,
+        energy_source="RAPL (CPU packages), read before and after decode",
+    )
     table = render([cell], {})
     assert "| bandwidth | J/token |" in table
     assert "|       38% |   0.123 |" in table
-    assert "- bandwidth: the share of the read bandwidth measured at that thread count that decode used." in table
-    assert "- J/token: of decode, all that the source covers, idle power included." in table
+    assert (
+        "- bandwidth: the share of the read bandwidth, measured at that thread count or the next above, that" in table
+    )
+    assert (
+        "- J/token: of decode, idle power included; source: RAPL (CPU packages), read before and after decode." in table
+    )
+    assert "no J/token" not in table
+    lost = msgspec.structs.replace(cell, joules_per_token=None, energy_reason="decode was too short")
+    assert "- no J/token: decode was too short." in render([lost], {})
