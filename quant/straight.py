@@ -131,6 +131,8 @@ class Straight:
                 }
             )
             ended = self._follow(f"quantize {', '.join(levels)}", progress)
+            # While it lives, it takes the end of its stdin for that of its parent, and removes its files.
+            self._process.wait()
             for plan, part in zip(planned, parts, strict=True):
                 _verify(part, plan)
         for target, sha256 in zip(targets, ended.sha256, strict=False):

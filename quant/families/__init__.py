@@ -89,7 +89,8 @@ def complete_config(family: Family, config: Config) -> Config:
     # Before anything is made for each of them.
     for key, most in ((family.layers_key, _MAX_LAYERS), *_BOUNDS.items()):
         if isinstance(value := text.get(key), int) and value > most:
-            raise UserError(f"config.json has {key} = {str(value)[:100]}; at most {most} are converted")
+            who = "llama.cpp takes" if key == family.layers_key else "this program takes"
+            raise UserError(f"config.json has {key} = {str(value)[:100]}; {who} {most} at most")
     return family.complete(text)
 
 

@@ -59,8 +59,7 @@ def require_own_scale(config: Config) -> None:
         UserError: the config asks for another scale.
     """
     if need(config, "num_hidden_layers") not in _LAYERS_OF_27B:
-        asked = {"query_pre_attn_scalar": config.get("query_pre_attn_scalar", 256)}  # transformers' own default
-        refuse_unless(asked, "query_pre_attn_scalar", (head_dim(config),))
+        refuse_unless(config, "query_pre_attn_scalar", (None, head_dim(config)))
 
 
 def tensors(config: Config) -> Iterator[Planned]:

@@ -63,7 +63,7 @@ def test_queries_that_are_scaled_otherwise_are_refused(name: str) -> None:
 def test_a_config_that_asks_for_billions_is_refused_at_once(name: str, changes: dict[str, Any]) -> None:
     config = next(each.config for key, each in variants().items() if key.startswith(f"{name}-"))
     began = time.monotonic()
-    with pytest.raises(UserError, match=f"config.json has {next(iter(changes))} = 2000000000; at most"):
+    with pytest.raises(UserError, match=f"config.json has {next(iter(changes))} = 2000000000; .* at most"):
         layout_of_shape(_with(config, **changes), standin_for=name)
     assert time.monotonic() - began < 5
 

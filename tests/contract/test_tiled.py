@@ -195,6 +195,21 @@ def test_the_process_is_gone_before_its_files_are_removed(tmp_path, monkeypatch)
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_the_process_has_ended_before_its_stdin_is_closed(tmp_path, monkeypatch):
+    """Else it would take that for the end of its parent, and remove what it has made."""
+    status: list[int | None] = []
+    end = Straight._end
+
+    def noted(self: Straight) -> None:
+        status.append(self._process.poll())
+        end(self)
+
+    monkeypatch.setattr(Straight, "_end", noted)
+    (made,) = synthesize_levels(SHAPE, "Q8_0", tmp_path / "out", standin_for="tiny")
+    assert made.is_file()
+    assert status[0] == 0
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, monkeypatch):
     class Usage:
         free = 1 << 20

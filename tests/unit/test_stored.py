@@ -149,7 +149,7 @@ def test_processes_give_what_one_gives(path: Path, many: list[int]) -> None:
 
 
 def test_what_fails_in_a_process_has_its_words_here(path: Path, many: list[int]) -> None:
-    path.write_bytes(path.read_bytes().replace(b'"seed":0', b'"seed":"x"', 1))
-    with pytest.raises(UserError, match=r"line 4 of .* is no slmprof record \(Expected `int`"):
+    path.write_bytes(path.read_bytes().replace(b'"weights_mapped":true', b'"weights_mapped":"x"', 1))
+    with pytest.raises(UserError, match=r"line 4 of .* is no slmprof record \(Expected `bool"):
         summarise_and_warn(read_results([path]))
     assert sorted(many) == [-1, 2]
