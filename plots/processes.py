@@ -17,7 +17,7 @@ Sheet = TypeVar("Sheet")
 Drawn = TypeVar("Drawn")
 
 # Below, the start of a process with matplotlib takes longer than it saves.
-_PICTURES_PER_PROCESS = 4
+_PICTURES_PER_PROCESS = 3
 _MOST_PROCESSES = 4  # each holds some 100 MiB
 _shared: list[Any] = []
 
