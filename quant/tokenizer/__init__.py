@@ -82,7 +82,7 @@ def load_vocabulary(
         )
     prefix = settings.get("add_prefix_space") if space_prefix_key else None
     prefix = prefix if isinstance(prefix, bool) else None
-    if pre is not None and _is_sentencepiece(folder):
+    if pre is not None and is_sentencepiece(folder):
         raise UserError(f"{folder} has SentencePiece's tokenizer, which needs no --pre; leave it away")
     if (folder / "tokenizer.model").is_file():
         adding = read_json(folder / "tokenizer.json") or {} if added_by_tokenizer_json else None
@@ -119,7 +119,8 @@ def load_vocabulary(
     )
 
 
-def _is_sentencepiece(folder: Path) -> bool:
+def is_sentencepiece(folder: Path) -> bool:
+    """Tell whether a checkpoint's texts are cut as SentencePiece cuts them, without a pre-tokenizer."""
     model = (read_json(folder / "tokenizer.json") or {}).get("model")
     by_bytes = isinstance(model, dict) and model.get("byte_fallback") is True
     return by_bytes or (folder / "tokenizer.model").is_file()

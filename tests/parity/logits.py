@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from quant.convert import convert
+from quant.tokenizer import is_sentencepiece
 from tests.families import Variant, for_oracle, make_variant, variants
 from tests.parity.oracle import Oracle, run
 
@@ -39,7 +40,8 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
             print(f"  {name:26} not by transformers: {variant.no_logits}", flush=True)
             continue
         gguf = oracle.work / "ours" / f"{name}-f32.gguf"
-        convert(oracle.work / "checkpoints" / name, gguf, outtype="f32", pre=variant.pre)
+        checkpoint = oracle.work / "checkpoints" / name
+        convert(checkpoint, gguf, outtype="f32", pre=None if is_sentencepiece(checkpoint) else variant.pre)
         ids, ours = folder / f"{name}.json", folder / f"{name}-ours.npy"
         ids.write_text(json.dumps(tokens[name]))
         run([sys.executable, str(drivers / "llama_logits.py"), str(gguf), str(ids), str(ours)], quiet=True)
