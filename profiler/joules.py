@@ -27,8 +27,8 @@ def joules_per_token_of(record: Round) -> float | None:
     return median(found) / n_gen if found and n_gen else None
 
 
-def energy_words_of(rounds: Sequence[Round]) -> tuple[str | None, str | None]:
-    """Say where the energy of a cell's rounds comes from and how it is sampled; and, where there is none, why."""
+def energy_words_of(rounds: Sequence[Round], *, is_known: bool) -> tuple[str | None, str | None]:
+    """Say where the energy of a cell's rounds comes from and how it is sampled; and, where it is not known, why."""
     traced = [record for record in rounds if record.energy is not None]
     if not traced:
         return None, "no source of energy was found when it was measured; slmprof doctor says why" if rounds else None
@@ -36,7 +36,7 @@ def energy_words_of(rounds: Sequence[Round]) -> tuple[str | None, str | None]:
     assert trace is not None
     how = "read before and after decode" if trace.interval_ms is None else f"a sample every {trace.interval_ms} ms"
     source = f"{trace.source} ({trace.covers}), {how}"
-    if any(joules_per_token_of(record) is not None for record in traced) or not traced[0].cell.config.n_gen:
+    if is_known or not traced[0].cell.config.n_gen:
         return source, None
     least = f"{_LEAST_COUNTED_NS // 10**6} ms" if trace.interval_ms is None else f"{_LEAST_SAMPLES} samples"
     return (

@@ -155,7 +155,8 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         if (value := found.model_rss_bytes if found else model_rss_of(record.memory)) is not None
     ]
     warnings = flags_of(ok, environment, rates)
-    energy_source, energy_reason = energy_words_of(ok)
+    joules_per_token = _median([joules_per_token_of(record) for record in ok])
+    energy_source, energy_reason = energy_words_of(ok, is_known=joules_per_token is not None)
     summary = msgspec.structs.replace(
         known,
         backend="+".join(in_force.backends) if in_force else None,
@@ -201,7 +202,7 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
                 if record.read_ceiling_bytes_per_s
             ]
         ),
-        joules_per_token=_median([joules_per_token_of(record) for record in ok]),
+        joules_per_token=joules_per_token,
         energy_source=energy_source,
         energy_reason=energy_reason,
         flags=tuple(warning.name for warning in warnings),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from quant.bounded import Int64
+from quant.bounded import MOST, Int64
 from quant.decode_bytes import decode_weight_bytes
 from quant.errors import UserError
 from quant.gguf_header import GgufHeader, open_gguf_header, stem_of
@@ -41,7 +41,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     tensor_bytes: Int64
     model: str
     arch: str
-    n_params: Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]  # unique: a tied output matrix counts once
+    n_params: Annotated[int, msgspec.Meta(ge=1, le=MOST)]  # unique: a tied output matrix counts once
     level: str  # the level's name, "F16" for an unquantized file, "mixed" where none fits
     tensor_types: dict[str, Int64]  # ggml type name -> number of tensors
     fallbacks: dict[str, Int64] = {}  # "q4_K -> q5_0" -> number of tensors

@@ -4,5 +4,6 @@ from typing import Annotated
 
 import msgspec
 
-Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+MOST = (1 << 63) - 1
+Int64 = Annotated[int, msgspec.Meta(ge=-MOST - 1, le=MOST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]

@@ -132,7 +132,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"cannot read {folder}: {error.strerror}") from error
     if not there:
         raise UserError(f"{folder} has no config.json, so it is no checkpoint; give a checkpoint's directory")
-    return read_object(path, _MAX_CONFIG_BYTES)
+    return read_object(path)
 
 
 def read_object(path: Path, max_bytes: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:

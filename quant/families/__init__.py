@@ -80,7 +80,7 @@ def family_of(config: Config) -> Family:
         except UserError:
             if named is None:
                 raise
-    return find_family(named if named is not None else architecture_of(config))
+    return find_family(architecture_of(config))
 
 
 def complete_config(family: Family, config: Config) -> Config:
