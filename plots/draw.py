@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ from plots.load import Panel, distinct, pages, panels
 from plots.memory import memory_chart
 from plots.operators import operator_charts
 from plots.pareto import pareto_chart
-from plots.processes import map_sheets
+from plots.processes import sheets_begun
 from plots.reference import load_published
 from plots.roofline import roofline_charts
 from plots.size import size_chart
@@ -99,6 +100,46 @@ def draw_all(
     Raises:
         UserError: a format, style or chart is unknown, nothing can be drawn, or the folder cannot be written.
     """
+    with charts_begun(
+        summaries,
+        environments,
+        out_dir,
+        formats=formats,
+        style=style,
+        say=say,
+        results=results,
+        operators=operators,
+        chosen=chosen,
+        columns=columns,
+        reference=reference,
+    ) as paths:
+        return list(paths)
+
+
+@contextmanager
+def charts_begun(
+    summaries: Sequence[CellSummary],
+    environments: Mapping[str, Environment],
+    out_dir: Path,
+    *,
+    formats: Sequence[str] = ("png",),
+    style: str = "paper",
+    say: Callable[[str], None] = lambda line: None,
+    results: Results | None = None,
+    operators: Sequence[Report] = (),
+    chosen: Collection[str] | None = None,
+    columns: int | None = None,
+    reference: bool = False,
+    with_rows: bool = True,
+) -> Iterator[Iterator[Path]]:
+    """Begin what `draw_all` does, in processes where there is much to draw; give the paths as they come.
+
+    Args:
+        with_rows: whether NAME.csv is written too.
+
+    Raises:
+        UserError: as `draw_all` does, some of it only when the paths are asked for.
+    """
     if unknown := [each for each in formats if each not in FORMATS]:
         raise UserError(f"unknown format '{unknown[0]}'; choose from {', '.join(FORMATS)}")
     if unknown := [each for each in chosen or () if each not in NAMES]:
@@ -116,25 +157,35 @@ def draw_all(
     if not any(cell.status == "ok" or cell.rounds for cell in shown) and not operators:
         raise UserError("there is nothing to draw: no cell has figures; see slmprof show")
     board = Board(
-        study=study, style=look, looks=looks(study.cells), out_dir=out_dir, formats=tuple(formats), reference=reference
+        study=study,
+        style=look,
+        looks=looks(study.cells),
+        out_dir=out_dir,
+        formats=tuple(formats),
+        reference=reference,
+        with_rows=with_rows,
     )
-    paths: list[Path] = []
-    missing: dict[tuple[str, str], list[str]] = {}
     sheets = list(_sheets(study, look, chosen))
     n_pictures = sum(each.panel is not None for each in sheets)
-    for drawn in map_sheets(_draw, board, sheets, n_pictures=n_pictures):
-        for name, part, made in drawn:
-            if isinstance(made, str):
-                missing.setdefault((name, made), []).append(part)
-            else:
-                paths += made
+    with sheets_begun(_draw, board, sheets, n_pictures=n_pictures) as drawn:
+        yield _paths_of(drawn, say)
+
+
+def _paths_of(sheets: Iterator["Drawn"], say: Callable[[str], None]) -> Iterator[Path]:
+    n_paths = 0
+    missing: dict[tuple[str, str], list[str]] = {}
+    for name, part, made in (each for drawn in sheets for each in drawn):
+        if isinstance(made, str):
+            missing.setdefault((name, made), []).append(part)
+        else:
+            n_paths += len(made)
+            yield from made
     for (name, reason), parts in missing.items():
         # Of what was asked for or drawn nobody needs to hear that other loads or devices have none of it.
         of = f" of {', '.join(parts)}" if all(parts) else ""
         say(f"no chart {name}{of}: {reason}")
-    if not paths:
+    if not n_paths:
         raise UserError("there is nothing to draw: no cell has figures for the charts asked for; see slmprof show")
-    return paths
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +197,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     out_dir: Path
     formats: tuple[str, ...]
     reference: bool
+    with_rows: bool
 
 
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +259,8 @@ def _saved(board: Board, name: str, part: str, picture: Picture) -> list[Path]:
     stem = f"{name}-{part}" if part else name
     try:
         paths = [_save(picture.figure, board.out_dir / f"{stem}.{form}", form) for form in board.formats]
-        write_text(board.out_dir / f"{stem}.csv", csv_of(picture.rows))
+        if board.with_rows:
+            write_text(board.out_dir / f"{stem}.csv", csv_of(picture.rows))
     finally:
         plt.close(picture.figure)
     return paths

@@ -15,10 +15,10 @@ from plots.text import printable
 from profiler.rates import rates_of
 from profiler.record import Environment, Round
 from profiler.stats import median
-from profiler.stored import cells_of, heads_of
+from profiler.stored import Head, cells_of, heads_of
 
 _LEAST_TIMES = 4
-_MOST_ROUNDS = 3000
+_MOST_ROUNDS = 1000  # in a report each mark is a line of the page
 _COLOURS = {"prefill": ("#7B9BB5", "v"), "decode": ("#4D6B57", "^"), "anchor": ("#000000", "D")}
 _OPENING = 2  # anchors that give its first level. Source: profiler/anchor.py
 _MINUTE_S, _HOUR_S = 60, 3600
@@ -30,11 +30,13 @@ def drift_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
         yield "", "rounds stand in results files only, and none was given"
         return
     shown = {(cell.cell_key, cell.env_id) for cell in study.cells}
-    heads = [head for head in heads_of(study.rounds) if head.status == "ok" and (head.cell.key, head.env_id) in shown]
+    heads = [head for head in heads_of(study.rounds)
+             if head.status == "ok" and (head.cell.key, head.env_id) in shown and _is_timed(head)]  # fmt: skip
     env_ids = list(dict.fromkeys(head.env_id for head in heads))
     for env_id in env_ids:
         rounds = [head for head in heads if head.env_id == env_id]
-        anchors = [record for record in study.anchors if record.env_id == env_id and record.status == "ok"]
+        anchors = [record for record in study.anchors
+                   if record.env_id == env_id and record.status == "ok" and _is_timed(record)]  # fmt: skip
         part = env_id if len(env_ids) > 1 else ""
         keys = list(dict.fromkeys((head.cell.key, env_id) for head in rounds))
         if len({head.started_at for head in [*rounds, *anchors]}) < _LEAST_TIMES:
@@ -45,8 +47,8 @@ def drift_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
             # Of very many cells some are enough to see what the device did, as long as they are spread over the sweep.
             step = -(-len(rounds) // _MOST_ROUNDS)
             seen = [_seen(record) for cell in cells_of(study.rounds, set(keys[::step])) for record in cell
-                    if record.status == "ok"]  # fmt: skip
-            told = f"Of {len(keys)} cells every {step}th is shown. " if step > 1 else ""
+                    if record.status == "ok" and _is_timed(record)]  # fmt: skip
+            told = f"Of {len(keys)} cells {len(keys[::step])}, spread over the sweep, are shown. " if step > 1 else ""
             yield part, _chart(seen, [_seen(each) for each in anchors], study.environments.get(env_id), style, told)
 
 
@@ -149,7 +151,16 @@ def _chart(
 
 
 def _time_s(record: Round) -> float:
-    return datetime.strptime(record.started_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    return datetime.fromisoformat(record.started_at).replace(tzinfo=UTC).timestamp()
+
+
+def _is_timed(record: Head | Round) -> bool:
+    """Tell whether a round says when it was: its text may be a stranger's."""
+    try:
+        datetime.fromisoformat(record.started_at)
+    except ValueError:
+        return False
+    return True
 
 
 def _relative(rated: Sequence[tuple[Round, list[float]]]) -> list[tuple[Round, float, float, float]]:

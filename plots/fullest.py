@@ -23,7 +23,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SOME = Limit(panels=3, models=12, cells=400)
-FEW = Limit(panels=1, models=6, cells=200)  # where reading alone takes seconds
+FEW = Limit(panels=1, models=4, cells=200)  # where reading alone takes seconds
 
 
 def fullest(summaries: Sequence[CellSummary], limit: Limit) -> tuple[list[CellSummary], str | None]:

@@ -1,16 +1,18 @@
 """Sheets drawn beside each other: drawing is most of what a chart costs, and a board has four CPUs."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from quant.cpus import usable_cpus
+from quant.cpus import give_way, usable_cpus
 
 Shared = TypeVar("Shared")
 Sheet = TypeVar("Sheet")
@@ -22,10 +24,14 @@ _MOST_PROCESSES = 4  # each holds some 100 MiB
 _shared: list[Any] = []
 
 
-def map_sheets(
+@contextlib.contextmanager
+def sheets_begun(
     draw: Callable[[Shared, Sheet], Drawn], shared: Shared, sheets: Sequence[Sheet], *, n_pictures: int
-) -> Iterable[Drawn]:
-    """Draw each sheet, in several processes where there are many, and give what was drawn in their order.
+) -> Iterator[Iterator[Drawn]]:
+    """Begin to draw each sheet, in more processes where there are many; give what is drawn in their order.
+
+    The other processes work from now on and give way to all that somebody waits for. This one draws when a sheet is
+    asked for: what they have not begun then, from the last on.
 
     Args:
         draw: what draws one; a function that a process can import.
@@ -34,31 +40,35 @@ def map_sheets(
         n_pictures: how many of them are sure to give one.
 
     Raises:
-        UserError: what `draw` raises.
+        UserError: what `draw` raises, when the sheet is asked for.
     """
-    n_processes = min(_MOST_PROCESSES, usable_cpus(), n_pictures // _PICTURES_PER_PROCESS)
-    if n_processes < 2:
-        return [draw(shared, sheet) for sheet in sheets]
-    return _drawn_beside(draw, shared, sheets, n_processes)
-
-
-def _drawn_beside(
-    draw: Callable[[Shared, Sheet], Drawn], shared: Shared, sheets: Sequence[Sheet], n_processes: int
-) -> Iterator[Drawn]:
-    n_done = 0
+    n_others = min(_MOST_PROCESSES, usable_cpus(), n_pictures // _PICTURES_PER_PROCESS) - 1
+    if n_others < 1:
+        yield (draw(shared, sheet) for sheet in sheets)
+        return
+    # Pickled here, it is taken over before the process has imported what it needs, which would hold this one up.
+    packed = pickle.dumps((draw, shared))
     # A forked child would share the parent's locks and threads.
-    pool = ProcessPoolExecutor(n_processes, multiprocessing.get_context("spawn"), _begin, (draw, shared))
+    pool = ProcessPoolExecutor(n_others, multiprocessing.get_context("spawn"), _begin, (packed,))
     try:
-        # Where the system ended a process for its memory, the rest is drawn here.
-        with contextlib.suppress(BrokenProcessPool):
-            with _interrupts_ignored():  # which the processes inherit: Ctrl-C is the parent's to answer
-                found = pool.map(_draw, sheets)
-            for drawn in found:
-                n_done += 1
-                yield drawn
+        with _interrupts_ignored():  # which the processes inherit: Ctrl-C is the parent's to answer
+            found = [pool.submit(_draw, sheet) for sheet in sheets]
+        yield _taken(found, draw, shared, sheets)
     finally:
         pool.shutdown(cancel_futures=True)
-    yield from (draw(shared, sheet) for sheet in sheets[n_done:])
+
+
+def _taken(
+    found: Sequence[Future[Drawn]], draw: Callable[[Shared, Sheet], Drawn], shared: Shared, sheets: Sequence[Sheet]
+) -> Iterator[Drawn]:
+    drawn = {place: draw(shared, sheets[place]) for place in reversed(range(len(sheets))) if found[place].cancel()}
+    for place, (future, sheet) in enumerate(zip(found, sheets, strict=True)):
+        if place not in drawn:
+            try:
+                drawn[place] = future.result()
+            except BrokenProcessPool:  # the system ended a process for its memory
+                drawn[place] = draw(shared, sheet)
+        yield drawn.pop(place)
 
 
 @contextlib.contextmanager
@@ -73,10 +83,13 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begin(draw: Callable[[Shared, Sheet], Drawn], shared: Shared) -> None:
+def _begin(packed: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _shared[:] = [draw, shared]
+    give_way()
+    _shared[:] = pickle.loads(packed)  # noqa: S301  the parent's
+    # What is here stays: looking through it for cycles again and again is a tenth of the drawing.
+    gc.freeze()
 
 
 def _end_with_parent() -> None:

@@ -16,7 +16,10 @@ _BREAK_CHARS = 20  # behind a place, from which textwrap tells whether a line ma
 
 def printable(text: str) -> str:
     """Make a stranger's text fit for one line: no letter that ends a line or that an SVG file cannot hold."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:_MAX_CHARS]).split())
+    shown = text[:_MAX_CHARS]
+    if not shown.isprintable():
+        shown = "".join(letter if letter.isprintable() else " " for letter in shown)
+    return " ".join(shown.split())
 
 
 # Captions share most of their lines and all of their letters.

@@ -24,7 +24,7 @@ _NS_PER_S = 1e9
 _MIN_SWAP_BYTES = 1 << 20
 
 
-class Warning(msgspec.Struct, frozen=True):  # noqa: A001  the word that people search for
+class Warning(msgspec.Struct, frozen=True, gc=False):  # noqa: A001  the word that people search for
     """One disturbance."""
 
     name: str

@@ -57,6 +57,7 @@ class StoredRounds(Sequence[Round]):
         self.heads: list[Head] = []
         self.lines: list[Line] = []
         self._decode = decode
+        self._places: dict[CellKey, list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -86,6 +87,12 @@ class StoredRounds(Sequence[Round]):
         part.lines = list(compress(self.lines, wanted))
         return part
 
+    def places(self) -> dict[CellKey, list[int]]:
+        """Give what `places_of` gives; worked out once, when all are found."""
+        if self._places is None:
+            self._places = _places(self.heads, None)
+        return self._places
+
     def read(self, lines: Sequence[Line]) -> Iterator[Round]:
         """Decode lines, in their order."""
         with ExitStack() as stack:
@@ -106,8 +113,13 @@ def heads_of(rounds: Sequence[Round]) -> Sequence[Head | Round]:
 
 def places_of(rounds: Sequence[Round], keys: Collection[CellKey] | None = None) -> dict[CellKey, list[int]]:
     """Give the places of each cell's rounds, by their number; the cells in the order in which they first come."""
+    if isinstance(rounds, StoredRounds) and keys is None:
+        return rounds.places()
+    return _places(heads_of(rounds), keys)
+
+
+def _places(heads: Sequence[Head | Round], keys: Collection[CellKey] | None) -> dict[CellKey, list[int]]:
     found: dict[CellKey, list[int]] = {}
-    heads = heads_of(rounds)
     for place, head in enumerate(heads):
         key = (head.cell.key, head.env_id)
         if keys is None or key in keys:

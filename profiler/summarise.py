@@ -29,7 +29,7 @@ _NS_PER_MS = 1e6
 _GAPS = (0.5, 0.95, 0.99)
 
 
-class Summarised(msgspec.Struct, frozen=True, kw_only=True):
+class Summarised(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A cell's figures, and what disturbed it."""
 
     summary: CellSummary
@@ -245,6 +245,8 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def _middle(values: Sequence[int | None]) -> int | None:
+    if values and values.count(values[0]) == len(values):  # as most are
+        return values[0]
     middle = _median(values)
     return None if middle is None else round(middle)
 

@@ -3,7 +3,7 @@
 import msgspec
 
 
-class CellSummary(msgspec.Struct, frozen=True, kw_only=True):
+class CellSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Medians over rounds with 95 % intervals; the fields of `export --format json`, in its order.
 
     `_lo` and `_hi` are null under six rounds. A field that does not apply is null.

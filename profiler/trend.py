@@ -6,8 +6,11 @@ and the round stays the unit, so that what differs from process to process is no
 
 import itertools
 import math
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -67,8 +70,9 @@ def _share_of_orders(places: Sequence[float], values: Sequence[float], product: 
     least = product * (1 - 1e-9)  # the same order must count, however its sum is rounded
     if least <= 0:
         return 1.0
-    # Every way to fill the first half of the places meets every order of the rest in a sorted list of their sums: a
-    # results file has thousands of cells.
+    if sys.modules.get("numpy") is not None:  # loaded where thousands of cells are read, and then fifty times as fast
+        return float((abs(_orders(len(values)) @ values) >= least).mean())
+    # Every way to fill the first half of the places meets every order of the rest in a sorted list of their sums.
     half, steep = len(values) // 2, 0
     for chosen in itertools.combinations(range(len(values)), half):
         rest = [value for place, value in enumerate(values) if place not in chosen]
@@ -78,6 +82,14 @@ def _share_of_orders(places: Sequence[float], values: Sequence[float], product: 
             flat = bisect_left(sums, least - part) - bisect_right(sums, -least - part)
             steep += len(sums) - max(0, flat)  # a product of nearly nothing may leave less than no room between
     return steep / math.factorial(len(values))
+
+
+@cache
+def _orders(n: int) -> Any:
+    """Give all orders of n rounds' places around their middle, one in a row of an array."""
+    import numpy as np
+
+    return np.array(list(itertools.permutations(range(n)))) - (n - 1) / 2
 
 
 def student_p_value(t: float, freedom: int) -> float:

@@ -52,7 +52,7 @@ _SETTINGS = {
 
 def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
     """Make the columns that the cells have something for."""
-    differing = [name for name in _SETTINGS if _differs(name, summaries)]
+    differing = _differing(summaries)
     wanted: list[tuple[str, str, Callable[[CellSummary], _Made | str]]] = [
         ("model", "", lambda cell: cell.model),
         ("level", "quantization level", lambda cell: cell.quant + (" imatrix" if cell.imatrix else "")),
@@ -120,10 +120,11 @@ def _column(
     )
 
 
-def _differs(name: str, summaries: Sequence[CellSummary]) -> bool:
-    """Tell whether cells of one load differ in a setting; between loads many do."""
-    seen: dict[tuple[object, ...], object] = {}
-    return any(seen.setdefault(_load_of(cell), getattr(cell, name)) != getattr(cell, name) for cell in summaries)
+def _differing(summaries: Sequence[CellSummary]) -> list[str]:
+    """Name the settings in which cells of one load differ; between loads many do."""
+    first: dict[tuple[object, ...], CellSummary] = {}
+    pairs = [(first.setdefault(_load_of(cell), cell), cell) for cell in summaries]
+    return [name for name in _SETTINGS if any(getattr(one, name) != getattr(cell, name) for one, cell in pairs)]
 
 
 def _load_of(cell: CellSummary) -> tuple[object, ...]:

@@ -5,14 +5,16 @@ A level has one colour everywhere, chosen for a white ground; the darkest would 
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
 
-from plots.fullest import FEW, MANY_CELLS, SOME, fullest, narrowed
+from plots.fullest import SOME, fullest, narrowed, some_of
 from profiler.results import Results
+from profiler.summarise import summarise
 from profiler.summary import CellSummary
 from quant.errors import UserError
 
@@ -30,33 +32,61 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     wide: bool
 
 
-def charts_of(summaries: Sequence[CellSummary], results: Results) -> tuple[list[Chart], str | None]:
-    """Draw the charts, and say which are left out."""
-    from plots.draw import draw_all
+Drawn = tuple[list[Chart], str | None]  # the charts, and what is left out
 
-    many = len(summaries) > MANY_CELLS
-    chosen, left = fullest(summaries, FEW if many else SOME)
-    if left:
-        left += f"; slmprof plot{' --all' if many else ''} draws all."
-    if not any(cell.rounds for cell in chosen):
-        return [], "There are no charts: no cell has figures."
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            paths = draw_all(
-                chosen,
-                results.environments,
-                Path(folder),
-                formats=("svg",),
-                style="web",
-                results=narrowed(results, chosen),
-            )
-        except UserError as error:
-            return [], f"There are no charts: {error}."
-        charts = [
-            inlined(path.read_text(encoding="utf-8"), path.stem, f"chart{number}-")
-            for number, path in enumerate((path for path in paths if path.suffix == ".svg"), 1)
-        ]
-    return charts, left
+
+@contextmanager
+def charts_begun(results: Results) -> Iterator[Callable[[Sequence[CellSummary]], Drawn]]:
+    """Begin to draw, where a few of very many cells are drawn: these can be known before the others are summarised.
+
+    What it gives takes the summaries of all cells, and gives the charts and what is left out.
+    """
+    with ExitStack() as stack:
+        kept, left = some_of(results)
+        begun = stack.enter_context(_begun(summarise(kept), kept)) if left else None
+
+        def finish(summaries: Sequence[CellSummary]) -> Drawn:
+            if begun is not None:
+                return begun(f"{left}; slmprof plot --all draws all.")
+            chosen, rest = fullest(summaries, SOME)
+            with _begun(chosen, narrowed(results, chosen)) as drawn:
+                return drawn(f"{rest}; slmprof plot draws all." if rest else None)
+
+        yield finish
+
+
+@contextmanager
+def _begun(cells: Sequence[CellSummary], results: Results) -> Iterator[Callable[[str | None], Drawn]]:
+    """Begin the charts of these cells; what it gives takes what is left out, and waits for them."""
+    from plots import draw
+
+    if not any(cell.rounds for cell in cells):
+        yield lambda left: ([], "There are no charts: no cell has figures.")
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        draw.charts_begun(
+            cells,
+            results.environments,
+            Path(folder),
+            formats=("svg",),
+            style="web",
+            results=results,
+            with_rows=False,
+        ) as paths,
+    ):
+
+        def finish(left: str | None) -> Drawn:
+            try:
+                charts = [
+                    inlined(path.read_text(encoding="utf-8"), path.stem, f"chart{number}-")
+                    for number, path in enumerate(paths, 1)
+                ]
+            except UserError as error:
+                return [], f"There are no charts: {error}."
+            return charts, left
+
+        yield finish
 
 
 def inlined(document: str, name: str, prefix: str) -> Chart:

@@ -1,14 +1,16 @@
 """Everything that a report says, gathered once; html.py and markdown.py only write it down."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import msgspec
 
 from plots.report.answer import Answer, Choice, answer
 from plots.report.cautions import Caution, cautions
 from plots.report.cells import Column, columns_of
-from plots.report.charts import Chart, charts_of
+from plots.report.charts import Chart, Drawn, charts_begun
 from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
@@ -84,13 +86,34 @@ def gather(
     Raises:
         UserError: a limit asks for what nobody measured.
     """
-    summaries, messages = summarise_and_warn(results)
+    with ThreadPoolExecutor(1) as beside:
+        # Of very many cells it is other processes that summarise, and that draw.
+        summarised = beside.submit(summarise_and_warn, results)
+        with charts_begun(results) if draw else nullcontext(_no_charts) as finish:
+            return _gathered(results, *summarised.result(), results_name, wish, asked, finish)
+
+
+def _no_charts(summaries: Sequence[CellSummary]) -> Drawn:
+    return [], None
+
+
+def _gathered(
+    results: Results,
+    summaries: list[CellSummary],
+    messages: dict[str, str],
+    results_name: str,
+    wish: Wish | None,
+    asked: str,
+    finish: Callable[[Sequence[CellSummary]], Drawn],
+) -> Report:
+    """Gather all else while charts are drawn, and take these last."""
     found = _answer(results, summaries, wish)
-    charts, charts_note = charts_of(summaries, results) if draw else ([], None)
     names = shlex.split(results_name)
     commands = rerun_commands(results, summaries, output=names[0] if len(names) == 1 else "results.jsonl")
     left = len(commands) - _MOST_COMMANDS
     choice_names, choices = _table_of(found.choices)
+    columns, told = columns_of(summaries), cautions(results, summaries, messages)
+    charts, charts_note = finish(summaries)
     return Report(
         title=_title(summaries),
         subtitle=_subtitle(results, summaries),
@@ -102,10 +125,10 @@ def gather(
         choices=choices,
         charts=charts,
         charts_note=charts_note,
-        columns=columns_of(summaries),
+        columns=columns,
         brackets=_brackets(summaries),
         notices=[f"{notice[:1].upper()}{notice[1:]}." for notice in results.warnings],
-        cautions=cautions(results, summaries, messages),
+        cautions=told,
         environments=environments_of(results, summaries),
         files=files_of(results, summaries, _MOST_FILES),
         methods=methods_of(summaries, results),

@@ -1,5 +1,6 @@
 """`slmprof show` and `slmprof export`: what stands in results files."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,21 @@ import click
 from quant.errors import UserError
 
 FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
+_MANY_ROUNDS = 4000
 
 
 def load(paths: Sequence[Path]) -> Any:
     """Read results files; what is odd about them goes to stderr."""
     from profiler.results import read_results
 
-    results = read_results(paths)
+    # Records have no cycles, and looking through a hundred thousand of them again and again takes a fifth of the time.
+    gc.disable()
+    try:
+        results = read_results(paths)
+    finally:
+        gc.enable()
+    if len(results.rounds) > _MANY_ROUNDS:
+        gc.freeze()
     for warning in results.warnings:
         click.echo(warning, err=True)
     return results

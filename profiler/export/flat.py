@@ -38,6 +38,6 @@ def csv_value(value: object) -> object:
         return ";".join(str(each) for each in value)
     if isinstance(value, str):
         # A carriage return alone would begin a new line: not every csv writer puts it in quotes.
-        shown = "".join(letter if letter.isprintable() else " " for letter in value)
+        shown = value if value.isprintable() else "".join(each if each.isprintable() else " " for each in value)
         return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
     return value

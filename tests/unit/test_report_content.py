@@ -1,6 +1,9 @@
 """What a report says: the answer, the table's columns, warnings, and commands that give the cells back."""
 
 import shlex
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from click.testing import CliRunner
 
 from plots.commands import plot
 from plots.fullest import SOME, fullest, narrowed
+from plots.processes import sheets_begun
 from plots.report.answer import answer
 from plots.report.cautions import cautions
 from plots.report.cells import columns_of
@@ -20,7 +24,7 @@ from plots.report.write import write_reports
 from profiler.cell import RunConfig
 from profiler.cli.options import axes_of
 from profiler.plan import expand
-from profiler.results import read_results
+from profiler.results import Results, read_results
 from profiler.summarise import outlines, summarise, summarise_and_warn
 from quant.errors import UserError
 from tests.support.cells import artifact, config
@@ -295,6 +299,47 @@ def test_which_cells_are_drawn_is_settled_before_a_round_is_decoded(
         assert all(getattr(bare, name) in (None, 0, ()) for name in unknown)
         assert (bare.status, bare.rounds, bare.model) == (cell.status, cell.rounds, cell.model)
         assert bare.decode_tps is None
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_the_charts_of_very_many_cells_do_not_wait_for_the_others_to_be_summarised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_processes: int
+) -> None:
+    loads = [
+        with_cell(a_round(number), workload=load, n_threads=threads)
+        for load in ("chat", "rag")
+        for threads in (1, 2)
+        for number in (0, 1)
+    ]
+    path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), *loads)
+    late = [chart.svg for chart in gather(some_of_first(read_results([path]))).charts]
+    monkeypatch.setattr("plots.fullest.MANY_CELLS", 3)
+    monkeypatch.setattr("plots.processes._PICTURES_PER_PROCESS", 1)
+    monkeypatch.setattr("plots.processes.usable_cpus", lambda: n_processes)
+    have_begun = threading.Event()
+
+    @contextmanager
+    def begun(*args: Any, **words: Any) -> Iterator[Any]:
+        with sheets_begun(*args, **words) as drawn:
+            have_begun.set()
+            yield drawn
+
+    def summarised(found: Any) -> Any:
+        assert have_begun.wait(timeout=60)
+        return summarise_and_warn(found)
+
+    monkeypatch.setattr("plots.draw.sheets_begun", begun)
+    monkeypatch.setattr("plots.report.content.summarise_and_warn", summarised)
+    report = gather(read_results([path]))
+    assert [chart.svg for chart in report.charts] == late
+    assert report.n_cells == 4
+    left = "The charts show 1 of 2 combinations of device, workload and settings; slmprof plot --all draws all."
+    assert report.charts_note == left
+
+
+def some_of_first(found: Results) -> Results:
+    """Keep the rounds of the first load."""
+    return narrowed(found, [cell for cell in outlines(found) if cell.workload == "chat"])
 
 
 def test_plot_says_what_it_leaves_out_of_very_large_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,15 @@ def test_a_single_round_cannot_drift() -> None:
     assert made(drift_charts, of(results(a_round())))[""] == "fewer than 4 rounds were measured"
 
 
+def test_a_round_without_a_readable_time_is_left_out() -> None:
+    times = ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", "yesterday", "2026-13-41T00:00:00Z")
+    rounds = [a_round(number, started_at=time) for number, time in enumerate(times)]
+    assert made(drift_charts, of(results(*rounds)))[""] == "fewer than 4 rounds were measured"
+    more = [a_round(number + 4, started_at=f"2026-01-01T00:0{number}:30Z") for number in range(3)]
+    chart = picture(made(drift_charts, of(results(*rounds, *more))), "")
+    assert len([row for row in chart.rows if row["what"] == "decode"]) == 5
+
+
 # Devices
 
 
