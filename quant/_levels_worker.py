@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from quant.child import die_with_parent, end_child, prepare_child
 from quant.errors import UserError
+from quant.files import write_in_steps
 from quant.floats import convert_floats, n_overflowed
 from quant.ggml_quantize import prepare, quantize_rows
 from quant.ggml_types import TYPE_BY_NAME
@@ -101,7 +102,7 @@ def write_levels(layout: Layout, keys: Future[Keys], job: Writing, tell: "Teller
                 tensor, first, last, future = waiting.pop(0)
                 made, lost = future.result()
                 for each, file in zip(job.files, files, strict=True):
-                    file.write(made[each.types[tensor.target]].data)
+                    write_in_steps(file, made[each.types[tensor.target]].data)
                     if last == n_rows(tensor):
                         file.write(b"\0" * n_padding(file.tell()))
                 done += (last - first) * row_length(tensor)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.errors import UserError
-from quant.files import atomic_path, require_space
+from quant.files import atomic_path, require_space, write_in_steps
 from quant.floats import convert_floats, n_overflowed
 from quant.gguf_write import compose_header, n_padding
 from quant.layout import Job, Layout, open_layout
@@ -105,7 +105,7 @@ def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str],
             nonlocal done, overflowed
             future, last = waiting.pop(0)
             values, lost = future.result()
-            file.write(values.data.cast("B"))
+            write_in_steps(file, values.data)
             if last:
                 file.write(b"\0" * n_padding(file.tell()))
             done += values.size

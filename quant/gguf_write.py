@@ -6,6 +6,7 @@ matrix's keys) is put together here. Source of the layout: docs/gguf.md of ggml.
 
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import gguf
@@ -70,9 +71,10 @@ def _array(items: Sequence[Any], kind: gguf.GGUFValueType | None) -> bytes:
         kind = gguf.GGUFValueType.get_type(items[0])
     head = struct.pack("<IQ", kind, len(items))
     if kind == gguf.GGUFValueType.STRING:
-        pack = struct.Struct("<Q").pack
         texts = [item.encode() if isinstance(item, str) else bytes(item) for item in items]
-        return head + b"".join(piece for text in texts for piece in (pack(len(text)), text))
+        sizes = list(map(len, texts))
+        heads = {size: struct.pack("<Q", size) for size in set(sizes)}  # few, of very many texts
+        return head + b"".join(chain.from_iterable(zip(map(heads.__getitem__, sizes), texts, strict=True)))
     return head + struct.pack(f"<{len(items)}{_LETTERS[kind]}", *items)
 
 

@@ -19,7 +19,7 @@ from quant.errors import UserError
 from quant.families import architecture_of, complete_config, find_family, planned_tensors
 from quant.families.base import need
 from quant.families.planned import Planned, size_of
-from quant.files import require_space
+from quant.files import require_space, write_in_steps
 from quant.floats import convert_floats
 from quant.progress import Progress, silent
 from quant.tokenizer.made_up import BEGIN, END, Words, made_up_words
@@ -112,7 +112,7 @@ def _write_weights(path: Path, made: list[_Made], seed: int, progress: Progress)
         file.write(struct.pack("<Q", len(text)) + text)
         for number, each in enumerate(made):
             for values in _values(each, block, number):
-                file.write(values.data.cast("B"))
+                write_in_steps(file, values.data)
                 done += values.nbytes
                 progress("synthesize", done, place)
 

@@ -34,6 +34,7 @@ MOST_BYTES = 300 << 20
 MOST_SPEED_RATIO = 0.02  # from one, of the geometric mean
 MOST_MEMORY_RATIO = 0.01
 _POLL_S = 0.005
+_SETTLE_S = 3.0
 _TIMEOUT_S = 1800
 _MIB = 1 << 20
 
@@ -76,6 +77,9 @@ def writing(folder: Path, runs: int) -> list[str]:
         for side in order.sample(list(sides), len(sides)):
             for path in (copy, folder / "again.gguf"):
                 path.unlink(missing_ok=True)
+            # Memory that becomes free can be taken back by the host of a virtual machine some seconds later, and costs
+            # time to get again: a side that begins to write at once would be spared it, and the other not.
+            time.sleep(_SETTLE_S)
             start = time.perf_counter()
             subprocess.run(sides[side], check=True, stdout=subprocess.DEVNULL, env=env)
             if index:
