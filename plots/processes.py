@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from quant.cpus import give_way, usable_cpus
@@ -49,13 +50,27 @@ def sheets_begun(
     # Pickled here, it is taken over before the process has imported what it needs, which would hold this one up.
     packed = pickle.dumps((draw, shared))
     # A forked child would share the parent's locks and threads.
-    pool = ProcessPoolExecutor(n_others, multiprocessing.get_context("spawn"), _begin, (packed,))
+    context = multiprocessing.get_context("spawn")
+    end, life = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(n_others, context, _begin, (packed, end))
     try:
         with _interrupts_ignored():  # which the processes inherit: Ctrl-C is the parent's to answer
-            found = [pool.submit(_draw, sheet) for sheet in sheets]
+            found = [_submitted(pool, sheet) for sheet in sheets]
         yield _taken(found, draw, shared, sheets)
+    except BaseException:
+        life.close()  # nobody waits for what they are at
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+        life.close()
+        end.close()
+
+
+def _submitted(pool: ProcessPoolExecutor, sheet: Any) -> Future[Any]:
+    try:
+        return pool.submit(_draw, sheet)
+    except BrokenProcessPool:  # already: nobody draws it but this process
+        return Future()
 
 
 def _taken(
@@ -83,20 +98,19 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begin(packed: bytes) -> None:
+def _begin(packed: bytes, end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(end,), daemon=True).start()
     give_way()
     _shared[:] = pickle.loads(packed)  # noqa: S301  the parent's
     # What is here stays: looking through it for cycles again and again is a tenth of the drawing.
     gc.freeze()
 
 
-def _end_with_parent() -> None:
-    """End when the parent is killed: the pool's own processes would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+def _end_with(end: Connection) -> None:
+    """End when the parent closes the other side, or is killed: the pool's own processes would go on for ever."""
+    with contextlib.suppress(EOFError, OSError):
+        end.recv_bytes()
     os._exit(1)
 
 

@@ -1,12 +1,13 @@
 """One figure, one summary, one row per cell: worked out cell by cell, for many rounds in a process for each CPU."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from profiler import asides
 from profiler.record import Environment, Round
 from profiler.results import Results, decode_round
 from profiler.stored import Line, StoredRounds, at_places, places_of
@@ -51,8 +52,8 @@ def map_cells(results: Results, task: Task[T]) -> list[T]:
         return _here(results, task, cells)
     each = -(-len(cells) // n_processes)
     parts = [cells[first : first + each] for first in range(0, len(cells), each)]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        made = list(pool.map(lambda part: _elsewhere(results, rounds, task, part), parts))
+    begun = [asides.begin(partial(_elsewhere, results, rounds, task, part)) for part in parts]
+    made = [each.result() for each in begun]
     # What failed there is done here, where an error has its words.
     return [one for found, part in zip(made, parts, strict=True) for one in found or _here(results, task, part)]
 

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import msgspec
@@ -14,6 +13,7 @@ from plots.report.charts import Chart, Drawn, charts_begun
 from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
+from profiler import asides
 from profiler.quality.summary import comparable
 from profiler.results import Results
 from profiler.summarise import summarise_and_warn
@@ -86,11 +86,10 @@ def gather(
     Raises:
         UserError: a limit asks for what nobody measured.
     """
-    with ThreadPoolExecutor(1) as beside:
-        # Of very many cells it is other processes that summarise, and that draw.
-        summarised = beside.submit(summarise_and_warn, results)
-        with charts_begun(results) if draw else nullcontext(_no_charts) as finish:
-            return _gathered(results, *summarised.result(), results_name, wish, asked, finish)
+    # Of very many cells it is other processes that summarise, and that draw.
+    summarised = asides.begin(lambda: summarise_and_warn(results))
+    with charts_begun(results) if draw else nullcontext(_no_charts) as finish:
+        return _gathered(results, *summarised.result(), results_name, wish, asked, finish)
 
 
 def _no_charts(summaries: Sequence[CellSummary]) -> Drawn:

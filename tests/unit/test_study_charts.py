@@ -1,6 +1,8 @@
 """The charts of rounds, depths, devices and operators: plotted values, reasons, and the figures beside each picture."""
 
 import csv
+import multiprocessing
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -281,6 +283,29 @@ def test_processes_draw_what_one_draws(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(told[0]) == 5
     for name in told[0][1:]:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def _drawn_but_by_others(shared: str, sheet: int) -> str:
+    if multiprocessing.parent_process() is not None:
+        os._exit(1)
+    return f"{shared} {sheet}"
+
+
+@pytest.mark.parametrize("n_taken", [9, 1])
+def test_what_a_killed_process_leaves_is_drawn_here(monkeypatch: pytest.MonkeyPatch, n_taken: int) -> None:
+    monkeypatch.setattr(processes, "_PICTURES_PER_PROCESS", 1)
+    monkeypatch.setattr(processes, "usable_cpus", lambda: 3)
+    submit, left = processes.ProcessPoolExecutor.submit, list(range(n_taken))
+
+    def submitted(pool: Any, *work: Any) -> Any:
+        if not left:
+            raise processes.BrokenProcessPool
+        left.pop()
+        return submit(pool, *work)
+
+    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", submitted)
+    with processes.sheets_begun(_drawn_but_by_others, "sheet", range(6), n_pictures=6) as drawn:
+        assert list(drawn) == [f"sheet {number}" for number in range(6)]
 
 
 def test_what_a_drawing_process_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
