@@ -175,7 +175,7 @@ def _facets(
     style: Style,
     look_of: Mapping[str, Look],
 ) -> Picture:
-    columns = min(3, len(page))
+    columns = min(3, style.beside, len(page))
     figure, axes = sheet(style, columns, -(-len(page) // columns), panel=0.8 * style.panel)
     sizes = [cell.n_params / 1e6 for cell in every]
     times = [end for cell in every if (point := _ms(cell)) for end in point]
@@ -186,7 +186,7 @@ def _facets(
         marked = [(cell, cell.n_params / 1e6, point) for cell in cells if (point := _ms(cell))]
         draw_levels(axis, marked, look_of)
         _scales(axis, sizes, times)
-        wide = 0.7 * figure.get_figwidth() / (1 if style.beside == 1 else columns)
+        wide = 0.7 * figure.get_figwidth() / columns
         name = load.names[env_id]
         while width_in(name, style.font) > wide and len(name) > 4:
             name = shortened(name, wide, style.font)

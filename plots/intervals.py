@@ -58,7 +58,7 @@ def _chart(
     panel: Panel, environment: Environment | None, rounds_of: RoundsOf, style: Style, look_of: Mapping[str, Look]
 ) -> Picture:
     cells, models = panel.cells, models_of(panel.cells)
-    columns = min(3, len(models))
+    columns = min(3, style.beside, len(models))
     figure, axes = sheet(style, columns, -(-len(models) // columns))
     rows: list[Row] = []
     for axis in axes[len(models) :]:

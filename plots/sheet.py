@@ -59,7 +59,8 @@ def finish(figure: Figure, style: Style, *, title: str, subtitle: str, words: st
     above = title_in + subtitle_in + _EDGE_IN
     below = caption_in + legend_rows * line_in + _EDGE_IN + 2 * _GAP_IN
     height = panels_height + above + below
-    figure.set_size_inches(width, height)
+    _lay_out(figure)
+    _make_room(figure, below, above)
     left, top = _EDGE_IN / width, 1 - _EDGE_IN / height
     figure.text(left, top, title, ha="left", va="top", fontsize=style.font + 1, fontweight="bold")
     if subtitle:
@@ -69,7 +70,6 @@ def finish(figure: Figure, style: Style, *, title: str, subtitle: str, words: st
     figure.text(
         left, _EDGE_IN / height, text, ha="left", va="bottom", fontsize=style.caption, color="#333333", linespacing=1.2
     )
-    _lay_out(figure, below / height, 1 - above / height)
     if handles:
         figure.legend(
             handles=list(handles),
@@ -85,16 +85,24 @@ def finish(figure: Figure, style: Style, *, title: str, subtitle: str, words: st
         )
 
 
-def _lay_out(figure: Figure, bottom: float, top: float) -> None:
-    """Place the panels; once more where they got other ticks by it, whose numbers may be wider."""
+def _lay_out(figure: Figure) -> None:
+    """Place the panels, which fill the figure; once more where they got other ticks by it, with wider numbers."""
     ticks: list[list[float]] = []
     for _ in range(3):
         before, ticks = ticks, [list(map(float, axis.get_yticks())) for axis in figure.axes]
         if before == ticks:
             break
-        figure.tight_layout(rect=(0, bottom, 1, top), pad=0.4, w_pad=1.0, h_pad=0.8)
+        figure.tight_layout(pad=0.4, w_pad=1.0, h_pad=0.8)
     # What stands in its place afterwards would make each saving draw all of it twice.
     figure.set_layout_engine(None)
+
+
+def _make_room(figure: Figure, below: float, above: float) -> None:
+    """Make a figure higher, and leave its panels as they are: to lay them out in a part of it takes twice as long."""
+    width, before = figure.get_size_inches()
+    after, placed = below + before + above, figure.subplotpars
+    figure.set_size_inches(width, after)
+    figure.subplots_adjust(bottom=(below + placed.bottom * before) / after, top=(below + placed.top * before) / after)
 
 
 def _legend_columns(handles: Sequence[Any], room: float, style: Style) -> int:

@@ -46,7 +46,7 @@ def tradeoff_chart(
     models = models_of(cells)
     with_quality = any(quality_of(cell) for cell in cells)
     per_model = 2 if with_quality else 1
-    columns = 2 if with_quality else min(3, len(models))
+    columns = 2 if with_quality else min(3, style.beside, len(models))
     figure, axes = sheet(style, columns, -(-len(models) * per_model // columns))
     for axis in axes[len(models) * per_model :]:
         axis.set_visible(False)

@@ -1,4 +1,4 @@
-"""Where a figure's texts lie: none may cover another, and none may leave the canvas."""
+"""Where a figure's texts lie: none may cover another or leave the canvas; and no row of panels may be empty."""
 
 from itertools import combinations
 
@@ -11,7 +11,7 @@ _SLACK_PX = 1.0  # letters' boxes are a little larger than their ink
 
 
 def faults(figure: Figure) -> list[str]:
-    """Name each text that leaves the canvas and each pair that overlaps, as matplotlib's renderer places them."""
+    """Name each text that leaves the canvas, each pair that overlaps (as matplotlib places them), and empty rows."""
     figure.set_dpi(_DPI)
     figure.canvas.draw()
     boxes = [(text.get_text(), _shrunk(Text.get_window_extent(text))) for text in _texts(figure)]
@@ -25,7 +25,16 @@ def faults(figure: Figure) -> list[str]:
         f"'{_short(one)}' covers '{_short(other)}'"
         for (one, first), (other, second) in combinations(boxes, 2)
         if first.overlaps(second)
-    ]
+    ] + _empty_rows(figure)  # fmt: skip
+
+
+def _empty_rows(figure: Figure) -> list[str]:
+    rows: dict[int, bool] = {}
+    for axes in figure.axes:
+        if spec := axes.get_subplotspec():
+            row = spec.rowspan.start
+            rows[row] = rows.get(row, False) or axes.get_visible()
+    return [f"row {row + 1} of the panels is empty" for row, is_used in sorted(rows.items()) if not is_used]
 
 
 def _texts(figure: Figure) -> list[Text]:

@@ -20,8 +20,16 @@ def test_texts_that_overlap_or_leave_the_canvas_are_found() -> None:
         assert faults(figure) == ["'beyond the edge' leaves the canvas", "'first words' covers 'second words'"]
 
 
+def test_a_row_without_a_panel_is_found() -> None:
+    figure = Figure(figsize=(3, 6))
+    for axes in figure.subplots(3, 2)[1:, :].flat:
+        axes.set_visible(False)
+    found = [fault for fault in faults(figure) if fault.startswith("row")]
+    assert found == ["row 2 of the panels is empty", "row 3 of the panels is empty"]
+
+
 def test_ten_boards_are_one_study_in_which_nothing_overlaps_and_no_environment_is_mixed(tmp_path: Path) -> None:
-    assert look(tmp_path, names=["ten-boards"], charts=["device-comparison"], widths=(1,)) == []
+    assert look(tmp_path, names=["ten-boards"], charts=["device-comparison", "device-facets"], widths=(1,)) == []
     text = (tmp_path / "ten-boards-1" / "device-comparison-bench.csv").read_text()
     rows = list(csv.DictReader(text.splitlines()))
     # Three models at three levels on each; a device's name goes with one environment only.
