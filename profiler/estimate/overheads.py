@@ -8,6 +8,7 @@ The words are made up, as those of synthetic weights; real ones are a few bytes 
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -68,8 +69,10 @@ def learn() -> Overheads:
     Raises:
         UserError: as load_overheads.
     """
-    with tempfile.TemporaryDirectory(prefix="slmprof.") as folder:
-        small, wordy, deep = (_beyond_buffers(Path(folder), *shape) for shape in (_SMALL, _WORDY, _DEEP))
+    shapes = (_SMALL, _WORDY, _DEEP)
+    with tempfile.TemporaryDirectory(prefix="slmprof.") as folder, ThreadPoolExecutor(len(shapes)) as pool:
+        # At once: it is each process's own memory that counts, and no time.
+        small, wordy, deep = pool.map(lambda shape: _beyond_buffers(Path(folder), *shape), shapes)
     return fit(small, wordy, deep)
 
 
@@ -78,7 +81,7 @@ def _beyond_buffers(folder: Path, n_layer: int, n_vocab: int) -> int:
     from quant.hole import write_hole_at
     from quant.layout import layout_of_shape
 
-    path = folder / "tiny.gguf"
+    path = folder / f"tiny-{n_layer}-{n_vocab}.gguf"
     layout = layout_of_shape(_shape(n_layer, n_vocab), standin_for="tiny")
     write_hole_at(layout, path, layout.keys, layout.types_at("F16"), FILE_TYPES["F16"])
     answer = run_worker(Job(path=str(path), config=_config(), reps=1, seed=0), timeout_s=_TIMEOUT_S)
