@@ -164,7 +164,8 @@ def _costs(cell: CellSummary, best: CellSummary) -> str:
             parts.append(f"prefill {abs(change):.0%} {'faster' if change > 0 else 'slower'}")
     if cell.model_rss_bytes is not None and best.model_rss_bytes is not None:
         more = cell.model_rss_bytes - best.model_rss_bytes
-        parts.append(f"{format_bytes(abs(more))} {'more' if more > 0 else 'less'} memory")
+        change_bytes = f"{format_bytes(abs(more))} {'more' if more > 0 else 'less'} memory"
+        parts.append(change_bytes if more else "the same memory")
     if cell.kld is not None and best.kld is not None:
         parts.append(f"KL divergence {cell.kld:.3g} against {best.kld:.3g}")
     else:

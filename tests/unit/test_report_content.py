@@ -58,6 +58,13 @@ def test_the_fastest_file_of_each_model_is_first_and_the_others_say_what_they_co
     )
 
 
+def test_equal_memory_is_no_difference() -> None:
+    cells = [summary(quant=level, **rates(speed), model_rss_bytes=MIB) for level, speed in (("Q8_0", 30), ("Q4_0", 40))]
+    costs = answer(cells).choices[1].costs
+    assert "the same memory" in costs
+    assert "less memory" not in costs
+
+
 def test_overlapping_intervals_are_a_tie() -> None:
     found = answer([summary(quant="Q8_0", **rates(39, 3)), summary(quant="Q4_0", **rates(40, 3), bpw=4.5)])
     assert found.choices[1].costs.startswith("a tie in decode: the ranges overlap")
