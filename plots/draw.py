@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import ParamSpec
 
 import matplotlib.pyplot as plt
 import msgspec
@@ -35,6 +36,7 @@ from profiler.summary import CellSummary
 from quant.errors import UserError
 from quant.files import atomic_path, write_text
 
+P = ParamSpec("P")
 PanelChart = Callable[[Panel, Environment | None, Style, Mapping[str, Look]], Picture | str]
 StudyChart = Callable[[Study, Style, Mapping[str, Look]], Iterator[tuple[str, Picture | str]]]
 # Of one environment, one load and one setting.
@@ -72,50 +74,6 @@ _METADATA: dict[str, dict[str, str | None]] = {
 }
 
 
-def draw_all(
-    summaries: Sequence[CellSummary],
-    environments: Mapping[str, Environment],
-    out_dir: Path,
-    *,
-    formats: Sequence[str] = ("png",),
-    style: str = "paper",
-    say: Callable[[str], None] = lambda line: None,
-    results: Results | None = None,
-    operators: Sequence[Report] = (),
-    chosen: Collection[str] | None = None,
-    columns: int | None = None,
-    reference: bool = False,
-) -> list[Path]:
-    """Draw every chart that the results have figures for, and give the paths; say why another is left out.
-
-    Beside each chart stands NAME.csv with the figures in it.
-
-    Args:
-        results: the records behind the summaries, for the charts that need more than these.
-        operators: what `slmprof operators --json` wrote.
-        chosen: names of charts, instead of all.
-        columns: 1 or 2 makes all charts as wide as one or two columns of a paper.
-        reference: whether published results of other boards stand behind the latency chart.
-
-    Raises:
-        UserError: a format, style or chart is unknown, nothing can be drawn, or the folder cannot be written.
-    """
-    with charts_begun(
-        summaries,
-        environments,
-        out_dir,
-        formats=formats,
-        style=style,
-        say=say,
-        results=results,
-        operators=operators,
-        chosen=chosen,
-        columns=columns,
-        reference=reference,
-    ) as paths:
-        return list(paths)
-
-
 @contextmanager
 def charts_begun(
     summaries: Sequence[CellSummary],
@@ -132,13 +90,21 @@ def charts_begun(
     reference: bool = False,
     with_rows: bool = True,
 ) -> Iterator[Iterator[Path]]:
-    """Begin what `draw_all` does, in processes where there is much to draw; give the paths as they come.
+    """Begin to draw every chart that the results have figures for; give the paths as they come.
+
+    Why another is left out is said at the end. Beside each chart stands NAME.csv with the figures in it.
 
     Args:
+        results: the records behind the summaries, for the charts that need more than these.
+        operators: what `slmprof operators --json` wrote.
+        chosen: names of charts, instead of all.
+        columns: 1 or 2 makes all charts as wide as one or two columns of a paper.
+        reference: whether published results of other boards stand behind the latency chart.
         with_rows: whether NAME.csv is written too.
 
     Raises:
-        UserError: as `draw_all` does, some of it only when the paths are asked for.
+        UserError: a format, style or chart is unknown or nothing can be drawn; when the paths are asked for, also that
+            the folder cannot be written.
     """
     if unknown := [each for each in formats if each not in FORMATS]:
         raise UserError(f"unknown format '{unknown[0]}'; choose from {', '.join(FORMATS)}")
@@ -169,6 +135,18 @@ def charts_begun(
     n_pictures = sum(each.panel is not None for each in sheets)
     with sheets_begun(_draw, board, sheets, n_pictures=n_pictures) as drawn:
         yield _paths_of(drawn, say)
+
+
+def _at_once(begun: Callable[P, AbstractContextManager[Iterator[Path]]]) -> Callable[P, list[Path]]:
+    @functools.wraps(begun)
+    def drawn(*args: P.args, **options: P.kwargs) -> list[Path]:
+        with begun(*args, **options) as paths:
+            return list(paths)
+
+    return drawn
+
+
+draw_all = _at_once(charts_begun)
 
 
 def _paths_of(sheets: Iterator["Drawn"], say: Callable[[str], None]) -> Iterator[Path]:
