@@ -46,7 +46,11 @@ def flags_of(
     return [warning for warning in found if warning is not None]
 
 
-Pairs = Sequence[tuple[Conditions, Conditions]]  # before and after each repetition
+class Pairs(NamedTuple):
+    """The conditions before and after each repetition."""
+
+    before: list[Conditions]
+    after: list[Conditions]
 
 
 class _Seen(NamedTuple):
@@ -59,7 +63,8 @@ class _Seen(NamedTuple):
 
 
 def _pairs(rounds: Sequence[Round]) -> Pairs:
-    return [(sample.before, sample.after) for record in rounds for sample in record.samples]
+    samples = [sample for record in rounds for sample in record.samples]
+    return Pairs([sample.before for sample in samples], [sample.after for sample in samples])
 
 
 def _seconds(rounds: Sequence[Round]) -> float:
@@ -69,12 +74,11 @@ def _seconds(rounds: Sequence[Round]) -> float:
 def _growth(pairs: Pairs, field: str) -> int | None:
     """Add up what a cumulative counter gained during the repetitions; None where the system does not count."""
     read = operator.attrgetter(field)
-    gains = [
-        end - start
-        for before, after in pairs
-        if (start := read(before)) is not None and (end := read(after)) is not None
-    ]
-    return sum(gains) if gains else None
+    starts, ends = list(map(read, pairs.before)), list(map(read, pairs.after))
+    if None in starts or None in ends:
+        known = [each for each in zip(starts, ends, strict=True) if None not in each]
+        starts, ends = [start for start, _ in known], [end for _, end in known]
+    return sum(ends) - sum(starts) if ends else None
 
 
 def throttling_of(rounds: Sequence[Round]) -> str | None:
@@ -83,13 +87,17 @@ def throttling_of(rounds: Sequence[Round]) -> str | None:
 
 
 def _throttling(pairs: Pairs) -> str | None:
-    hit = [{*before.throttle, *after.throttle} for before, after in pairs if before.throttle or after.throttle]
+    hit = [
+        {*before.throttle, *after.throttle}
+        for before, after in zip(*pairs, strict=True)
+        if before.throttle or after.throttle
+    ]
     if hit:
         raised = ", ".join(sorted(set().union(*hit)))
-        return f"the system reports {raised} in {len(hit)} of {len(pairs)} repetitions"
+        return f"the system reports {raised} in {len(hit)} of {len(pairs.after)} repetitions"
     if events := _growth(pairs, "throttle_count"):
         return f"the CPU counted {events} thermal events during the measurement"
-    clocks = [after.mhz for _, after in pairs if after.mhz]
+    clocks = [after.mhz for after in pairs.after if after.mhz]
     if clocks and min(clocks) < (1 - _CLOCK_DROP) * max(clocks):
         return f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz"
     return None
@@ -117,7 +125,7 @@ def _doubted(rounds: Sequence[Round], name: str, mend: str) -> Warning | None:
 
 def _changed(pairs: Pairs) -> str | None:
     """Say what was set anew between two repetitions: the power source, the governor."""
-    seen = [conditions for pair in pairs for conditions in pair]
+    seen = [conditions for pair in zip(*pairs, strict=True) for conditions in pair]
     if len({each.on_battery for each in seen if each.on_battery is not None}) > 1:
         n_battery = sum(each.on_battery is True for each in seen)
         return f"{n_battery} of {len(seen)} readings were taken on battery, the others not; leave the charger in"

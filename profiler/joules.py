@@ -18,6 +18,8 @@ _NS_PER_S, _UJ_PER_J = 1e9, 1e6
 
 def joules_per_token_of(record: Round) -> float | None:
     """Give a round's joules per decoded token, the median over its repetitions."""
+    if record.energy is None:
+        return None
     n_gen = record.cell.config.n_gen
     found = [
         joules

@@ -107,8 +107,11 @@ def outliers(values: Sequence[float]) -> list[int]:
     """
     if len(values) < 4:
         return []
-    lower, upper = quantile(values, 0.25), quantile(values, 0.75)
+    ordered = sorted(values)
+    lower, upper = _quantile_of_ordered(ordered, 0.25), _quantile_of_ordered(ordered, 0.75)
     reach = 1.5 * (upper - lower)
+    if lower - reach <= ordered[0] and ordered[-1] <= upper + reach:
+        return []
     return [place for place, value in enumerate(values) if not lower - reach <= value <= upper + reach]
 
 

@@ -6,6 +6,7 @@ and the round stays the unit, so that what differs from process to process is no
 
 import itertools
 import math
+import operator
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -50,16 +51,15 @@ def find_trend(rounds: Sequence[Sequence[float]], *, least_change: float = 0.0) 
         return None
     if min(values) == max(values):
         return Trend(0.0, 1.0)
-    places = [place - (n - 1) / 2 for place in range(n)]
-    squares = sum(place * place for place in places)
-    middle = sum(values) / n
-    slope = sum(place * value for place, value in zip(places, values, strict=True)) / squares
+    places, squares = _places(n)
+    slope = sum(map(operator.mul, places, values)) / squares
     change = math.expm1(slope * (n - 1))
     if abs(change) <= least_change:
         return Trend(change, 1.0)
-    rest = sum((value - middle - slope * place) ** 2 for place, value in zip(places, values, strict=True))
     if n <= _EXACT_ROUNDS:
         return Trend(change, _share_of_orders(places, values, abs(slope * squares)))
+    middle = sum(values) / n
+    rest = sum((value - middle - slope * place) ** 2 for place, value in zip(places, values, strict=True))
     if rest == 0:
         return Trend(change, 0.0)
     return Trend(change, student_p_value(slope / math.sqrt(rest / (n - 2) / squares), n - 2))
@@ -82,6 +82,13 @@ def _share_of_orders(places: Sequence[float], values: Sequence[float], product: 
             flat = bisect_left(sums, least - part) - bisect_right(sums, -least - part)
             steep += len(sums) - max(0, flat)  # a product of nearly nothing may leave less than no room between
     return steep / math.factorial(len(values))
+
+
+@cache
+def _places(n: int) -> tuple[tuple[float, ...], float]:
+    """Give n rounds' places around their middle, and the sum of their squares."""
+    places = tuple(place - (n - 1) / 2 for place in range(n))
+    return places, sum(place * place for place in places)
 
 
 @cache
