@@ -31,12 +31,11 @@ def drift_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
         return
     shown = {(cell.cell_key, cell.env_id) for cell in study.cells}
     heads = [head for head in heads_of(study.rounds)
-             if head.status == "ok" and (head.cell.key, head.env_id) in shown and _is_timed(head)]  # fmt: skip
+             if (head.cell.key, head.env_id) in shown and _counts(head)]  # fmt: skip
     env_ids = list(dict.fromkeys(head.env_id for head in heads))
     for env_id in env_ids:
         rounds = [head for head in heads if head.env_id == env_id]
-        anchors = [record for record in study.anchors
-                   if record.env_id == env_id and record.status == "ok" and _is_timed(record)]  # fmt: skip
+        anchors = [record for record in study.anchors if record.env_id == env_id and _counts(record)]
         part = env_id if len(env_ids) > 1 else ""
         keys = list(dict.fromkeys((head.cell.key, env_id) for head in rounds))
         if len({head.started_at for head in [*rounds, *anchors]}) < _LEAST_TIMES:
@@ -47,7 +46,7 @@ def drift_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
             # Of very many cells some are enough to see what the device did, as long as they are spread over the sweep.
             step = -(-len(rounds) // _MOST_ROUNDS)
             seen = [_seen(record) for cell in cells_of(study.rounds, set(keys[::step])) for record in cell
-                    if record.status == "ok" and _is_timed(record)]  # fmt: skip
+                    if _counts(record)]  # fmt: skip
             told = f"Of {len(keys)} cells {len(keys[::step])}, spread over the sweep, are shown. " if step > 1 else ""
             yield part, _chart(seen, [_seen(each) for each in anchors], study.environments.get(env_id), style, told)
 
@@ -154,13 +153,13 @@ def _time_s(record: Round) -> float:
     return datetime.fromisoformat(record.started_at).replace(tzinfo=UTC).timestamp()
 
 
-def _is_timed(record: Head | Round) -> bool:
-    """Tell whether a round says when it was: its text may be a stranger's."""
+def _counts(record: Head | Round) -> bool:
+    """Tell whether a round went well and says when it was: its text may be a stranger's."""
     try:
         datetime.fromisoformat(record.started_at)
     except ValueError:
         return False
-    return True
+    return record.status == "ok"
 
 
 def _relative(rated: Sequence[tuple[Round, list[float]]]) -> list[tuple[Round, float, float, float]]:

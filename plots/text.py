@@ -8,6 +8,8 @@ from itertools import accumulate
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from quant.letters import spaced
+
 _MAX_CHARS = 200
 _MAX_LETTERS = 400  # of a line: more than the widest page has
 _HAIR = 0.03
@@ -16,10 +18,7 @@ _BREAK_CHARS = 20  # behind a place, from which textwrap tells whether a line ma
 
 def printable(text: str) -> str:
     """Make a stranger's text fit for one line: no letter that ends a line or that an SVG file cannot hold."""
-    shown = text[:_MAX_CHARS]
-    if not shown.isprintable():
-        shown = "".join(letter if letter.isprintable() else " " for letter in shown)
-    return " ".join(shown.split())
+    return " ".join(spaced(text[:_MAX_CHARS]).split())
 
 
 # Captions share most of their lines and all of their letters.

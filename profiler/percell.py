@@ -10,15 +10,13 @@ import msgspec
 from profiler import asides
 from profiler.record import Environment, Round
 from profiler.results import Results, decode_round
-from profiler.stored import Line, StoredRounds, at_places, places_of
+from profiler.stored import MANY_ROUNDS, Line, StoredRounds, at_places, places_of
 from quant.artifact import Artifact
 from quant.cpus import usable_cpus
 
 T = TypeVar("T")
 Work = Callable[[Sequence[Round], Artifact, Environment | None], T]
 
-# Below, the processes' start takes longer than they save.
-_MANY_ROUNDS = 4000
 _MOST_PROCESSES = 4
 
 
@@ -48,7 +46,7 @@ def map_cells(results: Results, task: Task[T]) -> list[T]:
     """
     rounds, cells = results.rounds, list(places_of(results.rounds).values())
     n_processes = min(_MOST_PROCESSES, usable_cpus())
-    if not isinstance(rounds, StoredRounds) or len(rounds) < _MANY_ROUNDS or n_processes < 2:
+    if not isinstance(rounds, StoredRounds) or len(rounds) < MANY_ROUNDS or n_processes < 2:
         return _here(results, task, cells)
     each = -(-len(cells) // n_processes)
     parts = [cells[first : first + each] for first in range(0, len(cells), each)]

@@ -8,6 +8,7 @@ and where its line is.
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from itertools import compress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, overload
@@ -17,6 +18,8 @@ import msgspec
 from profiler.cell import Cell
 from profiler.record import Round
 
+# From so many on they are worked on in several processes: below, the start of these takes longer than they save.
+MANY_ROUNDS = 4000
 CellKey = tuple[str, str]  # of the cell, of the environment
 
 
@@ -57,7 +60,6 @@ class StoredRounds(Sequence[Round]):
         self.heads: list[Head] = []
         self.lines: list[Line] = []
         self._decode = decode
-        self._places: dict[CellKey, list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -87,11 +89,10 @@ class StoredRounds(Sequence[Round]):
         part.lines = list(compress(self.lines, wanted))
         return part
 
+    @cached_property
     def places(self) -> dict[CellKey, list[int]]:
-        """Give what `places_of` gives; worked out once, when all are found."""
-        if self._places is None:
-            self._places = _places(self.heads, None)
-        return self._places
+        """What `places_of` gives; to be asked for when all are found."""
+        return _places(self.heads, None)
 
     def read(self, lines: Sequence[Line]) -> Iterator[Round]:
         """Decode lines, in their order."""
@@ -114,7 +115,7 @@ def heads_of(rounds: Sequence[Round]) -> Sequence[Head | Round]:
 def places_of(rounds: Sequence[Round], keys: Collection[CellKey] | None = None) -> dict[CellKey, list[int]]:
     """Give the places of each cell's rounds, by their number; the cells in the order in which they first come."""
     if isinstance(rounds, StoredRounds) and keys is None:
-        return rounds.places()
+        return rounds.places
     return _places(heads_of(rounds), keys)
 
 

@@ -12,6 +12,7 @@ from quant.decode_bytes import decode_weight_bytes
 from quant.errors import UserError
 from quant.gguf_header import GgufHeader, open_gguf_header, stem_of
 from quant.hashes import cached_sha256
+from quant.letters import spaced
 from quant.levels import LEVEL_BY_FTYPE, LEVELS, strip_level
 from quant.made import Made, made_as
 from quant.progress import Progress, silent
@@ -148,7 +149,7 @@ def _model_name(header: GgufHeader, path: Path) -> str:
 
 def _clean(text: str) -> str:
     """Make a stranger's text fit for one line of a table."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:1000]).split())[:_MAX_TEXT]
+    return " ".join(spaced(text[:1000]).split())[:_MAX_TEXT]
 
 
 def _matching(pattern: re.Pattern[str], text: str | None) -> str | None:

@@ -16,6 +16,8 @@ from typing import IO, BinaryIO, TypeVar
 
 import msgspec
 
+from quant.letters import spaced
+
 J = TypeVar("J", bound=msgspec.Struct)
 
 _STDERR_TAIL_BYTES = 8192
@@ -121,4 +123,4 @@ def last_words(stderr: str) -> str:
 def one_line(message: str) -> str:
     """Cut off folders, since records hold no paths, and what a terminal would obey, since names are a stranger's."""
     message = _FOLDERS.sub("", message)
-    return "".join(letter if letter.isprintable() else " " for letter in message)[:_MESSAGE_CHARS].strip()
+    return spaced(message)[:_MESSAGE_CHARS].strip()

@@ -1,5 +1,7 @@
 """The one exception type for what a user can cause."""
 
+from quant.letters import spaced
+
 _MAX_LETTERS = 2_000  # nobody reads a longer line; the longest of ours lists what there is to choose from
 
 
@@ -12,7 +14,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         # Parts of the text can come from a stranger's file: no letter that ends a line or that a terminal obeys.
         text = " ".join(str(arg) for arg in self.args)
-        text = "".join(letter if letter.isprintable() else " " for letter in text).strip()
+        text = spaced(text).strip()
         if len(text) <= _MAX_LETTERS:
             return text
         # A stranger's name can be as long as it likes; what is wrong stands first, what to do next last.

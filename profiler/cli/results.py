@@ -10,12 +10,12 @@ import click
 from quant.errors import UserError
 
 FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
-_MANY_ROUNDS = 4000
 
 
 def load(paths: Sequence[Path]) -> Any:
     """Read results files; what is odd about them goes to stderr."""
     from profiler.results import read_results
+    from profiler.stored import MANY_ROUNDS
 
     # Records have no cycles, and looking through a hundred thousand of them again and again takes a fifth of the time.
     gc.disable()
@@ -23,7 +23,7 @@ def load(paths: Sequence[Path]) -> Any:
         results = read_results(paths)
     finally:
         gc.enable()
-    if len(results.rounds) > _MANY_ROUNDS:
+    if len(results.rounds) >= MANY_ROUNDS:
         gc.freeze()
     for warning in results.warnings:
         click.echo(warning, err=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from profiler.summary import CellSummary
+from quant.letters import spaced
 
 # A spreadsheet runs what begins with one of these, also where they are of full width.
 # Source: OWASP, "CSV Injection".
@@ -38,6 +39,6 @@ def csv_value(value: object) -> object:
         return ";".join(str(each) for each in value)
     if isinstance(value, str):
         # A carriage return alone would begin a new line: not every csv writer puts it in quotes.
-        shown = value if value.isprintable() else "".join(each if each.isprintable() else " " for each in value)
+        shown = spaced(value)
         return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
     return value

@@ -133,7 +133,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         started.append(-1 if found is None else len(found))
         return found
 
-    monkeypatch.setattr(percell, "_MANY_ROUNDS", 12)
+    monkeypatch.setattr(percell, "MANY_ROUNDS", 12)
     monkeypatch.setattr(percell, "usable_cpus", lambda: 2)
     monkeypatch.setattr(percell, "_elsewhere", counted)
     return started
