@@ -15,7 +15,7 @@ help:
 	@echo "make quickstart      install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
 	@echo "make install         an environment in $(VENV)/ with slmprof and what its development needs"
 	@echo "make test            install, then all tests"
-	@echo "make lint            ruff and mypy"
+	@echo "make lint            ruff, mypy and the layer contracts"
 	@echo "make format          write the code as ruff formats it"
 	@echo "make parity          compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
 	@echo "make bench-convert   time conversion and quantization beside llama.cpp's own (long)"
@@ -45,12 +45,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 install: $(INSTALLED)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

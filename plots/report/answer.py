@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from plots.load import Panel, panels
-from profiler.summary import CellSummary
-from quant.units import format_bytes
+from plots.canvas.panels import Panel, panels
+from profiler.records.cell_summary import CellSummary
+from quant.base.units import format_bytes
 
 _RUNNERS_UP = 4  # of one model
 _MODELS = 8  # more make no answer but a table, and that stands below

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from plots.report.rerun import rerun_commands
-from profiler.checks import FLAGS
-from profiler.record import Environment
-from profiler.results import Results
-from profiler.summary import CellSummary, message_key
+from profiler.analysis.flags import FLAGS
+from profiler.records.cell_summary import CellSummary, message_key
+from profiler.records.record import Environment
+from profiler.results.file import Results
 
 _EXAMPLES = 6
 _AGAIN = "again.jsonl"

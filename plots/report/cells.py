@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from plots.report.text import visible
-from profiler.summary import CellSummary
-from quant.units import format_bytes, format_params
+from plots.canvas.escaping import visible
+from profiler.records.cell_summary import CellSummary
+from quant.base.units import format_bytes, format_params
 
 _PLACES = 6  # decimals of a number to sort by
 

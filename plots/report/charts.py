@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from plots.fullest import SOME, fullest, narrowed, some_of
-from profiler.results import Results
-from profiler.summarise import summarise
-from profiler.summary import CellSummary
-from quant.errors import UserError
+from plots.render.sampling import SOME, fullest, narrowed, some_of
+from profiler.analysis.summarise import summarise
+from profiler.records.cell_summary import CellSummary
+from profiler.results.file import Results
+from quant.base.errors import UserError
 
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _WIDE_PT = 500.0
@@ -58,7 +58,7 @@ def charts_begun(results: Results) -> Iterator[Callable[[Sequence[CellSummary]],
 @contextmanager
 def _begun(cells: Sequence[CellSummary], results: Results) -> Iterator[Callable[[str | None], Drawn]]:
     """Begin the charts of these cells; what it gives takes what is left out, and waits for them."""
-    from plots import draw
+    from plots.render import draw
 
     if not any(cell.rounds for cell in cells):
         yield lambda left: ([], "There are no charts: no cell has figures.")

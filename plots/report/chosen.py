@@ -10,8 +10,8 @@ from profiler.recommend.limits import words
 from profiler.recommend.reasons import weights
 from profiler.recommend.records import Candidate, Limits, Prefer, Recommendation
 from profiler.recommend.records import Choice as Chosen
-from profiler.summary import CellSummary
-from quant.artifact import Artifact
+from profiler.records.cell_summary import CellSummary
+from quant.gguf_io.artifact import Artifact
 
 _RUNNERS_UP = 4  # of one model
 _NEAR_MISSES = 2

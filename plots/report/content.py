@@ -13,13 +13,13 @@ from plots.report.charts import Chart, Drawn, charts_begun
 from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
-from profiler import asides
-from profiler.quality.summary import comparable
-from profiler.results import Results
-from profiler.summarise import summarise_and_warn
-from profiler.summary import CellSummary
-from quant.errors import UserError
-from quant.units import format_bytes
+from profiler.analysis.quality_by_file import comparable
+from profiler.analysis.summarise import summarise_and_warn
+from profiler.records.cell_summary import CellSummary
+from profiler.results import background as asides
+from profiler.results.file import Results
+from quant.base.errors import UserError
+from quant.base.units import format_bytes
 
 _MOST_COMMANDS = 20
 _MOST_FILES = 60

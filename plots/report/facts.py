@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.quality.summary import comparable
-from profiler.record import Environment
-from profiler.results import Results
-from profiler.summary import CellSummary
-from quant.units import format_bytes, format_params
+from profiler.analysis.quality_by_file import comparable
+from profiler.records.cell_summary import CellSummary
+from profiler.records.record import Environment
+from profiler.results.file import Results
+from quant.base.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from plots.canvas.escaping import markdown, visible
 from plots.report.content import Report
-from plots.report.text import markdown, visible
-from profiler.record import Environment
-from profiler.table import aligned, render
+from profiler.records.record import Environment
+from profiler.tables.speed import aligned, render
 
 _MOST_CELLS = 200  # a page of a wiki bears no more
 

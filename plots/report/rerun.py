@@ -5,14 +5,14 @@ from collections.abc import Collection, Hashable, Sequence
 
 import msgspec
 
-from plots.report.text import visible
-from profiler.cell import RunConfig
-from profiler.record import Round
-from profiler.results import Results
-from profiler.retyped import options_for
-from profiler.stored import CellKey, Head, heads_of, places_of
-from profiler.summary import CellSummary
-from quant.artifact import Artifact
+from plots.canvas.escaping import visible
+from profiler.records.cell_summary import CellSummary
+from profiler.records.config import RunConfig
+from profiler.records.record import Round
+from profiler.results.file import Results
+from profiler.results.stored import CellKey, Head, heads_of, places_of
+from profiler.sweep.cli_options import options_for
+from quant.gguf_io.artifact import Artifact
 
 _MOST_SOURCES = 12  # in one command
 

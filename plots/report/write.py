@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 FORMS = (".html", ".md")
 
@@ -19,7 +19,7 @@ def write_reports(
     """
     check_forms(paths)
     from plots.report.content import gather
-    from quant.files import write_text
+    from quant.base.files import write_text
 
     draw = any(_form(path) == ".html" for path in paths)
     report = gather(results, results_name=results_name, draw=draw, wish=wish, asked=asked)

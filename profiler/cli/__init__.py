@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from profiler import __version__
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 # name -> module, command, and the line in the list of commands. The plots package is named, never imported here.
 COMMANDS = {
-    "run": ("plots.run", "run", "Do everything: files, measurements, tables, charts."),
+    "run": ("plots.cli.run", "run", "Do everything: files, measurements, tables, charts."),
     "models": ("profiler.cli.files", "models", "List the models that are known by name."),
     "doctor": ("profiler.cli.doctor", "doctor", "Describe the device and what would spoil a measurement."),
     "cache": ("profiler.cli.files", "cache", "Show or empty the folder of kept files."),
@@ -39,9 +39,9 @@ COMMANDS = {
         "Tell where the time of prefill and decode goes.",
     ),
     "quality": ("profiler.cli.quality", "quality", "Measure what quantization costs on a text."),
-    "compare": ("plots.commands", "compare", "Compare two results files, cell by cell."),
-    "plot": ("plots.commands", "plot", "Draw charts of a results file."),
-    "report": ("plots.commands", "report", "Write a report as one HTML page, or as Markdown."),
+    "compare": ("plots.cli.compare", "compare", "Compare two results files, cell by cell."),
+    "plot": ("plots.cli.plot", "plot", "Draw charts of a results file."),
+    "report": ("plots.cli.report", "report", "Write a report as one HTML page, or as Markdown."),
 }
 
 

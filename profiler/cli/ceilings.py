@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.ceiling import READ, Ceiling, KernelRun, load_ceiling
-from profiler.system.energy import Meter, NoMeter
-from quant.units import format_bytes
+from profiler.device.bandwidth_record import READ, Ceiling, KernelRun, load_ceiling
+from profiler.device.energy.source import Meter, NoMeter
+from quant.base.units import format_bytes
 
 if TYPE_CHECKING:
-    from profiler.diagnosis import Diagnosis
+    from profiler.doctor.diagnosis import Diagnosis
 
 _WIDTH = 80
 _SHOWN = ("F16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K")
@@ -28,14 +28,14 @@ def ceiling_of(diagnosis: "Diagnosis", *, measure: bool) -> Ceiling | None:
     seen = diagnosis.seen
     if not measure:
         return load_ceiling(seen.environment.id)
-    from profiler.bandwidth import measure_ceiling
-    from profiler.repack import repack_here
+    from profiler.measure.bandwidth import measure_ceiling
+    from profiler.measure.repack_probe import repack_in_force
 
     click.echo("measuring the bandwidth; half a minute or more, best while nothing else runs", err=True)
     return measure_ceiling(
         seen.environment.id,
         diagnosis.threads,
-        repack=repack_here(True, seen.repacking_works),
+        repack=repack_in_force(True),
         available_bytes=seen.available_bytes,
     )
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quant.units import KIB, format_bytes
+from quant.base.units import KIB, format_bytes
 
 if TYPE_CHECKING:
-    from profiler.advice import Finding
-    from profiler.diagnosis import Diagnosis
-    from profiler.record import CoreKind, Environment
+    from profiler.doctor.advice import Finding
+    from profiler.doctor.diagnosis import Diagnosis
+    from profiler.records.record import CoreKind, Environment
 
 _WIDTH = 80
 _LABEL = 11
@@ -39,8 +39,8 @@ def doctor(as_json: bool, bandwidth: bool) -> None:
     slmprof doctor --bandwidth
     """
     from profiler.cli.ceilings import beside_object, beside_rows, ceiling_of
-    from profiler.diagnosis import diagnose, to_object
-    from profiler.system.energy import find_meter
+    from profiler.device.energy.source import find_meter
+    from profiler.doctor.diagnosis import diagnose, to_object
 
     diagnosis = diagnose()
     ceiling, meter = ceiling_of(diagnosis, measure=bandwidth), find_meter(diagnosis.seen.environment.board)
@@ -102,7 +102,7 @@ def _cores(environment: "Environment") -> str:
 
 
 def _kind(kind: "CoreKind") -> str:
-    from profiler.advice.load import ranges
+    from profiler.doctor.advice.load import ranges
 
     words = "all" if kind.name == "all" else f"{kind.name} {ranges(kind.cpus)}"
     return f"{words} up to {kind.max_mhz:.0f} MHz" if kind.max_mhz else words

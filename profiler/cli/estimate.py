@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from profiler.cli.options import no_repack_option
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from profiler.ceiling import Ceiling
-    from profiler.cell import RunConfig
+    from profiler.device.bandwidth_record import Ceiling
     from profiler.estimate.ask import Found
     from profiler.estimate.table import Speed
-    from quant.source import Source
+    from profiler.records.config import RunConfig
+    from quant.sources.resolve import Source
 
 _PROCESSES = 2
 _OUTPUTS = (1, 0)  # what a server needs, and llama-bench's and llama.cpp's own
@@ -66,23 +66,23 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
     slmprof estimate --all --fits 4GiB -q Q4_K_M --max-params 2B
     slmprof estimate --all --fits 4GiB -q Q4_K_M -t 4 --min-decode 8
     """
-    from profiler.ceiling import load_ceiling
-    from profiler.cli.progress import progress_bar
-    from profiler.environment import available_memory_bytes, probe_backend, read_environment
+    from profiler.cli.progress.bar import progress_bar
+    from profiler.device.bandwidth_record import load_ceiling
+    from profiler.device.environment import available_memory_bytes, probe_backend, read_environment
     from profiler.estimate.ask import Wish, find_all
     from profiler.estimate.overheads import load_overheads
-    from profiler.prepare import DEFAULT_LEVELS
-    from profiler.repack import repack_here
-    from quant.units import parse_bytes
+    from profiler.measure.repack_probe import repack_in_force
+    from quant.base.units import parse_bytes
+    from quant.sources.prepare import DEFAULT_LEVELS
 
     if options["levels"] is not None:
-        from quant.levels import parse_levels
+        from quant.gguf_io.levels import parse_levels
 
         parse_levels(options["levels"])
     chosen = _sources(sources, everything, options["max_params"], options["family"])
     room_bytes = parse_bytes(options["fits"]) if options["fits"] else available_memory_bytes()
     backend = probe_backend()
-    repack = repack_here(not options["no_repack"], backend.repacking_works)
+    repack = repack_in_force(not options["no_repack"])
     environment = read_environment(backend)
     wish = Wish(
         levels=options["levels"],
@@ -141,9 +141,9 @@ def _speed(ceiling: "Ceiling | None", n_threads: int, least_tps: float | None) -
 def _sources(
     sources: tuple[str, ...], everything: bool, max_params: str | None, family: str | None
 ) -> "Sequence[Source]":
-    from quant.registry import matching
-    from quant.source import Source, resolve
-    from quant.units import parse_count
+    from quant.base.units import parse_count
+    from quant.sources.registry import matching
+    from quant.sources.resolve import Source, resolve
 
     if everything == bool(sources):
         raise UserError("give either sources, like slmprof estimate qwen2-0.5b, or --all")
@@ -161,7 +161,7 @@ def _sources(
 
 def _config(options: dict[str, Any], n_outputs_max: int, repack: bool) -> "RunConfig":
     """Give the settings of a context that is planned and never made; a mapped file would be read."""
-    from profiler.cell import CACHE_TYPES, RunConfig
+    from profiler.records.config import CACHE_TYPES, RunConfig
 
     for name in ("ctk", "ctv"):
         if options[name] not in CACHE_TYPES:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from profiler.cli.options import imatrix_option, pre_option
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quant.origin import Origin
-    from quant.progress import Progress
-    from quant.registry import ModelSpec
+    from quant.base.progress import Progress
+    from quant.convert.origin import Origin
+    from quant.sources.registry import ModelSpec
 
 _PATH = click.Path(path_type=Path)
 
@@ -38,8 +38,8 @@ def models(text: str | None, as_json: bool, max_params: str | None, family: str 
     slmprof models opt-125m
     """
     from profiler.cli.registry import details, listing
-    from quant.registry import lookup, matching
-    from quant.units import parse_count
+    from quant.base.units import parse_count
+    from quant.sources.registry import lookup, matching
 
     most = parse_count(max_params) if max_params else None
     chosen = matching(text, most_params=most, family=family, supported=supported)
@@ -83,9 +83,9 @@ def cache(action: str, yes: bool) -> None:
     slmprof cache
     slmprof cache clean
     """
-    from quant.cache import clean, entries
-    from quant.files import cache_dir
-    from quant.units import format_bytes
+    from quant.base.cache import clean, entries
+    from quant.base.files import cache_dir
+    from quant.base.units import format_bytes
 
     if action == "path":
         click.echo(cache_dir())
@@ -123,15 +123,15 @@ def pull(source: str, levels: str | None) -> None:
     slmprof pull org/name@revision
     slmprof pull org/name-GGUF -q Q4_K_M
     """
-    from profiler.cli.progress import progress_bar
-    from quant.levels import parse_levels
-    from quant.source import resolve
+    from profiler.cli.progress.bar import progress_bar
+    from quant.gguf_io.levels import parse_levels
+    from quant.sources.resolve import resolve
 
     found = resolve(source)
     if found.repo is None:
         raise UserError(f"{source} is a local path already; pull takes a model's name or a hub id like org/name")
     wanted = parse_levels(levels) if levels else None
-    from quant import hub
+    from quant.hub import fetch as hub
 
     with progress_bar() as progress:
         if wanted is None:
@@ -167,9 +167,9 @@ def synthesize(source: str, output: Path, levels: str | None, imatrix: Path | No
     slmprof synthesize qwen2-0.5b -q k-quants -o models/
     slmprof synthesize ./config.json -o my-checkpoint
     """
-    from profiler.cli.progress import progress_bar
-    from profiler.prepare import model_name, shape_config
-    from quant.source import resolve
+    from profiler.cli.progress.bar import progress_bar
+    from quant.sources.prepare import model_name, shape_config
+    from quant.sources.resolve import resolve
 
     if levels is None and imatrix is not None:
         raise UserError("--imatrix is for GGUF files; name their levels with -q")
@@ -181,11 +181,11 @@ def synthesize(source: str, output: Path, levels: str | None, imatrix: Path | No
     with progress_bar() as progress:
         config, name = shape_config(found, progress), model_name(found, None)
         if levels is None:
-            from quant.synthesize import synthesize as make
+            from quant.synthetic.checkpoint import synthesize as make
 
             paths = [make(config, output, standin_for=name, seed=seed, progress=progress)]
         else:
-            from quant.tiled import synthesize_levels
+            from quant.synthetic.gguf import synthesize_levels
 
             paths = synthesize_levels(
                 config, levels, output, standin_for=name, seed=seed, imatrix=imatrix, progress=progress
@@ -195,7 +195,7 @@ def synthesize(source: str, output: Path, levels: str | None, imatrix: Path | No
 
 
 def _require_room_for(levels: str, output: Path) -> None:
-    from quant.levels import parse_levels
+    from quant.gguf_io.levels import parse_levels
 
     n_levels = len(parse_levels(levels))
     if output.suffix == ".gguf" and n_levels > 1:
@@ -239,12 +239,12 @@ def convert(
     slmprof convert smollm2-135m -q Q4_K_M -o model.gguf
     slmprof convert smollm2-135m -q Q4_K_M,Q8_0 -o models/
     """
-    from profiler.cli.progress import progress_bar
-    from profiler.prepare import checkpoint_of, model_name
-    from quant.convert import convert as make
-    from quant.origin import Origin
-    from quant.provenance import inputs_of, write_notes
-    from quant.source import resolve
+    from profiler.cli.progress.bar import progress_bar
+    from quant.convert.origin import Origin
+    from quant.convert.provenance import inputs_of, write_notes
+    from quant.convert.to_gguf import convert as make
+    from quant.sources.prepare import checkpoint_of, model_name
+    from quant.sources.resolve import resolve
 
     found = resolve(source)
     if levels is None and output.suffix != ".gguf":
@@ -286,11 +286,11 @@ def _convert_by_other(
     """Convert with llama.cpp's converter; levels are made of its file, which is kept nowhere."""
     import tempfile
 
-    from quant.foreign import convert_with
-    from quant.gguf_header import open_gguf_header
-    from quant.levels import file_name
-    from quant.naming import file_stem
-    from quant.quantize import choose_levels, quantize
+    from quant.convert.external import convert_with
+    from quant.gguf_io.file_name import file_stem
+    from quant.gguf_io.header import open_gguf_header
+    from quant.gguf_io.levels import file_name
+    from quant.quantize.levels_of_gguf import choose_levels, quantize
 
     if levels is None:
         convert_with(converter, python, folder, output, outtype=outtype, model=origin.model)
@@ -326,8 +326,8 @@ def _convert_to_levels(
     imatrix: Path | None,
     progress: "Progress",
 ) -> tuple[int, list[Path]]:
-    from quant.levels import file_name
-    from quant.straight import Straight
+    from quant.gguf_io.levels import file_name
+    from quant.quantize.from_checkpoint import Straight
 
     one_file = output.suffix == ".gguf"
     with Straight(folder, pre=pre, origin=origin) as opened:
@@ -358,9 +358,9 @@ def quantize(file: Path, levels: str, output: Path, imatrix: Path | None, jobs: 
     slmprof quantize model-F16.gguf -q Q4_K_M,Q8_0 -o models/
     slmprof quantize model-F16.gguf -q all -o models/
     """
-    from profiler.cli.progress import progress_bar
-    from quant.quantize import choose_levels
-    from quant.quantize import quantize as make
+    from profiler.cli.progress.bar import progress_bar
+    from quant.quantize.levels_of_gguf import choose_levels
+    from quant.quantize.levels_of_gguf import quantize as make
 
     if not file.exists():
         raise UserError(f"there is no file {file}; check the path")

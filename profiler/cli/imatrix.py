@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from profiler.cli.options import pre_option
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 if TYPE_CHECKING:
     from profiler.imatrix.worker import ImatrixAnswer
-    from profiler.prepare import Prepared
-    from quant.progress import Progress
+    from quant.base.progress import Progress
+    from quant.sources.prepare import Prepared
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
 
@@ -52,10 +52,10 @@ def imatrix(
     slmprof imatrix model-F16.gguf --text mine.txt --chunks 100 -o imatrix.gguf
     slmprof quantize model-F16.gguf -q IQ3_XXS,Q2_K --imatrix imatrix.gguf -o models/
     """
-    from profiler.cli.progress import progress_bar
-    from profiler.environment import physical_cores
+    from profiler.cli.progress.bar import progress_bar
+    from profiler.device.environment import physical_cores
     from profiler.quality.text import default_text, read_text
-    from quant.files import atomic_path
+    from quant.base.files import atomic_path
 
     if output.suffix != ".gguf":
         raise UserError(f"-o {output} must end in .gguf; give a file's name")
@@ -83,9 +83,9 @@ def _file_of(source: str, pre: str | None, progress: "Progress") -> "Prepared":
     Raises:
         UserError: there is none, or its weights are made up.
     """
-    from profiler.prepare import Wishes, prepare
-    from quant.files import cache_dir
-    from quant.source import resolve
+    from quant.base.files import cache_dir
+    from quant.sources.prepare import Wishes, prepare
+    from quant.sources.resolve import resolve
 
     found = resolve(source)
     level = None if found.kind == "gguf" else _unquantized_level(source)
@@ -100,8 +100,8 @@ def _file_of(source: str, pre: str | None, progress: "Progress") -> "Prepared":
 
 def _unquantized_level(source: str) -> str:
     """Give the level that keeps a checkpoint's weights as they are; F16 where they are not here yet, or wider."""
-    from quant.checkpoint import open_checkpoint
-    from quant.source import resolve
+    from quant.convert.checkpoint import open_checkpoint
+    from quant.sources.resolve import resolve
 
     found = resolve(source)
     if found.path is None or not found.path.is_dir():
@@ -124,7 +124,7 @@ def _collect(
     import msgspec
 
     from profiler.imatrix.worker import ImatrixAnswer, ImatrixJob, WindowsDone
-    from profiler.launch import run_in_child
+    from profiler.measure.launch import run_in_child
 
     def on_news(line: bytes) -> None:
         news = msgspec.json.decode(line, type=WindowsDone)

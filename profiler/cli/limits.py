@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 if TYPE_CHECKING:
     from profiler.recommend.records import Limits, Prefer
@@ -55,7 +55,7 @@ def limits_of(options: dict[str, Any]) -> "Limits":
         UserError: one is no number above 0.
     """
     from profiler.recommend.records import Limits
-    from quant.units import parse_duration_s
+    from quant.base.units import parse_duration_s
 
     max_ttft = options["max_ttft"]
     return Limits(
@@ -78,7 +78,7 @@ def prefer_of(options: dict[str, Any]) -> "Prefer | None":
 
 
 def _bytes(text: str | None) -> int | None:
-    from quant.units import parse_bytes
+    from quant.base.units import parse_bytes
 
     if text is None:
         return None

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from profiler.cli.options import imatrix_option, no_repack_option, pre_option, weights_option
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 if TYPE_CHECKING:
     from profiler.operators.records import Seen
     from profiler.operators.report import Report
-    from profiler.prepare import Prepared
+    from quant.sources.prepare import Prepared
 
 
 @click.command()
@@ -84,13 +84,13 @@ def operators(source: str, **options: Any) -> int:
     slmprof operators smollm2-135m -q Q4_0 -t 1
     slmprof operators model.gguf -t 4 --prefill 512 --trace trace.json
     """
-    from profiler.backend import probe_backend
-    from profiler.environment import physical_cores, read_environment
+    from profiler.device.environment import physical_cores, read_environment
+    from profiler.device.llama_build import probe_backend
+    from profiler.measure.repack_probe import repack_in_force
     from profiler.operators.records import Look
     from profiler.operators.report import report_of
     from profiler.operators.table import render
-    from profiler.repack import repack_here
-    from quant.units import parse_duration_s
+    from quant.base.units import parse_duration_s
 
     timeout_s = parse_duration_s(options["timeout"]) or None
     trace: Path | None = options["trace"]
@@ -99,7 +99,7 @@ def operators(source: str, **options: Any) -> int:
     file = _file_of(source, options)
     backend = probe_backend()
     environment = read_environment(backend)
-    repack = repack_here(not options["no_repack"], backend.repacking_works, lambda line: click.echo(line, err=True))
+    repack = repack_in_force(not options["no_repack"], lambda line: click.echo(line, err=True))
     n_threads = options["threads"] or physical_cores()
     look = Look(
         n_prefill=options["prefill"],
@@ -133,7 +133,7 @@ def operators(source: str, **options: Any) -> int:
 
 def _ceiling_bytes_per_s(env_id: str, n_threads: int) -> float | None:
     """Give what this device reads per second with so many threads; None where doctor --bandwidth did not measure it."""
-    from profiler.ceiling import load_ceiling
+    from profiler.device.bandwidth_record import load_ceiling
 
     ceiling = load_ceiling(env_id)
     return ceiling.read_bytes_per_s(n_threads) if ceiling else None
@@ -145,11 +145,11 @@ def _file_of(source: str, options: dict[str, Any]) -> "Prepared":
     Raises:
         UserError: there would be none, or several.
     """
-    from profiler.cli.progress import progress_bar
-    from profiler.prepare import Wishes, prepare
-    from quant.files import cache_dir
-    from quant.levels import parse_levels
-    from quant.source import resolve
+    from profiler.cli.progress.bar import progress_bar
+    from quant.base.files import cache_dir
+    from quant.gguf_io.levels import parse_levels
+    from quant.sources.prepare import Wishes, prepare
+    from quant.sources.resolve import resolve
 
     level = options["level"]
     if level is None and resolve(source).kind != "gguf":
@@ -171,7 +171,7 @@ def _file_of(source: str, options: dict[str, Any]) -> "Prepared":
 def _look(
     file: "Prepared", look: Any, *, n_threads: int, flash_attn: str, repack: bool, timeout_s: float | None
 ) -> "Seen | None":
-    from profiler.launch import run_in_child
+    from profiler.measure.launch import run_in_child
     from profiler.operators.collect import config_of
     from profiler.operators.worker import LookAnswer, LookJob
 
@@ -189,7 +189,7 @@ def _write_trace(path: Path, seen: "Seen", report: "Report") -> None:
     import json
 
     from profiler.operators.trace import trace_of
-    from quant.files import write_text
+    from quant.base.files import write_text
 
     try:
         write_text(path, json.dumps(trace_of(seen, report)))

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
-from quant.errors import UserError
-from quant.units import parse_duration_s
+from quant.base.errors import UserError
+from quant.base.units import parse_duration_s
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -211,7 +211,7 @@ def levels_of(text: str | None) -> str | None:
         UserError: a level is unknown.
     """
     if text is not None:
-        from quant.levels import parse_levels
+        from quant.gguf_io.levels import parse_levels
 
         parse_levels(text)
     return text
@@ -223,10 +223,12 @@ def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
     Raises:
         UserError: a list cannot be read, or two options exclude each other.
     """
-    from profiler.autothreads import AUTO
-    from profiler.cores import read_cores
-    from profiler.environment import physical_cores
-    from profiler.plan import MAX_THREADS, Axes, default_threads, parse_ints
+    from profiler.device.affinity import read_cores
+    from profiler.device.environment import physical_cores
+    from profiler.records.config import MAX_THREADS
+    from profiler.sweep.grid import Axes, default_threads
+    from profiler.sweep.thread_search import AUTO
+    from quant.base.ints import parse_ints
 
     counts = {name: options[name] for name in ("prompt", "gen", "depth")}
     if options["workload"] and any(text is not None for text in counts.values()):
@@ -275,7 +277,7 @@ def run_options_of(options: dict[str, Any]) -> Any:
     Raises:
         UserError: a duration or the target cannot be read.
     """
-    from profiler.sweep import Options
+    from profiler.sweep.sweep import Options
 
     target, rounds = _target(options["target"]), options["rounds"]
     if target is not None:
@@ -310,7 +312,7 @@ def _most_rounds(rounds: int) -> int:
     """Give --rounds as the most that a target may take: its own default where none was given."""
     from click.core import ParameterSource
 
-    from profiler.stopping import FEWEST_ROUNDS, MOST_ROUNDS
+    from profiler.sweep.stopping import FEWEST_ROUNDS, MOST_ROUNDS
 
     context = click.get_current_context(silent=True)
     if context is None or context.get_parameter_source("rounds") == ParameterSource.DEFAULT:

@@ -30,9 +30,9 @@ def profile(sources: tuple[str, ...], results: Path, **options: Any) -> int:
     slmprof profile smollm2-135m -q Q4_K_M,Q8_0 -t 1,2,4 -o results.jsonl
     slmprof profile model.gguf -p 512 -n 128 -d 0,4096 -o results.jsonl
     """
-    from profiler.prepare import Wishes
-    from profiler.session import Request
-    from quant.files import cache_dir
+    from profiler.sweep.session import Request
+    from quant.base.files import cache_dir
+    from quant.sources.prepare import Wishes
 
     request = Request(
         sources=sources,
@@ -56,12 +56,12 @@ def profile(sources: tuple[str, ...], results: Path, **options: Any) -> int:
 
 def measure_and_show(request: Any) -> Any:
     """Run a session under a progress bar and print its table on stdout."""
-    from profiler.cli.progress import progress_bar
+    from profiler.analysis.time_parts import describe_time, time_parts
+    from profiler.cli.progress.bar import progress_bar
+    from profiler.cli.progress.lines import sweep_view
     from profiler.cli.results import load, table_of
-    from profiler.cli.view import sweep_view
-    from profiler.prepare import prepare
-    from profiler.session import run_session
-    from profiler.time_parts import describe_time, time_parts
+    from profiler.sweep.session import run_session
+    from quant.sources.prepare import prepare
 
     view = sweep_view()
     say = view.say

@@ -65,10 +65,10 @@ def quality(source: str, results: Path, **options: Any) -> int:
     slmprof quality ./my-checkpoint -q all --text wiki.txt --chunks 20 -o results.jsonl
     """
     from profiler.cli.results import load
-    from profiler.prepare import Wishes
     from profiler.quality.table import quality_table
-    from quant.files import cache_dir
-    from quant.units import parse_duration_s
+    from quant.base.files import cache_dir
+    from quant.base.units import parse_duration_s
+    from quant.sources.prepare import Wishes
 
     wishes = Wishes(
         levels=levels_of(options["levels"]),
@@ -109,16 +109,16 @@ def measure_quality(
     """
     import hashlib
 
-    from profiler.cli.progress import progress_bar
-    from profiler.environment import available_memory_bytes, physical_cores, probe_backend, read_environment
-    from profiler.launch import run_in_child
+    from profiler.cli.progress.bar import progress_bar
+    from profiler.device.environment import available_memory_bytes, physical_cores, probe_backend, read_environment
+    from profiler.measure.launch import run_in_child
+    from profiler.measure.repack_probe import repack_in_force
     from profiler.quality.choose import choose
     from profiler.quality.session import Options, Tools, run_quality
     from profiler.quality.text import default_text, read_text
     from profiler.quality.worker import ScoreAnswer
-    from profiler.repack import repack_here
-    from profiler.results import ResultsWriter
-    from quant.files import cache_dir
+    from profiler.results.file import ResultsWriter
+    from quant.base.files import cache_dir
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -135,7 +135,7 @@ def measure_quality(
             n_chunks=n_chunks,
             n_threads=n_threads or physical_cores(),
             timeout_s=timeout_s,
-            repack=repack_here(repack, backend.repacking_works, say),
+            repack=repack_in_force(repack, say),
         )
         for source in sources:
             with progress_bar() as progress:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from profiler.cli.limits import limit_options, limits_of, prefer_of
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 
 @click.command()
@@ -27,12 +27,12 @@ def recommend(results: tuple[Path, ...], model: str | None, workload: str | None
     slmprof recommend results.jsonl --max-ttft 1s --n-ctx 4096 --workload chat
     slmprof recommend results.jsonl --prefer speed=2,memory=1,quality=1 --json
     """
+    from profiler.analysis.quality_by_file import comparable
+    from profiler.analysis.summarise import summarise
     from profiler.cli.results import load
-    from profiler.quality.summary import comparable
     from profiler.recommend.choose import narrowed, to_json
     from profiler.recommend.choose import recommend as choose
     from profiler.recommend.text import render
-    from profiler.summarise import summarise
 
     limits, wanted = limits_of(options), prefer_of(options)
     found = load(results)

@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from quant.registry import ModelSpec
-from quant.units import format_params
+from quant.base.units import format_params
+from quant.sources.registry import ModelSpec
 
 _UNKNOWN = "?"
 _WIDTH = 100

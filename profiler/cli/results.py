@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from quant.errors import UserError
+from quant.base.errors import UserError
 
 FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
 
 
 def load(paths: Sequence[Path]) -> Any:
     """Read results files; what is odd about them goes to stderr."""
-    from profiler.results import read_results
-    from profiler.stored import MANY_ROUNDS
+    from profiler.results.file import read_results
+    from profiler.results.stored import MANY_ROUNDS
 
     # Records have no cycles, and looking through a hundred thousand of them again and again takes a fifth of the time.
     gc.disable()
@@ -32,7 +32,7 @@ def load(paths: Sequence[Path]) -> Any:
 
 def say_of_quality(results: Any) -> None:
     """Say on stderr why quality that was measured is in no cell."""
-    from profiler.quality.summary import comparable
+    from profiler.analysis.quality_by_file import comparable
 
     if problem := comparable(results).problem:
         click.echo(problem, err=True)
@@ -40,9 +40,9 @@ def say_of_quality(results: Any) -> None:
 
 def table_of(results: Any) -> str:
     """Give the table of results, with the warnings' full text."""
+    from profiler.analysis.summarise import summarise_and_warn
     from profiler.quality.table import quality_table
-    from profiler.summarise import summarise_and_warn
-    from profiler.table import render
+    from profiler.tables.speed import render
 
     quality = quality_table(results)
     if quality and not results.rounds:
@@ -63,7 +63,7 @@ def show(results: tuple[Path, ...], memory: bool) -> None:
     slmprof show results.jsonl --memory
     """
     if memory:
-        from profiler.memory_table import render_memory
+        from profiler.tables.memory import render_memory
 
         click.echo(render_memory(load(results)), nl=False)
         return
@@ -92,15 +92,15 @@ def export(results: tuple[Path, ...], form: str, label: str | None, output: Path
     if output is None:
         click.echo(text, nl=False)
     else:
-        from quant.files import write_text
+        from quant.base.files import write_text
 
         write_text(output, text)
 
 
 def export_text(results: Any, form: str, label: str | None) -> str:
     """Give results in one of FORMATS."""
+    from profiler.analysis.summarise import summarise
     from profiler.export import flat, llama_bench
-    from profiler.summarise import summarise
 
     if form == "md":
         return table_of(results)

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from profiler.analysis.stats import median
 from profiler.compare.differences import Difference, differences
 from profiler.compare.figures import BY_NAME, FIGURES
 from profiler.compare.match import Side, match, sides_of
 from profiler.compare.permutation import MIN_ROUNDS, compare_rounds, least_p
-from profiler.results import Results
-from profiler.stats import median
+from profiler.results.file import Results
 
 ALPHA = 0.05
 

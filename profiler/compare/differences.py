@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from profiler.record import Environment
-from quant.units import format_bytes
+from profiler.records.record import Environment
+from quant.base.units import format_bytes
 
 _BYTES = ("memory_bytes", "memory_limit_bytes", "page_bytes")
 

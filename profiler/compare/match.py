@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from profiler.cell import RunConfig
-from profiler.checks import flags_of
+from profiler.analysis.flags import flags_of
 from profiler.compare.figures import FIGURES
-from profiler.percell import Task, map_cells
-from profiler.record import Environment, Round
-from profiler.results import Results
-from quant.artifact import Artifact
+from profiler.records.config import RunConfig
+from profiler.records.record import Environment, Round
+from profiler.results.file import Results
+from profiler.results.percell import Task, map_cells
+from quant.gguf_io.artifact import Artifact
 
 AXES = {
     "level": ("quant", "imatrix"),

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import msgspec
 
-from profiler.stats import median
+from profiler.analysis.stats import median
 
 MIN_ROUNDS = 6  # on either side; fewer have no interval anywhere in this program
 # Above it, counting takes longer than drawing. Ties are what makes ranks differ from 1, 2, 3, ...

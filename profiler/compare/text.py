@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from profiler.compare.comparison import ALPHA, CellName, Change, Comparison, Pair, few_rounds
 from profiler.compare.figures import BY_NAME
 from profiler.compare.permutation import MIN_ROUNDS
-from profiler.table import aligned, clean
-from quant.units import format_bytes
+from profiler.tables.speed import aligned, clean
+from quant.base.units import format_bytes
 
 WORDS = "the ratios that a permutation test of rounds (rank sum) does not reject"
 _LISTED = 20  # of cells without a partner and the like; more are counted

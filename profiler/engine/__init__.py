@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from profiler.cell import RunConfig
-from profiler.record import Buffers, InForce
+from profiler.records.config import RunConfig
+from profiler.records.record import Buffers, InForce
 
 
 class EngineError(Exception):

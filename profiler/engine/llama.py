@@ -11,11 +11,11 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from profiler.cell import CACHE_TYPES, RunConfig
 from profiler.engine import EngineError
 from profiler.engine.ggml import Threadpool, attach_threadpools, library
 from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
-from profiler.record import Buffers, InForce
+from profiler.records.config import CACHE_TYPES, RunConfig
+from profiler.records.record import Buffers, InForce
 
 _SEQ = 0
 _FLASH = {

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Iterable
 
-from profiler.record import Buffers
+from profiler.records.record import Buffers
 
 _MIB = 1024 * 1024
 _SIZE = re.compile(r"^\w+:\s+(\S+)\s+(model|KV|RS|output|compute) buffer size =\s*([\d.]+) MiB")

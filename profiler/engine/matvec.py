@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profiler.engine.ggml import Threadpool, library
-from quant.ggml_types import TYPE_BY_NAME, GgmlType
+from quant.gguf_io.types import TYPE_BY_NAME, GgmlType
 
 ROW = 4096  # weights in a row: a width that all types divide, and common among models
 _ROWS_MADE = 64  # made once and repeated; the speed does not depend on the values

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from profiler.engine import EngineError
 from profiler.engine.ggml import library
-from profiler.operators.records import Node, Tensor
+from profiler.records.graph import Node, Tensor
 
 _MAX_DIMS, _MAX_OP_PARAMS, _MAX_SRC, _MAX_NAME = 4, 64, 10, 64
 

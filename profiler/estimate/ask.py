@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from profiler.cell import RunConfig
 from profiler.estimate.estimate import Estimate, estimates_of
 from profiler.estimate.overheads import Overheads
 from profiler.estimate.process import ask_all
 from profiler.estimate.records import Question, Reply, Sizes
-from profiler.prepare import model_name, shape_config
-from quant.errors import UserError
-from quant.source import Source
+from profiler.records.config import RunConfig
+from quant.base.errors import UserError
+from quant.sources.prepare import model_name, shape_config
+from quant.sources.resolve import Source
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

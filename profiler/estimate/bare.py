@@ -5,12 +5,12 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from quant.convert import FILE_TYPES
-from quant.families.base import need
-from quant.gguf_header import GgufHeader
-from quant.gguf_write import Keys, serialize_keys
-from quant.hole import write_hole_at
-from quant.layout import Layout
+from quant.convert.families.base import need
+from quant.convert.layout import Layout
+from quant.convert.sparse_gguf import write_hole_at
+from quant.convert.to_gguf import FILE_TYPES
+from quant.gguf_io.header import GgufHeader
+from quant.gguf_io.writer import Keys, serialize_keys
 
 _EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight")
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.cell import RunConfig
 from profiler.estimate.overheads import Overheads
 from profiler.estimate.records import ContextSize, LevelSize, Sizes
+from profiler.records.config import RunConfig
 
 # Of a GGUF header, for each word: its text, type and merges. The files of vocabularies that come with llama.cpp have
 # 23 (SentencePiece) to 61 (llama-bpe, twice as many merges as words), most BPE ones 35 to 42.

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from profiler.estimate.estimate import Estimate
-from profiler.summary import CellSummary
+from profiler.records.cell_summary import CellSummary
 
 _ONLY_MEASURED = ("cell_key", "artifact_sha256", "workload", "mode", "n_prompt", "n_gen", "n_depth", "decode_depth")
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.cell import RunConfig
-from profiler.launch import run_worker
-from profiler.memory_parts import model_rss_of
-from profiler.worker import Job
-from quant.errors import UserError
-from quant.files import cache_dir, write_text
+from profiler.analysis.memory_parts import model_rss_of
+from profiler.measure.launch import run_worker
+from profiler.measure.worker import Job
+from profiler.records.config import RunConfig
+from quant.base.errors import UserError
+from quant.base.files import cache_dir, write_text
 
 _TIMEOUT_S = 120
 _TOKENS = 64  # that the tiny files are run with
@@ -77,9 +77,9 @@ def learn() -> Overheads:
 
 
 def _beyond_buffers(folder: Path, n_layer: int, n_vocab: int) -> int:
-    from quant.convert import FILE_TYPES
-    from quant.hole import write_hole_at
-    from quant.layout import layout_of_shape
+    from quant.convert.layout import layout_of_shape
+    from quant.convert.sparse_gguf import write_hole_at
+    from quant.convert.to_gguf import FILE_TYPES
 
     path = folder / f"tiny-{n_layer}-{n_vocab}.gguf"
     layout = layout_of_shape(_shape(n_layer, n_vocab), standin_for="tiny")

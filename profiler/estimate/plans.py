@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from quant._quantize_worker import Event, Job, work
-from quant.errors import UserError
-from quant.gguf_header import GgufHeader
-from quant.levels import LEVEL_BY_NAME
-from quant.plan import Plan, plan_of
+from quant.base.errors import UserError
+from quant.gguf_io.header import GgufHeader
+from quant.gguf_io.levels import LEVEL_BY_NAME
+from quant.quantize.dry_run import Plan, plan_of
+from quant.quantize.llama_worker import Event, Job, work
 
 
 def dry_runs(header: GgufHeader, levels: Sequence[str], imatrix: Path | None) -> dict[str, Plan | str]:

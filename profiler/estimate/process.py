@@ -11,9 +11,9 @@ from contextlib import closing, suppress
 import msgspec
 
 from profiler.estimate.records import Question, Reply
-from profiler.launch import failure_of
-from profiler.record import Failure
-from quant.child import child_command, child_environment, tail_of
+from profiler.measure.launch import failure_of
+from profiler.records.record import Failure
+from quant.base.child import child_command, child_environment, tail_of
 
 _TIMEOUT_S = 120.0  # a model takes a second or two
 _MODULE = "profiler.estimate.worker"

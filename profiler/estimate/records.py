@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from profiler.cell import RunConfig
-from profiler.record import Failure
+from profiler.records.config import RunConfig
+from profiler.records.record import Failure
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     standin_for: str | None
     standin_family: str | None
     contexts: tuple[ContextSize, ...]
-    kv_formula_bytes: int | None  # by profiler/estimate/kv.py, to be held against the log
+    kv_formula_bytes: int | None  # by profiler/analysis/kv_cache.py, to be held against the log
     levels: tuple[LevelSize, ...]
 
 

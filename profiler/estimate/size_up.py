@@ -8,24 +8,24 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from profiler.cell import CACHE_TYPES, RunConfig
+from profiler.analysis.kv_cache import kv_cache_bytes, layers_of
 from profiler.engine import EngineError
-from profiler.engine.hollow import HollowEngine
 from profiler.engine.log import flash_attn_of
-from profiler.engine.placement import repacked_bytes
 from profiler.estimate.bare import write_bare, write_made_up_imatrix
-from profiler.estimate.kv import kv_cache_bytes, layers_of
+from profiler.estimate.no_alloc_engine import HollowEngine
 from profiler.estimate.plans import dry_runs
 from profiler.estimate.records import ContextSize, LevelSize, Question, Sizes
-from quant.artifact import artifact_of
-from quant.decode_bytes import decode_weight_bytes
-from quant.errors import UserError
-from quant.ggml_types import TYPE_BY_NAME
-from quant.gguf_header import GgufHeader, TensorInfo, open_gguf_header
-from quant.gguf_write import padded
-from quant.layout import layout_of_shape
-from quant.levels import LEVEL_BY_NAME, levels_asked_by_name, parse_levels
-from quant.plan import Plan
+from profiler.estimate.repack_sizes import repacked_bytes
+from profiler.records.config import CACHE_TYPES, RunConfig
+from quant.base.errors import UserError
+from quant.convert.layout import layout_of_shape
+from quant.gguf_io.artifact import artifact_of
+from quant.gguf_io.decode_bytes import decode_weight_bytes
+from quant.gguf_io.header import GgufHeader, TensorInfo, open_gguf_header
+from quant.gguf_io.levels import LEVEL_BY_NAME, levels_asked_by_name, parse_levels
+from quant.gguf_io.types import TYPE_BY_NAME
+from quant.gguf_io.writer import padded
+from quant.quantize.dry_run import Plan
 
 # Looked up by row, or added; never multiplied by. Source: LLM_TENSOR_INFOS in src/llama-arch.cpp.
 _NEVER_MULTIPLIED = ("token_embd.", "per_layer_token_embd.", "position_embd.", "token_types.", "rope_f")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from profiler.estimate.estimate import Estimate
-from quant.units import MIB, format_bytes, format_params
+from quant.base.units import MIB, format_bytes, format_params
 
 _HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV", "compute", "runtime")
 _LEFT = {"model", "level", "fits"}

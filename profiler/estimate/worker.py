@@ -9,8 +9,8 @@ import msgspec
 
 from profiler.estimate.records import Question, Reply
 from profiler.estimate.size_up import size_up
-from quant.child import end_child, prepare_child
-from quant.errors import UserError
+from quant.base.child import end_child, prepare_child
+from quant.base.errors import UserError
 
 
 def answer(question: Question) -> Reply:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.summary import CellSummary
-from quant.letters import spaced
+from profiler.records.cell_summary import CellSummary
+from quant.base.text import spaced
 
 # A spreadsheet runs what begins with one of these, also where they are of full width.
 # Source: OWASP, "CSV Injection".

@@ -9,11 +9,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from profiler.record import Environment, Round
-from profiler.results import Results
-from profiler.stored import cells_of
-from quant.artifact import Artifact
-from quant.errors import UserError
+from profiler.records.record import Environment, Round
+from profiler.results.file import Results
+from profiler.results.stored import cells_of
+from quant.base.errors import UserError
+from quant.gguf_io.artifact import Artifact
 
 _NS = 1e9
 _FLASH = {"auto": -1, "off": 0, "on": 1}

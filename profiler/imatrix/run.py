@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from profiler.cell import RunConfig
 from profiler.imatrix.sums import LEAST_ROWS
+from profiler.records.config import RunConfig
 
 LEAST_CTX = 2 * LEAST_ROWS
 _MOST_BATCH = 512

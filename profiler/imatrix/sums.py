@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profiler.engine import EngineError
-from quant.imatrix_write import InputSums
+from quant.gguf_io.imatrix_writer import InputSums
 
 LEAST_ROWS = 16  # fewer are left out, as in llama-imatrix: the few rows of a last layer are no sample
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from profiler.engine import EngineError
-from profiler.record import Failure
-from profiler.worker import Answer
-from quant.child import serve_and_tell
+from profiler.measure.worker import Answer
+from profiler.records.record import Failure
+from quant.base.child import serve_and_tell
 
 
 class ImatrixJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +54,9 @@ def work(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
 
 
 def _collect(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
-    from profiler.engine.inputs import InputsEngine
+    from profiler.imatrix.collector import InputsEngine
     from profiler.imatrix.run import config_of, parts_of, read_windows, windows_of
-    from quant.imatrix_write import write_imatrix
+    from quant.gguf_io.imatrix_writer import write_imatrix
 
     engine = InputsEngine(with_output=job.with_output)
     engine.load(Path(job.path), config_of(job.n_ctx, job.n_ctx, job.n_threads))

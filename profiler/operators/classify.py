@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-from profiler.operators.records import Node, Tensor
+from profiler.records.graph import Node, Tensor
 
 MODULES = ("attention", "FFN", "LM head", "norm", "embedding", "KV copy", "other")
 

@@ -16,12 +16,13 @@ from typing import Protocol
 
 import msgspec
 
-from profiler.cell import RunConfig
 from profiler.engine import Engine, EngineError
+from profiler.measure.kv_state import Start, expect
+from profiler.measure.workloads import prompt_tokens, random_tokens
 from profiler.operators.group import alone, groups_of, joined, joins_of
-from profiler.operators.records import Group, Join, Look, Node, PhaseSeen
-from profiler.start import Start, expect
-from profiler.workloads import prompt_tokens, random_tokens
+from profiler.operators.records import Group, Join, Look, PhaseSeen
+from profiler.records.config import RunConfig
+from profiler.records.graph import Node
 
 Clock = Callable[[], int]
 _JOINED_STEPS = 4  # per repetition

@@ -10,8 +10,8 @@ No time is ever scaled to the known total; how far the corrected sum is from it 
 
 import msgspec
 
+from profiler.analysis.stats import median
 from profiler.operators.records import PhaseSeen
-from profiler.stats import median
 
 
 class Constants(msgspec.Struct, frozen=True, kw_only=True):

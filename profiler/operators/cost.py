@@ -5,7 +5,7 @@ and what a matrix product reads twice is not counted. Operations are those of ma
 Sources of a node and their order: ggml/src/ggml.c of the pinned llama.cpp.
 """
 
-from profiler.operators.records import Node, Tensor
+from profiler.records.graph import Node, Tensor
 
 NOOPS = frozenset({"RESHAPE", "VIEW", "PERMUTE", "TRANSPOSE", "NONE"})
 

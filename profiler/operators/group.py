@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from profiler.operators.classify import NOWHERE, place_of
 from profiler.operators.cost import NOOPS, bytes_moved, flops
-from profiler.operators.records import Group, Node
+from profiler.operators.records import Group
+from profiler.records.graph import Node
 
 # Computed by one thread, whatever -t says.
 _ONE_THREAD = NOOPS | {"GET_ROWS", "SUB", "SQR", "SQRT", "LOG", "SIN", "COS", "SUM", "SUM_ROWS", "MEAN", "ARGMAX"}

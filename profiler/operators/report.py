@@ -5,8 +5,8 @@ import msgspec
 from profiler.operators.correct import constants_of
 from profiler.operators.records import Look, Seen
 from profiler.operators.summary import Breakdown, break_down
-from profiler.record import Environment
-from quant.artifact import Artifact
+from profiler.records.record import Environment
+from quant.gguf_io.artifact import Artifact
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

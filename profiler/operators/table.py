@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from profiler.operators.classify import MODULES
 from profiler.operators.report import Report
 from profiler.operators.summary import Breakdown, Row
-from profiler.table import clean
-from quant.units import format_bytes, format_params
+from profiler.tables.speed import clean
+from quant.base.units import format_bytes, format_params
 
 WIDTH = 100
 _MS, _US, _G = 1e6, 1e3, 1e9

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.cell import RunConfig
 from profiler.engine import EngineError
+from profiler.measure.worker import Answer
 from profiler.operators.collect import collect
 from profiler.operators.records import Look, Seen
-from profiler.record import Failure
-from profiler.worker import Answer
-from quant.child import serve
+from profiler.records.config import RunConfig
+from profiler.records.record import Failure
+from quant.base.child import serve
 
 
 class LookJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ def work(job: LookJob) -> LookAnswer:
 
 def _look(job: LookJob) -> Seen:
     from profiler.engine.llama import LlamaEngine
-    from profiler.engine.observed import ObservedEngine
+    from profiler.operators.observer import ObservedEngine
 
     plain = LlamaEngine()
     plain.load(Path(job.path), job.config)

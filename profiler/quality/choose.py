@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from profiler.prepare import Prepared, Wishes, prepare
-from quant.errors import UserError
-from quant.progress import Progress
-from quant.source import Source, resolve
+from quant.base.errors import UserError
+from quant.base.progress import Progress
+from quant.sources.prepare import Prepared, Wishes, prepare
+from quant.sources.resolve import Source, resolve
 
 UNQUANTIZED = ("F16", "BF16", "F32")
 
@@ -64,7 +64,7 @@ def _unquantized(source: Source, wishes: Wishes, progress: Progress, say: Callab
         return itself if itself.artifact.level in UNQUANTIZED else None
     level = "F16"
     if source.kind == "hub":
-        from quant.hub import gguf_levels, holds_ggufs
+        from quant.hub.fetch import gguf_levels, holds_ggufs
 
         assert source.repo is not None
         if holds_ggufs(source.repo, source.revision):

@@ -6,8 +6,8 @@ Source of the formulas: kl_divergence and perplexity in tools/perplexity/perplex
 import math
 from collections.abc import Sequence
 
-from profiler.record import Divergence, Estimate, Perplexity
-from profiler.stats import quantile
+from profiler.analysis.stats import quantile
+from profiler.records.record import Divergence, Estimate, Perplexity
 
 _LARGEST = 700.0  # its exponential is still a number
 

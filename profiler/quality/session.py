@@ -16,19 +16,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from profiler.cell import RunConfig
-from profiler.fit import needed_bytes
-from profiler.prepare import Prepared
+from profiler.analysis.memory_need import needed_bytes
 from profiler.quality.choose import Chosen
 from profiler.quality.figures import divergence, perplexity
 from profiler.quality.text import Text
 from profiler.quality.windows import n_scored
 from profiler.quality.worker import News, ScoreAnswer, ScoreJob
-from profiler.record import Environment, Failure, Quality, Record
-from profiler.results import Results
-from quant.errors import UserError
-from quant.progress import Progress
-from quant.units import format_bytes
+from profiler.records.config import RunConfig
+from profiler.records.record import Environment, Failure, Quality, Record
+from profiler.results.file import Results
+from quant.base.errors import UserError
+from quant.base.progress import Progress
+from quant.base.units import format_bytes
+from quant.sources.prepare import Prepared
 
 MIN_CTX = 8
 _DISK_BYTES = 1 << 30
@@ -43,7 +43,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int = 1
     timeout_s: float | None = None  # of one process
     repack: bool = True
-    engine: str = "llama"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,7 +269,6 @@ class _Session:
                 n_windows=n_windows,
                 folder=str(self._tools.scratch) if reference else None,
                 is_reference=reference is not None and sha256 == reference.artifact.sha256,
-                engine=self._options.engine,
             ),
             on_news,
         )

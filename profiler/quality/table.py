@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from profiler.quality.summary import comparable, settled
-from profiler.record import Estimate, Quality
-from profiler.results import Results
-from profiler.table import aligned, clean
-from quant.artifact import Artifact
-from quant.units import format_bytes, format_params
+from profiler.analysis.quality_by_file import comparable, settled
+from profiler.records.record import Estimate, Quality
+from profiler.results.file import Results
+from profiler.tables.speed import aligned, clean
+from quant.base.units import format_bytes, format_params
+from quant.gguf_io.artifact import Artifact
 
 _HEAD = ("level", "bpw", "file", "perplexity", "ratio", "divergence", "90 %", "99 %", "max", "same top", "Δp RMS")
 

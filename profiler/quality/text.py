@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.workloads import CORPUS, read_corpus
-from quant.errors import UserError
-from quant.units import format_bytes
+from profiler.measure.workloads import CORPUS, read_corpus
+from quant.base.errors import UserError
+from quant.base.units import format_bytes
 
 _MOST_BYTES = 64 << 20
 

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from profiler.cell import RunConfig
 from profiler.engine import EngineError
+from profiler.measure.worker import Answer
 from profiler.quality.windows import cut, first_scored, n_scored
-from profiler.record import Failure
-from profiler.worker import Answer
-from quant.child import serve_and_tell
+from profiler.records.config import RunConfig
+from profiler.records.record import Failure
+from quant.base.child import serve_and_tell
 
 
 class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,6 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     n_windows: int  # from it on
     folder: str | None  # of the reference's windows; None: the model alone
     is_reference: bool  # write them, else read them
-    engine: str = "llama"  # "llama" | "fake"
 
 
 class ScoreAnswer(Answer, frozen=True, kw_only=True):
@@ -79,8 +78,14 @@ class ScoringEngine(Protocol):
 
 
 def work(job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
+    """Do a job with llama.cpp."""
+    from profiler.engine.llama import LlamaEngine
+
+    return work_with(LlamaEngine(), job, tell)
+
+
+def work_with(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
     """Do a job; a refusal of the engine is an answer."""
-    engine = _engine_of(job)
     try:
         return score(engine, job, tell)
     except EngineError as error:
@@ -93,16 +98,6 @@ def work(job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
         engine.close()
 
 
-def _engine_of(job: ScoreJob) -> ScoringEngine:
-    if job.engine == "fake":
-        from profiler.engine.fake_scores import FakeScores
-
-        return FakeScores()
-    from profiler.engine.llama import LlamaEngine
-
-    return LlamaEngine()
-
-
 def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
     """Score the job's windows.
 
@@ -110,7 +105,7 @@ def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) 
         EngineError: the model cannot be run, the text has no whole window, a logit is no number, or the reference
             reads the text as other tokens.
     """
-    from profiler.memory import read_memory
+    from profiler.device.memory import read_memory
 
     config = job.config
     engine.load(Path(job.path), config)

@@ -4,11 +4,11 @@ import shlex
 
 import msgspec
 
-from profiler.cell import RunConfig
-from profiler.retyped import needed_n_ctx, options_for
-from profiler.summary import CellSummary
-from quant.artifact import Artifact
-from quant.levels import LEVELS
+from profiler.records.cell_summary import CellSummary
+from profiler.records.config import RunConfig
+from profiler.sweep.cli_options import needed_n_ctx, options_for
+from quant.gguf_io.artifact import Artifact
+from quant.gguf_io.levels import LEVELS
 
 AGAIN = "again.jsonl"  # a file of its own: in the old one the cell is there already and would not be measured
 

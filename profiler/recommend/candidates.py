@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from profiler.recommend.records import Candidate, Quality, Span
-from profiler.summary import CellSummary
-from profiler.table import clean
+from profiler.records.cell_summary import CellSummary
+from profiler.tables.speed import clean
 
 _KV_PAD = 256  # llama.cpp pads the cache to this many cells
 # What may differ between two cells of one group beside file, threads and context; None is not named.

@@ -1,7 +1,7 @@
 """Choose one cell within limits: `recommend(summaries, limits) -> Recommendation`, pure.
 
     recommend(
-        summaries,                  # of profiler.summarise.summarise; environments and loads may be mixed
+        summaries,                  # of profiler.analysis.summarise.summarise; environments and loads may be mixed
         limits=Limits(),            # max_memory_bytes, min_decode_tps, min_prefill_tps, max_ttft_ms, max_kld, n_ctx
         prefer=None,                # Prefer(speed=, memory=, quality=); None: quality, then speed, then memory
         flagged=False,              # True: flagged cells may be chosen
@@ -38,10 +38,10 @@ from profiler.recommend.records import (
     Relax,
     RunnerUp,
 )
-from profiler.summary import CellSummary
-from profiler.table import clean
-from quant.artifact import Artifact
-from quant.errors import UserError
+from profiler.records.cell_summary import CellSummary
+from profiler.tables.speed import clean
+from quant.base.errors import UserError
+from quant.gguf_io.artifact import Artifact
 
 
 def recommend(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from profiler.recommend.records import Candidate, Limits, Miss, Span
-from quant.units import GIB, KIB, MIB, format_bytes
+from quant.base.units import GIB, KIB, MIB, format_bytes
 
 
 class Rule(NamedTuple):

@@ -6,7 +6,7 @@ from profiler.recommend.candidates import name_of
 from profiler.recommend.limits import words
 from profiler.recommend.rank import Ranked, speed_of
 from profiler.recommend.records import Candidate, Limits, Prefer
-from quant.units import format_bytes
+from quant.base.units import format_bytes
 
 _MOST_NAMES = 4  # in a sentence
 _INTERVAL_ROUNDS = 6

@@ -6,9 +6,9 @@ from profiler.recommend.candidates import name_of
 from profiler.recommend.limits import words
 from profiler.recommend.reasons import kld, weights
 from profiler.recommend.records import Candidate, Choice, Recommendation, Span
-from profiler.record import Environment
-from profiler.table import aligned, clean, device_line
-from quant.units import format_bytes, format_params
+from profiler.records.record import Environment
+from profiler.tables.speed import aligned, clean, device_line
+from quant.base.units import format_bytes, format_params
 
 _MOST_ROWS = 6  # of each kind
 _INTERVAL_ROUNDS = 6

@@ -10,15 +10,15 @@ import argparse
 import random
 from pathlib import Path
 
-from profiler.autothreads import KINDS, choose, limits_of
-from profiler.environment import available_memory_bytes, probe_backend, read_environment
-from profiler.launch import run_worker
-from profiler.plan import Axes, expand
-from profiler.prepare import Prepared
-from profiler.stats import median
-from profiler.system import physical_of
-from profiler.threads import Chooser, measure_rates
-from quant.artifact import describe
+from profiler.analysis.stats import median
+from profiler.device.environment import available_memory_bytes, probe_backend, read_environment
+from profiler.device.os import physical_of
+from profiler.measure.launch import run_worker
+from profiler.sweep.grid import Axes, expand
+from profiler.sweep.thread_choice import Chooser, measure_rates
+from profiler.sweep.thread_search import KINDS, choose, limits_of
+from quant.gguf_io.artifact import describe
+from quant.sources.prepare import Prepared
 
 
 def main() -> None:

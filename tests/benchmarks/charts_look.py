@@ -15,13 +15,13 @@ import matplotlib.pyplot as plt
 import msgspec
 from matplotlib.figure import Figure
 
-import plots.draw
-import plots.processes
-from plots.draw import draw_all
-from plots.style import LEVEL_COLOURS
-from profiler.results import Results
-from profiler.summarise import summarise
-from profiler.summary import CellSummary
+import plots.render.draw
+import plots.render.parallel
+from plots.canvas.style import LEVEL_COLOURS
+from plots.render.draw import draw_all
+from profiler.analysis.summarise import summarise
+from profiler.records.cell_summary import CellSummary
+from profiler.results.file import Results
 from tests.support.colours import VISIONS, distance
 from tests.support.extents import faults
 from tests.support.studies import BOARDS, LEVELS, MODELS, files, many_models, operators_report, study
@@ -96,7 +96,7 @@ def look(
 ) -> list[str]:
     """Draw everything as wide as one and as two columns; give what is wrong, each line with its chart."""
     wrong: list[str] = []
-    save = plots.draw._save
+    save = plots.render.draw._save
 
     def checked(figure: Figure, path: Path, form: str) -> Path:
         saved = save(figure, path, form)
@@ -105,8 +105,8 @@ def look(
 
     # Figures that are drawn in another process cannot be looked at here.
     with (
-        mock.patch.object(plots.draw, "_save", checked),
-        mock.patch.object(plots.processes, "usable_cpus", return_value=1),
+        mock.patch.object(plots.render.draw, "_save", checked),
+        mock.patch.object(plots.render.parallel, "usable_cpus", return_value=1),
     ):
         for name in names:
             results, cells = STUDIES[name]()
@@ -131,7 +131,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the pictures go")
     parser.add_argument("--study", choices=STUDIES, action="append", help="all by default")
-    parser.add_argument("--chart", choices=plots.draw.NAMES, action="append", help="all by default")
+    parser.add_argument("--chart", choices=plots.render.draw.NAMES, action="append", help="all by default")
     options = parser.parse_args()
     wrong = [fault for levels in TOGETHER for fault in too_near(levels)]
     wrong += look(options.folder, names=options.study or tuple(STUDIES), charts=options.chart)

@@ -7,7 +7,7 @@ Prints how often the interval of a stopped cell holds the median, by shape and t
 
 import argparse
 
-from profiler.stopping import LOOKS, sure_coverage
+from profiler.sweep.stopping import LOOKS, sure_coverage
 from tests.support.series import MEDIANS, SCATTER, coverage, drift_share
 
 TARGETS = (0.002, 0.005, 0.008, 0.010, 0.012, 0.015, 0.020, 0.030, 0.060)

@@ -22,22 +22,22 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.cell import RunConfig
-from profiler.environment import probe_backend, read_environment
+from profiler.analysis.memory_parts import model_rss_of
+from profiler.device.environment import probe_backend, read_environment
 from profiler.estimate.estimate import estimates_of
 from profiler.estimate.overheads import load_overheads
 from profiler.estimate.process import Asker
 from profiler.estimate.records import Question, Sizes
-from profiler.launch import run_worker
-from profiler.memory_parts import model_rss_of
-from profiler.worker import Job
-from quant.errors import UserError
-from quant.ggml_types import TYPE_BY_NAME
-from quant.hole import write_hole_at
-from quant.layout import layout_of_shape
-from quant.levels import LEVEL_BY_NAME, LEVELS
-from quant.quantize import plans, quantize
-from quant.registry import load_registry
+from profiler.measure.launch import run_worker
+from profiler.measure.worker import Job
+from profiler.records.config import RunConfig
+from quant.base.errors import UserError
+from quant.convert.layout import layout_of_shape
+from quant.convert.sparse_gguf import write_hole_at
+from quant.gguf_io.levels import LEVEL_BY_NAME, LEVELS
+from quant.gguf_io.types import TYPE_BY_NAME
+from quant.quantize.levels_of_gguf import plans, quantize
+from quant.sources.registry import load_registry
 from tests.benchmarks.memory import config_of
 
 SURVEY = Path(__file__).parent.parent / "data" / "survey_fig11b_memory_breakdown.csv"

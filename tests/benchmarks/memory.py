@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from profiler.cell import Cell, RunConfig
-from profiler.launch import run_worker
-from profiler.memory_parts import MemoryParts, memory_parts
-from profiler.record import Round
-from profiler.worker import Job
+from profiler.analysis.memory_parts import MemoryParts, memory_parts
+from profiler.measure.launch import run_worker
+from profiler.measure.worker import Job
+from profiler.records.config import Cell, RunConfig
+from profiler.records.record import Round
 
 MODELS = ("smollm2-135m", "qwen2-0.5b")
 LEVELS = "Q4_0,Q8_0,F16"

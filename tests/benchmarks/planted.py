@@ -19,9 +19,9 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from profiler.analysis.stats import median
 from profiler.compare.comparison import compare_results
-from profiler.results import Results
-from profiler.stats import median
+from profiler.results.file import Results
 from tests.support.compared import rounds_of
 from tests.support.rounds import results
 

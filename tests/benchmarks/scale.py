@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.record import Conditions, Environment, Memory, Round, Sample
+from profiler.records.record import Conditions, Environment, Memory, Round, Sample
 from tests.support.cells import artifact, cell
 from tests.support.rounds import a_round, memory
 from tests.support.summaries import environment

@@ -20,10 +20,10 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from profiler.cell import RunConfig
-from profiler.launch import run_worker
-from profiler.memory_parts import model_rss_of
-from profiler.worker import Job
+from profiler.analysis.memory_parts import model_rss_of
+from profiler.measure.launch import run_worker
+from profiler.measure.worker import Job
+from profiler.records.config import RunConfig
 from tests.benchmarks.memory import config_of
 
 WRITTEN = ("qwen2-1.5b", "Q4_K_M")

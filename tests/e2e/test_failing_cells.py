@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from profiler.results import read_results
+from profiler.results.file import read_results
 from tests.support.commandline import ROOT, environment, slmprof
 from tests.support.ggufs import tiny_gguf
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 N_PARAMS = 134_515_008
 LEVELS = ("F16", "Q8_0", "Q4_K_M")
 

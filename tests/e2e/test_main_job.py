@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.results import read_results
+from profiler.results.file import read_results
 from tests.support.checkpoints import QWEN2_05B, SMOLLM2_135M, make_checkpoint
 from tests.support.commandline import slmprof
 

@@ -1,6 +1,6 @@
 """The checkpoints that both converters are given: every way in which the members of a family differ.
 
-One module per family, with `VARIANTS`; a new family is one module here and one in quant/families.
+One module per family, with `VARIANTS`; a new family is one module here and one in quant/convert/families.
 """
 
 import importlib

@@ -19,9 +19,9 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
-from quant.convert import convert
-from quant.errors import UserError
-from quant.gguf_header import open_gguf_header
+from quant.base.errors import UserError
+from quant.convert.to_gguf import convert
+from quant.gguf_io.header import open_gguf_header
 from tests.families import make_variant, variants
 from tests.fuzz.mutations import Files, mutated
 from tests.support.checkpoints import make_checkpoint

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from quant.families import families
+from quant.convert.families import families
 from tests.support.vocabularies import varint
 
 Files = dict[str, bytes | None]

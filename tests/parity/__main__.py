@@ -63,8 +63,8 @@ def main() -> int:
 
         write_table(arguments.table, findings["files"], findings["logits"])
     if arguments.speed_table and "speed" in stages:
-        from profiler.backend import probe_backend
-        from profiler.environment import read_environment
+        from profiler.device.environment import read_environment
+        from profiler.device.llama_build import probe_backend
         from tests.parity.table import write_speed_table
 
         write_speed_table(arguments.speed_table, findings["speed"], read_environment(probe_backend()).cpu_model)

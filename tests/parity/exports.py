@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from profiler.cli.results import export_text
-from profiler.record import Device, Environment
-from profiler.results import Results
+from profiler.records.record import Device, Environment
+from profiler.results.file import Results
 from tests.parity.oracle import Oracle, run
 from tests.support.cells import artifact
 from tests.support.compared import rounds_of

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader
 
-from profiler.workloads import CORPUS
-from quant.convert import convert
-from quant.errors import UserError
-from quant.imatrix_write import InputSums, write_imatrix
-from quant.levels import parse_levels
-from quant.quantize import quantize
+from profiler.measure.workloads import CORPUS
+from quant.base.errors import UserError
+from quant.convert.to_gguf import convert
+from quant.gguf_io.imatrix_writer import InputSums, write_imatrix
+from quant.gguf_io.levels import parse_levels
+from quant.quantize.levels_of_gguf import quantize
 from tests.parity.oracle import Oracle, run
 from tests.support.checkpoints import TRAINED, make_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = ROOT / "profiler" / "workloads" / CORPUS
+TEXT = ROOT / "profiler" / "measure" / "workloads" / CORPUS
 RELATIVE = 1e-3
 LEVELS = ["IQ3_XXS", "Q2_K"]
 N_CTX = 512

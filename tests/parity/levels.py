@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from quant.convert import convert
-from quant.gguf_header import open_gguf_header
-from quant.origin import Origin
-from quant.quantize import quantize
-from quant.straight import Straight
+from quant.convert.origin import Origin
+from quant.convert.to_gguf import convert
+from quant.gguf_io.header import open_gguf_header
+from quant.quantize.from_checkpoint import Straight
+from quant.quantize.levels_of_gguf import quantize
 from tests.parity.oracle import Oracle
 from tests.support.checkpoints import make_checkpoint
 

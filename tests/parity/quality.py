@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from profiler.cli.quality import measure_quality
-from profiler.prepare import Wishes
 from profiler.quality.text import default_text
-from profiler.record import Quality
-from profiler.results import Results, read_results
+from profiler.records.record import Quality
+from profiler.results.file import Results, read_results
+from quant.sources.prepare import Wishes
 from tests.parity.oracle import Oracle
 from tests.support.checkpoints import SMOLLM2_135M, TRAINED, make_checkpoint
 

@@ -18,17 +18,17 @@ from typing import Any, NamedTuple
 
 import llama_cpp
 
-from profiler.backend import probe_backend
-from profiler.cell import RunConfig
-from profiler.launch import run_worker
-from profiler.memory_parts import model_rss_of
-from profiler.plan import Axes, expand
-from profiler.stats import median, median_interval
-from profiler.worker import Job
-from quant.convert import convert
-from quant.quantize import quantize
-from quant.registry import find
-from quant.synthesize import synthesize
+from profiler.analysis.memory_parts import model_rss_of
+from profiler.analysis.stats import median, median_interval
+from profiler.measure.launch import run_worker
+from profiler.measure.repack_probe import repacking_works
+from profiler.measure.worker import Job
+from profiler.records.config import RunConfig
+from profiler.sweep.grid import Axes, expand
+from quant.convert.to_gguf import convert
+from quant.quantize.levels_of_gguf import quantize
+from quant.sources.registry import find
+from quant.synthetic.checkpoint import synthesize
 from tests.parity.oracle import Oracle
 
 MODELS = SMALL, LARGE = ("smollm2-135m", "qwen2-0.5b")
@@ -171,7 +171,7 @@ def _ours(path: Path, setting: Setting, n_prompt: int, n_gen: int) -> dict[str, 
 
 def _repack() -> bool:
     """Tell whether both sides repack: not where llama.cpp crashes of it."""
-    return probe_backend().repacking_works is not False
+    return repacking_works()
 
 
 def _theirs(binary: Path, path: Path, setting: Setting, n_prompt: int, n_gen: int) -> dict[str, float]:

@@ -5,8 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from quant.families import find_family
-from quant.files import write_text
+from quant.base.files import write_text
+from quant.convert.families import find_family
 from tests.families import variants
 
 _HEAD = """# Families, and what they were checked against

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from quant.convert import convert
+from quant.convert.to_gguf import convert
 from tests.parity.oracle import Oracle, run
 from tests.parity.rebuild import Stored, is_padding, read_vocabulary, rebuild_checkpoint, train_vocabulary, type_today
 from tests.support.pre_tokenizers import BY_NAME

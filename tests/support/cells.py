@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from profiler.cell import Cell, RunConfig
-from quant.artifact import Artifact, Shape
+from profiler.records.config import Cell, RunConfig
+from quant.gguf_io.artifact import Artifact, Shape
 
 
 def config(**changes: Any) -> RunConfig:

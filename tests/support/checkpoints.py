@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from safetensors import TensorSpec, serialize_file
 
-from quant.families import complete_config, find_family, planned_tensors
-from quant.families.planned import Planned
+from quant.convert.families import complete_config, find_family, planned_tensors
+from quant.convert.families.planned import Planned
 from tests.support import vocabularies
 from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
 

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from profiler.autothreads import Limits
+from profiler.sweep.thread_search import Limits
 
 NOISE = 0.02
 REPS = 3

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from quant.checkpoint import open_checkpoint
-from quant.floats import convert_floats
+from quant.convert.checkpoint import open_checkpoint
+from quant.gguf_io.floats import convert_floats
 
 Tensors = dict[str, NDArray[np.float32]]
 

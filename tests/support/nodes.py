@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from profiler.engine.fake import FakeClock, FakeEngine
-from profiler.operators.records import Node, Tensor
+from profiler.records.graph import Node, Tensor
+from tests.support.scripted_engine import FakeClock, FakeEngine
 
 # What llama.cpp calls a type's block: its elements and its bytes.
 BLOCKS = {"f32": (1, 4), "f16": (1, 2), "i32": (1, 4), "i64": (1, 8), "q4_0": (32, 18), "q8_0": (32, 34)}

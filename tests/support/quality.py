@@ -6,17 +6,18 @@ from typing import Any
 
 import msgspec
 
-from profiler.engine.fake_scores import Script
-from profiler.prepare import Prepared
 from profiler.quality.choose import Chosen
 from profiler.quality.session import Options, Outcome, Tools, run_quality
 from profiler.quality.text import Text
-from profiler.quality.worker import ScoreAnswer, ScoreJob, work
-from profiler.record import Quality, Record
-from profiler.results import Results
-from quant.artifact import Artifact
-from quant.progress import silent
+from profiler.quality.worker import ScoreAnswer, ScoreJob
+from profiler.records.record import Quality, Record
+from profiler.results.file import Results
+from quant.base.progress import silent
+from quant.gguf_io.artifact import Artifact
+from quant.sources.prepare import Prepared
 from tests.support.cells import artifact
+from tests.support.scripted_quality_worker import work
+from tests.support.scripted_scores import Script
 from tests.support.summaries import ENVIRONMENT
 
 
@@ -56,7 +57,7 @@ class Scoring:
         return run_quality(
             Chosen(files=files, reference=reference),
             Text(name="digits", content=text.encode()),
-            Options(n_ctx=n_ctx, n_chunks=n_chunks, engine="fake"),
+            Options(n_ctx=n_ctx, n_chunks=n_chunks),
             ENVIRONMENT,
             known=self.known,
             tools=Tools(

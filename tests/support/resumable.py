@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.support.cells import artifact, cell
 from tests.support.commandline import ROOT, environment
+from tests.support.scripted_worker import run_scripted
 from tests.support.summaries import ENVIRONMENT
 
 CELLS = [cell(n_threads=threads) for threads in range(1, 6)]
@@ -19,11 +20,10 @@ ROUNDS = 6
 
 
 def main(folder: Path) -> None:
-    from profiler.cli.view import LineView
-    from profiler.environment import available_memory_bytes
-    from profiler.launch import run_worker
-    from profiler.results import ResultsWriter
-    from profiler.sweep import Options, run_sweep
+    from profiler.cli.progress.lines import LineView
+    from profiler.device.environment import available_memory_bytes
+    from profiler.results.file import ResultsWriter
+    from profiler.sweep.sweep import Options, run_sweep
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
     with ResultsWriter(folder / "results.jsonl") as writer:
@@ -39,9 +39,9 @@ def main(folder: Path) -> None:
             ENVIRONMENT,
             done={(record.cell.key, record.round) for record in trusted},
             first_order=1 + max((record.order for record in [*known.rounds, *known.anchors]), default=-1),
-            options=Options(rounds=ROUNDS, reps=1, engine="fake", anchor=True),
+            options=Options(rounds=ROUNDS, reps=1, anchor=True),
             write=writer.write,
-            run=lambda job: run_worker(job, timeout_s=60),
+            run=run_scripted,
             available_bytes=available_memory_bytes,
             view=LineView(),
             earlier=[*trusted, *known.anchors],

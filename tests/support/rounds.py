@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from profiler.record import Buffers, Conditions, Environment, Failure, InForce, Memory, Round, Sample
-from profiler.results import Results
-from quant.artifact import Artifact
+from profiler.records.record import Buffers, Conditions, Environment, Failure, InForce, Memory, Round, Sample
+from profiler.results.file import Results
+from quant.gguf_io.artifact import Artifact
 from tests.support.cells import artifact, cell
 from tests.support.summaries import ENVIRONMENT
 

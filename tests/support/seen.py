@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from profiler.advice import Seen
-from profiler.record import Conditions, CoreKind, Device, Environment
-from profiler.system import Details
+from profiler.device.os import Details
+from profiler.doctor.advice import Seen
+from profiler.records.record import Conditions, CoreKind, Device, Environment
 
 QUIET = Seen(
     environment=Environment(

@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 
-from profiler.stopping import MOST_ROUNDS, adjusted_interval, looks_of, relative_half_width
-from profiler.trend import find_trend
+from profiler.analysis.stats import adjusted_interval
+from profiler.analysis.trend import find_trend
+from profiler.sweep.stopping import MOST_ROUNDS, looks_of, relative_half_width
 
 SCATTER = 0.02
 # The relative median of each shape, in units of the scatter.

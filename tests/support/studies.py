@@ -9,9 +9,9 @@ from profiler.operators.correct import Constants, Sums
 from profiler.operators.report import Report
 from profiler.operators.summary import Breakdown
 from profiler.operators.summary import Row as Operator
-from profiler.record import AnchorRound, Buffers, Conditions, Environment, InForce, Memory, Round, Sample
-from profiler.results import Results
-from quant.artifact import Artifact
+from profiler.records.record import AnchorRound, Buffers, Conditions, Environment, InForce, Memory, Round, Sample
+from profiler.results.file import Results
+from quant.gguf_io.artifact import Artifact
 from tests.support.cells import artifact, cell
 from tests.support.summaries import environment
 

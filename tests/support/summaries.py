@@ -3,8 +3,8 @@
 import hashlib
 from typing import Any
 
-from profiler.record import Environment
-from profiler.summary import CellSummary
+from profiler.records.cell_summary import CellSummary
+from profiler.records.record import Environment
 
 MIB = 1 << 20
 _FIGURES = ("prefill_t", "decode_t", "ttft", "model_rss", "weights_b", "repacked_b", "kv_cache", "compute_b")

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from profiler.cell import Cell
-from profiler.engine.fake import FakeClock, FakeEngine, Script
-from profiler.measure import Probes, measure
-from profiler.record import Conditions, Memory, Record, Round
-from profiler.results import ResultsWriter
-from profiler.sweep import Options, Outcome, Turn, run_sweep
-from profiler.worker import Answer, Job
+from profiler.measure.loop import Probes, measure
+from profiler.measure.worker import Answer, Job
+from profiler.records.config import Cell
+from profiler.records.record import Conditions, Memory, Record, Round
+from profiler.results.file import ResultsWriter
+from profiler.sweep.sweep import Options, Outcome, Turn, run_sweep
 from tests.support.cells import artifact, cell
+from tests.support.scripted_engine import FakeClock, FakeEngine, Script
 from tests.support.summaries import ENVIRONMENT
 
 CELLS = [cell(n_ctx=64 + more) for more in range(14)]  # of equal cost, so that the seed chooses the anchor

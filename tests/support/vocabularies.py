@@ -44,7 +44,10 @@ def write_bpe_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [path.read_text(encoding="utf-8") for path in sorted((_ROOT / "profiler" / "workloads").glob("*.txt"))]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in sorted((_ROOT / "profiler" / "measure" / "workloads").glob("*.txt"))
+    ]
     tokenizer.train_from_iterator(texts, trainer)
     data = json.loads(tokenizer.to_str())
     _extend(data["model"], vocab_size - len(special) - len(plain))
@@ -92,7 +95,7 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
     """Write a tokenizer.model by hand: unknown, BOS, EOS, 256 bytes, then words of the repository's text."""
     pieces: list[tuple[str, float, int]] = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
     pieces += [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
-    text = (_ROOT / "profiler" / "workloads" / "rag.txt").read_text(encoding="utf-8")
+    text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
     letters = sorted(set(text.replace(" ", "\u2581").replace("\n", "")))
     words = dict.fromkeys("\u2581" + word for word in text.split())
     grown = [word[:length] for word in words for length in range(2, len(word) + 1)]

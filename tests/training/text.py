@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 # Read as a file: the interpreter with torch has none of this program's dependencies.
-CORPUS = Path(__file__).resolve().parents[2] / "profiler" / "workloads" / "corpus.txt"
+CORPUS = Path(__file__).resolve().parents[2] / "profiler" / "measure" / "workloads" / "corpus.txt"
 
 HELD_OUT_EVERY = 10  # paragraphs
 

@@ -42,7 +42,8 @@ SHAPE = {
 _README = """# A tiny llama, trained
 
 Test data: real weights for what means nothing on random ones, such as perplexity, divergence and importance matrices.
-Made by `python -m tests.training.tiny` (which says what it needs) on profiler/workloads/corpus.txt, whose every tenth
+Made by `python -m tests.training.tiny` (which says what it needs) on profiler/measure/workloads/corpus.txt, whose every
+tenth
 paragraph is held out, and on sums, questions and small talk put together by tests/training/text.py. It has read little
 and knows nothing; what it writes looks like text from afar. Losses are in nats per token, of the bfloat16 weights.
 

@@ -1,0 +1,44 @@
+"""Which files of a model are worth having: those that no other file of it beats in speed, memory and quality."""
+
+from collections.abc import Sequence
+
+from plots.canvas.panels import Point, quality_of, spread
+from profiler.records.cell_summary import CellSummary
+
+
+def dominators(cells: Sequence[CellSummary]) -> dict[str, str]:
+    """Give for each cell that is beaten, by its key, the level that beats it.
+
+    One cell beats another of the same model when it is nowhere worse and somewhere better. What is within the other's
+    bar is neither. Quality is the measured divergence where both have it, else bits per weight.
+    """
+    beaten: dict[str, str] = {}
+    for cell in cells:
+        rivals = [each for each in cells if each.model == cell.model and each is not cell]
+        better = [each for each in rivals if _beats(each, cell)]
+        if better:
+            beaten[cell.cell_key] = max(better, key=lambda each: each.decode_tps or 0.0).quant
+    return beaten
+
+
+def _beats(one: CellSummary, other: CellSummary) -> bool:
+    signs = [
+        _sign(spread(one, "decode_tps"), spread(other, "decode_tps")),
+        -_sign(spread(one, "model_rss_bytes"), spread(other, "model_rss_bytes")),
+        _quality_sign(one, other),
+    ]
+    return min(signs) >= 0 and max(signs) > 0
+
+
+def _quality_sign(one: CellSummary, other: CellSummary) -> int:
+    first, second = quality_of(one), quality_of(other)
+    if first and second:
+        return -_sign(first, second)
+    return (one.bpw > other.bpw) - (one.bpw < other.bpw)
+
+
+def _sign(one: Point | None, other: Point | None) -> int:
+    """Give 1 where the first is larger beyond both bars, -1 where smaller, 0 where they overlap or are unknown."""
+    if one is None or other is None:
+        return 0
+    return (one[1] > other[2]) - (one[2] < other[1])

@@ -1,0 +1,126 @@
+"""Where the time of a prefill and of a decode step goes, by operator: what `slmprof operators --json` told."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from matplotlib.axes import Axes
+
+from plots.canvas.chart_input import Picture, Row, Study
+from plots.canvas.sheet import finish, sheet
+from plots.canvas.style import Look, Style
+from plots.canvas.text_width import printable
+from profiler.operators.report import Report
+from profiler.operators.summary import Breakdown
+from profiler.operators.summary import Row as Operator
+from quant.base.errors import UserError
+from quant.base.units import format_params
+
+_MOST_ROWS = 9
+_MAX_BYTES = 64 << 20
+# Not the colours of levels. Source: Paul Tol, Colour Schemes (2021), "muted".
+_COLOUR = "#44AA99"
+_MS = 1e6
+
+
+def read_reports(paths: Sequence[Path]) -> list[Report]:
+    """Read what `slmprof operators --json` wrote.
+
+    Raises:
+        UserError: a file cannot be read, or is something else.
+    """
+    reports = []
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                text = file.read(_MAX_BYTES + 1)
+            reports.append(msgspec.json.decode(text, type=Report))
+        except OSError as error:
+            raise UserError(
+                f"cannot read {path}: {error.strerror}; give what slmprof operators --json wrote"
+            ) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise UserError(
+                f"{path} is not what slmprof operators --json writes ({str(error)[:100]}); save its output with > FILE"
+            ) from error
+    return reports
+
+
+def operator_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Iterator[tuple[str, Picture | str]]:
+    """Draw a chart for each report."""
+    if not study.operators:
+        yield "", "none was given; save slmprof operators --json in a file and give it with --operators"
+    names: dict[str, int] = {}
+    for report in study.operators:
+        plain = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in report.model)[:60]
+        name = f"{plain}-{printable(report.level)[:24].replace('/', '_')}-t{report.n_threads}"
+        names[name] = names.get(name, 0) + 1
+        phases = {phase: found for phase, found in report.phases.items() if found.operators}
+        if phases:
+            yield name if names[name] == 1 else f"{name}-{names[name]}", _chart(report, phases, style)
+        else:
+            yield name, "no operator took any time"
+
+
+def _chart(report: Report, phases: Mapping[str, Breakdown], style: Style) -> Picture:
+    figure, axes = sheet(style, len(phases), 1, panel=(1.45 * (_MOST_ROWS + 1) + 4) * style.font / 72)
+    rows: list[Row] = []
+    for axis, (phase, found) in zip(axes, phases.items(), strict=True):
+        shown = _folded(found.operators)
+        _bars(axis, shown, style)
+        what = f"prefill of {found.n_tokens} tokens" if phase == "prefill" else "one decode step"
+        axis.set_title(f"{what}, {found.sums.plain_ns / _MS:.3g} ms", loc="left")
+        for kind, items in (("operator", found.operators), ("module", found.modules)):
+            rows += [
+                {"phase": phase, "depth": found.depth, "n_tokens": found.n_tokens, "of": kind, "name": row.name,
+                 "calls": row.calls, "time_ns": row.ns, "share": row.share, "n_bytes": row.n_bytes,
+                 "n_flops": row.n_flops, "bytes_per_s": row.bytes_per_s, "flops_per_s": row.flops_per_s,
+                 "model": report.model, "quant": report.level, "n_threads": report.n_threads,
+                 "env_id": report.env_id}
+                for row in items
+            ]  # fmt: skip
+    modules = "; ".join(
+        f"{phase}: " + ", ".join(f"{printable(row.name)} {row.share:.0%}" for row in found.modules)
+        for phase, found in phases.items()
+    )
+    made_up = report.weights != "real"
+    shape = f" Synthetic weights in the shape of {printable(report.standin_for or '?')}." if made_up else ""
+    backends = "+".join(map(printable, report.backends))
+    words = (
+        f"{printable(report.model)} ({format_params(report.n_params)}), {printable(report.level)}, "
+        f"{report.n_threads} thread{'' if report.n_threads == 1 else 's'}; {printable(report.cpu_model)}, "
+        f"llama.cpp {printable(report.llama_commit)}, {backends}.{shape} Medians of {report.reps} repetitions, less "
+        "what looking on costs each operator; the title's time is that of unobserved runs, and one report has no "
+        f"range. By module: {modules}."
+    )
+    finish(
+        figure,
+        style,
+        title="Where the time goes",
+        subtitle="synthetic weights" if made_up else "",
+        words=words,
+        handles=[],
+    )
+    return Picture(figure, rows)
+
+
+def _folded(operators: Sequence[Operator]) -> list[tuple[str, float]]:
+    """Give the slowest operators' names and shares, and the others as one."""
+    items = [(printable(row.name), row.share) for row in operators]
+    if len(items) <= _MOST_ROWS + 1:
+        return items
+    return [*items[:_MOST_ROWS], (f"{len(items) - _MOST_ROWS} others", sum(share for _, share in items[_MOST_ROWS:]))]
+
+
+def _bars(axis: Axes, shown: Sequence[tuple[str, float]], style: Style) -> None:
+    places = range(len(shown))
+    axis.barh(places, [100 * share for _, share in shown], height=0.66, color=_COLOUR)
+    for place, (_, share) in zip(places, shown, strict=True):
+        axis.annotate(f"{100 * share:.3g}", (100 * max(share, 0.0), place), xytext=(0.4 * style.font, 0),
+                      textcoords="offset points", va="center", fontsize=style.font - 1)  # fmt: skip
+    axis.set_yticks(places, [name for name, _ in shown])
+    axis.set_ylim(len(shown) - 0.4, -0.6)
+    axis.set_xlim(0, 100 * max(share for _, share in shown) * 1.2)
+    axis.set_xlabel("share of the time, %")
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)

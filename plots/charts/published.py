@@ -1,0 +1,125 @@
+"""Published results of other boards, to stand faintly behind one's own. They are others' numbers, not this program's.
+
+The data is edge_reference.csv beside this file: device, model, level, engine, setting, speeds, and for each line where
+it was published. Parameters come from the registry, else from the model's name.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+
+import msgspec
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from plots.canvas.chart_input import Row
+from plots.canvas.style import Style
+from quant.sources.registry import lookup
+
+_COLOUR = "#A8A8A8"
+_MARKER = "."
+# A size in a name: 0.5B, 135M, 1B1 (for 1.1B).
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([BM])(\d)?(?![A-Za-z0-9])", re.IGNORECASE)
+_MS_PER_S = 1000
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """One published result; None where it was not told. Of a range the middle is taken."""
+
+    device: str
+    model: str
+    level: str
+    engine: str
+    source: str
+    n_params: int
+    prefill_tps: float | None
+    decode_tps: float | None
+
+    def ms(self, figure: str) -> float | None:
+        """Give milliseconds per token for one of the latency chart's figures; first tokens differ with their prompt."""
+        tps = {"prefill_ms_per_token": self.prefill_tps, "decode_ms_per_token": self.decode_tps}.get(figure)
+        return _MS_PER_S / tps if tps else None
+
+    def row(self) -> Row:
+        """Give its row beside those of the chart's own marks."""
+        return {
+            "model": self.model,
+            "kind": "published",
+            "n_params": self.n_params,
+            "quant": self.level,
+            "prefill_ms_per_token": self.ms("prefill_ms_per_token"),
+            "decode_ms_per_token": self.ms("decode_ms_per_token"),
+            "device": self.device,
+            "engine": self.engine,
+            "source": self.source,
+        }
+
+
+def load_published() -> list[Published]:
+    """Read the published results whose model has a known size."""
+    text = (files("plots") / "edge_reference.csv").read_text(encoding="utf-8")
+    found = []
+    for line in csv.DictReader(text.splitlines()):
+        if n_params := _n_params(line["model"]):
+            found.append(
+                Published(
+                    **{name: line[name] for name in ("device", "model", "level", "engine", "source")},
+                    n_params=n_params,
+                    prefill_tps=_middle(line["prefill_tps"]),
+                    decode_tps=_middle(line["decode_tps"]),
+                )
+            )
+    return found
+
+
+def _n_params(model: str) -> int | None:
+    if spec := lookup(model):
+        return spec.n_params
+    sizes = _SIZE.findall(model)
+    if not sizes:
+        return None
+    whole, unit, tenth = sizes[-1]
+    return round(float(f"{whole}.{tenth}" if tenth else whole) * (1e9 if unit in "Bb" else 1e6))
+
+
+def _middle(text: str) -> float | None:
+    """Read a number, or the middle of a range like 25-30; None where there is none, or one per thread count."""
+    if "/" in text:
+        return None
+    parts = [float(part) for part in re.findall(r"\d+(?:\.\d+)?", text)]
+    return sum(parts) / len(parts) if parts else None
+
+
+def draw_published(axis: Axes, published: Sequence[Published], figure: str, style: Style) -> list[Published]:
+    """Draw them behind everything; give those that have this figure."""
+    shown = [each for each in published if each.ms(figure)]
+    axis.plot(
+        [each.n_params / 1e6 for each in shown],
+        [each.ms(figure) or 0.0 for each in shown],
+        linestyle="none",
+        marker=_MARKER,
+        color=_COLOUR,
+        markersize=0.55 * style.font,
+        zorder=1,
+        label="published",
+    )
+    return shown
+
+
+def published_key(shown: Sequence[Published]) -> list[Line2D]:
+    """Give the legend's entry; none where nothing was drawn."""
+    if not shown:
+        return []
+    return [Line2D([], [], linestyle="none", marker=_MARKER, color=_COLOUR, label="published, other boards")]
+
+
+def told(shown: Sequence[Published]) -> str:
+    """Say in the caption what the faint points are."""
+    if not shown:
+        return ""
+    devices = sorted({each.device.split(" (")[0] for each in shown})
+    return (
+        f"Grey points: results published by others for {', '.join(devices)}, of other engines, settings and levels; "
+        "each one's source stands in the chart's CSV file. "
+    )

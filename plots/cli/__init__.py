@@ -1,0 +1,1 @@
+"""The commands that draw: run, plot, compare, report."""

@@ -1,0 +1,103 @@
+"""`slmprof compare`: two results files against each other."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def percent(_: click.Context, __: click.Parameter, text: str | None) -> float:
+    """Read 3% or 3."""
+    try:
+        value = float((text or "0").removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 100:
+        raise click.BadParameter(f"'{text}' is no percentage; write one like 3%")
+    return value
+
+
+_DATED = {"svg": "Date", "pdf": "CreationDate"}
+
+
+@click.command()
+@click.argument("base", metavar="BASE.jsonl", type=click.Path(path_type=Path))
+@click.argument("new", metavar="NEW.jsonl", type=click.Path(path_type=Path))
+@click.option("--by", type=click.Choice(["level", "threads", "device"]),
+              help="Compare cells that differ in this, and in nothing else.")  # fmt: skip
+@click.option("--threshold", metavar="PCT", callback=percent,
+              help="With --fail-on-regression: the slow-down that is allowed, like 3%.  [default: 0%]")  # fmt: skip
+@click.option("--fail-on-regression", is_flag=True, help="Exit with 1 on a significant slow-down beyond "
+              "the threshold, and on a cell that was measured before and fails now.")  # fmt: skip
+@click.option("--chart", metavar="FILE", type=click.Path(path_type=Path),
+              help="Draw the ratios as PNG, SVG or PDF, with the CSV behind it.")  # fmt: skip
+@click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
+              help="Sizes for a paper's column, a slide, or a page.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
+def compare(
+    base: Path, new: Path, by: str | None, threshold: float, fail_on_regression: bool, chart: Path | None, style: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Compare two results files: two builds, two boards, before and after a change.
+
+    Cells of the same model, level and settings are matched. A difference is called one when it is more than chance
+    between rounds (a permutation test, adjusted for the number of tests); six rounds on each side are the least,
+    ten find a slow-down of 5 % in noise of 2 %.
+
+    \b
+    slmprof compare before.jsonl after.jsonl
+    slmprof compare before.jsonl after.jsonl --fail-on-regression --threshold 3%
+    slmprof compare results.jsonl results.jsonl --by level --chart levels.png
+    """
+    from profiler.cli.results import load
+    from profiler.compare.comparison import compare_results
+    from profiler.compare.text import describe_cell, describe_slow_down, render_comparison
+
+    found = load([base])
+    comparison = compare_results(found, found if base == new else load([new]), by)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=1).decode())
+    else:
+        click.echo(render_comparison(comparison), nl=False)
+    if chart is not None:
+        _draw(comparison, chart, style, (base.name, new.name))
+    if fail_on_regression:
+        slow = comparison.slow_downs(threshold)
+        for pair, change in slow:
+            click.echo(f"slow-down: {describe_slow_down(pair, change, by)}", err=True)
+        for cell in comparison.broken():
+            click.echo(f"{cell.status} now, and measured before: {describe_cell(cell)}", err=True)
+        if not any(change.p is not None for pair in comparison.pairs for change in pair.changes):
+            click.echo("nothing could be tested for a slow-down: no matched cell has six rounds on each side", err=True)
+        sys.exit(1 if slow or comparison.broken() else 0)
+
+
+def _draw(comparison: Any, path: Path, style: str, labels: tuple[str, str]) -> None:
+    import matplotlib.pyplot as plt
+
+    from plots.canvas.style import FORMATS, drawing, find_style
+    from plots.charts.comparison import compare_chart, compare_csv
+    from quant.base.errors import UserError
+    from quant.base.files import atomic_path, write_text
+
+    form = path.suffix.lower().removeprefix(".")
+    if form not in FORMATS:
+        raise UserError(f"unknown format of chart {path.name}; end its name with .{', .'.join(FORMATS)}")
+    look = find_style(style)
+    with drawing(look):
+        made = compare_chart(comparison, look, labels)
+        if isinstance(made, str):
+            click.echo(f"no chart: {made}", err=True)
+            return
+        try:
+            with atomic_path(path) as part:
+                # Without a date, the same results give the same bytes.
+                made.savefig(part, format=form, metadata={_DATED[form]: None} if form in _DATED else {})
+        finally:
+            plt.close(made)
+    table = path.with_suffix(".csv")
+    write_text(table, compare_csv(comparison))
+    click.echo(f"{path}\n{table}", err=True)

@@ -1,0 +1,1 @@
+"""Which charts are drawn, of which cells, in how many processes."""

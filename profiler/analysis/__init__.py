@@ -1,0 +1,1 @@
+"""From rounds to figures: rates, medians, intervals, flags, memory parts. Pure."""

@@ -1,0 +1,75 @@
+"""How much memory a decoded token reads, and how near to the device's read bandwidth that came.
+
+bytes per token = weights that one token reads (quant/decode_bytes) + keys and values of the tokens in the cache
+utilisation     = decode tokens per second · bytes per token / read bandwidth at that thread count or the next measured
+
+The cache grows by one token a step, so the mean depth over a decode of n steps from depth d is d + (n + 1) / 2. The
+state of recurrent layers is not counted, a small part of what such models read.
+"""
+
+from profiler.analysis.memory_need import kv_cache_bytes
+from profiler.records.config import RunConfig
+from profiler.records.record import Round
+from quant.gguf_io.artifact import Artifact
+
+_KV_PAD = 256  # llama.cpp pads the cache to this many cells
+
+
+def decode_bytes_per_token(artifact: Artifact, record: Round) -> float | None:
+    """Give the mean bytes that a decode step of this round read; None where a part of it is not known."""
+    if artifact.decode_weight_bytes is None or record.buffers is None:
+        return None
+    cached = _cache_read(artifact, record)
+    return None if cached is None else artifact.decode_weight_bytes + cached
+
+
+def utilisation_of(artifact: Artifact, record: Round, decode_tps: float | None) -> float | None:
+    """Give the share of the measured read bandwidth that decode used; None where no ceiling was measured before."""
+    ceiling, n_bytes = record.read_ceiling_bytes_per_s, decode_bytes_per_token(artifact, record)
+    # A GPU has a memory of its own, whose bandwidth was not measured.
+    if not ceiling or decode_tps is None or n_bytes is None or record.cell.config.device != "cpu":
+        return None
+    return decode_tps * n_bytes / ceiling
+
+
+def _cache_read(artifact: Artifact, record: Round) -> float | None:
+    """Give the bytes of keys and values that a step reads: llama.cpp's own size of the cache, as far as it is filled.
+
+    That size is right for every kind of cache; only layers with a sliding window must be told from the others, since
+    they read no further back than the window.
+    """
+    config, total = record.cell.config, record.buffers.kv_cache_bytes if record.buffers else None
+    if total is None:
+        return None
+    depth = config.decode_depth + (config.n_gen + 1) / 2
+    n_cells = _padded(record.in_force.n_ctx if record.in_force else config.n_ctx)
+    window = artifact.shape.sliding_window if artifact.shape else None
+    if n_cells < 1 or config.n_ctx < 1:
+        return None
+    if not window:
+        return total / n_cells * depth
+    return _windowed_read(artifact, config, total, n_cells, window, depth)
+
+
+def _windowed_read(
+    artifact: Artifact, config: RunConfig, total: int, n_cells: int, window: int, depth: float
+) -> float | None:
+    # Per cell all layers take `whole` bytes. Windowed ones keep fewer cells, so the size tells how the two share it.
+    assert artifact.shape is not None
+    upper = kv_cache_bytes(artifact.shape, config)
+    if upper is None:
+        return None
+    whole = upper / _padded(config.n_ctx)
+    if depth <= window:
+        return whole * depth
+    windowed_cells = min(n_cells, _padded(min(n_cells, window + config.n_ubatch)))
+    if windowed_cells == n_cells:
+        return None
+    unlimited = (total - whole * windowed_cells) / (n_cells - windowed_cells)
+    if not 0 <= unlimited <= whole:
+        return None
+    return unlimited * depth + (whole - unlimited) * window
+
+
+def _padded(n_cells: int) -> int:
+    return -(-n_cells // _KV_PAD) * _KV_PAD

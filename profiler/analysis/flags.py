@@ -1,0 +1,254 @@
+"""What disturbed a cell: named warnings, each with the fact, the likely cause and what to try."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from profiler.analysis.rates import Rates, rates_of
+from profiler.analysis.stats import median, quantile
+from profiler.analysis.trend import LEAST_CHANGE, find_trend
+from profiler.records.record import Conditions, Environment, Round
+from quant.base.units import format_bytes
+
+FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")
+
+# A clock that falls by a tenth below the cell's own best is a limit, not the governor's jitter.
+_CLOCK_DROP = 0.10
+# Half of the rounds lie further apart than this: differences between levels drown in it.
+_NOISE = 0.10
+# Other programs took more than a tenth of one CPU during the repetitions.
+_FOREIGN_SHARE = 0.10
+_NS_PER_S = 1e9
+_MIN_SWAP_BYTES = 1 << 20
+
+
+class Warning(msgspec.Struct, frozen=True, gc=False):  # noqa: A001  the word that people search for
+    """One disturbance."""
+
+    name: str
+    message: str
+
+
+def flags_of(
+    rounds: Sequence[Round], environment: Environment | None, rates: Sequence[Rates] | None = None
+) -> list[Warning]:
+    """Check the rounds of one cell that went well, in the order of FLAGS; `rates` are theirs where they are known."""
+    if not rounds:
+        return []
+    valued = sorted(
+        zip(rounds, rates or map(rates_of, rounds), strict=True),
+        key=lambda each: each[0].order,
+    )
+    seen = _Seen(rounds, _pairs(rounds), [each for _, each in valued], environment)
+    found = [check(seen) for check in _CHECKS]
+    return [warning for warning in found if warning is not None]
+
+
+class Pairs(NamedTuple):
+    """The conditions before and after each repetition."""
+
+    before: list[Conditions]
+    after: list[Conditions]
+
+
+class _Seen(NamedTuple):
+    """What the checks look at."""
+
+    rounds: Sequence[Round]
+    pairs: Pairs
+    rates: Sequence[Rates]  # in the order of time
+    environment: Environment | None
+
+
+def _pairs(rounds: Sequence[Round]) -> Pairs:
+    samples = [sample for record in rounds for sample in record.samples]
+    return Pairs([sample.before for sample in samples], [sample.after for sample in samples])
+
+
+def _seconds(rounds: Sequence[Round]) -> float:
+    return sum(sample.timed_ns for record in rounds for sample in record.samples) / _NS_PER_S
+
+
+def _growth(pairs: Pairs, field: str) -> int | None:
+    """Add up what a cumulative counter gained during the repetitions; None where the system does not count."""
+    read = operator.attrgetter(field)
+    starts, ends = list(map(read, pairs.before)), list(map(read, pairs.after))
+    if None in starts or None in ends:
+        known = [each for each in zip(starts, ends, strict=True) if None not in each]
+        starts, ends = [start for start, _ in known], [end for _, end in known]
+    return sum(ends) - sum(starts) if ends else None
+
+
+def throttling_of(rounds: Sequence[Round]) -> str | None:
+    """Say how the system told of a limit: flags, the CPU's counter, the clock itself; None where it did not."""
+    return _throttling(_pairs(rounds))
+
+
+def _throttling(pairs: Pairs) -> str | None:
+    hit = [
+        {*before.throttle, *after.throttle}
+        for before, after in zip(*pairs, strict=True)
+        if before.throttle or after.throttle
+    ]
+    if hit:
+        raised = ", ".join(sorted(set().union(*hit)))
+        return f"the system reports {raised} in {len(hit)} of {len(pairs.after)} repetitions"
+    if events := _growth(pairs, "throttle_count"):
+        return f"the CPU counted {events} thermal events during the measurement"
+    clocks = [after.mhz for after in pairs.after if after.mhz]
+    if clocks and min(clocks) < (1 - _CLOCK_DROP) * max(clocks):
+        return f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz"
+    return None
+
+
+def _throttled(seen: _Seen) -> Warning | None:
+    mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
+    told, doubted = _throttling(seen.pairs), _doubted(seen.rounds, "throttled", mend)
+    if told and doubted:
+        return Warning("throttled", f"{told}, and {doubted.message}")
+    return Warning("throttled", f"{told}; {mend}") if told else doubted
+
+
+def _doubted(rounds: Sequence[Round], name: str, mend: str) -> Warning | None:
+    """Tell of rounds that the sweep's anchor does not vouch for."""
+    doubts = [record.doubt for record in rounds if record.doubt is not None and record.doubt.name == name]
+    if not doubts:
+        return None
+    return Warning(
+        name,
+        f"{doubts[-1].message}, which concerns {len(doubts)} of {len(rounds)} rounds; {mend}; "
+        "the same command again measures them anew",
+    )
+
+
+def _changed(pairs: Pairs) -> str | None:
+    """Say what was set anew between two repetitions: the power source, the governor."""
+    seen = [conditions for pair in zip(*pairs, strict=True) for conditions in pair]
+    if len({each.on_battery for each in seen if each.on_battery is not None}) > 1:
+        n_battery = sum(each.on_battery is True for each in seen)
+        return f"{n_battery} of {len(seen)} readings were taken on battery, the others not; leave the charger in"
+    if len(governors := {each.governor for each in seen if each.governor is not None}) > 1:
+        return f"the governor changed between {' and '.join(sorted(governors))}; set one, as slmprof doctor tells"
+    return None
+
+
+def _drifting(seen: _Seen) -> Warning | None:
+    mend = "let the device cool down and nothing else run, or rest between rounds with --cooldown 30s"
+    if doubted := _doubted(seen.rounds, "drifting", mend):
+        return doubted
+    if changed := _changed(seen.pairs):
+        return Warning("drifting", changed)
+    prefill, decode = [each.prefill_each for each in seen.rates], [each.decode_each for each in seen.rates]
+    for name, rates in (("prefill", prefill), ("decode", decode)):
+        trend = find_trend(rates, least_change=LEAST_CHANGE)
+        if trend and trend.counts:
+            word = "fell" if trend.change < 0 else "rose"
+            return Warning(
+                "drifting",
+                f"{name} {word} by {abs(trend.change):.0%} from the first round to the last; "
+                "the device warms up or its load changes: try --cooldown 30s",
+            )
+    return None
+
+
+def _swapping(seen: _Seen) -> Warning | None:
+    own = max(
+        (memory.swap_bytes or 0 for record in seen.rounds for memory in record.memory.values()),
+        default=0,
+    )
+    if own > _MIN_SWAP_BYTES:
+        return Warning(
+            "swapping",
+            f"{format_bytes(own)} of the worker lay in swap, since memory is short; close programs or lower --n-ctx",
+        )
+    grown = _growth(seen.pairs, "swap_used_bytes")
+    if grown is not None and grown > _MIN_SWAP_BYTES:
+        return Warning(
+            "swapping",
+            f"swap grew by {format_bytes(grown)} during the measurement, since memory is short; "
+            "close programs or lower --n-ctx",
+        )
+    return None
+
+
+def _noisy(seen: _Seen) -> Warning | None:
+    prefill, decode = [each.prefill for each in seen.rates], [each.decode for each in seen.rates]
+    for name, found in (("prefill", prefill), ("decode", decode)):
+        values = [value for value in found if value is not None]
+        if len(values) < 4:
+            continue
+        spread = (quantile(values, 0.75) - quantile(values, 0.25)) / median(values)
+        if spread > _NOISE:
+            return Warning(
+                "noisy",
+                f"the middle half of the rounds' {name} rates lies {spread:.0%} apart: other programs or a changing "
+                "clock disturb them; close programs, or take more --rounds",
+            )
+    return None
+
+
+def _busy(seen: _Seen) -> Warning | None:
+    all_ns, own_ns = _growth(seen.pairs, "busy_ns"), _growth(seen.pairs, "process_cpu_ns")
+    stolen_ns = _growth(seen.pairs, "steal_ns") or 0
+    seconds = _seconds(seen.rounds)
+    if all_ns is None or own_ns is None or seconds < 1:  # the counters tick in hundredths of a second
+        return None
+    foreign = max(0, all_ns - own_ns + stolen_ns) / _NS_PER_S / seconds
+    if foreign > _FOREIGN_SHARE:
+        stolen = f", {stolen_ns / _NS_PER_S / seconds:.0%} stolen by the host" if stolen_ns else ""
+        return Warning(
+            "busy",
+            f"other programs used {foreign:.0%} of one CPU{stolen}; top names them: close them and measure again",
+        )
+    return None
+
+
+def _paging(seen: _Seen) -> Warning | None:
+    faults = _growth(seen.pairs, "major_faults")
+    if faults:
+        return Warning(
+            "paging",
+            f"{faults} pages were read from disk during the measurement: the weights do not stay in memory; "
+            "close programs, take a smaller level, or load with --load-mode mlock",
+        )
+    return None
+
+
+def _oversubscribed(seen: _Seen) -> Warning | None:
+    environment = seen.environment
+    if environment is None:
+        return None
+    config = seen.rounds[0].cell.config
+    threads = max(config.n_threads, config.n_threads_batch)
+    usable: float = environment.cores_physical
+    what = _many(usable, "physical core")
+    if environment.affinity is not None and len(environment.affinity) < usable:
+        usable = len(environment.affinity)
+        what = f"{_many(usable, 'CPU')} that this process may use"
+    if config.cores is not None and len(config.cores) < usable:
+        usable = len(config.cores)
+        what = f"{_many(usable, 'core')} chosen with --cores"
+    if environment.cpu_quota is not None and environment.cpu_quota < usable:
+        usable = environment.cpu_quota
+        what = f"a limit of {_many(usable, 'CPU')}"
+    if threads > usable:
+        mend = "take fewer with -t" if threads > 1 else "raise the container's limit"
+        return Warning("oversubscribed", f"{_many(threads, 'thread')} on {what} must wait for a turn; {mend}")
+    return None
+
+
+def _many(number: float, what: str) -> str:
+    return f"{number:g} {what}{'' if number == 1 else 's'}"
+
+
+_CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (
+    _throttled,
+    _drifting,
+    _swapping,
+    _noisy,
+    _busy,
+    _paging,
+    _oversubscribed,
+)

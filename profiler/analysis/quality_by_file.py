@@ -1,0 +1,67 @@
+"""Quality beside speed: what a results file holds of one text, by file."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from profiler.records.cell_summary import CellSummary
+from profiler.records.record import Quality
+from profiler.results.file import Results
+
+
+class Comparable(msgspec.Struct, frozen=True, kw_only=True):
+    """The records that may stand side by side, and why there are none where that is so."""
+
+    records: dict[str, Quality] = {}  # by the file's sha256; of several references the last
+    problem: str | None = None
+
+
+def settled(results: Results) -> list[Quality]:
+    """Give the records, but none without a reference of what was also scored with one."""
+    compared = {_without_reference(record) for record in results.qualities if record.divergence is not None}
+    return [
+        record
+        for record in results.qualities
+        if record.reference_sha256 is not None or _without_reference(record) not in compared
+    ]
+
+
+def _without_reference(record: Quality) -> tuple[object, ...]:
+    return record.key[:-1]
+
+
+def comparable(results: Results) -> Comparable:
+    """Give what was scored well, where all of it is of one text in the same windows: else nothing may be compared."""
+    scored = [record for record in settled(results) if record.status == "ok"]
+    settings = {(record.text_sha256, record.n_ctx, _part_of(record)) for record in scored}
+    if len(settings) > 1:
+        n_texts = len({record.text_sha256 for record in scored})
+        what = f"{n_texts} texts" if n_texts > 1 else "one text, cut into other windows"
+        return Comparable(
+            problem=f"quality was measured on {what}, which cannot be compared: no cell shows it; "
+            "keep such results in files of their own"
+        )
+    return Comparable(records={record.artifact_sha256: record for record in scored})
+
+
+def _part_of(record: Quality) -> int | None:
+    """Give how many windows of the text were scored; None for all, which another tokenizer makes more or fewer."""
+    asked = record.n_chunks_asked
+    return None if asked is None or record.n_chunks < asked else record.n_chunks
+
+
+def with_quality(cells: Sequence[CellSummary], results: Results) -> list[CellSummary]:
+    """Put each file's quality into its cells."""
+    records = comparable(results).records
+    return [_filled(cell, records[cell.artifact_sha256]) if cell.artifact_sha256 in records else cell for cell in cells]
+
+
+def _filled(cell: CellSummary, record: Quality) -> CellSummary:
+    assert record.perplexity is not None
+    ppl, compared = record.perplexity.ppl, record.divergence
+    filled = msgspec.structs.replace(cell, ppl=ppl.value, ppl_se=ppl.se, text_sha256=record.text_sha256)
+    if compared is None:
+        return filled
+    return msgspec.structs.replace(
+        filled, kld=compared.kld.value, kld_se=compared.kld.se, same_top=compared.same_top.value
+    )

@@ -1,0 +1,1 @@
+"""Progress on stderr: a bar, lines, a live table."""

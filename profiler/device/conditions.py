@@ -1,0 +1,20 @@
+"""What the machine was doing before and after a repetition."""
+
+from profiler.device.os import this_system
+from profiler.records.record import Conditions
+
+
+class ConditionsReader:
+    """Read the conditions of the CPUs that a cell is bound to, or of all.
+
+    Of more CPUs than threads the fastest count for the clock: the others may idle at a low one.
+    """
+
+    def __init__(self, cpus: tuple[int, ...] | None, *, n_threads: int | None = None) -> None:
+        self._cpus, self._n_threads, self._system = cpus, n_threads, this_system()
+
+    def read(self) -> Conditions:
+        """Read once; takes about a millisecond, some more where a system's own program must be asked."""
+        found = self._system.conditions(self._cpus, n_busy=self._n_threads)
+        assert isinstance(found, Conditions)
+        return found

@@ -1,0 +1,107 @@
+"""The environment of a run: what the system, the CPU and the installed llama.cpp are, as one record."""
+
+import hashlib
+import os
+import platform
+
+from profiler.device.llama_build import BackendFacts, probe_backend
+from profiler.device.os import Machine, machine_stamp, this_system
+from profiler.records.record import Environment
+from quant.base.errors import UserError
+from quant.base.files import cache_dir, write_text
+
+__all__ = ["available_memory_bytes", "cores_of_kind", "physical_cores", "probe_backend", "read_environment"]
+
+_THREAD_VARIABLES = ("OMP_", "GOMP_", "KMP_", "GGML_")
+_OURS = {"GGML_NO_BACKTRACE"}  # set for every worker by this program
+
+
+def read_environment(backend: BackendFacts) -> Environment:
+    """Read everything that two runs must share to be comparable. The same machine gives the same record."""
+    machine = this_system().describe()
+    assert isinstance(machine, Machine)
+    return Environment(
+        system=platform.system(),
+        system_release=platform.release(),
+        machine=platform.machine(),
+        board=machine.board,
+        cpu_model=machine.cpu_name or _cpu_model(),
+        cpu_features=backend.cpu_features,
+        cores_physical=machine.cores_physical,
+        cores_logical=machine.cores_logical,
+        core_kinds=machine.core_kinds,
+        affinity=machine.affinity,
+        cpu_quota=machine.cpu_quota,
+        memory_bytes=machine.memory_bytes,
+        memory_limit_bytes=machine.memory_limit_bytes,
+        page_bytes=machine.page_bytes,
+        huge_pages=machine.huge_pages,
+        governor=machine.governor,
+        turbo=machine.turbo,
+        power_mode=machine.power_mode,
+        thread_variables={
+            name: _without_paths(value)
+            for name, value in sorted(os.environ.items())
+            if name.startswith(_THREAD_VARIABLES) and name not in _OURS
+        },
+        binding_version=backend.binding_version,
+        llama_commit=backend.llama_commit,
+        threading=backend.threading,
+        backends=backend.backends,
+        # A device's free memory changes, its size does not; the CPU's is the machine's.
+        devices=backend.devices,
+    )
+
+
+def _without_paths(value: str) -> str:
+    """Keep a variable's value, but only a hash of one that names a place: records hold no paths and no user's name."""
+    if not {"/", "\\"} & set(value):
+        return value
+    return f"path {hashlib.sha256(value.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def _cpu_model() -> str:
+    """Give py-cpuinfo's name of the CPU. It takes a second, so the answer is kept for this CPU."""
+    kept = cache_dir() / "cpu" / f"{machine_stamp()}.txt"
+    try:
+        return kept.read_text(encoding="utf-8")
+    except OSError:
+        pass
+    import cpuinfo
+
+    found = cpuinfo.get_cpu_info()
+    name = " ".join(str(found.get("brand_raw") or found.get("arch_string_raw") or platform.machine()).split())
+    write_text(kept, name)
+    return name
+
+
+def physical_cores() -> int:
+    """Give the cores that this process can really use: physical ones, within its affinity and its container's limit."""
+    machine = this_system().describe()
+    assert isinstance(machine, Machine)
+    usable = machine.cores_physical
+    if machine.affinity is not None:
+        usable = min(usable, len(machine.affinity))
+    if machine.cpu_quota is not None:
+        usable = min(usable, max(1, int(machine.cpu_quota)))
+    return max(usable, 1)
+
+
+def cores_of_kind(kind: str) -> tuple[int, ...]:
+    """Give the CPUs of the fastest kind ("fast").
+
+    Raises:
+        UserError: the kind is unknown, or all cores are alike.
+    """
+    if kind != "fast":
+        raise UserError(f"unknown cores '{kind}'; write fast, or a list like 0-3")
+    machine = this_system().describe()
+    assert isinstance(machine, Machine)
+    if len(machine.core_kinds) < 2:
+        raise UserError("all cores of this machine are alike, as far as the system tells; give --cores a list like 0-3")
+    return machine.core_kinds[0].cpus
+
+
+def available_memory_bytes() -> int:
+    """Give the memory that a new process can have, a container's limit included."""
+    return int(this_system().available_bytes())

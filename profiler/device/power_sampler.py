@@ -1,0 +1,63 @@
+"""Sample a power sensor in a thread of the parent while a worker measures."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from profiler.device.energy.source import Meter
+from profiler.records.energy import EnergyTrace
+
+
+def sample(
+    read_watts: Callable[[], float | None], clock: Callable[[], int], wait: Callable[[], bool]
+) -> tuple[list[int], list[float]]:
+    """Look until `wait` says that it is over; a look that fails leaves a gap.
+
+    The time of a sample is the middle of its look, which may last: powermetrics averages over half a second.
+    """
+    times_ns: list[int] = []
+    watts: list[float] = []
+    while True:
+        start_ns = clock()
+        found = read_watts()
+        if found is not None:
+            times_ns.append((start_ns + clock()) // 2)
+            watts.append(found)
+        if wait():
+            return times_ns, watts
+
+
+@contextmanager
+def tracing(meter: Meter) -> Iterator[Callable[[], EnergyTrace]]:
+    """Sample during the block, where the source is a sampled one; what it gives tells the trace afterwards."""
+    over = threading.Event()
+    times_ns: list[int] = []
+    watts: list[float] = []
+    read_watts, interval_ms = meter.read_watts, meter.interval_ms
+
+    def work() -> None:
+        assert read_watts is not None
+        assert interval_ms is not None
+        interval_s = interval_ms / 1000
+        found = sample(read_watts, clock, lambda: over.wait(interval_s))
+        times_ns.extend(found[0])
+        watts.extend(found[1])
+
+    clock = time.perf_counter_ns  # the worker's clock too: CLOCK_MONOTONIC, or the Mac's absolute time
+    thread = threading.Thread(target=work, daemon=True) if read_watts else None
+    if thread:
+        thread.start()
+    try:
+        yield lambda: EnergyTrace(
+            source=meter.source,
+            covers=meter.covers,
+            interval_ms=interval_ms,
+            ranges_uj=meter.ranges_uj,
+            at_ns=tuple(times_ns),
+            watts=tuple(watts),
+        )
+    finally:
+        over.set()
+        if thread:
+            thread.join()

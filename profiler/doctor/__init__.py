@@ -1,0 +1,1 @@
+"""What would spoil a measurement on this device."""

@@ -1,0 +1,171 @@
+"""The measuring loop. It is the product, so it is short enough to read in one sitting.
+
+Prefill is bound by arithmetic: all prompt tokens go through a layer at once. Decode is bound by memory: each token
+reads every weight again. So they are timed apart, and each number carries the depth of the cache at which it was taken.
+
+    load, context              timed once, before anything is warm
+    warm-up                    one whole prefill and some decode steps, not counted
+    for each repetition:
+        read the conditions
+        separate mode          empty cache (or the snapshot at n_depth), prefill n_prompt;
+                               again from there, decode n_gen, each step on its own
+        request mode           empty cache (or the snapshot), prefill n_prompt, choose the token: that is the TTFT;
+                               go on with n_gen decode steps
+        read the conditions
+
+The engine's calls return only when the work is done, the clock is a monotonic one in integer nanoseconds, n tokens
+mean n timed steps, and after every phase the loop checks how many tokens the cache really holds. Decode feeds a fixed
+sequence, so no run ends early and choosing a token is not part of a decode step.
+"""
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from profiler.engine import Engine
+from profiler.measure.kv_state import Start, expect, fill
+from profiler.measure.workloads import prompt_tokens, random_tokens, read_text
+from profiler.records.config import RunConfig
+from profiler.records.energy import EnergyReading, EnergySpan
+from profiler.records.record import Buffers, Conditions, InForce, Memory, Sample
+
+WARMUP_DECODE_STEPS = 8
+Clock = Callable[[], int]  # monotonic nanoseconds
+
+
+class Probes(msgspec.Struct, frozen=True):
+    """How the loop looks at the machine around it; tests give their own."""
+
+    memory: Callable[[], Memory]
+    conditions: Callable[[], Conditions]
+    energy: Callable[[], EnergyReading] | None = None
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process saw of one cell."""
+
+    load_ns: int
+    context_ns: int
+    tokenize_ns: int
+    warmup_ns: int
+    samples: tuple[Sample, ...]
+    memory: dict[str, Memory]
+    buffers: Buffers
+    in_force: InForce
+
+
+def measure(
+    engine: Engine, path: Path, config: RunConfig, *, reps: int, seed: int, clock: Clock, probes: Probes
+) -> Measured:
+    """Load a model and time `reps` repetitions of one configuration.
+
+    Raises:
+        EngineError: the engine refused, or the cache did not hold what it should.
+    """
+    memory = {"imported": probes.memory()}
+    aside_ns = 0
+
+    def before_weights() -> None:
+        nonlocal aside_ns
+        looked_ns = clock()
+        memory["vocabulary"] = probes.memory()
+        aside_ns = clock() - looked_ns
+
+    start_ns = clock()
+    engine.load(path, config, before_weights)
+    load_ns = clock() - start_ns - aside_ns
+    memory["loaded"] = probes.memory()
+    start_ns = clock()
+    engine.open_context(config)
+    context_ns = clock() - start_ns
+    memory["context"] = probes.memory()
+
+    start_ns = clock()
+    text = read_text(config.workload)
+    text_tokens = engine.tokenize(text) if text else []
+    tokenize_ns = clock() - start_ns
+    bos, n_vocab = engine.bos_token, engine.n_vocab
+    deep = prompt_tokens([], config.n_depth, bos=bos, n_vocab=n_vocab, seed=seed)
+    # BOS stands once, at the start of the sequence.
+    prompt = prompt_tokens(text_tokens, config.n_prompt, bos=None if deep else bos, n_vocab=n_vocab, seed=seed + 1)
+    fed = random_tokens(config.n_gen, n_vocab=n_vocab, seed=seed + 2)
+    if fed and bos is not None and not config.decode_depth:
+        fed[0] = bos
+
+    start_ns = clock()
+    fill(engine, deep, 0)
+    fill(engine, prompt, len(deep))
+    memory["prefilled"] = probes.memory()
+    if config.mode == "separate" and prompt:
+        fill(engine, deep, 0)
+    if config.mode == "request":
+        engine.greedy()
+    for token in fed[:WARMUP_DECODE_STEPS]:
+        engine.decode(token)
+    # Read before the snapshot is made: the snapshot is this program's, not the model's.
+    memory["decoded"] = probes.memory()
+    start = Start(engine, deep)
+    warmup_ns = clock() - start_ns
+
+    samples = []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(reps):
+            samples.append(_repeat(engine, config, start, prompt, fed, clock, probes))
+    finally:
+        gc.enable()
+    return Measured(
+        load_ns=load_ns,
+        context_ns=context_ns,
+        tokenize_ns=tokenize_ns,
+        warmup_ns=warmup_ns,
+        samples=tuple(samples),
+        memory=memory,
+        buffers=engine.buffers(),
+        in_force=engine.in_force(),
+    )
+
+
+def _repeat(
+    engine: Engine,
+    config: RunConfig,
+    start: Start,
+    prompt: list[int],
+    fed: list[int],
+    clock: Clock,
+    probes: Probes,
+) -> Sample:
+    before = probes.conditions()
+    prefill_ns = sample_ns = None
+    start.go(engine)
+    if prompt:
+        start_ns = clock()
+        engine.prefill(prompt)
+        prefill_ns = clock() - start_ns
+        expect(engine, config.n_depth + len(prompt))
+        if config.mode == "request":
+            start_ns = clock()
+            engine.greedy()
+            sample_ns = clock() - start_ns
+        elif fed:
+            start.go(engine)
+    decode_ns = []
+    energy_before = probes.energy() if probes.energy else None
+    for token in fed:
+        start_ns = clock()
+        engine.decode(token)
+        decode_ns.append(clock() - start_ns)
+    energy_after = probes.energy() if probes.energy else None
+    if fed:
+        expect(engine, config.decode_depth + len(fed))
+    return Sample(
+        prefill_ns=prefill_ns,
+        sample_ns=sample_ns,
+        decode_ns=tuple(decode_ns),
+        before=before,
+        after=probes.conditions(),
+        decode_energy=EnergySpan(before=energy_before, after=energy_after) if energy_before and energy_after else None,
+    )

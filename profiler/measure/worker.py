@@ -1,0 +1,92 @@
+"""One process: a cell as JSON in, what was measured as JSON out. The parent never opens a model.
+
+Run as `python -m profiler.measure.worker`. The job comes on stdin, which stays open: when it
+closes, the parent is gone and so is this process. The answer goes to the real stdout; whatever libraries print there goes to stderr.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from profiler.engine import EngineError
+from profiler.measure.loop import Measured, Probes, measure
+from profiler.records.config import RunConfig
+from profiler.records.energy import EnergyReading
+from profiler.records.record import Failure
+from quant.base.child import serve
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker is to do."""
+
+    path: str
+    config: RunConfig
+    reps: int
+    seed: int
+    energy: bool = False  # read the energy counters and the clock around decode
+    sent_ns: int | None = None  # when the parent asked for the process, by time.monotonic_ns, one clock for all
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Either what was measured or the failure."""
+
+    measured: Measured | None = None
+    failure: Failure | None = None
+    start_ns: int | None = None  # from `sent_ns` until the model is opened
+
+
+def work(job: Job) -> Answer:
+    """Do a job; a refusal of the engine is an answer."""
+    try:
+        measured, start_ns = _measure(job)
+        return Answer(measured=measured, start_ns=start_ns)
+    except EngineError as error:
+        return Answer(failure=Failure(kind=error.kind, message=str(error)))
+    except MemoryError:
+        return Answer(failure=Failure(kind="memory", message="Python had no memory left"))
+
+
+def _measure(job: Job) -> tuple[Measured, int | None]:
+    from profiler.device.affinity import bind
+    from profiler.device.conditions import ConditionsReader
+
+    if job.config.cores:
+        bind(job.config.cores)  # before llama.cpp makes any thread
+    from profiler.device.memory import read_memory
+    from profiler.engine.llama import LlamaEngine
+
+    engine = LlamaEngine()
+    probes = Probes(
+        memory=lambda: read_memory(Path(job.path)),
+        conditions=ConditionsReader(
+            job.config.cores, n_threads=max(job.config.n_threads, job.config.n_threads_batch)
+        ).read,
+        energy=_energy_reader() if job.energy else None,
+    )
+    start_ns = None if job.sent_ns is None else time.monotonic_ns() - job.sent_ns
+    try:
+        measured = measure(
+            engine,
+            Path(job.path),
+            job.config,
+            reps=job.reps,
+            seed=job.seed,
+            clock=time.perf_counter_ns,
+            probes=probes,
+        )
+        return measured, start_ns
+    finally:
+        engine.close()
+
+
+def _energy_reader() -> Callable[[], EnergyReading]:
+    from profiler.device.energy.source import counters
+
+    read = counters()
+    return lambda: EnergyReading(at_ns=time.perf_counter_ns(), counters_uj=read())
+
+
+if __name__ == "__main__":
+    serve(Job, work)

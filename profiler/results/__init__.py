@@ -1,0 +1,1 @@
+"""results.jsonl: reading, appending, locking."""

@@ -1,0 +1,1 @@
+"""Many cells, many rounds: what is measured, in which order, until when."""

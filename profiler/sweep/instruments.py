@@ -1,0 +1,70 @@
+"""What is known beside a round, outside of its worker: the device's ceiling, and the energy it took."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from profiler.device.bandwidth_record import Ceiling, load_ceiling
+from profiler.device.energy.source import Meter, find_meter
+from profiler.device.power_sampler import tracing
+from profiler.measure.worker import Answer, Job
+from profiler.records.energy import EnergyTrace
+from profiler.records.record import Environment, Record, Round
+
+
+def during_decode(trace: EnergyTrace, answer: Answer) -> EnergyTrace:
+    """Keep the samples taken while decode was timed: those of loading and prefill say nothing about it."""
+    samples = answer.measured.samples if answer.measured else ()
+    spans = [sample.decode_energy for sample in samples if sample.decode_energy]
+    kept = [
+        (at_ns, watts)
+        for at_ns, watts in zip(trace.at_ns, trace.watts, strict=True)
+        if any(span.before.at_ns <= at_ns <= span.after.at_ns for span in spans)
+    ]
+    return msgspec.structs.replace(
+        trace, at_ns=tuple(at_ns for at_ns, _ in kept), watts=tuple(watts for _, watts in kept)
+    )
+
+
+class Beside:
+    """Wraps how a sweep runs a job and writes a record."""
+
+    def __init__(self, ceiling: Ceiling | None, meter: Meter | None) -> None:
+        self._ceiling, self._meter = ceiling, meter
+        self._trace: EnergyTrace | None = None
+
+    @classmethod
+    def of(cls, environment: Environment) -> "Beside":
+        """Look for what was kept of this environment, and for a source of energy."""
+        meter = find_meter(environment.board)
+        return cls(load_ceiling(environment.id), meter if isinstance(meter, Meter) else None)
+
+    def running(self, run: Callable[[Job], Answer]) -> Callable[[Job], Answer]:
+        """Let the worker read energy around decode, and sample power while it runs."""
+
+        def run_beside(job: Job) -> Answer:
+            self._trace = None
+            if self._meter is None:
+                return run(job)
+            with tracing(self._meter) as trace_of:
+                answer = run(msgspec.structs.replace(job, energy=True))
+            self._trace = during_decode(trace_of(), answer)
+            return answer
+
+        return run_beside
+
+    def writing(self, write: Callable[[Record], None]) -> Callable[[Record], None]:
+        """Put what is known into each round that went well."""
+
+        def write_beside(record: Record) -> None:
+            if isinstance(record, Round) and record.status == "ok":
+                n_threads = record.cell.config.n_threads
+                record = msgspec.structs.replace(
+                    record,
+                    read_ceiling_bytes_per_s=self._ceiling.read_bytes_per_s(n_threads) if self._ceiling else None,
+                    energy=self._trace,
+                )
+            self._trace = None
+            write(record)
+
+        return write_beside

@@ -1,0 +1,1 @@
+"""Tables for a terminal, and how figures are written in them."""

@@ -1,0 +1,1 @@
+"""What every stage uses: errors, text, files, locks, caches and child processes."""

@@ -1,0 +1,116 @@
+"""Files written whole or not at all, and the folder where large ones are kept."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from quant.base.errors import UserError
+from quant.base.progress import Progress, silent
+from quant.base.units import format_bytes
+
+_READ_BYTES = 1 << 20
+# As much as cp writes at once. Larger writes take larger pages, which the host of a virtual machine takes back when
+# they are free and must give again: there steps of 4 MiB took twice as long.
+_WRITE_BYTES = 128 << 10
+
+
+def cache_dir() -> Path:
+    """Give the folder for converted and quantized files: SLMPROF_CACHE, else the system's own cache folder."""
+    if chosen := os.environ.get("SLMPROF_CACHE"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("slmprof", appauthor=False))
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target` that takes its name when the block ends well, else is removed.
+
+    Raises:
+        UserError: the folder cannot be made or written, or the disk is full.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=part_prefix(target), suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; choose another -o") from error
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files private; a result is as readable as any file the user makes.
+        part.chmod(0o666 & ~_umask())
+        part.replace(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror or error}; free space or choose another -o") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_in_steps(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write many bytes, a little at a time."""
+    view = memoryview(data).cast("B")
+    for first in range(0, len(view), _WRITE_BYTES):
+        file.write(view[first : first + _WRITE_BYTES])
+
+
+def part_prefix(target: Path) -> str:
+    """Give how the names of a file's unfinished parts begin."""
+    return f".{target.name[:50]}."  # a name has 255 bytes at most, and a letter up to four
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic_path(target) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def require_space(folder: Path, need_bytes: int, what: str) -> None:
+    """Refuse early when a folder's disk has not room for what is about to be written.
+
+    Raises:
+        UserError: fewer than `need_bytes` and a margin of 1 % are free.
+    """
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < need_bytes * 1.01:
+        raise UserError(
+            f"{what} needs {format_bytes(need_bytes)} in {folder}, only {format_bytes(free_bytes)} are free; "
+            "free space, or choose another folder (-o, or SLMPROF_CACHE for kept files)"
+        )
+
+
+def sha256_of(paths: list[Path], progress: Progress = silent) -> str:
+    """Hash one file; of several shards, hash the list of their hashes."""
+    total = sum(path.stat().st_size for path in paths)
+    done = 0
+    digests = []
+    buffer = bytearray(_READ_BYTES)
+    for path in paths:
+        digest = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while n_read := file.readinto(buffer):
+                digest.update(memoryview(buffer)[:n_read])
+                done += n_read
+                progress("hash", done, total)
+        digests.append(digest.hexdigest())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

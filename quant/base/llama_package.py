@@ -1,0 +1,42 @@
+"""Which llama.cpp is installed, told without importing its binding."""
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from quant.base.errors import UserError
+
+
+@cache
+def ggml_base() -> ctypes.CDLL:
+    """Open ggml's base library without importing the binding, which would load everything.
+
+    Raises:
+        UserError: llama-cpp-python is not installed, or its build has no such library.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise UserError("llama-cpp-python is not installed; install this program again")
+    names = {"darwin": ("libggml-base.dylib",), "win32": ("ggml-base.dll", "libggml-base.dll")}
+    for name in names.get(sys.platform, ("libggml-base.so",)):
+        with suppress(OSError):
+            return ctypes.CDLL(str(Path(spec.origin).parent / "lib" / name))
+    raise UserError("this build of llama-cpp-python has no ggml library of its own; install this program again")
+
+
+@cache
+def llama_build() -> str:
+    """Name the build of llama.cpp: the binding's version and llama.cpp's commit.
+
+    Read from the shared library, since importing the binding would cost more than finding out that work is done.
+
+    Raises:
+        UserError: llama-cpp-python is not installed.
+    """
+    base = ggml_base()
+    base.ggml_commit.restype = ctypes.c_char_p
+    return f"{importlib.metadata.version('llama-cpp-python')}+{base.ggml_commit().decode()}"

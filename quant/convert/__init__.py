@@ -1,0 +1,1 @@
+"""From a checkpoint to GGUF: which tensors, from which rows, with which keys."""

@@ -1,0 +1,273 @@
+"""A Hugging Face checkpoint directory: its config, and its tensors, read piece by piece from safetensors.
+
+Headers come from strangers, so they are bounded and checked against the file before anything is read.
+Source: the safetensors format (8 bytes little-endian header length, a JSON header, the tensors' bytes).
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.base.errors import UserError
+
+_MAX_HEADER_BYTES = 100 << 20  # the format's own limit
+_MAX_CONFIG_BYTES = 16 << 20
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+# safetensors' name -> bytes per element and how numpy reads it; bfloat16 is read as its bits.
+_DTYPES = {"F32": (4, "<f4"), "F16": (2, "<f2"), "BF16": (2, "<u2")}
+_OTHER_BYTES = {"F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where a tensor lies in a safetensors file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    offset: int  # bytes from the start of the file
+
+    @property
+    def n_elements(self) -> int:
+        """The product of the shape."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    def read(self, first: int, count: int) -> NDArray[Any]:
+        """Read `count` elements from the `first` on: float32, float16, or uint16 for bfloat16's bits.
+
+        Read rather than mapped: mapped pages would count as this process's memory.
+
+        Raises:
+            UserError: the type is not one that is converted, or the file ended early.
+        """
+        if self.dtype not in _DTYPES:
+            raise UserError(f"tensor {self.name} in {self.path.name} is {self.dtype}; F32, F16 and BF16 are converted")
+        element_bytes, numpy_type = _DTYPES[self.dtype]
+        try:
+            found = np.fromfile(self.path, dtype=numpy_type, count=count, offset=self.offset + first * element_bytes)
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror or error}; fetch it again") from error
+        if len(found) != count:
+            raise UserError(f"{self.path} ended while tensor {self.name} was read; fetch it again")
+        return found
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A directory's config and its tensors by name, in the order of the files."""
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def architecture(self) -> str:
+        """The class that the config names. Raises UserError where it names none."""
+        names = self.config.get("architectures")
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+        raise UserError(f"{self.folder / 'config.json'} names no architecture; is it a language model's?")
+
+    @property
+    def standin_for(self) -> str | None:
+        """The model whose shape made-up weights have; None for real weights."""
+        name = self.config.get("slmprof_standin_for")
+        return str(name) if self.config.get("slmprof_synthetic") else None
+
+    @property
+    def standin_family(self) -> str | None:
+        """The family of that model, where this is a shape of another family in its place."""
+        family = self.config.get("slmprof_standin_family")
+        return str(family) if self.config.get("slmprof_synthetic") and family is not None else None
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read a directory's config and the headers of its safetensors files; no weights.
+
+    Raises:
+        UserError: something is missing, truncated, or points outside the directory.
+    """
+    config = read_config(folder)
+    refuse_quantized(config, str(folder))
+    return Checkpoint(folder=folder, config=config, tensors=_read_tensors(folder))
+
+
+def refuse_quantized(config: dict[str, Any], name: str) -> None:
+    """Refuse weights that another program quantized.
+
+    Raises:
+        UserError: the config says how they were quantized.
+    """
+    for each in (config, config.get("text_config")):
+        found = each.get("quantization_config") or each.get("quantization") if isinstance(each, dict) else None
+        if found:
+            method = found.get("quant_method", "MLX") if isinstance(found, dict) else found
+            raise UserError(
+                f"{name} is quantized already ({str(method)[:40]}); give the checkpoint that it was made of, "
+                "or llama.cpp's own converter with --converter DIR"
+            )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json.
+
+    Raises:
+        UserError: it is missing, or no JSON object.
+    """
+    path = folder / "config.json"
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}") from error
+    if not there:
+        raise UserError(f"{folder} has no config.json, so it is no checkpoint; give a checkpoint's directory")
+    return read_object(path)
+
+
+def read_object(path: Path, max_bytes: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        UserError: it cannot be read, is too large, or holds something else.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise UserError(f"{path} is larger than any such file known; is it the right one?")
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON ({str(error)[:100]}); fetch it again") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no JSON object; fetch it again")
+    return data
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    expected: dict[str, str] | None = None
+    if (folder / _INDEX).is_file():
+        expected = _weight_map(folder)
+        parts = sorted(set(expected.values()))
+    elif (folder / _SINGLE).is_file():
+        parts = [_SINGLE]
+    else:
+        parts = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
+    if not parts:
+        pickles = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
+        hint = (
+            "it has only pickled weights, which can run code; take a repository with safetensors, or save the model "
+            "anew with transformers' save_pretrained"
+            if pickles
+            else "fetch model.safetensors too"
+        )
+        raise UserError(f"{folder} has no safetensors files; {hint}")
+    for part in parts:
+        path = folder / part
+        if not path.is_file():
+            raise UserError(f"{folder} lacks {part}, which its index names; fetch the checkpoint again")
+        for tensor in _read_header(path):
+            if tensor.name in tensors:
+                raise UserError(f"tensor {tensor.name} stands in two files of {folder}; fetch the checkpoint again")
+            tensors[tensor.name] = tensor
+    if expected is not None and (missing := set(expected) - set(tensors)):
+        raise UserError(
+            f"{folder} lacks {len(missing)} tensors that its index names, such as {min(missing)}; "
+            "fetch the checkpoint again"
+        )
+    return tensors
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    found = read_object(folder / _INDEX, _MAX_HEADER_BYTES).get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"{folder / _INDEX} has no weight_map; fetch it again")
+    for name, part in found.items():
+        if not isinstance(part, str) or Path(part).name != part or not part.endswith(".safetensors"):
+            raise UserError(f"{folder / _INDEX} puts {name} into {part!r}, which is no file of this directory")
+    return found
+
+
+def _read_header(path: Path) -> list[Tensor]:
+    """Read and check one file's header.
+
+    Raises:
+        UserError: the header or a tensor does not lie within the file, or contradicts itself.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            if len(start) < 8:
+                raise UserError(f"{path} is too short for a safetensors file; fetch it again")
+            (length,) = struct.unpack("<Q", start)
+            if length > size - 8:
+                raise UserError(
+                    f"the header of {path} is longer than the file ({length} bytes of {size}); fetch it again"
+                )
+            if length > _MAX_HEADER_BYTES:
+                raise UserError(
+                    f"the header of {path} is {length} bytes long, but the format allows {_MAX_HEADER_BYTES}; "
+                    "fetch it again"
+                )
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the header of {path} is no JSON ({str(error)[:80]}); fetch it again") from error
+    if not isinstance(header, dict):
+        raise UserError(f"the header of {path} is no JSON object; fetch it again")
+    header.pop("__metadata__", None)
+    spans: list[tuple[int, int]] = []
+    tensors = []
+    for name, entry in header.items():
+        tensor, begin, end = _tensor(path, name, entry, 8 + length)
+        if 8 + length + end > size:
+            raise UserError(
+                f"{path} is truncated: tensor {name} ends {8 + length + end - size} bytes behind it; fetch it again"
+            )
+        spans.append((begin, end))
+        tensors.append(tensor)
+    spans.sort()
+    for (_, end), (begin, _) in pairwise(spans):
+        if begin < end:
+            raise UserError(f"tensors overlap in {path}; fetch it again")
+    return tensors
+
+
+def _tensor(path: Path, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
+    def broken(what: str) -> UserError:
+        return UserError(f"the header of {path} is broken: tensor {name[:100]!r} {what}; fetch it again")
+
+    if not isinstance(entry, dict):
+        raise broken("is no object")
+    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str):
+        raise broken("has no type")
+    if (
+        not isinstance(shape, list)
+        or len(shape) > 8
+        or not all(type(each) is int and 0 <= each < 1 << 40 for each in shape)
+    ):
+        raise broken("has no shape")
+    if not isinstance(span, list) or len(span) != 2 or not all(type(each) is int for each in span):
+        raise broken("has no place")
+    begin, end = span
+    tensor = Tensor(name=name, dtype=dtype, shape=tuple(shape), path=path, offset=data_start + begin)
+    element = _DTYPES[dtype][0] if dtype in _DTYPES else _OTHER_BYTES.get(dtype)
+    if element is None:
+        raise broken(f"has the unknown type {dtype[:20]}")
+    if not 0 <= begin <= end or end - begin != element * tensor.n_elements:
+        raise broken("has a size that is not its shape's")
+    return tensor, begin, end

@@ -1,0 +1,47 @@
+"""llama.cpp's own converter, for architectures that are not converted here: from a source tree that the user points to.
+
+This runs the code in that folder, in the Python environment that the user names; it needs what llama.cpp's converter
+needs, torch among it. Nothing of it is imported into this program.
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from quant.base.child import last_words, one_line, tail_of
+from quant.base.errors import UserError
+from quant.base.files import atomic_path
+from quant.gguf_io.header import open_gguf_header
+
+_SCRIPT = "convert_hf_to_gguf.py"
+
+
+def convert_with(
+    converter: Path, python: str, checkpoint_dir: Path, target: Path, *, outtype: str = "auto", model: str | None = None
+) -> None:
+    """Convert a checkpoint with the converter in a folder; the file is whole or not there.
+
+    Raises:
+        UserError: the folder holds no converter, the interpreter cannot be started, or the converter failed.
+    """
+    script = converter / _SCRIPT
+    if not script.is_file():
+        raise UserError(f"{converter} has no {_SCRIPT}; give the folder of llama.cpp's sources to --converter")
+    with atomic_path(target) as part, tempfile.TemporaryFile() as stderr:
+        command = [python, str(script.absolute()), str(checkpoint_dir.absolute()), "--outfile", str(part.absolute())]
+        command += ["--outtype", outtype, *(["--model-name", model] if model else [])]
+        try:
+            done = subprocess.run(  # noqa: S603  what the user asked to run
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, check=False
+            )
+        except OSError as error:
+            raise UserError(
+                f"cannot start {python}: {error.strerror}; name an interpreter with --converter-python"
+            ) from error
+        if done.returncode:
+            words = one_line(last_words(tail_of(stderr))) or f"status {done.returncode}"
+            raise UserError(
+                f"{script} failed on {checkpoint_dir}: {words}; it needs torch and transformers in the environment "
+                "that --converter-python names"
+            )
+        open_gguf_header(part)

@@ -1,0 +1,135 @@
+"""Architecture families by the class name in config.json. A new family is a module here; it is found by its place."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+
+import gguf
+import msgspec
+
+from quant.base.errors import UserError
+from quant.convert.families.base import Config, Family, flattened, need
+from quant.convert.families.planned import Planned
+
+_MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
+# Far beyond any model; llama.cpp's own arrays have room for no more layers.
+_BOUNDS = {"num_attention_heads": 4096, "num_key_value_heads": 4096, "n_head": 4096, "head_dim": 1 << 14}
+_SHARED = {"base", "decoder", "keys", "longrope", "planned"}  # what families have in common is no family
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Give all families by the class names in config.json that they convert."""
+    found: dict[str, Family] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        if module in _SHARED:
+            continue
+        family = importlib.import_module(f"{__name__}.{module}").FAMILY
+        assert isinstance(family, Family)
+        for architecture in family.architectures:
+            assert architecture not in found, f"two families convert {architecture}"
+            found[architecture] = family
+    return found
+
+
+def find_family(architecture: str) -> Family:
+    """Give the family of an architecture.
+
+    Raises:
+        UserError: it is not supported; the text lists those that are.
+    """
+    known = families()
+    if family := known.get(architecture):
+        return family
+    near = difflib.get_close_matches(architecture, known, n=1, cutoff=0.85)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(
+        f"the architecture {architecture[:100]} is not supported yet; {hint}supported are {', '.join(sorted(known))}; "
+        "for others give llama.cpp's own converter with --converter DIR"
+    )
+
+
+def architecture_of(config: Config) -> str:
+    """Give the class that a config names, or that of its model_type.
+
+    Raises:
+        UserError: it names neither.
+    """
+    names, kind = config.get("architectures"), config.get("model_type")
+    if isinstance(names, list) and names:
+        return str(names[0])
+    for family in families().values():
+        if kind in family.model_types:
+            return family.architectures[0]
+    raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
+
+
+def family_of(config: Config) -> Family:
+    """Find the family of a checkpoint's config: of its text model where it is one that sees or hears too.
+
+    Raises:
+        UserError: its architecture is not supported, or it names none.
+    """
+    names, inner = config.get("architectures"), config.get("text_config")
+    named = str(names[0]) if isinstance(names, list) and names else None
+    if isinstance(inner, dict) and named not in families():
+        try:
+            return find_family(architecture_of(inner))
+        except UserError:
+            if named is None:
+                raise
+    return find_family(architecture_of(config))
+
+
+def complete_config(family: Family, config: Config) -> Config:
+    """Give a config with every default filled in, the text model's own where it is part of a larger model."""
+    text = flattened(config)
+    # Before anything is made for each of them.
+    for key, most in ((family.layers_key, _MAX_LAYERS), *_BOUNDS.items()):
+        if isinstance(value := text.get(key), int) and value > most:
+            who = "llama.cpp takes" if key == family.layers_key else "this program takes"
+            raise UserError(f"config.json has {key} = {str(value)[:100]}; {who} {most} at most")
+    return family.complete(text)
+
+
+def planned_tensors(family: Family, config: Config) -> list[Planned]:
+    """Give every tensor that a complete config asks for, each with its name in GGUF.
+
+    Raises:
+        UserError: the config lacks a size, or a tensor has no place in the architecture.
+    """
+    return list(_named(family, config))
+
+
+def _named(family: Family, config: Config) -> Iterator[Planned]:
+    arch = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == family.arch)
+    n_layers = need(config, family.layers_key)
+    if n_layers > _MAX_LAYERS:
+        raise UserError(f"config.json has {family.layers_key} = {n_layers}; llama.cpp takes {_MAX_LAYERS} at most")
+    names = _name_map(arch, n_layers)
+    for planned in family.tensors(config):
+        target = (
+            planned.target
+            or _target(names, planned.name)
+            or _target(names, planned.name.removeprefix(family.base_prefix))
+        )
+        if target is None:
+            raise UserError(f"the tensor {planned.name} has no place in llama.cpp's {family.arch}")
+        yield _with_target(planned, target)
+
+
+@cache
+def _name_map(arch: gguf.MODEL_ARCH, n_layers: int) -> gguf.TensorNameMap:
+    """Make gguf's map once: it takes longer than all that is asked of it."""
+    return gguf.get_tensor_name_map(arch, n_layers)
+
+
+def _target(names: gguf.TensorNameMap, name: str) -> str | None:
+    found: str | None = names.get_name(name, try_suffixes=(".weight", ".bias"))
+    return found
+
+
+def _with_target(planned: Planned, target: str) -> Planned:
+    return msgspec.structs.replace(planned, target=target, is_norm=planned.is_norm or target.endswith("_norm.weight"))

@@ -1,0 +1,224 @@
+"""What a family is, and how its config is read.
+
+A family says which tensors a config asks for, how each is changed for GGUF, and which keys the config becomes.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gguf
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.base.errors import UserError
+from quant.convert.families.planned import Planned
+
+if TYPE_CHECKING:
+    from quant.convert.tokenizer import Vocabulary
+
+Config = dict[str, Any]
+ExtraTensors = dict[str, NDArray[np.float32]]
+_MAX_FLOAT = 3.4e38  # GGUF keeps these numbers as float32
+
+
+def _as_it_is(config: Config) -> Config:
+    return config
+
+
+def _no_tensors(config: Config) -> ExtraTensors:
+    return {}
+
+
+def _no_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    pass
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """How checkpoints of one family become GGUF."""
+
+    architectures: tuple[str, ...]  # class names in config.json
+    arch: str  # GGUF's general.architecture
+    complete: Callable[[Config], Config] = _as_it_is  # fills in what a config may leave to the class's defaults
+    tensors: Callable[[Config], Iterator[Planned]]
+    write_keys: Callable[[gguf.GGUFWriter, Config, int], None]  # writer, config, file type
+    extra_tensors: Callable[[Config], ExtraTensors] = _no_tensors  # made from the config alone
+    early_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # that stand before all others
+    vocabulary: "Callable[[Path, Config, str | None], Vocabulary] | None" = None  # folder, config, pre; None: the usual
+    vocabulary_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # after the vocabulary's own
+    space_prefix_key: bool = False  # whether the tokenizer's add_prefix_space is a key of its own
+    layers_key: str = "num_hidden_layers"
+    ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned
+    model_types: tuple[str, ...] = ()  # of configs that name no class
+    base_prefix: str = ""  # of the tensors' names, which checkpoints of the model without its head leave out
+
+
+def need(config: Config, key: str, default: int | None = None) -> int:
+    """Give a count from a config.
+
+    Raises:
+        UserError: it is missing or no positive number.
+    """
+    value = config.get(key, default)
+    if type(value) is not int or not 0 < value < 1 << 31:
+        raise UserError(f"config.json has {key} = {repr(value)[:100]}, which must be a positive number")
+    return value
+
+
+def need_list(config: Config, key: str, length: int) -> list[int]:
+    """Give one count per layer from a config.
+
+    Raises:
+        UserError: it is missing, of another length, or holds something else.
+    """
+    values = config.get(key)
+    if not isinstance(values, list) or len(values) != length:
+        raise UserError(f"config.json has {key} = {str(values)[:80]}, which must be a list of {length} numbers")
+    return [need({key: value}, key) for value in values]
+
+
+def number(config: Config, key: str, default: float | None = None) -> float:
+    """Give a number from a config, whole or not.
+
+    Raises:
+        UserError: it is missing or no number.
+    """
+    return as_number(config.get(key, default), key)
+
+
+def as_number(value: Any, key: str) -> float:
+    """Give a value that must be a finite number.
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_FLOAT:
+        raise UserError(f"config.json has {key} = {str(value)[:100]}, which must be a number")
+    return value
+
+
+def first_of(config: Config, *keys: str) -> Any:
+    """Give the value of the first key that is there and not null; None without any."""
+    return next((config[key] for key in keys if config.get(key) is not None), None)
+
+
+def refuse_unless(config: Config, key: str, known: tuple[Any, ...]) -> None:
+    """Refuse a setting that llama.cpp does not compute: converted all the same, it would give wrong text.
+
+    Raises:
+        UserError: the value is none of those known; None stands for a missing key.
+    """
+    if config.get(key) not in known:
+        shown = ", ".join(
+            str(value).lower() if isinstance(value, bool) else str(value) for value in known if value is not None
+        )
+        raise UserError(
+            f"config.json has {key} = {json.dumps(config.get(key))[:80]}, which llama.cpp does not compute "
+            f"for this family (it does: {shown}); choose another model"
+        )
+
+
+def head_dim(config: Config) -> int:
+    """Give the size of one attention head, explicit or by division.
+
+    Raises:
+        UserError: it is odd, so that rotary positions have no two halves.
+    """
+    if config.get("head_dim") is not None:
+        size = need(config, "head_dim")
+    else:
+        size = need(config, "hidden_size") // need(config, "num_attention_heads")
+    if size % 2:
+        raise UserError(f"config.json asks for attention heads of {size} values, which must be an even number")
+    return size
+
+
+def require_whole_heads(n_embd: int, n_heads: int) -> None:
+    """Refuse a width that is no multiple of the number of heads.
+
+    Raises:
+        UserError: it is none.
+    """
+    if n_embd % n_heads:
+        raise UserError(f"config.json asks for {n_heads} attention heads in a width of {n_embd}, which is no multiple")
+
+
+def n_head_kv(config: Config) -> int:
+    """Give the number of key and value heads; without the key, or where it is null, as many as heads."""
+    return need(config, "num_attention_heads" if config.get("num_key_value_heads") is None else "num_key_value_heads")
+
+
+def is_tied(config: Config) -> bool:
+    """Tell whether the output matrix is the embedding."""
+    return bool(config.get("tie_word_embeddings", False))
+
+
+def flattened(config: Config) -> Config:
+    """Give the text model's config where it stands inside a larger model's, else the config itself.
+
+    Raises:
+        UserError: the inner config is no object.
+    """
+    inner = config.get("text_config")
+    if inner is None:
+        return config
+    if not isinstance(inner, dict):
+        raise UserError(f"config.json has a text_config that is no object: {str(inner)[:80]}")
+    return {**config, **inner}
+
+
+def rope_parameters(config: Config) -> dict[str, Any]:
+    """Give the rope settings in one form: transformers 4 keeps them apart, transformers 5 in rope_parameters.
+
+    Models with two sorts of layers keep settings for each, under "full_attention" and "sliding_attention".
+    Source: TextModel in conversion/base.py of the pinned llama.cpp.
+
+    Raises:
+        UserError: the settings are no object.
+    """
+    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(found, dict):
+        raise UserError(f"config.json has rope settings that are no object: {str(found)[:80]}")
+    found = dict(found)
+    if "full_attention" in found or "sliding_attention" in found:
+        return found
+    local = first_of(config, "local_rope_theta", "swa_rope_theta", "rope_local_base_freq")
+    if local is not None:
+        found["sliding_attention"] = {"rope_theta": local}
+    moved = {
+        "rope_theta": first_of(config, "rope_theta", "rotary_emb_base"),
+        "rope_type": found.get("type"),
+        "partial_rotary_factor": first_of(config, "partial_rotary_factor", "rope_pct", "rotary_pct"),
+        "original_max_position_embeddings": config.get("original_max_position_embeddings"),
+    }
+    return {**{key: value for key, value in moved.items() if value is not None}, **found}
+
+
+def rotary_dims(config: Config, default: float) -> int:
+    """Give the number of each head's dimensions that turn with the position.
+
+    Raises:
+        UserError: the share is none, or leaves an odd number, which has no two halves.
+    """
+    share = as_number(rope_parameters(config).get("partial_rotary_factor", default), "partial_rotary_factor")
+    size = need(config, "hidden_size") // need(config, "num_attention_heads")
+    if not 0 < share <= 1:
+        raise UserError(f"config.json has partial_rotary_factor = {share!r}, which must lie between 0 and 1")
+    turned = int(share * size)
+    if turned == 0 or turned % 2:
+        raise UserError(f"config.json asks for {turned} rotary values in heads of {size}, which must be an even number")
+    return turned
+
+
+def with_defaults(config: Config, **defaults: Any) -> Config:
+    """Fill in keys that are missing or null, as transformers' config class does when it reads the file.
+
+    To a class that has a default for the number of key and value heads, null, and not just missing, means as many as
+    heads.
+    """
+    if "num_key_value_heads" in defaults and config.get("num_key_value_heads", 0) is None:
+        config = {**config, "num_key_value_heads": need({**defaults, **config}, "num_attention_heads")}
+    given = {key: value for key, value in config.items() if value is not None}
+    return {**config, **{key: value for key, value in defaults.items() if key not in given}}

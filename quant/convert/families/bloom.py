@@ -1,0 +1,91 @@
+"""BloomForCausalLM: BLOOM and BLOOMZ. No positions but ALiBi; query, key and value head by head; a norm at the start.
+
+The first checkpoints name their tensors without "transformer.". Source: conversion/bloom.py of the pinned llama.cpp.
+"""
+
+from collections.abc import Iterator
+
+import gguf
+
+from quant.convert.families.base import (
+    Config,
+    Family,
+    as_number,
+    first_of,
+    need,
+    refuse_unless,
+    require_whole_heads,
+    with_defaults,
+)
+from quant.convert.families.planned import ByPart, Planned
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' BloomConfig (4.57) under the names it writes.
+
+    Raises:
+        UserError: the config asks for something that llama.cpp's bloom does not compute.
+    """
+    if config.get("n_embed") is not None:  # goes before hidden_size, as in BloomConfig
+        config = {**config, "hidden_size": config["n_embed"]}
+    config = with_defaults(
+        config,
+        vocab_size=250880,
+        hidden_size=64,
+        n_layer=first_of(config, "num_hidden_layers") or 2,
+        n_head=first_of(config, "num_attention_heads") or 8,
+        layer_norm_epsilon=1e-5,
+        tie_word_embeddings=True,
+    )
+    refuse_unless(config, "apply_residual_connection_post_layernorm", (None, False))
+    require_whole_heads(need(config, "hidden_size"), need(config, "n_head"))
+    return config
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for; the feed-forward part is always four times as wide."""
+    n_embd, n_vocab = need(config, "hidden_size"), need(config, "vocab_size")
+    by_part = ByPart(need(config, "n_head"))
+    yield Planned(name="transformer.word_embeddings.weight", shape=(n_vocab, n_embd))
+    yield Planned(name="transformer.word_embeddings_layernorm.weight", shape=(n_embd,))
+    yield Planned(name="transformer.word_embeddings_layernorm.bias", shape=(n_embd,))
+    for layer in range(need(config, "n_layer")):
+        block = f"transformer.h.{layer}"
+        for name, shape, order in (
+            ("input_layernorm", (n_embd,), None),
+            ("self_attention.query_key_value", (3 * n_embd, n_embd), by_part),
+            ("self_attention.dense", (n_embd, n_embd), None),
+            ("post_attention_layernorm", (n_embd,), None),
+            ("mlp.dense_h_to_4h", (4 * n_embd, n_embd), None),
+            ("mlp.dense_4h_to_h", (n_embd, 4 * n_embd), None),
+        ):
+            yield Planned(name=f"{block}.{name}.weight", shape=shape, order=order)
+            yield Planned(name=f"{block}.{name}.bias", shape=shape[:1], order=order)
+    yield Planned(name="transformer.ln_f.weight", shape=(n_embd,))
+    yield Planned(name="transformer.ln_f.bias", shape=(n_embd,))
+    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=bool(config["tie_word_embeddings"]))
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add bloom's keys. ALiBi has no longest context: llama.cpp's converter takes seq_length, or else the width."""
+    n_embd, heads = need(config, "hidden_size"), need(config, "n_head")
+    writer.add_context_length(need(config, "seq_length", n_embd))
+    writer.add_embedding_length(n_embd)
+    writer.add_feed_forward_length(4 * n_embd)
+    writer.add_block_count(need(config, "n_layer"))
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_layer_norm_eps(as_number(config["layer_norm_epsilon"], "layer_norm_epsilon"))
+    writer.add_file_type(file_type)
+
+
+FAMILY = Family(
+    architectures=("BloomForCausalLM", "BloomModel"),
+    model_types=("bloom",),
+    arch="bloom",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+    layers_key="n_layer",
+    base_prefix="transformer.",
+)

@@ -1,0 +1,112 @@
+"""GemmaForCausalLM: Gemma and CodeGemma. Norms are kept as what they differ from one by; the output is the embedding.
+
+Source: conversion/gemma.py of the pinned llama.cpp.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+
+from quant.base.errors import UserError
+from quant.convert.families.base import Config, Family, head_dim, n_head_kv, need, number, refuse_unless, with_defaults
+from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.keys import write_unusual_rope_keys
+from quant.convert.families.planned import Planned
+from quant.convert.tokenizer import Vocabulary, load_vocabulary
+
+# autoawq keeps the output matrix apart; it is the embedding all the same.
+IGNORED = ("lm_head.weight",)
+_END_OF_TURN = 107
+
+
+class SpacedVocabulary(Vocabulary, kw_only=True):
+    """A SentencePiece vocabulary whose texts begin without a space of their own."""
+
+    end_of_turn: gguf.SpecialVocab | None = None
+
+    def write(self, writer: gguf.GGUFWriter) -> None:
+        """Add all tokenizer.* keys; what is peculiar comes last."""
+        super().write(writer)
+        if self.end_of_turn is not None:
+            self.end_of_turn.add_to_gguf(writer, quiet=True)
+        writer.add_add_space_prefix(False)
+
+
+def spaced_vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
+    """Read the vocabulary; one of bytes needs no word about spaces."""
+    found = load_vocabulary(folder, config, pre=pre)
+    if found.model != "llama":
+        return found
+    return SpacedVocabulary(**{name: getattr(found, name) for name in found.__struct_fields__})
+
+
+def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
+    """Read the vocabulary, whose token 107 ends a turn.
+
+    llama.cpp's converter names the tokens around a gap to fill too, for which gguf has no keys.
+    """
+    found = spaced_vocabulary(folder, config, pre)
+    if isinstance(found, SpacedVocabulary):
+        try:
+            special = gguf.SpecialVocab(folder, special_token_types=("eot",))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{folder} names an odd token that ends a turn ({str(error)[:80]})") from error
+        special.special_token_ids.setdefault("eot", _END_OF_TURN)
+        special.chat_template = None
+        found.end_of_turn = special
+    return found
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' GemmaConfig (4.57).
+
+    Raises:
+        UserError: the activation is no GELU; early configs say "gelu" and mean the approximation, too.
+    """
+    refuse_unless(config, "hidden_act", (None, "gelu_pytorch_tanh", "gelu"))
+    return with_defaults(
+        config,
+        vocab_size=256000,
+        hidden_size=3072,
+        intermediate_size=24576,
+        num_hidden_layers=28,
+        num_attention_heads=16,
+        num_key_value_heads=16,
+        head_dim=256,
+        max_position_embeddings=8192,
+        rms_norm_eps=1e-6,
+        tie_word_embeddings=True,
+    )
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for."""
+    return decoder_tensors(config, plus=1.0, head=False)
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add the keys, in an order of their own and the rotary base only where it is not llama.cpp's own."""
+    writer.add_context_length(need(config, "max_position_embeddings"))
+    writer.add_embedding_length(need(config, "hidden_size"))
+    writer.add_block_count(need(config, "num_hidden_layers"))
+    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    writer.add_head_count(need(config, "num_attention_heads"))
+    writer.add_head_count_kv(n_head_kv(config))
+    writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
+    writer.add_key_length(head_dim(config))
+    writer.add_value_length(head_dim(config))
+    write_unusual_rope_keys(writer, config)
+    writer.add_file_type(file_type)
+
+
+FAMILY = Family(
+    architectures=("GemmaForCausalLM",),
+    model_types=("gemma",),
+    arch="gemma",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+    vocabulary=vocabulary,
+    ignored=IGNORED,
+)

@@ -1,0 +1,95 @@
+"""GPT2LMHeadModel: GPT-2 and Cerebras-GPT. Learned positions; matrices stand transposed, as Conv1D keeps them.
+
+GPT-2's first checkpoints name their tensors without "transformer." and carry the causal mask of each layer.
+Source: conversion/gpt2.py of the pinned llama.cpp.
+"""
+
+from collections.abc import Iterator
+
+import gguf
+
+from quant.convert.families.base import (
+    Config,
+    Family,
+    as_number,
+    first_of,
+    need,
+    refuse_unless,
+    require_whole_heads,
+    with_defaults,
+)
+from quant.convert.families.planned import Planned
+
+_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all as the tanh one
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' GPT2Config (4.57) under the names it writes.
+
+    Raises:
+        UserError: the config asks for something that llama.cpp's gpt2 does not compute.
+    """
+    config = with_defaults(
+        config,
+        vocab_size=50257,
+        n_positions=first_of(config, "max_position_embeddings", "n_ctx") or 1024,
+        n_embd=first_of(config, "hidden_size") or 768,
+        n_layer=first_of(config, "num_hidden_layers") or 12,
+        n_head=first_of(config, "num_attention_heads") or 12,
+        layer_norm_epsilon=1e-5,
+        activation_function="gelu_new",
+        tie_word_embeddings=True,
+    )
+    config = with_defaults(config, n_inner=4 * need(config, "n_embd"))
+    refuse_unless(config, "activation_function", _GELUS)
+    refuse_unless(config, "scale_attn_weights", (None, True))
+    refuse_unless(config, "scale_attn_by_inverse_layer_idx", (None, False))
+    require_whole_heads(need(config, "n_embd"), need(config, "n_head"))
+    return config
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for."""
+    n_embd, n_ff, n_vocab = need(config, "n_embd"), need(config, "n_inner"), need(config, "vocab_size")
+    yield Planned(name="transformer.wte.weight", shape=(n_vocab, n_embd))
+    yield Planned(name="transformer.wpe.weight", shape=(need(config, "n_positions"), n_embd))
+    for layer in range(need(config, "n_layer")):
+        block = f"transformer.h.{layer}"
+        for name, rows, columns in (
+            ("ln_1", n_embd, None),
+            ("attn.c_attn", 3 * n_embd, n_embd),
+            ("attn.c_proj", n_embd, n_embd),
+            ("ln_2", n_embd, None),
+            ("mlp.c_fc", n_ff, n_embd),
+            ("mlp.c_proj", n_embd, n_ff),
+        ):
+            shape = (rows,) if columns is None else (rows, columns)
+            yield Planned(name=f"{block}.{name}.weight", shape=shape, transposed=columns is not None)
+            yield Planned(name=f"{block}.{name}.bias", shape=(rows,))
+    yield Planned(name="transformer.ln_f.weight", shape=(n_embd,))
+    yield Planned(name="transformer.ln_f.bias", shape=(n_embd,))
+    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=bool(config["tie_word_embeddings"]))
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add gpt2's keys. The context is as long as there are positions, whatever n_ctx says."""
+    writer.add_block_count(need(config, "n_layer"))
+    writer.add_context_length(need(config, "n_positions"))
+    writer.add_embedding_length(need(config, "n_embd"))
+    writer.add_feed_forward_length(need(config, "n_inner"))
+    writer.add_head_count(need(config, "n_head"))
+    writer.add_layer_norm_eps(as_number(config["layer_norm_epsilon"], "layer_norm_epsilon"))
+    writer.add_file_type(file_type)
+
+
+FAMILY = Family(
+    architectures=("GPT2LMHeadModel",),
+    model_types=("gpt2",),
+    arch="gpt2",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+    layers_key="n_layer",
+    base_prefix="transformer.",
+    ignored=(".attn.bias", ".attn.masked_bias"),
+)

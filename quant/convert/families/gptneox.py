@@ -1,0 +1,94 @@
+"""GPTNeoXForCausalLM: GPT-NeoX, Pythia. Query, key and value head by head; part of each head turns; all with biases.
+
+Source: conversion/gptneox.py of the pinned llama.cpp.
+"""
+
+from collections.abc import Iterator
+
+import gguf
+
+from quant.convert.families.base import (
+    Config,
+    Family,
+    as_number,
+    need,
+    refuse_unless,
+    require_whole_heads,
+    rotary_dims,
+    with_defaults,
+)
+from quant.convert.families.keys import write_unusual_rope_keys
+from quant.convert.families.planned import ByPart, Planned
+
+_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all as the tanh one
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' GPTNeoXConfig (4.57).
+
+    Raises:
+        UserError: the config asks for something that llama.cpp's gptneox does not compute.
+    """
+    config = with_defaults(
+        config,
+        vocab_size=50432,
+        hidden_size=6144,
+        num_hidden_layers=44,
+        num_attention_heads=64,
+        intermediate_size=24576,
+        hidden_act="gelu",
+        max_position_embeddings=2048,
+        layer_norm_eps=1e-5,
+        use_parallel_residual=True,
+    )
+    refuse_unless(config, "hidden_act", _GELUS)
+    refuse_unless(config, "attention_bias", (None, True))
+    refuse_unless(config, "tie_word_embeddings", (None, False))
+    refuse_unless(config, "use_parallel_residual", (True, False))
+    require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads"))
+    return config
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for."""
+    n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
+    by_part = ByPart(need(config, "num_attention_heads"))
+    yield Planned(name="gpt_neox.embed_in.weight", shape=(n_vocab, n_embd))
+    for layer in range(need(config, "num_hidden_layers")):
+        block = f"gpt_neox.layers.{layer}"
+        for name, shape, order in (
+            ("input_layernorm", (n_embd,), None),
+            ("post_attention_layernorm", (n_embd,), None),
+            ("attention.query_key_value", (3 * n_embd, n_embd), by_part),
+            ("attention.dense", (n_embd, n_embd), None),
+            ("mlp.dense_h_to_4h", (n_ff, n_embd), None),
+            ("mlp.dense_4h_to_h", (n_embd, n_ff), None),
+        ):
+            yield Planned(name=f"{block}.{name}.weight", shape=shape, order=order)
+            yield Planned(name=f"{block}.{name}.bias", shape=shape[:1], order=order)
+    yield Planned(name="gpt_neox.final_layer_norm.weight", shape=(n_embd,))
+    yield Planned(name="gpt_neox.final_layer_norm.bias", shape=(n_embd,))
+    yield Planned(name="embed_out.weight", shape=(n_vocab, n_embd))
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add gptneox' keys, which the file's type is none of."""
+    writer.add_context_length(need(config, "max_position_embeddings"))
+    writer.add_embedding_length(need(config, "hidden_size"))
+    writer.add_block_count(need(config, "num_hidden_layers"))
+    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    writer.add_rope_dimension_count(rotary_dims(config, 0.25))
+    writer.add_head_count(need(config, "num_attention_heads"))
+    writer.add_parallel_residual(config["use_parallel_residual"])
+    writer.add_layer_norm_eps(as_number(config["layer_norm_eps"], "layer_norm_eps"))
+    write_unusual_rope_keys(writer, config)
+
+
+FAMILY = Family(
+    architectures=("GPTNeoXForCausalLM",),
+    model_types=("gpt_neox",),
+    arch="gptneox",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+)

@@ -1,0 +1,119 @@
+"""The keys that nearly all families share, and their order.
+
+Source: set_gguf_parameters of TextModel in conversion/base.py of the pinned llama.cpp.
+"""
+
+import gguf
+
+from quant.base.errors import UserError
+from quant.convert.families.base import Config, as_number, first_of, need, rope_parameters, with_defaults
+
+_THETA = 10000.0  # llama.cpp's rotary base without a key
+
+
+def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int, *, longrope: bool = False) -> None:
+    """Add the keys that every decoder has; `longrope` where the family makes the factors' tensors."""
+    writer.add_block_count(need(config, "num_hidden_layers"))
+    if config.get("max_position_embeddings") is not None:
+        writer.add_context_length(need(config, "max_position_embeddings"))
+    writer.add_embedding_length(need(config, "hidden_size"))
+    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    writer.add_head_count(need(config, "num_attention_heads"))
+    if config.get("num_key_value_heads") is not None:
+        writer.add_head_count_kv(need(config, "num_key_value_heads"))
+    write_rope_keys(writer, config, longrope=longrope)
+    if (epsilon := first_of(config, "rms_norm_eps", "norm_eps")) is not None:
+        writer.add_layer_norm_rms_eps(as_number(epsilon, "rms_norm_eps"))
+    if (epsilon := first_of(config, "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")) is not None:
+        writer.add_layer_norm_eps(as_number(epsilon, "layer_norm_eps"))
+    if config.get("head_dim") is not None:
+        writer.add_key_length(need(config, "head_dim"))
+        writer.add_value_length(need(config, "head_dim"))
+    writer.add_file_type(file_type)
+
+
+def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool = False) -> None:
+    """Add the rotary embedding's base and its scaling.
+
+    Raises:
+        UserError: the scaling is one that llama.cpp does not know: left out, it would give wrong text without a word.
+    """
+    parameters = rope_parameters(config)
+    rope = parameters.get("full_attention", parameters)
+    kind, factor = rope.get("rope_type"), rope.get("factor")
+    if kind == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(as_number(factor, "factor"))
+    elif kind == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(as_number(factor, "factor"))
+        writer.add_rope_scaling_orig_ctx_len(need(rope, "original_max_position_embeddings"))
+        optional = (
+            ("extrapolation_factor", writer.add_rope_scaling_yarn_ext_factor),
+            ("attention_factor", writer.add_rope_scaling_yarn_attn_factor),
+            ("beta_fast", writer.add_rope_scaling_yarn_beta_fast),
+            ("beta_slow", writer.add_rope_scaling_yarn_beta_slow),
+        )
+        for key, add in optional:
+            value = rope.get(key, rope.get("attn_factor") if key == "attention_factor" else None)
+            if value is not None:
+                add(as_number(value, key))
+    elif kind in ("su", "longrope") and longrope:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+    elif kind not in (None, "default", "llama3", "dynamic"):
+        raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
+    if (theta := rope.get("rope_theta")) is not None:
+        writer.add_rope_freq_base(as_number(theta, "rope_theta"))
+    local = parameters.get("sliding_attention")
+    if isinstance(local, dict) and local.get("rope_theta") is not None:
+        writer.add_rope_freq_base_swa(as_number(local["rope_theta"], "rope_theta"))
+
+
+def window_layers(config: Config, usual: int) -> list[bool]:
+    """Tell for each layer whether its attention has a window: all but the last of a group, unless the config says more.
+
+    Args:
+        usual: how many layers form a group in this family.
+
+    Raises:
+        UserError: layer_types is no list of one word per layer.
+    """
+    n_layers = need(config, "num_hidden_layers")
+    kinds = config.get("layer_types")
+    if kinds is None:
+        pattern = need(with_defaults(config, sliding_window_pattern=usual), "sliding_window_pattern")
+        return [(layer + 1) % pattern != 0 for layer in range(n_layers)]
+    known = ("sliding_attention", "full_attention")
+    if not isinstance(kinds, list) or len(kinds) != n_layers or any(kind not in known for kind in kinds):
+        raise UserError(
+            f"config.json has layer_types = {str(kinds)[:80]}, which must be a list of {n_layers} times "
+            f"{' or '.join(known)}"
+        )
+    return [kind == known[0] for kind in kinds]
+
+
+def write_window_pattern(writer: gguf.GGUFWriter, config: Config, usual: int) -> None:
+    """Say which layers have a window where it is not the family's pattern, which llama.cpp knows.
+
+    llama.cpp's converter writes the key for some families only, but load_swa_pattern in its src/llama-model.cpp reads
+    it for all: without it, the other patterns would give wrong text without a word.
+    """
+    layers = window_layers(config, usual)
+    if layers != [(layer + 1) % usual != 0 for layer in range(len(layers))]:
+        writer.add_sliding_window_pattern(layers)
+
+
+def write_unusual_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    """Add the base and the scaling only where they are not those that llama.cpp takes without keys.
+
+    For families whose converter in llama.cpp adds neither, and so is wrong for the few models that differ.
+
+    Raises:
+        UserError: the scaling is one that llama.cpp does not know.
+    """
+    rope = rope_parameters(config)
+    kind, theta = rope.get("rope_type"), rope.get("rope_theta", _THETA)
+    if kind in ("llama3", "su", "longrope"):  # these need factors of their own
+        raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
+    if kind not in (None, "default") or theta != _THETA:
+        write_rope_keys(writer, config)

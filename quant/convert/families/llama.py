@@ -1,0 +1,116 @@
+"""LlamaForCausalLM: Llama, SmolLM, TinyLlama and all that share their code.
+
+Source: conversion/llama.py of the pinned llama.cpp; the rope factors of Llama 3.1 and later are in its
+generate_extra_tensors and in transformers' modeling_rope_utils.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import gguf
+import numpy as np
+
+from quant.base.errors import UserError
+from quant.convert.families.base import (
+    Config,
+    ExtraTensors,
+    Family,
+    as_number,
+    head_dim,
+    need,
+    refuse_unless,
+    rope_parameters,
+    with_defaults,
+)
+from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.keys import write_common_keys
+from quant.convert.families.planned import Planned
+
+_NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add no BOS
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' LlamaConfig (4.57).
+
+    Raises:
+        UserError: the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
+    heads = need(config, "num_attention_heads")
+    return with_defaults(
+        config,
+        num_key_value_heads=heads,
+        head_dim=need(config, "hidden_size") // heads,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-6,
+        rope_theta=10000.0,
+    )
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for; attention and feed-forward biases where it says so."""
+    attention, mlp = bool(config.get("attention_bias", False)), bool(config.get("mlp_bias", False))
+    return decoder_tensors(config, qkv_bias=attention, output_bias=attention, mlp_bias=mlp, interleave=True)
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add the common keys, the vocabulary's size and the rotary dimensions."""
+    write_common_keys(writer, config, file_type)
+    writer.add_vocab_size(need(config, "vocab_size"))
+    writer.add_rope_dimension_count(head_dim(config))
+
+
+def extra_tensors(config: Config) -> ExtraTensors:
+    """Make the factors by which Llama 3.1's rope scaling slows each frequency: (head_dim / 2,) float32."""
+    rope = rope_parameters(config)
+    if str(rope.get("rope_type", "")).lower() != "llama3":
+        return {}
+    size = head_dim(config)
+    # float32 step by step, as torch computes it: the factors are compared byte for byte.
+    exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
+    base = np.float32(_positive(rope, "rope_theta", 10000.0))
+    frequencies = np.float32(1.0) / np.power(base, exponents, dtype=np.float32)
+    factor = _positive(rope, "factor", 8.0)
+    low, high = _positive(rope, "low_freq_factor", 1.0), _positive(rope, "high_freq_factor", 4.0)
+    old_length = _positive(rope, "original_max_position_embeddings", 8192)
+    if not low < high:
+        raise UserError(f"config.json has low_freq_factor = {low}, which must be less than high_freq_factor = {high}")
+    factors = []
+    for frequency in frequencies:
+        wavelength = np.float32(2 * math.pi) / frequency
+        if wavelength < old_length / high:
+            factors.append(1.0)
+        elif wavelength > old_length / low:
+            factors.append(factor)
+        else:
+            smooth = (np.float32(old_length) / wavelength - np.float32(low)) / np.float32(high - low)
+            slowed = (np.float32(1.0) - smooth) / np.float32(factor) + smooth
+            factors.append(float(np.float32(1.0) / slowed))
+    return {"rope_freqs.weight": np.array(factors, dtype=np.float32)}
+
+
+def _positive(rope: dict[str, Any], key: str, default: float) -> float:
+    value = float(as_number(rope.get(key, default), key))
+    if value <= 0:
+        raise UserError(f"config.json has {key} = {value}, which must be a positive number")
+    return value
+
+
+def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    """Say that no BOS is added where the vocabulary's size tells that it wants none, as llama.cpp's converter does."""
+    if config.get("vocab_size") == _NO_BOS_VOCAB:
+        writer.add_add_bos_token(False)
+
+
+FAMILY = Family(
+    architectures=("LlamaForCausalLM", "LLaMAForCausalLM"),
+    model_types=("llama",),
+    arch="llama",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+    extra_tensors=extra_tensors,
+    vocabulary_keys=vocabulary_keys,
+    space_prefix_key=True,
+)

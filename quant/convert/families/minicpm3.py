@@ -1,0 +1,127 @@
+"""MiniCPM3ForCausalLM: MiniCPM3-4B. Queries, and keys with values, pass through a narrow matrix each (MLA).
+
+A part of each head is rotated, and that part of the keys is one for all heads.
+Source: conversion/minicpm.py of the pinned llama.cpp, whose src/models/minicpm3.cpp has the three scales as constants.
+"""
+
+from collections.abc import Iterator
+
+import gguf
+
+from quant.convert.families.base import (
+    Config,
+    ExtraTensors,
+    Family,
+    is_tied,
+    need,
+    number,
+    refuse_unless,
+    rope_parameters,
+    with_defaults,
+)
+from quant.convert.families.longrope import rope_factors
+from quant.convert.families.minicpm import write_stretched_keys
+from quant.convert.families.planned import Planned
+
+_CONSTANTS = {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256}
+_ROPE_THETA = 10000.0  # what llama.cpp takes without the key
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of the model's own config class.
+
+    Raises:
+        UserError: the config asks for something that llama.cpp computes otherwise.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
+    heads = need(config, "num_attention_heads")
+    config = with_defaults(
+        config,
+        num_key_value_heads=heads,
+        qk_nope_head_dim=64,
+        qk_rope_head_dim=32,
+        q_lora_rank=768,
+        kv_lora_rank=256,
+        v_head_dim=need(config, "hidden_size") // heads,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-6,
+        rope_theta=_ROPE_THETA,
+        tie_word_embeddings=True,
+        scale_emb=1,
+        scale_depth=1,
+        dim_model_base=1,
+    )
+    for key, constant in {**_CONSTANTS, "num_key_value_heads": heads}.items():
+        refuse_unless(config, key, (constant,))
+    refuse_unless(rope_parameters(config), "rope_type", (None, "default", "su", "longrope"))
+    return config
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for."""
+    n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
+    heads, plain = need(config, "num_attention_heads"), need(config, "qk_nope_head_dim")
+    rotated, value = need(config, "qk_rope_head_dim"), need(config, "v_head_dim")
+    q_rank, kv_rank = need(config, "q_lora_rank"), need(config, "kv_lora_rank")
+    yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
+    for layer in range(need(config, "num_hidden_layers")):
+        block = f"model.layers.{layer}"
+        for name, shape in (
+            ("self_attn.q_a_proj", (q_rank, n_embd)),
+            ("self_attn.q_b_proj", (heads * (plain + rotated), q_rank)),
+            ("self_attn.kv_a_proj_with_mqa", (kv_rank + rotated, n_embd)),
+            ("self_attn.kv_b_proj", (heads * (plain + value), kv_rank)),
+            ("self_attn.o_proj", (n_embd, heads * value)),
+            ("mlp.gate_proj", (n_ff, n_embd)),
+            ("mlp.up_proj", (n_ff, n_embd)),
+            ("mlp.down_proj", (n_embd, n_ff)),
+        ):
+            yield Planned(name=f"{block}.{name}.weight", shape=shape)
+        for name, n_norm in (
+            ("self_attn.q_a_layernorm", q_rank),
+            ("self_attn.kv_a_layernorm", kv_rank),
+            ("input_layernorm", n_embd),
+            ("post_attention_layernorm", n_embd),
+        ):
+            yield Planned(name=f"{block}.{name}.weight", shape=(n_norm,), is_norm=True)
+    yield Planned(name="model.norm.weight", shape=(n_embd,), is_norm=True)
+    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add the keys; those that llama.cpp's converter leaves out only where llama.cpp would take another value."""
+    heads, value = need(config, "num_attention_heads"), need(config, "v_head_dim")
+    writer.add_file_type(file_type)
+    writer.add_context_length(need(config, "max_position_embeddings"))
+    writer.add_embedding_length(need(config, "hidden_size"))
+    writer.add_block_count(need(config, "num_hidden_layers"))
+    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(need(config, "num_key_value_heads"))
+    writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
+    writer.add_vocab_size(need(config, "vocab_size"))
+    writer.add_q_lora_rank(need(config, "q_lora_rank"))
+    writer.add_kv_lora_rank(need(config, "kv_lora_rank"))
+    writer.add_key_length(need(config, "qk_nope_head_dim") + need(config, "qk_rope_head_dim"))
+    writer.add_rope_dimension_count(need(config, "qk_rope_head_dim"))
+    if value != need(config, "hidden_size") // heads:
+        writer.add_value_length(value)
+    if (theta := number(rope_parameters(config), "rope_theta")) != _ROPE_THETA:
+        writer.add_rope_freq_base(theta)
+    write_stretched_keys(writer, config)
+
+
+def extra_tensors(config: Config) -> ExtraTensors:
+    """Give the rope factors."""
+    return rope_factors(config, need(config, "qk_rope_head_dim"))
+
+
+FAMILY = Family(
+    architectures=("MiniCPM3ForCausalLM",),
+    model_types=("minicpm3",),
+    arch="minicpm3",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+    extra_tensors=extra_tensors,
+)

@@ -1,0 +1,53 @@
+"""OlmoForCausalLM: OLMo 1, whose norms have no weights and whose queries, keys and values may be clipped.
+
+Source: conversion/olmo.py of the pinned llama.cpp.
+"""
+
+from collections.abc import Iterator
+
+import gguf
+
+from quant.convert.families.base import Config, Family, need, number, refuse_unless, with_defaults
+from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.keys import write_common_keys
+from quant.convert.families.planned import Planned
+
+_EPSILON = 1e-5  # in transformers' OlmoLayerNorm
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' OlmoConfig (4.57).
+
+    Raises:
+        UserError: the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
+    return with_defaults(
+        config,
+        num_key_value_heads=need(config, "num_attention_heads"),
+        max_position_embeddings=2048,
+        rope_theta=10000.0,
+    )
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for."""
+    return decoder_tensors(config, interleave=True, norms=(), final_norm=False)
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add the common keys, the norms' epsilon and the bound of queries, keys and values."""
+    write_common_keys(writer, config, file_type)
+    writer.add_layer_norm_eps(_EPSILON)
+    if config.get("clip_qkv") is not None:
+        writer.add_clamp_kqv(number(config, "clip_qkv"))
+
+
+FAMILY = Family(
+    architectures=("OlmoForCausalLM",),
+    model_types=("olmo",),
+    arch="olmo",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+)

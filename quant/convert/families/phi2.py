@@ -1,0 +1,104 @@
+"""PhiForCausalLM: Phi-1, Phi-1.5 and Phi-2. One norm before attention and feed-forward, biases everywhere.
+
+Only a part of each head is rotated. The output matrix has a bias and is never the embedding.
+Source: conversion/phi.py of the pinned llama.cpp.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+import msgspec
+
+from quant.convert.families.base import (
+    Config,
+    Family,
+    n_head_kv,
+    need,
+    number,
+    refuse_unless,
+    rotary_dims,
+    with_defaults,
+)
+from quant.convert.families.keys import write_unusual_rope_keys
+from quant.convert.families.planned import Planned
+from quant.convert.tokenizer import Vocabulary, load_vocabulary
+
+_ROTARY = 0.5  # partial_rotary_factor by default
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' PhiConfig (4.57).
+
+    Raises:
+        UserError: queries and keys have norms, or the activation is no GELU.
+    """
+    refuse_unless(config, "hidden_act", (None, "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu"))
+    refuse_unless(config, "qk_layernorm", (None, False))
+    return with_defaults(
+        config,
+        vocab_size=51200,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=24,
+        num_attention_heads=32,
+        max_position_embeddings=2048,
+        layer_norm_eps=1e-5,
+    )
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for."""
+    n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
+    n_kv = n_embd // need(config, "num_attention_heads") * n_head_kv(config)
+    yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
+    for layer in range(need(config, "num_hidden_layers")):
+        block = f"model.layers.{layer}"
+        for name, rows, columns in (
+            ("self_attn.q_proj", n_embd, n_embd),
+            ("self_attn.k_proj", n_kv, n_embd),
+            ("self_attn.v_proj", n_kv, n_embd),
+            ("self_attn.dense", n_embd, n_embd),
+            ("mlp.fc1", n_ff, n_embd),
+            ("mlp.fc2", n_embd, n_ff),
+        ):
+            yield Planned(name=f"{block}.{name}.weight", shape=(rows, columns))
+            yield Planned(name=f"{block}.{name}.bias", shape=(rows,))
+        yield Planned(name=f"{block}.input_layernorm.weight", shape=(n_embd,), is_norm=True)
+        yield Planned(name=f"{block}.input_layernorm.bias", shape=(n_embd,))
+    yield Planned(name="model.final_layernorm.weight", shape=(n_embd,), is_norm=True)
+    yield Planned(name="model.final_layernorm.bias", shape=(n_embd,))
+    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd))
+    yield Planned(name="lm_head.bias", shape=(n_vocab,))
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add the keys, in an order of their own."""
+    writer.add_context_length(need(config, "max_position_embeddings"))
+    writer.add_embedding_length(need(config, "hidden_size"))
+    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    writer.add_block_count(need(config, "num_hidden_layers"))
+    writer.add_head_count(need(config, "num_attention_heads"))
+    writer.add_head_count_kv(n_head_kv(config))
+    writer.add_layer_norm_eps(number(config, "layer_norm_eps"))
+    writer.add_rope_dimension_count(rotary_dims(config, _ROTARY))
+    write_unusual_rope_keys(writer, config)
+    writer.add_file_type(file_type)
+    writer.add_add_bos_token(False)
+
+
+def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
+    """Read the vocabulary; GPT-2's pre-tokenizer has a name of its own for these models, and means the same."""
+    found = load_vocabulary(folder, config, pre=pre)
+    return msgspec.structs.replace(found, pre="phi-2") if pre is None and found.pre == "gpt-2" else found
+
+
+FAMILY = Family(
+    architectures=("PhiForCausalLM",),
+    model_types=("phi",),
+    arch="phi2",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+    vocabulary=vocabulary,
+)

@@ -1,0 +1,58 @@
+"""SmolLM3ForCausalLM: llama's tensors and keys; every fourth layer has no rotary embedding, which llama.cpp knows.
+
+Source: conversion/llama.py of the pinned llama.cpp, and load_arch_hparams in its src/models/smollm3.cpp.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from quant.base.errors import UserError
+from quant.convert.families.base import Config, need, refuse_unless, with_defaults
+from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.llama import FAMILY as LLAMA
+from quant.convert.families.planned import Planned
+
+_INTERVAL = 4
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' SmolLM3Config (4.57), which ties the embeddings.
+
+    Raises:
+        UserError: other layers than every fourth are without rotary embedding, or the activation is not SiLU.
+    """
+    refuse_unless(config, "hidden_act", (None, "silu"))
+    completed = with_defaults(
+        config,
+        num_key_value_heads=4,
+        max_position_embeddings=32768,
+        rms_norm_eps=1e-6,
+        rope_theta=2000000.0,
+        tie_word_embeddings=True,
+        no_rope_layer_interval=_INTERVAL,
+    )
+    n_layers, interval = need(completed, "num_hidden_layers"), need(completed, "no_rope_layer_interval")
+    usual = [int((layer + 1) % _INTERVAL != 0) for layer in range(n_layers)]
+    asked = completed.get("no_rope_layers") or [int((layer + 1) % interval != 0) for layer in range(n_layers)]
+    if asked != usual:
+        raise UserError(
+            f"config.json has no_rope_layers = {str(asked)[:80]}; llama.cpp's smollm3 leaves out every fourth layer's "
+            "rotary embedding and no other"
+        )
+    return completed
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for; llama.cpp's graph has no biases."""
+    return decoder_tensors(config, interleave=True)
+
+
+FAMILY = msgspec.structs.replace(
+    LLAMA,
+    architectures=("SmolLM3ForCausalLM",),
+    model_types=("smollm3",),
+    arch="smollm3",
+    complete=complete,
+    tensors=tensors,
+)

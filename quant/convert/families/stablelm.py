@@ -1,0 +1,100 @@
+"""StableLmForCausalLM: StableLM-3B-4E1T, StableLM 2, Stable Code. Norms have biases; part of each head turns.
+
+StableLM 2 12B runs both halves of a layer side by side, and has a norm for each head's queries and keys.
+Source: conversion/stablelm.py of the pinned llama.cpp.
+"""
+
+from collections.abc import Iterator
+
+import gguf
+
+from quant.convert.families.base import (
+    Config,
+    Family,
+    as_number,
+    first_of,
+    head_dim,
+    n_head_kv,
+    need,
+    refuse_unless,
+    require_whole_heads,
+    rotary_dims,
+    with_defaults,
+)
+from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.keys import write_unusual_rope_keys
+from quant.convert.families.planned import Planned
+
+
+def complete(config: Config) -> Config:
+    """Fill in the defaults of transformers' StableLmConfig (4.57).
+
+    Raises:
+        UserError: the config asks for something that llama.cpp's stablelm does not compute.
+    """
+    config = with_defaults(
+        config,
+        vocab_size=50304,
+        hidden_size=2560,
+        intermediate_size=6912,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=32,
+        hidden_act="silu",
+        max_position_embeddings=4096,
+        layer_norm_eps=first_of(config, "norm_eps") or 1e-5,
+        use_parallel_residual=False,
+    )
+    refuse_unless(config, "hidden_act", ("silu",))
+    refuse_unless(config, "tie_word_embeddings", (None, False))
+    for key in ("use_parallel_residual", "use_qkv_bias", "qk_layernorm"):
+        refuse_unless(config, key, (None, True, False))
+    require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads"))
+    return config
+
+
+def tensors(config: Config) -> Iterator[Planned]:
+    """Give the tensors that a config asks for."""
+    parallel = bool(config["use_parallel_residual"])
+    norms = ("input_layernorm",) if parallel else ("input_layernorm", "post_attention_layernorm")
+    yield from decoder_tensors(config, qkv_bias=bool(config.get("use_qkv_bias")), norms=norms)
+    n_embd = need(config, "hidden_size")
+    for layer in range(need(config, "num_hidden_layers")):
+        block = f"model.layers.{layer}"
+        for name in norms:
+            yield Planned(name=f"{block}.{name}.bias", shape=(n_embd,))
+        if config.get("qk_layernorm"):
+            for part, heads in (("q", need(config, "num_attention_heads")), ("k", n_head_kv(config))):
+                names = tuple(f"{block}.self_attn.{part}_layernorm.norms.{head}.weight" for head in range(heads))
+                yield Planned(
+                    name=names[0],
+                    shape=(heads, head_dim(config)),
+                    target=f"blk.{layer}.attn_{part}_norm.weight",
+                    stacked=names,
+                )
+    yield Planned(name="model.norm.bias", shape=(n_embd,))
+
+
+def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
+    """Add stablelm's keys."""
+    writer.add_context_length(need(config, "max_position_embeddings"))
+    writer.add_embedding_length(need(config, "hidden_size"))
+    writer.add_block_count(need(config, "num_hidden_layers"))
+    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    writer.add_rope_dimension_count(rotary_dims(config, 0.25))
+    writer.add_head_count(need(config, "num_attention_heads"))
+    writer.add_head_count_kv(n_head_kv(config))
+    writer.add_parallel_residual(bool(config["use_parallel_residual"]))
+    writer.add_layer_norm_eps(as_number(config["layer_norm_eps"], "layer_norm_eps"))
+    writer.add_file_type(file_type)
+    write_unusual_rope_keys(writer, config)
+
+
+FAMILY = Family(
+    architectures=("StableLmForCausalLM",),
+    model_types=("stablelm",),
+    arch="stablelm",
+    complete=complete,
+    tensors=tensors,
+    write_keys=write_keys,
+)

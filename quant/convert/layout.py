@@ -1,0 +1,315 @@
+"""The plan of a conversion: each tensor of the file to be, where its rows come from, and the file's header.
+
+Tensors and keys stand in the order of llama.cpp's own converter, which `make parity` holds this one against.
+"""
+
+import logging
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from quant.base.errors import UserError
+from quant.convert.checkpoint import Checkpoint, Tensor, open_checkpoint
+from quant.convert.families import complete_config, family_of, planned_tensors
+from quant.convert.families.base import Config, ExtraTensors, Family, need, rope_parameters
+from quant.convert.families.planned import Planned
+from quant.convert.model_card import load_metadata
+from quant.convert.origin import Origin
+from quant.convert.tokenizer import Vocabulary, load_vocabulary
+from quant.convert.tokenizer.synthetic import made_up_vocabulary
+from quant.gguf_io.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
+from quant.gguf_io.types import TYPE_BY_NAME
+from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys
+
+# Buffers that old checkpoints carry; they are computed, not learned.
+_IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+# Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
+_ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
+NOWHERE = Path("made-up")  # where the files of a shape lie that has none
+# gguf tells on stderr what it adds and overwrites; that is no news to a user.
+for _name in ("gguf", "metadata"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One tensor of the file to be, and the checkpoint's tensors that it is made of."""
+
+    planned: Planned
+    sources: tuple[Tensor, ...]
+
+    @property
+    def target(self) -> str:
+        """The name in GGUF."""
+        assert self.planned.target is not None
+        return self.planned.target
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape as GGUF writes it: the row length first."""
+        return self.planned.shape[::-1]
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it stays F32 at every level: vectors, norms and what stands beside the matrices."""
+        return (
+            len(self.planned.shape) <= 1
+            or self.target.endswith(("_norm.weight", *_ALWAYS_F32))
+            or not self.target.endswith(".weight")
+        )
+
+    @property
+    def dtype(self) -> str:
+        """The type in the checkpoint."""
+        return self.sources[0].dtype
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything but the weights themselves."""
+
+    checkpoint: Checkpoint
+    family: Family
+    jobs: tuple[Job, ...]
+    extra: ExtraTensors  # made from the config; they stand first, in F32
+    origin: Origin
+    pre: str | None = None  # the pre-tokenizer's name, where the user gave it
+    made_up: bool = False  # a shape: there are no files, and no weights behind the jobs
+
+    @property
+    def lossless_type(self) -> str:
+        """The narrowest type that holds every matrix as it is: "BF16", "F16" or "F32"."""
+        found = {job.dtype for job in self.jobs if not job.is_vector}
+        return found.pop() if len(found) == 1 and found <= {"F16", "BF16"} else "F32"
+
+    def types_at(self, matrix_type: str) -> dict[str, str]:
+        """Give each tensor's ggml type when all matrices have one: "F32", "F16" or "BF16"."""
+        return {job.target: "f32" if job.is_vector else matrix_type.lower() for job in self.jobs}
+
+    def data_bytes(self, types: Mapping[str, str]) -> int:
+        """Give the bytes of all tensors, with the gaps between them."""
+        made = sum(padded(TYPE_BY_NAME[types[job.target]].nbytes(job.dims)) for job in self.jobs)
+        return made + sum(padded(values.nbytes) for values in self.extra.values())
+
+    @property
+    def n_params(self) -> int:
+        """The values of all tensors."""
+        return sum(job.planned.n_elements for job in self.jobs) + sum(values.size for values in self.extra.values())
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary; reading it takes a second where it has 150,000 tokens.
+
+        Raises:
+            UserError: there is no tokenizer, it is broken, or its pre-tokenizer is unknown.
+        """
+        folder, config = self.checkpoint.folder, self.checkpoint.config
+        if self.made_up:
+            return made_up_vocabulary(need(config, "vocab_size"), self.family.arch)
+        if self.family.vocabulary is not None:
+            return self.family.vocabulary(folder, config, self.pre)
+        return load_vocabulary(folder, config, pre=self.pre, space_prefix_key=self.family.space_prefix_key)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """All keys, serialized; the file type among them is to be replaced.
+
+        Raises:
+            UserError: the vocabulary cannot be read, or a key cannot be written.
+        """
+        return self._serialized(self.vocabulary)
+
+    @cached_property
+    def keys_without_vocabulary(self) -> Keys:
+        """What llama.cpp needs to know to choose each tensor's type.
+
+        Raises:
+            UserError: a key cannot be written.
+        """
+        return self._serialized(None)
+
+    def _serialized(self, vocabulary: Vocabulary | None) -> Keys:
+        writer = gguf.GGUFWriter(None, self.family.arch)
+        for name, values in self.extra.items():
+            writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
+        for job in self.jobs:
+            writer.add_tensor_info(job.target, job.planned.shape, np.dtype(np.float32), 4 * job.planned.n_elements)
+        try:
+            self._write_keys(writer, 0, vocabulary)
+            return serialize_keys(writer)
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, struct.error) as error:
+            # Templates, merges and ids are a stranger's, and gguf fails on odd ones in its own ways.
+            raise UserError(
+                f"the keys of {self.checkpoint.folder} cannot be written ({str(error)[:100]}); "
+                "check its tokenizer files and config.json"
+            ) from error
+
+    def entries(self, types: Mapping[str, str]) -> list[Entry]:
+        """Give the header's lines of all tensors, those made from the config first."""
+        made = [Entry(name, values.shape[::-1], "f32") for name, values in self.extra.items()]
+        return made + [Entry(job.target, job.dims, types[job.target]) for job in self.jobs]
+
+    def extra_data(self) -> bytes:
+        """Give the data of the tensors that are made from the config, with the gaps after them."""
+        return b"".join(
+            values.tobytes() + b"\0" * (padded(values.nbytes) - values.nbytes) for values in self.extra.values()
+        )
+
+    def _write_keys(self, writer: gguf.GGUFWriter, file_type: int, vocabulary: Vocabulary | None) -> None:
+        """Add all keys, in the order of llama.cpp's converter; ours come last."""
+        config = self.checkpoint.config
+        self.family.early_keys(writer, config)
+        total, shared, experts, n_experts = writer.get_total_parameter_count()
+        metadata = load_metadata(None if self.made_up else self.checkpoint.folder, self.origin.model, total)
+        if metadata.size_label is None and total > 0:
+            metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
+        writer.add_type(gguf.GGUFType.MODEL)
+        metadata.set_gguf_meta_model(writer)
+        self.family.write_keys(writer, config, file_type)
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        if vocabulary is not None:
+            vocabulary.write(writer)
+            self.family.vocabulary_keys(writer, config)
+        if self.checkpoint.standin_for is not None:
+            writer.add_string(WEIGHTS_KEY, "synthetic")
+            writer.add_string(STANDIN_KEY, self.checkpoint.standin_for)
+        if self.checkpoint.standin_family is not None:
+            writer.add_string(STANDIN_FAMILY_KEY, self.checkpoint.standin_family)
+        if self.origin.source is not None:
+            if metadata.source_repo_url is None:
+                writer.add_source_repo_url(f"https://huggingface.co/{self.origin.source}")
+            writer.add_string(SOURCE_KEY, self.origin.source)
+        if self.origin.revision is not None:
+            writer.add_string(REVISION_KEY, self.origin.revision)
+
+
+def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None = None) -> Layout:
+    """Read a checkpoint's config, vocabulary and headers, and match what is there with what is asked for.
+
+    Args:
+        pre: llama.cpp's name of the pre-tokenizer, where it is not found.
+
+    The vocabulary is read when it is asked for.
+
+    Raises:
+        UserError: the weights or the config are broken, or the architecture is unknown.
+    """
+    checkpoint = open_checkpoint(folder)
+    family = family_of(checkpoint.config)
+    composite = isinstance(checkpoint.config.get("text_config"), dict)
+    tensors = _text_tensors(checkpoint.tensors) if composite else checkpoint.tensors
+    checkpoint = replace(
+        checkpoint,
+        config=complete_config(family, checkpoint.config),
+        tensors=_with_prefix(tensors, family.base_prefix),
+    )
+    config = checkpoint.config
+    extra = _extra_tensors(family, config, str(folder))
+    jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
+    return Layout(checkpoint, family, jobs, extra, origin or Origin(), pre)
+
+
+def layout_of_shape(config: Config, *, standin_for: str) -> Layout:
+    """Make the layout of a file with made-up weights of a shape: bfloat16 matrices, a made-up vocabulary.
+
+    Args:
+        config: of a config.json; `slmprof_standin_family` marks the shape of another family.
+        standin_for: the model that has the shape.
+
+    Raises:
+        UserError: the architecture is unknown or the config incomplete.
+    """
+    marked = {**config, "slmprof_synthetic": True, "slmprof_standin_for": standin_for}
+    family = family_of(config)
+    complete = complete_config(family, marked)
+    planned = [each for each in planned_tensors(family, complete) if not each.optional]
+    sources = {
+        name: Tensor(name, "BF16", shape, NOWHERE, 0) for each in planned for name, shape in each.source_tensors()
+    }
+    checkpoint = Checkpoint(NOWHERE, complete, sources)
+    jobs = tuple(Job(each, tuple(sources[name] for name in each.sources)) for each in planned)
+    extra = _extra_tensors(family, complete, standin_for)
+    return Layout(checkpoint, family, jobs, extra, Origin(model=standin_for), made_up=True)
+
+
+def _extra_tensors(family: Family, config: Config, name: str) -> ExtraTensors:
+    try:
+        extra = family.extra_tensors(config)
+    except ArithmeticError as error:
+        raise UserError(f"the rope settings of {name} give no numbers ({error}); check its config.json") from error
+    if rope_parameters(config).get("rope_type") == "llama3" and "rope_freqs.weight" not in extra:
+        # Without the factors the file would give wrong text without a word.
+        raise UserError(f"{name} asks for llama3's rope scaling, which is not supported for {family.arch}")
+    return extra
+
+
+def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Choose the text model's tensors of a model that sees too, by their usual names."""
+    chosen = {}
+    for name, tensor in tensors.items():
+        if "language_model." in name or "text_model." in name or name.startswith("lm_head."):
+            chosen[name.replace("language_model.", "").replace("text_model.", "")] = tensor
+    return chosen or dict(tensors)
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Put a prefix before the names of tensors where no name has it; the head's stand outside the model proper."""
+    if any(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {name if name.startswith("lm_head.") else prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Iterator[Job]:
+    """Match what the config asks for with what is there, in the order of the files.
+
+    Raises:
+        UserError: a tensor is missing, unexpected or of another shape.
+    """
+    users: dict[str, list[Planned]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for each in planned:
+        for name, shape in each.source_tensors():
+            users.setdefault(name, []).append(each)
+            shapes[name] = shape
+    missing = [
+        name
+        for name, wanted_by in users.items()
+        if name not in checkpoint.tensors and not all(each.optional for each in wanted_by)
+    ]
+    if missing:
+        raise UserError(
+            f"{checkpoint.folder} lacks {len(missing)} tensors that its config asks for, such as {missing[0]}; "
+            "fetch the checkpoint again"
+        )
+    seen: set[str] = set()
+    for name, tensor in checkpoint.tensors.items():
+        if name.endswith((*_IGNORED, *family.ignored)):
+            continue
+        if name not in users:
+            raise UserError(
+                f"{checkpoint.folder} has the tensor {name}, which {checkpoint.architecture} has no place for"
+            )
+        if not _fits(tensor.shape, shapes[name], cut=all(each.cut for each in users[name])):
+            raise UserError(
+                f"tensor {name} is {list(tensor.shape)} where the config asks for {list(shapes[name])}; "
+                "config.json and the weights do not belong together"
+            )
+        seen.add(name)
+        for each in users[name]:
+            # Of several sources the last one to come completes the tensor.
+            if seen.issuperset(each.sources):
+                sources = tuple(checkpoint.tensors[source] for source in each.sources)
+                if len({source.dtype for source in sources}) > 1:
+                    raise UserError(
+                        f"{checkpoint.folder} holds the parts of {each.name} in several types; save it in one"
+                    )
+                yield Job(each, sources)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...], *, cut: bool) -> bool:
+    return shape == wanted or (cut and shape[1:] == wanted[1:] and shape[:1] > wanted[:1])

@@ -1,0 +1,133 @@
+"""A checkpoint becomes a GGUF file. No torch; the weights stream through in pieces of a few MiB.
+
+Bytes are those of llama.cpp's own converter, which `make parity` holds this one against.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import gguf
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.base.errors import UserError
+from quant.base.files import atomic_path, require_space, write_in_steps
+from quant.base.progress import Progress, silent
+from quant.convert.layout import Job, Layout, open_layout
+from quant.convert.origin import Origin
+from quant.convert.row_chunks import n_rows, piece_type, pieces, read_piece
+from quant.gguf_io.floats import convert_floats, n_overflowed
+from quant.gguf_io.writer import VOCABULARY_BYTES, compose_header, n_padding
+
+OUTTYPES = ("auto", "f32", "f16", "bf16")
+FILE_TYPES = {  # enum llama_ftype
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "F16": gguf.LlamaFileType.MOSTLY_F16,
+    "BF16": gguf.LlamaFileType.MOSTLY_BF16,
+}
+_CHUNK_ELEMENTS = 2 << 20  # 4 to 8 MiB a piece
+_THREADS = 2
+_AHEAD = 2 * _THREADS  # pieces that wait to be written
+
+
+class ConvertReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written."""
+
+    path: Path
+    outtype: str  # "F32" | "F16" | "BF16"
+    n_tensors: int
+    n_params: int
+    n_overflowed: int  # finite values that are infinite in float16
+
+
+def convert(
+    checkpoint_dir: Path,
+    target: Path,
+    *,
+    outtype: str = "auto",
+    pre: str | None = None,
+    origin: Origin | None = None,
+    progress: Progress = silent,
+) -> ConvertReport:
+    """Write a checkpoint's weights and vocabulary as one GGUF file, whole or not at all.
+
+    Args:
+        outtype: type of the matrices; "auto" keeps a 16-bit checkpoint's own. Vectors are always F32.
+        pre: llama.cpp's name of the pre-tokenizer, where it is not found.
+
+    Raises:
+        UserError: the checkpoint is broken, its architecture or tokenizer unknown, or the disk full.
+    """
+    if outtype not in OUTTYPES:
+        raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
+    layout = open_layout(checkpoint_dir, pre=pre, origin=origin)
+    keys = layout.keys  # before the disk is touched: the vocabulary may be what is wrong
+    chosen = _outtype(layout, outtype)
+    types = layout.types_at(chosen)
+    require_space(target.parent, layout.data_bytes(types) + VOCABULARY_BYTES, "the converted file")
+    with atomic_path(target) as part, part.open("wb") as file:
+        # llama.cpp's converter writes no file type for some families, and neither does this one.
+        header = compose_header(keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False)
+        file.write(header)
+        file.write(layout.extra_data())
+        overflowed = _write_tensors(file, layout.jobs, types, progress)
+    return ConvertReport(
+        path=target,
+        outtype=chosen,
+        n_tensors=len(layout.jobs) + len(layout.extra),
+        n_params=layout.n_params,
+        n_overflowed=overflowed,
+    )
+
+
+def _outtype(layout: Layout, asked: str) -> str:
+    if asked != "auto":
+        return asked.upper()
+    # The config's own word for the type is wrong in some finetunes; the first matrix of 16 bits is not.
+    for tensor in layout.checkpoint.tensors.values():
+        if len(tensor.shape) >= 2 and tensor.dtype in ("F16", "BF16"):
+            return tensor.dtype
+    return "F16"
+
+
+def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str], progress: Progress) -> int:
+    """Convert pieces in two threads, write them in order; give the number of values that became infinite."""
+    total = sum(job.planned.n_elements for job in jobs)
+    done = overflowed = 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: list[tuple[Future[tuple[NDArray[Any], int]], bool]] = []
+
+        def write_first() -> None:
+            nonlocal done, overflowed
+            future, last = waiting.pop(0)
+            values, lost = future.result()
+            write_in_steps(file, values.data)
+            if last:
+                file.write(b"\0" * n_padding(file.tell()))
+            done += values.size
+            overflowed += lost
+            progress("convert", done, total)
+
+        for job, first, end in _all_pieces(jobs):
+            future = pool.submit(_made, job, first, end, types[job.target].upper())
+            waiting.append((future, end == n_rows(job)))
+            if len(waiting) > _AHEAD:
+                write_first()
+        while waiting:
+            write_first()
+    return int(overflowed)
+
+
+def _all_pieces(jobs: tuple[Job, ...]) -> Iterator[tuple[Job, int, int]]:
+    for job in jobs:
+        for first, end in pieces(job, _CHUNK_ELEMENTS):
+            yield job, first, end
+
+
+def _made(job: Job, first: int, end: int, target_type: str) -> tuple[NDArray[Any], int]:
+    values, source_type = read_piece(job, first, end), piece_type(job)
+    made = np.ascontiguousarray(convert_floats(values, source_type, target_type))
+    return made, n_overflowed(values, source_type, made, target_type)

@@ -1,0 +1,130 @@
+"""BPE vocabularies in tokenizer.json: byte-level ones, and the byte-fallback ones that stand for SentencePiece."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from gguf import TokenType
+
+from quant.base.errors import UserError
+from quant.convert.tokenizer.files import encoded
+from quant.convert.tokenizer.special import added_tokens, looks_special, plain_spaces
+
+_MAX_VOCAB = 1 << 24
+_BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+_NO_SCORE = -1000.0  # llama.cpp's converter gives every token of such a file this score
+
+
+def byte_level_tokens(
+    folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None
+) -> tuple[list[bytes], list[int]]:
+    """Give texts and types of a byte-level BPE, ids without a token padded as "[PAD7]".
+
+    Raises:
+        UserError: the vocabulary is no map from texts to ids, or has ids beyond vocab_size.
+    """
+    by_id = _by_id(folder, tokenizer)
+    added = added_tokens(tokenizer, settings)
+    texts_added = {entry["content"] for entry in added.values()}
+    for token_id, entry in added.items():
+        by_id.setdefault(token_id, entry["content"])
+    path = folder / "tokenizer.json"
+    texts, types = [], []
+    for token_id in range(_size(folder, max(by_id), n_vocab)):
+        text = by_id.get(token_id)
+        if text is None:
+            texts.append(f"[PAD{token_id}]".encode())
+            types.append(int(TokenType.UNUSED))
+        elif text not in texts_added:
+            texts.append(encoded(text, path))
+            types.append(int(TokenType.NORMAL))
+        elif added.get(token_id, {}).get("special") or looks_special(text):
+            texts.append(encoded(text, path))
+            types.append(int(TokenType.CONTROL))
+        else:
+            texts.append(encoded(plain_spaces(text), path))
+            types.append(int(TokenType.USER_DEFINED))
+    return texts, types
+
+
+def byte_fallback_tokens(
+    folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None
+) -> tuple[list[bytes], list[float], list[int]]:
+    """Give texts, scores and types of a byte-fallback BPE: the base vocabulary, then what was added behind it.
+
+    llama.cpp's converter does not pad such a vocabulary to the rows of the embedding; llama.cpp then refuses the file.
+
+    Raises:
+        UserError: the base vocabulary has gaps, or there are ids beyond vocab_size.
+    """
+    by_id = _by_id(folder, tokenizer)
+    base_size = len(by_id)
+    if set(by_id) != set(range(base_size)):
+        raise UserError(f"the ids in {folder / 'tokenizer.json'} have gaps; fetch it again")
+    added = added_tokens(tokenizer, settings)
+    control = {entry["content"] for entry in added.values() if entry.get("special")}
+    control |= {
+        text for name in ("bos_token", "eos_token", "unk_token", "pad_token") if (text := _content(settings, name))
+    }
+    path = folder / "tokenizer.json"
+    texts, types = [], []
+    for token_id in range(base_size):
+        text = by_id[token_id]
+        texts.append(encoded(text, path))
+        if _BYTE_TOKEN.fullmatch(text):
+            types.append(int(TokenType.BYTE))
+        else:
+            types.append(int(TokenType.CONTROL if text in control else TokenType.NORMAL))
+    for token_id in range(base_size, _size(folder, max(base_size - 1, *added, -1), n_vocab)):
+        if token_id not in added:
+            texts.append(f"[PAD{token_id}]".encode())
+            types.append(int(TokenType.UNUSED))
+            continue
+        text = added[token_id]["content"]
+        texts.append(encoded(text, path))
+        types.append(int(TokenType.CONTROL if text in control else TokenType.USER_DEFINED))
+    return texts, [_NO_SCORE] * len(texts), types
+
+
+def _size(folder: Path, highest: int, n_vocab: int | None) -> int:
+    size = n_vocab if n_vocab is not None else min(highest + 1, _MAX_VOCAB)
+    if highest >= size:
+        raise UserError(
+            f"{folder / 'tokenizer.json'} has the token id {highest}, but vocab_size in config.json is {size}; "
+            "the files do not belong together"
+        )
+    return size
+
+
+def _content(settings: dict[str, Any], name: str) -> str | None:
+    entry = settings.get(name)
+    if isinstance(entry, dict):
+        entry = entry.get("content")
+    return entry if isinstance(entry, str) else None
+
+
+def _by_id(folder: Path, tokenizer: dict[str, Any]) -> dict[int, str]:
+    vocab = tokenizer["model"].get("vocab")
+    if not isinstance(vocab, dict) or not vocab:
+        raise UserError(f"{folder / 'tokenizer.json'} has no vocabulary; fetch it again")
+    by_id: dict[int, str] = {}
+    for text, token_id in vocab.items():
+        if type(token_id) is not int or not 0 <= token_id < _MAX_VOCAB:
+            raise UserError(f"{folder / 'tokenizer.json'} gives a token the id {token_id!r}; fetch it again")
+        if token_id in by_id:
+            raise UserError(f"{folder / 'tokenizer.json'} gives the id {token_id} to two tokens; fetch it again")
+        by_id[token_id] = text
+    return by_id
+
+
+def byte_letters() -> list[str]:
+    """Give the printable letters that stand for the 256 bytes in byte-level BPE. Source: GPT-2's byte encoder."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    letters, shifted = [], 0
+    for byte in range(256):
+        if byte in printable:
+            letters.append(chr(byte))
+        else:
+            letters.append(chr(256 + shifted))
+            shifted += 1
+    return letters

@@ -1,0 +1,64 @@
+"""Reading a tokenizer's JSON files from strangers: bounded, and an object or nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from quant.base.errors import UserError
+
+MAX_BYTES = 128 << 20  # the largest known tokenizer.json has some 40 MiB
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file that is larger than any tokenizer's.
+
+    Raises:
+        UserError: it is too large, or cannot be looked at.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is larger than any tokenizer known; is it the right file?")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of bounded size.
+
+    Raises:
+        UserError: it cannot be read or is too large.
+    """
+    check_size(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def encoded(text: str, path: Path) -> bytes:
+    """Give a token's bytes.
+
+    Raises:
+        UserError: JSON can hold half a letter, which is no text.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path} has a token that is no text ({text[:20]!r}); fetch it again") from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where there is no such file.
+
+    Raises:
+        UserError: the file is no JSON object.
+    """
+    if not path.is_file():
+        return None
+    try:
+        data = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON ({str(error)[:100]}); fetch it again") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no JSON object; fetch it again")
+    return data

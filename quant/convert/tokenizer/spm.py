@@ -1,0 +1,144 @@
+"""SentencePiece's tokenizer.model, read without its library: a protocol buffer of pieces.
+
+Source: sentencepiece_model.proto (ModelProto.pieces = 1; SentencePiece: piece = 1, score = 2, type = 3) and the
+protocol buffers' wire format.
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gguf import TokenType
+
+from quant.base.errors import UserError
+from quant.convert.tokenizer.files import encoded, read_bytes, read_json
+from quant.convert.tokenizer.special import added_tokens, looks_special, plain_spaces, written_id
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_PIECES = 1
+_PIECE, _SCORE, _TYPE = 1, 2, 3
+_TYPES = {
+    1: TokenType.NORMAL,
+    2: TokenType.UNKNOWN,
+    3: TokenType.CONTROL,
+    4: TokenType.USER_DEFINED,
+    5: TokenType.UNUSED,
+    6: TokenType.BYTE,
+}
+_UNUSED_SCORE, _ADDED_SCORE = -10000.0, -1000.0  # llama.cpp's converter gives these
+_MAX_PIECES = 1 << 22
+
+
+class _BrokenError(Exception):
+    pass
+
+
+def sentencepiece_tokens(
+    folder: Path, n_vocab: int | None, settings: dict[str, Any], adding: dict[str, Any] | None = None
+) -> tuple[list[bytes], list[float], list[int]]:
+    """Give texts, scores and types of every id, with the tokens that other files add.
+
+    Args:
+        adding: tokenizer.json, where it adds tokens too. Then all added texts stand as they are written, and only those
+            called special are control tokens. Source: set_vocab in conversion/phi.py of the pinned llama.cpp.
+
+    Raises:
+        UserError: the file is no SentencePiece model.
+    """
+    path = folder / "tokenizer.model"
+    try:
+        pieces = [_piece(body) for body in _messages(read_bytes(path), _PIECES)]
+    except (_BrokenError, struct.error, IndexError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no SentencePiece model ({error}); fetch it again") from error
+    if not pieces or len(pieces) > _MAX_PIECES:
+        raise UserError(f"{path} holds {len(pieces)} pieces, so it is no SentencePiece model; fetch it again")
+    size = n_vocab or len(pieces)
+    texts = [f"[PAD{token_id}]".encode() for token_id in range(size)]
+    scores, types = [_UNUSED_SCORE] * size, [int(TokenType.UNUSED)] * size
+    for token_id, (text, score, kind) in enumerate(pieces[:size]):
+        # llama.cpp's converter takes user-defined pieces for normal ones unless another file names them.
+        normal = kind == TokenType.USER_DEFINED
+        texts[token_id], scores[token_id] = text, score
+        types[token_id] = int(TokenType.NORMAL if normal else kind)
+    for text_added, token_id in (read_json(folder / "added_tokens.json") or {}).items():
+        if type(token_id) is int and 0 <= token_id < size:
+            texts[token_id], scores[token_id] = encoded(text_added, folder / "added_tokens.json"), _ADDED_SCORE
+            types[token_id] = int(TokenType.USER_DEFINED)
+    decoder = settings.get("added_tokens_decoder")
+    for key, entry in decoder.items() if isinstance(decoder, dict) else ():
+        added_id = written_id(key)
+        if added_id is None or not (isinstance(entry, dict) and isinstance(entry.get("content"), str)):
+            raise UserError(
+                f"added_tokens_decoder in {folder / 'tokenizer_config.json'} is broken at '{key[:20]}'; fetch it again"
+            )
+        token_id, content = added_id, entry["content"]
+        if token_id >= size:
+            continue
+        if entry.get("special") or (adding is None and looks_special(content)):
+            types[token_id] = int(TokenType.CONTROL)
+        else:
+            content = plain_spaces(content) if adding is None else content
+            types[token_id] = int(TokenType.USER_DEFINED)
+        texts[token_id], scores[token_id] = encoded(content, folder / "tokenizer_config.json"), _ADDED_SCORE
+    for token_id, entry in added_tokens(adding or {}, {}).items():
+        if 0 <= token_id < size:
+            texts[token_id], scores[token_id] = encoded(entry["content"], folder / "tokenizer.json"), _ADDED_SCORE
+            types[token_id] = int(TokenType.CONTROL if entry.get("special") else TokenType.USER_DEFINED)
+    return texts, scores, types
+
+
+def _piece(body: bytes) -> tuple[bytes, float, TokenType]:
+    text, score, kind = b"", 0.0, TokenType.NORMAL
+    for number, value in _fields(body):
+        if number == _PIECE and isinstance(value, bytes):
+            value.decode()  # a piece is text
+            text = value
+        elif number == _SCORE and isinstance(value, bytes) and len(value) == 4:
+            score = float(struct.unpack("<f", value)[0])
+        elif number == _TYPE and isinstance(value, int):
+            if value not in _TYPES:
+                raise _BrokenError(f"piece of the unknown type {value}")
+            kind = _TYPES[value]
+    return text, score, kind
+
+
+def _messages(data: bytes, wanted: int) -> Iterator[bytes]:
+    for number, value in _fields(data):
+        if number == wanted and isinstance(value, bytes):
+            yield value
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Walk the fields of one message: integers as numbers, everything else as its bytes."""
+    place = 0
+    while place < len(data):
+        tag, place = _varint(data, place)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, place = _varint(data, place)
+            yield number, value
+            continue
+        if wire == _BYTES:
+            length, place = _varint(data, place)
+        elif wire in (_FIXED32, _FIXED64):
+            length = 4 if wire == _FIXED32 else 8
+        else:
+            raise _BrokenError(f"field of the unknown kind {wire}")
+        if length > len(data) - place:
+            raise _BrokenError("a field is longer than the file")
+        yield number, data[place : place + length]
+        place += length
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(data):
+            raise _BrokenError("it ends within a number")
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, place
+    raise _BrokenError("a number is longer than 64 bits")

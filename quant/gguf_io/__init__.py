@@ -1,0 +1,1 @@
+"""GGUF files: reading and writing headers, types, levels, names, importance matrices."""

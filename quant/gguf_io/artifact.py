@@ -1,0 +1,192 @@
+"""A GGUF file on disk and the facts that stand in its header."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from quant.base.errors import UserError
+from quant.base.hashes import cached_sha256
+from quant.base.ints import MOST, Int64
+from quant.base.memo import Made, made_as
+from quant.base.progress import Progress, silent
+from quant.base.text import spaced
+from quant.gguf_io.decode_bytes import decode_weight_bytes
+from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
+from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, strip_level
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """The hyper-parameters that memory and speed depend on; None where the file does not say."""
+
+    n_layer: Int64
+    n_embd: Int64
+    n_vocab: Int64
+    n_ctx_train: Int64
+    n_head: Int64 | None = None
+    n_head_kv: tuple[Int64, ...] | None = None  # one per layer
+    head_dim_k: Int64 | None = None
+    head_dim_v: Int64 | None = None
+    n_ff: tuple[Int64, ...] | None = None  # one per layer
+    sliding_window: Int64 | None = None
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_field="type"):
+    """What is known about one GGUF file. It is a record, so it holds the file's name and never its path."""
+
+    sha256: str  # of the file; of shards, of the list of their hashes
+    file_name: str
+    file_bytes: Int64  # all shards
+    tensor_bytes: Int64
+    model: str
+    arch: str
+    n_params: Annotated[int, msgspec.Meta(ge=1, le=MOST)]  # unique: a tied output matrix counts once
+    level: str  # the level's name, "F16" for an unquantized file, "mixed" where none fits
+    tensor_types: dict[str, Int64]  # ggml type name -> number of tensors
+    fallbacks: dict[str, Int64] = {}  # "q4_K -> q5_0" -> number of tensors
+    imatrix_sha256: str | None = None
+    weights: str = "real"  # "real" | "synthetic"
+    standin_for: str | None = None  # the model whose shape synthetic weights have
+    standin_family: str | None = None  # its family, where llama.cpp has none and another family's shape stands in
+    source: str | None = None  # hub repository or registry name, never a path
+    revision: str | None = None  # the commit
+    shape: Shape | None = None
+    decode_weight_bytes: Int64 | None = None  # that one decoded token reads; None in older results
+
+    @property
+    def bpw(self) -> float:
+        """Effective bits per weight: 8 times the bytes of the tensors, per unique parameter."""
+        return 8 * self.tensor_bytes / self.n_params
+
+
+# Metadata that this program writes into the files it makes; a quantized file inherits it from its source.
+WEIGHTS_KEY = "slmprof.weights"  # "synthetic" where the weights were made up
+STANDIN_KEY = "slmprof.standin_for"  # the model whose shape they have
+STANDIN_FAMILY_KEY = "slmprof.standin_family"  # its family, where the file is of another that stands in for it
+SOURCE_KEY = "slmprof.source"  # hub repository or registry name
+REVISION_KEY = "slmprof.revision"  # its commit
+IMATRIX_KEY = "slmprof.imatrix.sha256"
+
+_MAX_LAYERS = 512  # LLAMA_MAX_LAYERS in src/llama-hparams.h
+_MAX_TEXT = 120
+_REPOSITORY = re.compile(r"(?:https://huggingface\.co/)?([A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?)/?")
+_REVISION = re.compile(r"[\w.-]{1,100}")
+# What llama.cpp names a file by whose level is not told: the type that most tensors have, and that type's usual mix.
+# Source: llama_model_loader in src/llama-model-loader.cpp.
+_USUAL = {"q2_K": "Q2_K", "q3_K": "Q3_K_M", "q4_K": "Q4_K_M", "q5_K": "Q5_K_M", "iq3_s": "IQ3_S", "iq2_s": "IQ2_S"}
+
+
+def describe(path: Path, *, progress: Progress = silent) -> Artifact:
+    """Give the facts of a GGUF model file, or of all its shards.
+
+    `n_params` counts every tensor of the file, as llama_model_n_params does: a tied output matrix has no tensor of its
+    own and so counts once; the few constants of a RoPE scaling count too.
+
+    Raises:
+        UserError: the file is not there, is damaged, or holds no model.
+    """
+    header = open_gguf_header(path)
+    return artifact_of(header, cached_sha256(header.paths, progress))
+
+
+def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
+    """Give the facts that stand in a header, and what is remembered of a file that was made here.
+
+    Raises:
+        UserError: the file holds no model.
+    """
+    path = header.paths[0]
+    arch = header.text("general.architecture")
+    kind = header.text("general.type") or "model"
+    if not arch or kind != "model":
+        raise UserError(f"{path} holds no model{f' but a {_clean(kind)}' if arch else ''}; give a model's GGUF file")
+    if not header.tensors:
+        raise UserError(f"{path} holds no weights, only a vocabulary; give a model's GGUF file")
+    made = made_as(sha256)
+    return Artifact(
+        sha256=sha256,
+        file_name=path.name,
+        file_bytes=header.file_bytes,
+        tensor_bytes=sum(tensor.nbytes for tensor in header.tensors),
+        model=_model_name(header, path),
+        arch=_clean(arch),
+        n_params=sum(tensor.n_weights for tensor in header.tensors),
+        level=level_of(header),
+        tensor_types=dict(sorted(Counter(tensor.type.name for tensor in header.tensors).items())),
+        fallbacks=made.fallbacks if made else {},
+        imatrix_sha256=_imatrix(header, made),
+        weights="synthetic" if header.text(WEIGHTS_KEY) == "synthetic" else "real",
+        standin_for=_clean(header.text(STANDIN_KEY) or "") or None,
+        standin_family=_clean(header.text(STANDIN_FAMILY_KEY) or "") or None,
+        source=_source(header),
+        revision=_matching(_REVISION, header.text(REVISION_KEY)),
+        shape=_shape(header, arch),
+        decode_weight_bytes=decode_weight_bytes(header, arch),
+    )
+
+
+def level_of(header: GgufHeader) -> str:
+    """Give the level a file says it has, where its tensors can be of it, else the one they look like, or "mixed"."""
+    quantized = Counter(tensor.type.name for tensor in header.tensors if tensor.type.is_quantized)
+    told = LEVEL_BY_FTYPE.get((header.whole("general.file_type") or 0) & 1023)  # without LLAMA_FTYPE_GUESSED
+    if "general.file_type" in header.metadata and told and (told.family == "float") != bool(quantized):
+        return told.name
+    types = quantized or Counter(tensor.type.name for tensor in header.tensors if len(tensor.dims) > 1)
+    if not types:
+        return "F32"
+    commonest = types.most_common(1)[0][0]
+    fitting = [level.name for level in LEVELS if level.main_type == commonest]
+    return _USUAL.get(commonest) or (fitting[0] if len(fitting) == 1 else "mixed")
+
+
+def _model_name(header: GgufHeader, path: Path) -> str:
+    # Some converters wrote the folder they read from as the name.
+    name = _clean(re.split(r"[/\\]", (header.text("general.name") or "").rstrip("/\\"))[-1])
+    return name or _clean(strip_level(stem_of(path)))
+
+
+def _clean(text: str) -> str:
+    """Make a stranger's text fit for one line of a table."""
+    return " ".join(spaced(text[:1000]).split())[:_MAX_TEXT]
+
+
+def _matching(pattern: re.Pattern[str], text: str | None) -> str | None:
+    match = pattern.fullmatch(text or "")
+    return match[match.re.groups] if match else None
+
+
+def _source(header: GgufHeader) -> str | None:
+    for key in (SOURCE_KEY, "general.source.huggingface.repository", "general.source.repo_url", "general.repo_url"):
+        if found := _matching(_REPOSITORY, header.text(key)):
+            return found
+    return None
+
+
+def _imatrix(header: GgufHeader, made: Made | None) -> str | None:
+    return _matching(re.compile("[0-9a-f]{64}"), header.text(IMATRIX_KEY)) or (made.imatrix_sha256 if made else None)
+
+
+def _shape(header: GgufHeader, arch: str) -> Shape | None:
+    n_layer = header.whole(f"{arch}.block_count")
+    n_embd = header.whole(f"{arch}.embedding_length")
+    n_ctx_train = header.whole(f"{arch}.context_length")
+    n_vocab = header.length("tokenizer.ggml.tokens") or header.whole(f"{arch}.vocab_size")
+    if not n_layer or not n_embd or not n_ctx_train or not n_vocab or n_layer > _MAX_LAYERS:
+        return None
+    n_heads = header.wholes(f"{arch}.attention.head_count", n_layer)
+    n_head = max(n_heads) if n_heads else None
+    head_dim = n_embd // n_head if n_head and n_head > 0 else None
+    return Shape(
+        n_layer=n_layer,
+        n_embd=n_embd,
+        n_vocab=n_vocab,
+        n_ctx_train=n_ctx_train,
+        n_head=n_head,
+        n_head_kv=header.wholes(f"{arch}.attention.head_count_kv", n_layer) or n_heads,
+        head_dim_k=header.whole(f"{arch}.attention.key_length") or head_dim,
+        head_dim_v=header.whole(f"{arch}.attention.value_length") or head_dim,
+        n_ff=header.wholes(f"{arch}.feed_forward_length", n_layer),
+        sliding_window=header.whole(f"{arch}.attention.sliding_window") or None,
+    )

@@ -1,0 +1,40 @@
+"""The weights that one decoded token reads: what a bandwidth ceiling is divided by.
+
+Every matrix is read once per token, with three exceptions. Tables that are only looked up give one row. A tied output
+matrix is the embedding itself and is then read whole, once. Of a mixture of experts only the chosen experts are read.
+"""
+
+import re
+from collections.abc import Mapping
+
+from quant.gguf_io.header import GgufHeader
+from quant.gguf_io.types import TYPE_BY_NAME
+
+_OUTPUT = "output.weight"
+_EMBEDDING = "token_embd.weight"
+# Source: LLM_TENSOR_INFOS in src/llama-arch.cpp of the pinned llama.cpp: those whose operation is GGML_OP_GET_ROWS.
+_TABLES = {"position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"}
+_EXPERTS = re.compile(r"_exps\.(?:weight|bias|scale)$")
+
+
+def decode_weight_bytes(header: GgufHeader, arch: str, types: Mapping[str, str] | None = None) -> int:
+    """Give the bytes of weights that a decode step of one token reads.
+
+    Args:
+        header: of the file.
+        arch: its architecture, whose name its keys begin with.
+        types: by the tensors' names, where they are to have others than in the file.
+    """
+    tied = all(tensor.name != _OUTPUT for tensor in header.tensors)
+    n_experts = header.whole(f"{arch}.expert_count") or 0
+    n_used = header.whole(f"{arch}.expert_used_count") or n_experts
+    total = 0
+    for tensor in header.tensors:
+        if tensor.name in _TABLES or (tensor.name == _EMBEDDING and not tied):
+            continue
+        n_bytes = tensor.nbytes if types is None else TYPE_BY_NAME[types[tensor.name]].nbytes(tensor.dims)
+        if n_experts and _EXPERTS.search(tensor.name):
+            total += n_bytes * min(n_used, n_experts) // n_experts
+        else:
+            total += n_bytes
+    return total

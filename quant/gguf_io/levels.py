@@ -1,0 +1,150 @@
+"""The quantization levels: their names, llama.cpp's numbers for them, and what a user's list of them means."""
+
+import difflib
+from dataclasses import dataclass
+
+from quant.base.errors import UserError
+from quant.gguf_io.types import TYPE_BY_NAME
+
+
+@dataclass(frozen=True)
+class QuantLevel:
+    """One level: a main type, and for most a mix in which some tensors get a better one.
+
+    Whether a level needs an importance matrix depends on the model too; only llama.cpp's dry run tells (quantize.py).
+    """
+
+    name: str
+    ftype: int  # enum llama_ftype in include/llama.h of the pinned llama.cpp
+    family: str  # "float" | "legacy" | "k-quant" | "i-quant" | "ternary" | "low-bit" | "fp4"
+    main_type: str  # the ggml type most matrices get. Source: llama_ftype_get_default_type in src/llama-quant.cpp
+    can_write: bool = True  # whether llama_model_quantize makes it
+
+    @property
+    def nominal_bpw(self) -> float:
+        """Bits per weight of the main type; a file's own figure is `Artifact.bpw`."""
+        return TYPE_BY_NAME[self.main_type].bpw
+
+
+LEVELS = (
+    QuantLevel("F32", 0, "float", "f32"),
+    QuantLevel("BF16", 32, "float", "bf16"),
+    QuantLevel("F16", 1, "float", "f16"),
+    QuantLevel("Q8_0", 7, "legacy", "q8_0"),
+    QuantLevel("Q6_K", 18, "k-quant", "q6_K"),
+    QuantLevel("Q5_K_M", 17, "k-quant", "q5_K"),
+    QuantLevel("Q5_K_S", 16, "k-quant", "q5_K"),
+    QuantLevel("Q5_1", 9, "legacy", "q5_1"),
+    QuantLevel("Q5_0", 8, "legacy", "q5_0"),
+    QuantLevel("Q4_K_M", 15, "k-quant", "q4_K"),
+    QuantLevel("Q4_K_S", 14, "k-quant", "q4_K"),
+    QuantLevel("Q4_1", 3, "legacy", "q4_1"),
+    QuantLevel("Q4_0", 2, "legacy", "q4_0"),
+    QuantLevel("IQ4_NL", 25, "i-quant", "iq4_nl"),
+    QuantLevel("IQ4_XS", 30, "i-quant", "iq4_xs"),
+    QuantLevel("Q3_K_L", 13, "k-quant", "q3_K"),
+    QuantLevel("Q3_K_M", 12, "k-quant", "q3_K"),
+    QuantLevel("Q3_K_S", 11, "k-quant", "q3_K"),
+    QuantLevel("IQ3_M", 27, "i-quant", "iq3_s"),
+    QuantLevel("IQ3_S", 26, "i-quant", "iq3_s"),
+    QuantLevel("IQ3_XS", 22, "i-quant", "iq3_s"),
+    QuantLevel("IQ3_XXS", 23, "i-quant", "iq3_xxs"),
+    QuantLevel("Q2_K", 10, "k-quant", "q2_K"),
+    QuantLevel("Q2_K_S", 21, "k-quant", "q2_K"),
+    QuantLevel("IQ2_M", 29, "i-quant", "iq2_s"),
+    QuantLevel("IQ2_S", 28, "i-quant", "iq2_xs"),
+    QuantLevel("IQ2_XS", 20, "i-quant", "iq2_xs"),
+    QuantLevel("IQ2_XXS", 19, "i-quant", "iq2_xxs"),
+    QuantLevel("IQ1_M", 31, "i-quant", "iq1_m"),
+    QuantLevel("IQ1_S", 24, "i-quant", "iq1_s"),
+    QuantLevel("TQ2_0", 37, "ternary", "tq2_0"),
+    QuantLevel("TQ1_0", 36, "ternary", "tq1_0"),
+    QuantLevel("Q2_0", 41, "low-bit", "q2_0"),
+    QuantLevel("Q1_0", 40, "low-bit", "q1_0"),
+    QuantLevel("MXFP4_MOE", 38, "fp4", "mxfp4"),
+    QuantLevel("NVFP4", 39, "fp4", "nvfp4", can_write=False),
+)
+LEVEL_BY_NAME = {level.name: level for level in LEVELS}
+LEVEL_BY_FTYPE = {level.ftype: level for level in LEVELS}
+
+# The short names that llama-quantize takes too. Source: QUANT_OPTIONS in tools/quantize/quantize.cpp.
+_ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+# A name for several levels, and the families they are of; F32 is only ever asked for by name.
+_GROUPS = {
+    "all": ("float", "legacy", "k-quant", "i-quant", "ternary", "low-bit", "fp4"),
+    "k-quants": ("k-quant",),
+    "legacy": ("legacy",),
+    "i-quants": ("i-quant",),
+}
+
+
+def parse_levels(text: str) -> list[str]:
+    """Read "Q4_K_M,q8_0" or "k-quants,F16" as levels' own names, in the order asked, each once.
+
+    A group gives all its levels, those that need an importance matrix too; `quantize.choose_levels` leaves those out.
+
+    Raises:
+        UserError: nothing is asked for, or a level does not exist.
+    """
+    return list(dict.fromkeys(name for name, _ in _expand(text)))
+
+
+def levels_asked_by_name(text: str) -> set[str]:
+    """Give the levels of a list that stand in it themselves, not only through a group."""
+    return {name for name, by_group in _expand(text) if not by_group}
+
+
+def file_name(stem: str, level: str) -> str:
+    """Give the name of a level's file; strip_level takes the level off again."""
+    return f"{stem}-{level}.gguf"
+
+
+def strip_level(stem: str) -> str:
+    """Take a level's name off the end of a file's stem: "smollm2-F16" becomes "smollm2"."""
+    for separator in "-._":
+        head, found, tail = stem.rpartition(separator)
+        # A level's name may hold underscores itself, so the longest one at the end counts.
+        if found and head and separator != "_" and _canonical(tail):
+            return head
+    for level in sorted(LEVEL_BY_NAME, key=len, reverse=True):
+        if stem.upper().endswith("_" + level) and len(stem) > len(level) + 1:
+            return stem[: -len(level) - 1]
+    return stem
+
+
+def _canonical(name: str) -> str | None:
+    upper = name.upper().replace("-", "_")
+    upper = _ALIASES.get(upper, upper)
+    return upper if upper in LEVEL_BY_NAME else None
+
+
+def _expand(text: str) -> list[tuple[str, bool]]:
+    """Give each level asked for, and whether a group's name asked for it."""
+    found: list[tuple[str, bool]] = []
+    for word in (part.strip() for part in text.split(",")):
+        if not word:
+            continue
+        group = word.lower().replace("_", "-")
+        if families := _GROUPS.get(group) or _GROUPS.get(group + "s"):
+            found += [
+                (level.name, True)
+                for level in LEVELS
+                if level.family in families and level.can_write and level.name != "F32"
+            ]
+        elif (name := _canonical(word)) and LEVEL_BY_NAME[name].can_write:
+            found.append((name, False))
+        else:
+            raise UserError(_unknown(word))
+    if not found:
+        raise UserError("no level is given; write -q Q4_K_M,Q8_0, -q k-quants or -q all")
+    return found
+
+
+def _unknown(word: str) -> str:
+    known = [level.name for level in LEVELS if level.can_write]
+    shown = word if len(word) <= 40 else word[:40] + "…"
+    if _canonical(word):
+        return f"llama.cpp cannot quantize to {shown}; choose from {', '.join(known)}"
+    close = difflib.get_close_matches(word.upper()[:40].replace("-", "_"), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"there is no level '{shown}'; {hint}known are {', '.join(known)}, and the groups {', '.join(_GROUPS)}"

@@ -1,0 +1,1 @@
+"""Quantization with llama.cpp, from a GGUF file or straight from a checkpoint."""

@@ -1,0 +1,137 @@
+"""What llama.cpp's dry run says it would make of a file at a level: each tensor's type, the size, the fallbacks."""
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from quant.base.errors import UserError
+from quant.gguf_io.header import GgufHeader
+from quant.gguf_io.levels import LEVEL_BY_NAME
+from quant.gguf_io.types import TYPE_BY_NAME
+
+_TENSOR = re.compile(r"^\[ *\d+/ *\d+\] (.+?) +- \[[^\]]*\], type = +\S+, size = [^>]*(?:-> [^>]*\((\S+)\))?$")
+_FALLBACK = re.compile(r"^warning: (.+?) +- ncols .*\(required for type +(\S+?)\).*-> falling back to +(\S+)$")
+_NEEDS_IMATRIX = "will require an imatrix"
+
+# Source: tensor_requires_imatrix and tensor_name_match_* in src/llama-quant.cpp.
+_IMATRIX_TYPES = {"iq3_xxs", "iq2_xxs", "iq2_xs", "iq2_s", "iq1_m", "iq1_s"}
+_EMBEDDINGS = {"token_embd.weight", "per_layer_token_embd.weight"}
+_OUTPUT = "output.weight"
+# The levels whose output matrix is q5_K instead of q6_K. Source: llama_tensor_get_type_impl in src/llama-quant.cpp.
+_Q5_OUTPUT = {"IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ2_S", "IQ2_M", "IQ1_M"}
+_ALIGNMENT = 32  # GGUF_DEFAULT_ALIGNMENT, which llama_model_quantize always writes
+_METADATA_MARGIN = 4096  # for the keys that quantizing adds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A level as one model would have it."""
+
+    level: str
+    types: dict[str, str]  # tensor -> ggml type
+    needs_imatrix: bool  # and none was given
+    tensor_bytes: int
+    file_bytes: int  # at most a few KiB too many
+    n_params: int
+    fallback_of: dict[str, tuple[str, str]]  # tensor -> the level's type, and the one its row length allows
+
+    @property
+    def fallbacks(self) -> dict[str, int]:
+        """How many tensors fell back, by "q4_K -> q5_0"."""
+        return count_fallbacks(self.fallback_of)
+
+    @property
+    def bpw(self) -> float:
+        """Effective bits per weight."""
+        return 8 * self.tensor_bytes / self.n_params
+
+
+def count_fallbacks(fallback_of: dict[str, tuple[str, str]]) -> dict[str, int]:
+    """Count tensors by "wanted -> got"."""
+    return dict(sorted(Counter(f"{wanted} -> {got}" for wanted, got in fallback_of.values()).items()))
+
+
+def plan_of(log: str, header: GgufHeader, level: str) -> Plan:
+    """Read the log of a dry run of `level` on the file with this header.
+
+    Raises:
+        UserError: the log does not tell every tensor's type; this build of llama.cpp writes another log.
+    """
+    by_name = {tensor.name: tensor for tensor in header.tensors}
+    types: dict[str, str] = {}
+    fallback_of: dict[str, tuple[str, str]] = {}
+    for line in log.splitlines():
+        if match := _TENSOR.match(line):
+            tensor = by_name.get(match[1])
+            if tensor:
+                types[tensor.name] = match[2] or tensor.type.name
+        elif (match := _FALLBACK.match(line)) and match[1] in by_name:
+            fallback_of[match[1]] = (match[2], match[3])
+    if types.keys() != by_name.keys() or not set(types.values()) <= TYPE_BY_NAME.keys():
+        raise UserError(
+            f"llama.cpp's dry run of {level} on {header.paths[0]} cannot be read; "
+            "install the llama-cpp-python version that this program asks for"
+        )
+    fallback_of |= _silent_output_fallback(header, level, types, fallback_of)
+    sizes = [TYPE_BY_NAME[types[tensor.name]].nbytes(tensor.dims) for tensor in header.tensors]
+    return Plan(
+        level=level,
+        types=types,
+        needs_imatrix=_NEEDS_IMATRIX in log,
+        tensor_bytes=sum(sizes),
+        file_bytes=sum(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes) + header.header_bytes + _METADATA_MARGIN,
+        n_params=sum(tensor.n_weights for tensor in header.tensors),
+        fallback_of=fallback_of,
+    )
+
+
+def _silent_output_fallback(
+    header: GgufHeader, level: str, types: dict[str, str], told: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """Find the one fallback that llama.cpp makes without a word: an output matrix whose rows the level cannot store.
+
+    Source: llama_tensor_get_type_impl in src/llama-quant.cpp, which gives it q8_0 then.
+    """
+    output = _OUTPUT if _OUTPUT in types else "token_embd.weight"
+    tensor = next((tensor for tensor in header.tensors if tensor.name == output), None)
+    spec = LEVEL_BY_NAME[level]
+    main = TYPE_BY_NAME[spec.main_type]
+    if (
+        tensor is None
+        or output in told
+        or types[output] != "q8_0"
+        or tensor.dims[0] % main.block == 0
+        or spec.family == "fp4"
+        or header.text("general.architecture") == "falcon"
+    ):
+        return {}
+    return {output: ("q5_K" if level in _Q5_OUTPUT else "q6_K", "q8_0")}
+
+
+def tensors_that_need_imatrix(plan: Plan, header: GgufHeader) -> list[str]:
+    """Give the tensors that llama.cpp refuses to quantize to their planned type without an entry in the imatrix."""
+    strict = _IMATRIX_TYPES | ({"q2_K"} if plan.level == "Q2_K_S" else set())
+    return [
+        tensor.name
+        for tensor in header.tensors
+        if plan.types[tensor.name] in strict
+        and plan.types[tensor.name] != tensor.type.name
+        and tensor.name not in _EMBEDDINGS | {_OUTPUT}
+    ]
+
+
+def tensors_that_misfit(plan: Plan, header: GgufHeader, lengths: dict[str, int]) -> list[str]:
+    """Give the tensors to be quantized for which the imatrix has an entry of another length.
+
+    Args:
+        lengths: tensor -> values of its imatrix entry.
+    """
+    return [
+        tensor.name
+        for tensor in header.tensors
+        if plan.types[tensor.name] != tensor.type.name
+        and tensor.name not in _EMBEDDINGS
+        and tensor.name in lengths
+        and lengths[tensor.name] != tensor.dims[0] * (tensor.dims[2] if len(tensor.dims) > 2 else 1)
+    ]

@@ -1,0 +1,324 @@
+"""From one GGUF file to others at the levels asked for, by llama.cpp's own quantizer.
+
+All levels are checked before the first is written. Work is known by content: the same file at the same level is made
+once. Memory stays near the quantizer's row buffer and the largest row, whatever the model's size.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from quant.base.cpus import usable_cpus
+from quant.base.errors import UserError
+from quant.base.files import atomic_path, part_prefix, require_space
+from quant.base.hashes import cached_sha256
+from quant.base.llama_package import llama_build
+from quant.base.locks import alone
+from quant.base.memo import Made, key_of, made_from, remember
+from quant.base.progress import Progress, silent
+from quant.gguf_io.artifact import Artifact, artifact_of
+from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
+from quant.gguf_io.imatrix import open_imatrix
+from quant.gguf_io.levels import LEVEL_BY_NAME, file_name, levels_asked_by_name, parse_levels, strip_level
+from quant.quantize.dry_run import Plan, count_fallbacks, plan_of, tensors_that_misfit, tensors_that_need_imatrix
+from quant.quantize.llama_process import Started, run_job
+from quant.quantize.llama_worker import Job
+
+_STALE_SECONDS = 3600.0  # a file that is being written changes more often
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """One level's file."""
+
+    level: str
+    path: Path
+    artifact: Artifact
+    cached: bool  # True where nothing had to be done
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all levels of one call share."""
+
+    header: GgufHeader
+    source_sha256: str
+    imatrix: Path | None
+    imatrix_sha256: str | None
+    n_threads: int
+    progress: Progress
+
+    @property
+    def source(self) -> Path:
+        return self.header.paths[0]
+
+    def key(self, level: str) -> str:
+        imatrix = (self.imatrix.name, self.imatrix_sha256) if self.imatrix else (None, None)
+        return key_of(self.source_sha256, level, *imatrix, llama_build())
+
+
+def quantize(
+    source: Path,
+    levels: Sequence[str],
+    out_dir: Path,
+    *,
+    imatrix: Path | None = None,
+    n_threads: int | None = None,
+    progress: Progress = silent,
+) -> list[Quantized]:
+    """Make `<stem>-<LEVEL>.gguf` in `out_dir` for each level, in their order.
+
+    The source's own level is the source itself: it is given as it is and nothing is written. A file of an earlier call
+    is kept if it is what this source gives at this level; another file of that name is replaced. Several processes may
+    do this at once.
+
+    Args:
+        source: an F32, F16 or BF16 model, or the first of its shards.
+        n_threads: all of this process's CPUs where it is None. The bytes do not depend on it.
+
+    Raises:
+        UserError: a file is wrong, a level does not exist or needs an importance matrix, the disk is too small or
+            cannot be written, or llama.cpp gave up.
+    """
+    names = parse_levels(",".join(levels))
+    work = _begin(source, imatrix, n_threads, progress)
+    artifact = artifact_of(work.header, work.source_sha256)
+    targets = {name: out_dir / file_name(strip_level(stem_of(work.source)), name) for name in names}
+    wanted = [name for name in names if name != artifact.level]
+    _refuse_requantizing(work.header, artifact, wanted)
+    for name in wanted:
+        if targets[name].resolve() in {path.resolve() for path in work.header.paths}:
+            raise UserError(f"{targets[name]} is the source itself, which is {artifact.level}; choose another -o")
+    missing = [name for name in wanted if not _is_done(work, name, targets[name])]
+    plans = {plan.level: plan for plan in _plans(work, missing)}
+    check_imatrix(work.source, work.header, work.imatrix, list(plans.values()))
+    if plans:
+        need_bytes = sum(plan.file_bytes for plan in plans.values())
+        require_space(out_dir, need_bytes, f"quantizing to {', '.join(plans)}")
+    results = []
+    for name in names:
+        if name == artifact.level:
+            results.append(Quantized(name, work.source, artifact, cached=True))
+        else:
+            written = name in plans and _write(work, plans[name], targets[name])
+            header = open_gguf_header(targets[name])
+            found = artifact_of(header, cached_sha256(header.paths, progress))
+            results.append(Quantized(name, targets[name], found, cached=not written))
+    return results
+
+
+def plan(source: Path, level: str, *, imatrix: Path | None = None) -> Plan:
+    """Tell what a level would make of a file, without writing anything.
+
+    Raises:
+        UserError: the file or the level is wrong.
+    """
+    return plans(source, [level], imatrix=imatrix)[0]
+
+
+def plans(
+    source: Path, levels: Sequence[str], *, imatrix: Path | None = None, started: Started | None = None
+) -> list[Plan]:
+    """Tell what each level would make of a file; one process for all, which may have been started before.
+
+    Raises:
+        UserError: the file or a level is wrong.
+    """
+    return _plans(_begin_plan(source, imatrix), parse_levels(",".join(levels)), started)
+
+
+def levels_without_imatrix(source: Path) -> list[str]:
+    """Give the levels that this model can have without an importance matrix, as llama.cpp's dry run says.
+
+    F32 is left out unless the file is F32, and so are levels for mixtures of experts in a model without experts.
+
+    Raises:
+        UserError: the file is wrong.
+    """
+    return choose_levels(source, "all")
+
+
+def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> list[str]:
+    """Read a list of levels for one file: what a group's name brings in is left out where it cannot be made.
+
+    Raises:
+        UserError: a level does not exist, the file is wrong, or nothing is left.
+    """
+    names = parse_levels(text)
+    by_name = levels_asked_by_name(text)
+    grouped = [name for name in names if name not in by_name]
+    if not grouped:
+        return names
+    work = _begin_plan(source, imatrix)
+    tried = _try_plans(work, grouped)
+    if all(isinstance(outcome, UserError) for outcome in tried):
+        raise next(outcome for outcome in tried if isinstance(outcome, UserError))
+    possible = {outcome.level for outcome in tried if isinstance(outcome, Plan) and _is_worth_having(outcome)}
+    chosen = [name for name in names if name in by_name or name in possible]
+    if not chosen:
+        raise UserError(f"every level of '{text}' needs an importance matrix; give --imatrix FILE or other levels")
+    return chosen
+
+
+def _is_worth_having(plan: Plan) -> bool:
+    level = LEVEL_BY_NAME[plan.level]
+    # Without experts MXFP4_MOE is Q8_0 by another name.
+    return not plan.needs_imatrix and (level.family != "fp4" or level.main_type in plan.types.values())
+
+
+def fallbacks_of(path: Path) -> dict[str, int]:
+    """Find the fallback types of a quantized file from wherever, and remember them for `describe`.
+
+    A tensor counts if llama.cpp would give it, at the file's level, a type for want of a fitting row length, and that
+    type is what it has.
+
+    Raises:
+        UserError: the file is wrong.
+    """
+    header = open_gguf_header(path)
+    sha256 = cached_sha256(header.paths)
+    artifact = artifact_of(header, sha256)
+    level = LEVEL_BY_NAME.get(artifact.level)
+    if artifact.fallbacks or level is None or level.family == "float" or not level.can_write:
+        return artifact.fallbacks
+    would = plan(path, level.name)
+    actual = {tensor.name: tensor.type.name for tensor in header.tensors}
+    found = count_fallbacks({name: pair for name, pair in would.fallback_of.items() if actual[name] == pair[1]})
+    remember(None, Made(sha256=sha256, fallbacks=found, imatrix_sha256=artifact.imatrix_sha256))
+    return found
+
+
+def _begin(source: Path, imatrix: Path | None, n_threads: int | None, progress: Progress) -> _Work:
+    if n_threads is not None and n_threads < 1:
+        raise UserError(f"{n_threads} threads cannot quantize; give 1 or more")
+    header = open_gguf_header(source)
+    if imatrix:
+        open_imatrix(imatrix)
+    return _Work(
+        header=header,
+        source_sha256=cached_sha256(header.paths, progress),
+        imatrix=imatrix,
+        imatrix_sha256=cached_sha256([imatrix], progress) if imatrix else None,
+        n_threads=n_threads or usable_cpus(),
+        progress=progress,
+    )
+
+
+def _refuse_requantizing(header: GgufHeader, artifact: Artifact, wanted: list[str]) -> None:
+    if wanted and any(tensor.type.is_quantized for tensor in header.tensors):
+        raise UserError(
+            f"{header.paths[0]} is already quantized ({artifact.level}), and quantizing it again to "
+            f"{', '.join(wanted)} would add its errors; give the F32, F16 or BF16 file"
+        )
+
+
+def _begin_plan(source: Path, imatrix: Path | None) -> _Work:
+    # A dry run reads no weights, so nothing needs to be hashed.
+    return _Work(open_gguf_header(source), "", imatrix, None, 1, silent)
+
+
+def _plans(work: _Work, levels: list[str], started: Started | None = None) -> list[Plan]:
+    plans = []
+    for outcome in _try_plans(work, levels, started):
+        if isinstance(outcome, UserError):
+            raise outcome
+        plans.append(outcome)
+    return plans
+
+
+def _try_plans(work: _Work, levels: list[str], started: Started | None = None) -> list[Plan | UserError]:
+    """Plan each level in one process; a level that llama.cpp refuses has the reason in its place."""
+    if not levels:
+        return []
+    job = Job(
+        source=str(work.source),
+        ftypes=tuple(LEVEL_BY_NAME[name].ftype for name in levels),
+        imatrix=str(work.imatrix) if work.imatrix else None,
+    )
+    return [
+        UserError(outcome.refusal) if outcome.refusal else plan_of(outcome.log, work.header, name)
+        for outcome, name in zip(run_job(job, lambda done, total: None, started), levels, strict=True)
+    ]
+
+
+def check_imatrix(source: Path, header: GgufHeader, imatrix: Path | None, plans: Sequence[Plan]) -> None:
+    """Refuse all levels before the first is written, if one cannot be made.
+
+    Raises:
+        UserError: a level needs an importance matrix, or the one that is given does not fit.
+    """
+    if imatrix is None:
+        if needy := [plan.level for plan in plans if plan.needs_imatrix]:
+            raise UserError(
+                f"{', '.join(needy)} of {source} cannot be made without an importance matrix; "
+                "give --imatrix FILE or other levels"
+            )
+        return
+    lengths = {name: sums.n_weights for name, (sums, _) in open_imatrix(imatrix).entries.items()}
+    for plan in plans:
+        if misfits := tensors_that_misfit(plan, header, lengths):
+            raise UserError(
+                f"{imatrix} is for another model: its entry for {misfits[0]} has another length; "
+                "give this model's importance matrix"
+            )
+        if bare := [name for name in tensors_that_need_imatrix(plan, header) if name not in lengths]:
+            raise UserError(
+                f"{imatrix} has no entry for {bare[0]}, which {plan.level} needs; "
+                "make it from a longer text, or give other levels"
+            )
+
+
+def _is_done(work: _Work, level: str, target: Path) -> bool:
+    """Tell whether the target is, byte for byte, what this work gave before."""
+    made = made_from(work.key(level))
+    if made is None or not target.is_file():
+        return False
+    return cached_sha256([target], work.progress) == made.sha256
+
+
+def _write(work: _Work, plan: Plan, target: Path) -> bool:
+    """Make one file; False where another process made it meanwhile."""
+    with alone(target):
+        if _is_done(work, plan.level, target):
+            return False
+        _remove_stale_parts(target)
+        with atomic_path(target) as part:
+            job = Job(
+                source=str(work.source),
+                ftypes=(LEVEL_BY_NAME[plan.level].ftype,),
+                out=str(part),
+                n_threads=work.n_threads,
+                imatrix=str(work.imatrix) if work.imatrix else None,
+                imatrix_sha256=work.imatrix_sha256,
+            )
+            outcome = run_job(job, lambda done, total: work.progress(f"quantize {plan.level}", done, total))[0]
+            if outcome.refusal:
+                raise UserError(outcome.refusal)
+            _verify(part, plan)
+        made = Made(
+            sha256=cached_sha256([target], work.progress),
+            fallbacks=plan.fallbacks,
+            imatrix_sha256=work.imatrix_sha256,
+        )
+        remember(work.key(plan.level), made)
+        return True
+
+
+def _verify(part: Path, plan: Plan) -> None:
+    """Make sure that the file is whole and as planned, before it takes its name."""
+    types = {tensor.name: tensor.type.name for tensor in open_gguf_header(part).tensors}
+    if types != plan.types:
+        raise UserError(f"llama.cpp wrote other types than its dry run said at {plan.level}; try that level again")
+
+
+def _remove_stale_parts(target: Path) -> None:
+    """Remove what a power cut left of an earlier attempt. The names are those that `atomic_path` gives."""
+    if not target.parent.is_dir():
+        return
+    for entry in target.parent.iterdir():
+        if entry.name.startswith(part_prefix(target)) and entry.name.endswith(".part"):
+            with suppress(OSError):
+                if time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+                    entry.unlink()

@@ -1,0 +1,1 @@
+"""From what the user typed to files on disk: names, registry, preparation."""

@@ -1,0 +1,191 @@
+"""The models that are known by name: models.toml as records."""
+
+import difflib
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from quant.base.errors import UserError
+
+_INHERITED = ("architecture", "license", "gated", "n_params", "source")  # what `like` takes over, besides the config
+
+
+class Standin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shape of another family with the same tensors and cost, in which a model is profiled."""
+
+    architecture: str
+    n_params: int  # unique parameters of this shape
+    differs: str  # what is otherwise in it
+    config: dict[str, Any]
+
+    @property
+    def family(self) -> str:
+        """Give the type that this shape has: gpt2, llama, ..."""
+        return str(self.config["model_type"])
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model of the registry."""
+
+    name: str
+    repo: str
+    family: str  # the model's type as its config names it: llama, qwen2, ...
+    architecture: str
+    license: str | None = None
+    n_params: int  # unique parameters
+    released: str | None = None  # year and month
+    survey: str | None = None  # its name in the survey of 59 small models
+    gated: bool = False
+    revision: str | None = None
+    source: str | None = None  # where the shape comes from
+    unsupported: str | None = None  # why llama.cpp cannot run it
+    standin: Standin | None = None
+    config: dict[str, Any]
+
+    @property
+    def supported(self) -> bool:
+        """Tell whether llama.cpp runs the model itself, not just a stand-in."""
+        return self.unsupported is None
+
+    @property
+    def runs_as(self) -> str:
+        """Say in a word what is profiled: "itself", "as gpt2", or "no"."""
+        if self.supported:
+            return "itself"
+        return f"as {self.standin.family}" if self.standin is not None else "no"
+
+    def shape(self) -> dict[str, Any]:
+        """Give the config whose shape made-up weights get; that of a stand-in says so.
+
+        Raises:
+            UserError: llama.cpp cannot run the model, and there is no stand-in.
+        """
+        if self.supported:
+            return dict(self.config)
+        if self.standin is None:
+            raise UserError(f"{self.name} cannot be profiled: {self.unsupported}; see slmprof models --supported")
+        return {
+            **self.standin.config,
+            "architectures": [self.standin.architecture],
+            "slmprof_standin_family": self.family,
+        }
+
+    def require_supported(self) -> None:
+        """Refuse a model whose own weights llama.cpp cannot run, before they are fetched.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if self.supported:
+            return
+        if self.standin is None:
+            raise UserError(f"{self.name} cannot be profiled: {self.unsupported}; see slmprof models --supported")
+        raise UserError(
+            f"{self.name} cannot be converted: {self.unsupported}; profile its stand-in of the family "
+            f"{self.standin.family} with --weights synthetic"
+        )
+
+
+def n_params_of(architecture: str, config: dict[str, Any]) -> int:
+    """Count the unique parameters of a shape: a tied output matrix counts once.
+
+    Raises:
+        UserError: the architecture is unknown here, or the config lacks a size.
+    """
+    from quant.convert.families import complete_config, find_family
+
+    family = find_family(architecture)
+    return sum(each.n_elements for each in family.tensors(complete_config(family, config)) if not each.optional)
+
+
+@cache
+def load_registry() -> dict[str, ModelSpec]:
+    """Give all models by name, smallest first."""
+    here = Path(__file__).resolve().parents[1]
+    # Inside a wheel the file lies in the package, in a checkout at the top.
+    path = next(each for each in (here / "models.toml", here.parent / "models.toml") if each.exists())
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    specs = [_spec(name, tables) for name in tables]
+    return {spec.name: spec for spec in sorted(specs, key=lambda spec: (spec.n_params, spec.name))}
+
+
+def _spec(name: str, tables: dict[str, dict[str, Any]]) -> ModelSpec:
+    """Make one record of a table and of those that it is like."""
+    table = tables[name]
+    if "like" in table:
+        base = msgspec.to_builtins(_spec(table["like"], tables))
+        inherited = {key: base[key] for key in _INHERITED} | {"config": {**base["config"], **table.get("config", {})}}
+        table = {**inherited, **{key: value for key, value in table.items() if key not in ("like", "config")}}
+    return msgspec.convert({"family": table["config"]["model_type"], **table, "name": name}, ModelSpec)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.\s]", "", name).lower()
+
+
+def lookup(name: str) -> ModelSpec | None:
+    """Give the model of a name, whose case and `_-.` do not matter; None where there is none."""
+    wanted = _plain(name)
+    return next((spec for spec in load_registry().values() if _plain(spec.name) == wanted), None)
+
+
+def unsupported_repo(repo: str) -> ModelSpec | None:
+    """Give the model of a hub repository that llama.cpp cannot run; None for any other repository."""
+    wanted = repo.lower()
+    return next((spec for spec in load_registry().values() if spec.repo.lower() == wanted and not spec.supported), None)
+
+
+def find(name: str) -> ModelSpec:
+    """Give the model of a name.
+
+    Raises:
+        UserError: there is none; the text suggests the nearest.
+    """
+    if found := lookup(name):
+        return found
+    raise UserError(f"there is no model '{name}'; {suggestion(name)}see slmprof models")
+
+
+def matching(
+    text: str | None = None,
+    *,
+    most_params: int | None = None,
+    family: str | None = None,
+    supported: bool = False,
+) -> list[ModelSpec]:
+    """Give the models, smallest first, that fit all that is asked.
+
+    Args:
+        text: is in the name, the repository, the family, the licence or the survey's name, whatever its case and `_-.`.
+        supported: only models that llama.cpp runs themselves.
+
+    Raises:
+        UserError: there is no such family.
+    """
+    specs = list(load_registry().values())
+    families = sorted({spec.family for spec in specs})
+    if family is not None and family.lower() not in families:
+        raise UserError(f"there is no family '{family}' in the registry; there are {', '.join(families)}")
+    return [
+        spec
+        for spec in specs
+        if (most_params is None or spec.n_params <= most_params)
+        and (family is None or spec.family == family.lower())
+        and (spec.supported or not supported)
+        and (text is None or any(_plain(text) in _plain(each or "") for each in _searched(spec)))
+    ]
+
+
+def _searched(spec: ModelSpec) -> tuple[str | None, ...]:
+    return spec.name, spec.repo, spec.family, spec.license, spec.survey
+
+
+def suggestion(name: str) -> str:
+    """Give "did you mean 'x'? " for a name near a known one, else nothing."""
+    by_plain = {_plain(known): known for known in load_registry()}
+    near = difflib.get_close_matches(_plain(name[:100]), by_plain, n=1, cutoff=0.6)
+    return f"did you mean '{by_plain[near[0]]}'? " if near else ""

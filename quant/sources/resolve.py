@@ -1,0 +1,82 @@
+"""What the user typed, as what it means."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from quant.base.errors import UserError
+from quant.sources.registry import ModelSpec, lookup, suggestion, unsupported_repo
+
+# As the hub itself names repositories; what people copy from a browser's address line is taken too.
+_HUB_ID = re.compile(
+    r"(?:https://(?:huggingface\.co|hf\.co)/)?"
+    r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})"
+    r"(?:@(?P<revision>[\w][\w./-]{0,119}))?",
+    re.ASCII,
+)
+_PATH_ENDS = (".gguf", ".json", ".safetensors", "/")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Exactly one of: a registry entry, a hub repository, a checkpoint directory, a config.json, a GGUF file."""
+
+    kind: str  # "registry" | "hub" | "directory" | "config" | "gguf"
+    text: str
+    spec: ModelSpec | None = None
+    repo: str | None = None
+    revision: str | None = None
+    path: Path | None = None
+
+
+def resolve(text: str) -> Source:
+    """Find out what a source is. What exists on disk wins; "./x" is always a path.
+
+    Raises:
+        UserError: it is nothing of all that; a misspelt name gets a suggestion.
+    """
+    if not text.strip():
+        raise UserError("the source is empty; give a model's name, a hub id, a directory or a file")
+    path = _path(text)
+    if path is not None:
+        try:
+            return _local(text, path)
+        except OSError as error:
+            raise UserError(f"cannot read {text}: {error.strerror}; check its permissions") from error
+    if text.startswith((".", "/", "~")) or text.endswith(_PATH_ENDS):
+        raise UserError(f"there is no file or directory {text}; check the path")
+    if spec := lookup(text):
+        return Source(kind="registry", text=text, spec=spec, repo=spec.repo, revision=spec.revision)
+    match = _HUB_ID.fullmatch(text)
+    if match and ".." not in text:
+        # llama.cpp cannot run it whatever the hub holds, so what the registry says of it counts: its stand-in.
+        spec = unsupported_repo(match["repo"])
+        return Source(kind="hub", text=text, spec=spec, repo=match["repo"], revision=match["revision"])
+    shown = text if len(text) <= 100 else text[:99] + "…"
+    raise UserError(
+        f"'{shown}' is no known model, no file and no hub id like org/name; {suggestion(text)}see slmprof models"
+    )
+
+
+def _path(text: str) -> Path | None:
+    """Give the path that a text is; None where nothing is there or can be."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
+        return None
+
+
+def _local(text: str, path: Path) -> Source:
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            ggufs = sorted(each.name for each in path.glob("*.gguf"))
+            hint = f"give one of its GGUF files, like {path / ggufs[0]}" if ggufs else "give a checkpoint's directory"
+            raise UserError(f"{text} has no config.json, so it is no checkpoint; {hint}")
+        return Source(kind="directory", text=text, path=path)
+    if path.suffix == ".gguf":
+        return Source(kind="gguf", text=text, path=path)
+    if path.suffix == ".json":
+        return Source(kind="config", text=text, path=path)
+    hint = "give the directory it lies in" if path.suffix == ".safetensors" else "give one of those"
+    raise UserError(f"{text} is neither a checkpoint's directory nor a config.json nor a .gguf file; {hint}")

@@ -1,0 +1,1 @@
+"""Checkpoints and GGUF files of a given shape with synthetic weights."""

@@ -1,0 +1,103 @@
+"""Estimates against files that llama.cpp really quantized, and against what it logs when it opens them."""
+
+import json
+
+import pytest
+
+from profiler.estimate.process import Asker
+from profiler.estimate.records import Question
+from profiler.measure.launch import run_worker
+from profiler.measure.worker import Job
+from quant.convert.layout import layout_of_shape
+from quant.convert.sparse_gguf import write_hole_at
+from quant.quantize.levels_of_gguf import quantize
+from tests.benchmarks.memory import config_of
+
+SIZES = {"vocab_size": 768, "num_hidden_layers": 3, "hidden_size": 256, "intermediate_size": 512,
+         "num_attention_heads": 4, "num_key_value_heads": 2}  # fmt: skip
+SHAPES = {
+    "llama": {**SIZES, "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False},
+    "qwen2": {**SIZES, "architectures": ["Qwen2ForCausalLM"], "tie_word_embeddings": True, "hidden_size": 192},
+    "gemma2": {**SIZES, "architectures": ["Gemma2ForCausalLM"], "head_dim": 64, "sliding_window": 64},
+    "gpt2": {"architectures": ["GPT2LMHeadModel"], "n_embd": 256, "n_layer": 2, "n_head": 4, "vocab_size": 768,
+             "n_positions": 512},
+}  # fmt: skip
+OTHER = {"llama": "Q4_K_M", "qwen2": "IQ3_S", "gemma2": "Q6_K", "gpt2": "Q2_K"}  # beside Q4_0, which is repacked
+N_CTX = 300
+
+
+@pytest.fixture(scope="module")
+def asker():
+    asker = Asker()
+    yield asker
+    asker.close()
+
+
+def question(shape, levels="Q4_0", n_ctx=N_CTX):
+    contexts = tuple(config_of(False, True, n, n_prompt=32, n_ctx=n_ctx, n_threads=1) for n in (1, 0))
+    return Question(model="m-1b", config=shape, levels=levels, contexts=contexts)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, asker, name):
+    levels = ["Q4_0", OTHER[name]]
+    sizes = asker.ask(question(SHAPES[name], ",".join(levels))).sizes
+    layout = layout_of_shape(SHAPES[name], standin_for="m-1b")
+    source = tmp_path / "m-F16.gguf"
+    write_hole_at(layout, source, layout.keys, layout.types_at("F16"), 1)
+
+    for level, made in zip(sizes.levels, quantize(source, levels, tmp_path), strict=True):
+        facts = made.artifact
+        assert (facts.level, facts.tensor_bytes, facts.tensor_types) == (level.level, level.tensor_bytes, level.types)
+
+    path = next(tmp_path.glob("*-Q4_0.gguf"))
+    answer = run_worker(Job(path=str(path), config=question({}).contexts[0], reps=1, seed=0), timeout_s=60)
+    buffers, context = answer.measured.buffers, sizes.contexts[0]
+    step = 10486  # the log has hundredths of a MiB
+    assert buffers.repacked_bytes == pytest.approx(sizes.levels[0].repacked_bytes, abs=step)
+    assert buffers.weights_bytes == pytest.approx(sizes.levels[0].plain_bytes, abs=step)
+    assert buffers.kv_cache_bytes == pytest.approx(context.kv_cache_bytes, abs=step)
+    assert buffers.compute_bytes == pytest.approx(context.compute_bytes, abs=step)
+    assert context.kv_cache_bytes == sizes.kv_formula_bytes
+
+
+def test_a_level_that_needs_an_imatrix_is_given_with_one(asker):
+    needy, plain = asker.ask(question(SHAPES["llama"], "IQ2_XXS,Q8_0")).sizes.levels
+    assert (needy.needs_imatrix, needy.with_imatrix, "iq2_xxs" in needy.types) == (True, True, True)
+    assert (plain.needs_imatrix, plain.with_imatrix) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"num_hidden_layers": 10**9},
+        {"hidden_size": None},
+        {"num_attention_heads": 3},
+        {"vocab_size": 10**12},
+        {"architectures": ["NoSuchModel"]},
+    ],
+)
+def test_a_hostile_config_is_refused_in_one_line(asker, changed):
+    reply = asker.ask(question({**SHAPES["llama"], **changed}))
+    assert reply.sizes is None
+    assert reply.failure is None
+    assert len(reply.refusal.splitlines()) == 1
+
+
+def test_the_command_writes_json_of_a_config(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from profiler.cli.estimate import estimate
+
+    (tmp_path / "config.json").write_text(json.dumps(SHAPES["llama"]))
+    result = CliRunner().invoke(estimate, [str(tmp_path / "config.json"), "-q", "Q8_0", "--json"])
+    assert result.exception is None
+    objects = json.loads(result.stdout)
+    assert [(each["quant"], each["load_mode"], each["n_outputs_max"]) for each in objects] == [
+        ("Q8_0", "mmap", 1),
+        ("Q8_0", "mmap", 0),
+        ("Q8_0", "none", 1),
+        ("Q8_0", "none", 0),
+    ]
+    assert {each["kind"] for each in objects} == {"estimated"}
+    assert all(each["model_rss_bytes"] > 0 for each in objects)

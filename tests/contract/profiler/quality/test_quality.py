@@ -1,0 +1,144 @@
+"""The command on a tiny real checkpoint, through llama.cpp: its figures hang together, and what it refuses."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from profiler.measure.launch import run_in_child
+from profiler.quality.session import Options, config_of
+from profiler.quality.worker import News, ScoreAnswer, ScoreJob, work
+from profiler.records.record import Divergence, Quality
+from profiler.results.file import read_results
+from tests.support.checkpoints import make_checkpoint
+from tests.support.commandline import assert_one_line, slmprof
+from tests.support.quality import model
+
+TEXT = "The cat sat on the mat, and then it sat on the hat. 12 + 30 = 42; def f(x): return x + 1\n" * 24
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quality")
+    make_checkpoint(folder / "tiny", vocab=600)
+    (folder / "text.txt").write_text(TEXT)
+    return folder
+
+
+def by_level(path: Path) -> dict[str, Quality]:
+    found = read_results([path])
+    return {found.artifacts[each.artifact_sha256].level: each for each in found.qualities}
+
+
+def compared(record: Quality) -> Divergence:
+    assert record.divergence is not None
+    return record.divergence
+
+
+def test_levels_of_a_checkpoint(folder: Path) -> None:
+    results = folder / "results.jsonl"
+    command: list[Any] = ["quality", folder / "tiny", "-q", "Q8_0,Q4_0", "--text", folder / "text.txt", "--n-ctx", "64"]
+    done = slmprof(*command, "-t", "1", "-o", results, cache=folder / "cache")
+    assert done.status == 0, done.err
+    found = by_level(results)
+    assert set(found) == {"F16", "Q8_0", "Q4_0"}  # the unquantized model came by itself
+    for record in found.values():
+        assert record.perplexity is not None
+        assert record.perplexity.n_scored == 31 * record.n_chunks > 300
+        # Random weights: about as good as a guess among all tokens.
+        assert 100 < record.perplexity.ppl.value < 3000
+        assert math.isfinite(record.perplexity.ppl.se)
+    same, q8, q4 = (compared(found[level]) for level in ("F16", "Q8_0", "Q4_0"))
+    assert (same.kld.value, same.same_top.value) == (0, 1)
+    assert 0 < q8.kld.value < 1e-3 < q4.kld.value
+    assert q8.kld.value <= q8.kld_p90 <= q8.kld_p99 <= q8.kld_max
+    assert 0.5 < q4.same_top.value <= q8.same_top.value <= 1
+    before = results.read_bytes()
+    again = slmprof(*command, "-t", "1", "-o", results, cache=folder / "cache")
+    assert (again.status, again.out) == (0, done.out)
+    assert results.read_bytes() == before
+    assert list((folder / "cache" / "quality").iterdir()) == []
+    assert slmprof("show", results, cache=folder / "cache").out == done.out
+
+
+def answer(folder: Path, path: Path, *, n_ctx: int, is_reference: bool) -> ScoreAnswer:
+    scratch = folder / f"scratch-{n_ctx}"
+    scratch.mkdir(exist_ok=True)
+    options = Options(n_ctx=n_ctx, n_threads=1)
+    found = work(
+        ScoreJob(
+            path=str(path),
+            config=config_of(options),
+            text_path=str(folder / "text.txt"),
+            n_chunks=2,
+            first=0,
+            n_windows=100,
+            folder=str(scratch),
+            is_reference=is_reference,
+        ),
+        lambda news: None,
+    )
+    assert found.failure is None
+    return found
+
+
+def test_the_unquantized_model_against_itself_and_a_window_of_several_batches(folder: Path, tmp_path: Path) -> None:
+    # In this process: what is written is compared with what the same file gives once more.
+    from quant.convert.to_gguf import convert
+
+    path = tmp_path / "tiny.gguf"
+    make_checkpoint(tmp_path / "long", vocab=600, context=2048)
+    convert(tmp_path / "long", path, outtype="f16")
+    (tmp_path / "text.txt").write_text(TEXT * 3)
+    for n_ctx in (64, 1024):
+        first = answer(tmp_path, path, n_ctx=n_ctx, is_reference=True)
+        again = answer(tmp_path, path, n_ctx=n_ctx, is_reference=False)
+        assert first.nll == again.nll
+        assert len(first.nll) == first.n_windows * (n_ctx // 2 - 1) == again.n_same_top
+        assert max(again.kld) < 1e-7
+        assert again.peak_rss_bytes is None or again.peak_rss_bytes > 0
+
+
+def test_synthetic_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    done = slmprof("synthesize", folder / "tiny" / "config.json", "-o", tmp_path / "made-up", cache=tmp_path)
+    assert done.status == 0, done.err
+    done = slmprof("quality", tmp_path / "made-up", "-q", "Q8_0", "-o", tmp_path / "r.jsonl", cache=tmp_path)
+    assert done.status == 2
+    assert "synthetic weights are random numbers, so there is no quality to lose" in done.err
+    assert not (tmp_path / "r.jsonl").exists()
+    command = ["run", folder / "tiny", "--weights", "synthetic", "--quality", "-o", tmp_path / "out"]
+    assert_one_line(slmprof(*command, cache=tmp_path), "synthetic weights are random numbers")
+
+
+def test_a_text_that_is_too_short_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("short")
+    command = ["quality", folder / "tiny", "-q", "F16", "--text", tmp_path / "short.txt", "-o", tmp_path / "r.jsonl"]
+    done = slmprof(*command, cache=folder / "cache")
+    assert done.status == 2
+    assert "which fill no window of 512; give a longer --text or a smaller --n-ctx" in done.err.splitlines()[-1]
+
+
+def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("0" * 24)
+    file = model(tmp_path, "F16", [0.0, 0.0])
+    job = ScoreJob(
+        path=str(file.path),
+        config=config_of(Options(n_ctx=8)),
+        text_path=str(tmp_path / "text"),
+        n_chunks=None,
+        first=1,
+        n_windows=2,
+        folder=None,
+        is_reference=False,
+    )
+    told: list[bytes] = []
+    found = run_in_child(
+        "tests.support.scripted_quality_worker", job, ScoreAnswer, tmp_path, timeout_s=60, on_news=told.append
+    )
+    assert [msgspec.json.decode(line, type=News) for line in told] == [
+        News(n_done=2, n_windows=3),
+        News(n_done=3, n_windows=3),
+    ]
+    assert found.nll == pytest.approx([math.log(2)] * 6)

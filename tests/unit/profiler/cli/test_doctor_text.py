@@ -1,0 +1,134 @@
+"""How `doctor` writes a diagnosis: 80 columns, and commands that can be copied."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from profiler.cli.doctor import render, wrap_command
+from profiler.doctor.advice import Seen, advise
+from profiler.doctor.diagnosis import Diagnosis, to_object
+from profiler.records.record import CoreKind
+from tests.support.findings import CASES, MAC
+from tests.support.seen import QUIET, seen
+
+
+def diagnosis(of: Seen) -> Diagnosis:
+    return Diagnosis(seen=of, threads=(1, 2, 4), findings=tuple(advise(of)))
+
+
+def text(**changes: Any) -> str:
+    return render(diagnosis(seen(**changes)))
+
+
+def test_a_quiet_device() -> None:
+    assert render(diagnosis(QUIET)).splitlines() == [
+        "board      Raspberry Pi 5 Model B Rev 1.0",
+        "CPU        Arm Cortex-A76",
+        "cores      4 cores: all up to 2400 MHz",
+        "memory     8.00 GiB, 6.00 GiB available, pages of 16 KiB",
+        "system     Debian GNU/Linux 12 (bookworm), Linux 6.6.51+rpt-rpi-2712, aarch64",
+        "llama.cpp  c0ffee0, llama-cpp-python 0.3.36, OpenMP threads",
+        "backends   CPU",
+        "features   NEON, ARM_FMA, FP16_VA, DOTPROD, LLAMAFILE, REPACK",
+        "threads    1, 2, 4 unless -t tells others",
+        "",
+        "Nothing here would spoil a measurement.",
+    ]
+
+
+def test_warnings_and_notes() -> None:
+    found = text(governor="ondemand", throttle=("under-voltage",), huge_pages="never").splitlines()
+    assert found[10:] == [
+        "2 things here would spoil a measurement:",
+        "",
+        "- the system reports under-voltage now",
+        "  The clock is held below its maximum before a measurement even begins. Use a",
+        "  supply of 27 W (5.1 V, 5 A) and a short cable.",
+        "",
+        "- the frequency governor is ondemand, not performance",
+        "  The clock follows the load or stays low: a round depends on what ran before",
+        "  it. Where cpupower is installed, sudo cpupower frequency-set -g performance",
+        "  does the same.",
+        "    echo performance |",
+        "      sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        "",
+        "To know when results are compared:",
+        "",
+        "- transparent huge pages are set to never",
+        "  Repacked weights and the KV cache lie in small pages; set to always they lie",
+        "  in large ones, at another speed.",
+        "    echo always | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
+    ]
+
+
+def test_one_warning_is_one_thing() -> None:
+    assert "\nOne thing here would spoil a measurement:\n" in text(on_battery=True)
+
+
+def test_cores_by_kind() -> None:
+    kinds = (
+        CoreKind(name="performance", cpus=tuple(range(8)), max_mhz=4700.0),
+        CoreKind(name="efficiency", cpus=tuple(range(8, 16)), max_mhz=3400.0),
+    )
+    found = text(cores_physical=12, cores_logical=16, core_kinds=kinds, board=None).splitlines()
+    assert found[0] == "CPU        Arm Cortex-A76"
+    assert found[1:3] == [
+        "cores      12 cores, 16 CPUs: performance 0-7 up to 4700 MHz, efficiency 8-15 up",
+        "           to 3400 MHz",
+    ]
+
+
+def test_a_mac_and_a_container() -> None:
+    mac = text(**MAC, os_name="macOS 14.5")
+    assert "cores      4 cores: performance 4-7, efficiency 0-3" in mac
+    assert "c0ffee0, llama-cpp-python 0.3.36, its own threads" in mac
+    limited = text(memory_limit_bytes=2 << 30, os_name=None)
+    assert "memory     8.00 GiB, 6.00 GiB available, limited to 2.00 GiB, pages of 16 KiB" in limited
+    assert "system     Linux 6.6.51" in limited
+    assert "limited" not in text(memory_limit_bytes=9 << 30)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{number} {case[0]}" for number, case in enumerate(CASES)])
+def test_nothing_is_wider_than_80_columns(case: tuple[Any, ...]) -> None:
+    assert max(map(len, text(**case[2]).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{number} {case[0]}" for number, case in enumerate(CASES)])
+def test_a_broken_command_is_the_same_command(case: tuple[Any, ...]) -> None:
+    command = case[5]
+    if command is None:
+        return
+    lines = wrap_command(command)
+    assert shlex.split("\n".join(lines).replace("\\\n", "")) == shlex.split(command)
+    # A shell reads on after a pipe and after a backslash only.
+    assert all(line.endswith((" \\", " |")) for line in lines[:-1])
+
+
+def test_a_long_command_is_broken_between_its_words() -> None:
+    assert wrap_command("A='b c d' run --one --two 'three four' five", width=30) == [
+        "    A='b c d' run --one \\",
+        "      --two 'three four' \\",
+        "      five",
+    ]
+
+
+def test_the_object_has_everything() -> None:
+    found = to_object(diagnosis(seen(governor="powersave")))
+    assert list(found) == ["device", "build", "conditions", "findings"]
+    assert found["device"]["cpu_model"] == "Arm Cortex-A76"
+    assert found["device"]["core_kinds"] == ({"name": "all", "cpus": (0, 1, 2, 3), "max_mhz": 2400.0},)
+    assert found["device"]["available_bytes"] == 6 << 30
+    assert found["device"]["default_threads"] == [1, 2, 4]
+    assert found["device"]["env_id"] == seen(governor="powersave").environment.id
+    assert found["build"]["llama_commit"] == "c0ffee0"
+    assert found["build"]["repacking_works"] is True
+    assert found["build"]["assertions"] is False
+    assert found["conditions"]["temperature_c"] == 48.3
+    (finding,) = found["findings"]
+    assert finding["name"] == "governor"
+    assert set(finding) == {"name", "severity", "fact", "effect", "advice", "command"}
+    described = {*found["device"], *found["build"]} - {
+        "os_name", "available_bytes", "env_id", "default_threads", "repacking_works", "assertions"
+    }  # fmt: skip
+    assert described == set(seen().environment.__struct_fields__) - {"schema"}

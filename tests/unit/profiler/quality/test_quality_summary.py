@@ -1,0 +1,181 @@
+"""Quality beside speed: only of one text, by the file's hash; and the table that a person reads."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from profiler.analysis.quality_by_file import comparable
+from profiler.analysis.summarise import summarise
+from profiler.cli.results import table_of
+from profiler.export.flat import to_json
+from profiler.quality.figures import divergence, perplexity
+from profiler.quality.table import quality_table
+from profiler.quality.text import default_text, read_text
+from profiler.records.record import Failure, Quality
+from profiler.results.file import ResultsWriter, read_results
+from quant.base.errors import UserError
+from tests.support.cells import artifact, cell
+from tests.support.quality import with_artifacts
+from tests.support.rounds import a_round
+from tests.support.summaries import ENVIRONMENT
+
+F16 = artifact(sha256="1" * 64, level="F16", file_name="tiny-F16.gguf", tensor_bytes=1_880_000)
+Q8 = artifact(sha256="8" * 64, level="Q8_0")
+
+
+def quality(sha256: str = Q8.sha256, **changes: Any) -> Quality:
+    """A record of 20 tokens, of perplexity 4 where the unquantized model has 2."""
+    fields: dict[str, Any] = {
+        "artifact_sha256": sha256,
+        "text_sha256": "a" * 64,
+        "text_name": "corpus.txt",
+        "n_ctx": 16,
+        "n_chunks_asked": None,
+        "reference_sha256": F16.sha256,
+        "env_id": ENVIRONMENT.id,
+        "status": "ok",
+        "started_at": "2026-01-01T00:00:00Z",
+        "n_threads": 1,
+        "n_chunks": 3,
+        "n_tokens": 50,
+        "perplexity": perplexity([1.386294, 1.386295] * 10),
+        "divergence": divergence([1.386294, 1.386295] * 10, [0.693147] * 20, [0.01, 0.03] * 10, 15),
+    }
+    return Quality(**(fields | changes))
+
+
+def base() -> Quality:
+    return quality(
+        F16.sha256,
+        perplexity=perplexity([0.693147] * 20),
+        divergence=divergence([0.693147] * 20, [0.693147] * 20, [0.0] * 20, 20),
+    )
+
+
+def test_a_cell_carries_its_file_s_quality() -> None:
+    results = with_artifacts([base(), quality()], F16, Q8)
+    results.rounds = [a_round(cell=cell(Q8.sha256)), a_round(cell=cell(F16.sha256))]
+    by_level = {each.quant: each for each in summarise(results)}
+    found = by_level["Q8_0"]
+    assert (found.ppl, found.kld, found.same_top) == (pytest.approx(4, rel=1e-5), pytest.approx(0.02), 0.75)
+    assert found.kld_se == pytest.approx(0.01 / 19**0.5)
+    assert found.text_sha256 == "a" * 64
+    assert (by_level["F16"].kld, by_level["F16"].same_top) == (0, 1)
+    exported = msgspec.json.decode(to_json([found]))[0]
+    assert (exported["ppl"], exported["text_sha256"]) == (found.ppl, found.text_sha256)
+
+
+def test_a_file_that_was_not_scored_has_no_quality() -> None:
+    results = with_artifacts([quality(status="failed", perplexity=None, divergence=None)], Q8)
+    results.rounds = [a_round(cell=cell(Q8.sha256))]
+    (found,) = summarise(results)
+    assert (found.ppl, found.ppl_se, found.kld, found.kld_se, found.same_top, found.text_sha256) == (None,) * 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"text_sha256": "b" * 64}, "2 texts"),
+        ({"n_ctx": 32}, "one text, cut into other windows"),
+        ({"n_chunks_asked": 2, "n_chunks": 2}, "one text, cut into other windows"),
+    ],
+)
+def test_different_texts_or_windows_are_not_compared(changes: dict[str, Any], words: str) -> None:
+    results = with_artifacts([quality(), quality(F16.sha256, **changes)], F16, Q8)
+    results.rounds = [a_round(cell=cell(Q8.sha256))]
+    assert summarise(results)[0].ppl is None
+    problem = comparable(results).problem
+    assert problem is not None
+    assert f"measured on {words}, which cannot be compared" in problem
+    assert problem in quality_table(results)
+
+
+def test_another_tokenizer_makes_other_windows_of_the_same_text() -> None:
+    results = with_artifacts([quality(), quality(F16.sha256, n_chunks=4)], F16, Q8)
+    assert comparable(results).problem is None
+    assert len(comparable(results).records) == 2
+
+
+def test_more_windows_than_there_are_is_the_whole_text() -> None:
+    found = with_artifacts([base(), quality(n_chunks_asked=100)], F16, Q8)
+    assert comparable(found).problem is None
+
+
+def test_what_was_also_scored_without_a_reference_counts_once() -> None:
+    alone = quality(reference_sha256=None, divergence=None)
+    results = with_artifacts([quality(), alone], Q8)
+    assert comparable(results).records == {Q8.sha256: quality()}
+    assert quality_table(results).count("| Q8_0") == 1
+    assert comparable(with_artifacts([alone], Q8)).records == {Q8.sha256: alone}
+
+
+def test_the_table() -> None:
+    failed = quality(
+        "4" * 64,
+        status="failed",
+        perplexity=None,
+        divergence=None,
+        error=Failure(kind="abort", message="GGML_ASSERT | failed"),
+    )
+    q4 = artifact(sha256="4" * 64, level="Q4_0", tensor_bytes=500_000)
+    lines = quality_table(with_artifacts([quality(), failed, base()], F16, Q8, q4)).splitlines()
+    assert lines[0] == "## tiny (940.0K), quality on corpus.txt (aaaaaaaa)"
+    assert lines[2] == "20 tokens scored, the second halves of 3 windows of 16; ± standard error"
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:9]]
+    assert rows[0] == ["level", "bpw", "file", "perplexity", "ratio", "divergence", "90 %", "99 %", "max", "same top",
+                       "Δp RMS"]  # fmt: skip
+    assert [row[0] for row in rows[2:]] == ["F16", "Q8_0", "Q4_0"]
+    assert rows[2][4:] == ["1", "0", "", "", "", "", ""]
+    assert rows[3][5:9] == ["0.0200 ± 0.0023", "0.03", "0.03", "0.03"]
+    assert rows[3][9] == "75.0 ± 9.9 %"
+    assert rows[4][3:5] == ["FAILED", ""]
+    assert "- Q4_0 failed: GGML_ASSERT \\| failed" in lines
+
+
+def test_results_of_quality_alone_show_its_table_alone() -> None:
+    assert table_of(with_artifacts([base()], F16)).startswith("## tiny (940.0K), quality on")
+    with_speed = with_artifacts([base()], F16)
+    with_speed.rounds = [a_round(cell=cell(F16.sha256))]
+    assert [line.partition(",")[0] for line in table_of(with_speed).splitlines() if line.startswith("## ")] == [
+        "## tiny (940.0K)",
+        "## tiny (940.0K)",
+    ]
+    assert "quality" not in table_of(with_artifacts([]))
+
+
+def test_a_results_file_keeps_the_last_record_of_each_measurement(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    failed = quality(status="failed", perplexity=None, divergence=None)
+    other = quality(text_sha256="b" * 64)
+    with ResultsWriter(path) as writer:
+        for record in (ENVIRONMENT, F16, Q8, failed, other, quality()):
+            writer.write(record)
+    assert read_results([path]).qualities == [quality(), other]
+
+
+def test_a_record_of_an_unknown_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    with ResultsWriter(path) as writer:
+        writer.write(quality())
+    with pytest.raises(UserError, match="no line that describes it"):
+        read_results([path])
+
+
+def test_the_text_that_comes_along_is_long_enough() -> None:
+    found = default_text()
+    assert len(found.content) > 10_000
+    assert len(found.sha256) == 64
+    found.content.decode()
+
+
+def test_a_user_s_text_must_be_text(tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_bytes("Grüße\n".encode())
+    assert read_text(tmp_path / "good.txt").name == "good.txt"
+    assert read_text(tmp_path / "good.txt").content.decode() == "Grüße"
+    (tmp_path / "bad.txt").write_bytes(b"abc\xff")
+    with pytest.raises(UserError, match=r"bad\.txt is no UTF-8 text \(byte 3\)"):
+        read_text(tmp_path / "bad.txt")
+    with pytest.raises(UserError, match=r"cannot read --text .*none\.txt"):
+        read_text(tmp_path / "none.txt")

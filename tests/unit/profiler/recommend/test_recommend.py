@@ -1,0 +1,416 @@
+"""The choice within limits: who keeps them, who wins, what is a tie, what would have to give. Numbers made by hand."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from profiler.recommend.choose import narrowed, recommend
+from profiler.recommend.records import Candidate, Choice, Limits, Prefer, Quality, Span
+from profiler.records.cell_summary import CellSummary
+from quant.base.errors import UserError
+from tests.support.summaries import MIB, failed, request, summary
+
+BITS = {"Q2_K": 3.0, "Q4_0": 4.5, "Q4_K_M": 4.9, "Q6_K": 6.6, "Q8_0": 8.5, "F16": 16.0}
+
+
+def cell(
+    quant: str, decode: float, memory_mib: float, *, reach: float = 0.1, make: Any = summary, **changes: Any
+) -> CellSummary:
+    """A cell whose decode is `decode` ± `reach`, and whose memory is the same in every round."""
+    memory = round(memory_mib * MIB)
+    fields: dict[str, Any] = {
+        "quant": quant,
+        "bpw": BITS[quant],
+        "decode_tps": decode,
+        "decode_tps_lo": decode - reach,
+        "decode_tps_hi": decode + reach,
+        "model_rss_bytes": memory,
+        "model_rss_bytes_min": memory,
+        "model_rss_bytes_max": memory,
+    }
+    found: CellSummary = make(**(fields | changes))
+    return found
+
+
+def cells() -> list[CellSummary]:
+    """Three files at one and two threads; more bits cost speed and memory."""
+    return [
+        cell("Q4_0", 20, 100),
+        cell("Q4_0", 36, 101, n_threads=2),
+        cell("Q6_K", 14, 140),
+        cell("Q6_K", 26, 141, n_threads=2),
+        cell("Q8_0", 11, 180),
+        cell("Q8_0", 21, 181, n_threads=2),
+    ]
+
+
+def typed_bytes(text: str) -> int:
+    return int(text[:-3]) * {"MiB": MIB, "GiB": 1024 * MIB}[text[-3:]]
+
+
+def choose(found: list[CellSummary], **options: Any) -> Choice:
+    limits = {name: options.pop(name) for name in list(options) if name in Limits.__struct_fields__}
+    (choice,) = recommend(found, Limits(**limits), **options).choices
+    return choice
+
+
+def chosen(choice: Choice) -> tuple[str, int] | None:
+    return (choice.chosen.quant, choice.chosen.n_threads) if choice.chosen else None
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, ("Q8_0", 2)),
+        ({"max_memory_bytes": 181 * MIB}, ("Q8_0", 2)),
+        ({"max_memory_bytes": 181 * MIB - 1}, ("Q8_0", 1)),
+        ({"max_memory_bytes": 141 * MIB}, ("Q6_K", 2)),
+        ({"min_decode_tps": 20.9}, ("Q8_0", 2)),
+        ({"min_decode_tps": 21.0}, ("Q6_K", 2)),  # the interval begins at 20.9
+        ({"min_decode_tps": 30.0}, ("Q4_0", 2)),
+        ({"max_memory_bytes": 150 * MIB, "min_decode_tps": 30.0}, ("Q4_0", 2)),
+        ({"min_prefill_tps": 160.0}, ("Q8_0", 2)),
+        ({"max_memory_bytes": 90 * MIB}, None),
+        ({"min_prefill_tps": 160.1}, None),
+    ],
+)
+def test_the_best_quality_within_the_limits_wins_and_then_the_fastest(
+    limits: dict[str, Any], expected: tuple[str, int] | None
+) -> None:
+    assert chosen(choose(cells(), **limits)) == expected
+
+
+def test_the_reason_names_what_decided() -> None:
+    choice = choose(cells(), max_memory_bytes=150 * MIB)
+    assert choice.reason == (
+        "it has the most bits per weight (6.60, which stand in for quality: none is measured) among the 4 cells that "
+        "keep --max-memory 150MiB, and of the 2 cells of that quality it is the fastest"
+    )
+    assert (choice.n_considered, choice.n_fitting, choice.quality_basis) == (6, 4, "bpw")
+
+
+def test_what_intervals_do_not_tell_apart_goes_to_the_next_criterion() -> None:
+    slower_but_smaller = [
+        cell("Q4_0", 20.0, 100, reach=1.0),
+        cell("Q4_0", 21.9, 101, reach=1.0, n_threads=2),
+        cell("Q4_0", 19.0, 90, reach=0.4, n_threads=4),
+    ]
+    choice = choose(slower_but_smaller)
+    # 20 ± 1 reaches 21 and 21.9 ± 1 begins at 20.9: a tie, which memory decides. 19 ± 0.4 ends before 20.9, so it is
+    # surely slower than one of them and not chosen for its memory, although it overlaps with the choice.
+    assert chosen(choice) == ("Q4_0", 1)
+    assert choice.tied == ("Q4_0 with 2 threads", "Q4_0 with 4 threads")
+    assert choice.reason == (
+        "it ties in speed with Q4_0 with 2 threads, whose intervals overlap with its own: of these it needs the least "
+        "memory, among the 3 cells (no limit is given), which are equal in quality"
+    )
+
+
+def test_other_qualities_do_not_part_what_is_tied() -> None:
+    # Without the third cell the two of Q8_0 overlap; it must not make the slower one of them the loser.
+    found = [
+        cell("Q8_0", 20, 120, reach=2),
+        cell("Q8_0", 17, 110, reach=2, n_threads=2),
+        cell("Q4_0", 23, 100, reach=2),
+    ]
+    choice = choose(found)
+    assert chosen(choice) == ("Q8_0", 2)
+    assert "ties in speed with Q8_0 with 1 thread" in choice.reason
+    assert choice.tied == ("Q8_0 with 1 thread",)
+
+
+def test_a_wide_interval_ties_nobody_with_what_is_surely_slower() -> None:
+    # 20 in [10, 30] overlaps with both of the others, but 12 in [11, 13] is surely slower than 19 in [18, 20].
+    wide = cell("Q4_0", 20, 120, reach=10)
+    sure = cell("Q4_0", 19, 110, reach=1, n_threads=2)
+    slow = cell("Q4_0", 12, 100, reach=1, n_threads=4)
+    choice = choose([wide, sure, slow])
+    assert chosen(choice) == ("Q4_0", 2)
+    assert choice.tied == ("Q4_0 with 1 thread",)
+
+
+def test_a_tie_in_memory_too_goes_to_the_fewest_threads() -> None:
+    choice = choose([cell("Q4_0", 21, 100, reach=1, n_threads=2), cell("Q4_0", 20, 100, reach=1)])
+    assert chosen(choice) == ("Q4_0", 1)
+    assert "of these it takes the fewest threads" in choice.reason
+
+
+def test_under_six_rounds_smallest_and_largest_stand_for_the_interval() -> None:
+    no_interval = {"rounds": 3, "decode_tps_lo": None, "decode_tps_hi": None}
+    few = cell("Q4_0", 10, 100, **no_interval, decode_tps_min=7.5, decode_tps_max=12.0)
+    assert chosen(choose([few], min_decode_tps=7.5)) == ("Q4_0", 1)
+    assert chosen(choose([few], min_decode_tps=8)) is None
+
+
+def test_memory_counts_by_its_largest_round() -> None:
+    uneven = cell("Q4_0", 10, 100, model_rss_bytes_max=110 * MIB)
+    choice = choose([uneven], max_memory_bytes=105 * MIB)
+    assert choice.relax is not None
+    assert (choice.relax.option, choice.relax.value) == ("--max-memory", "110MiB")
+
+
+def test_a_near_miss_says_what_it_needs() -> None:
+    choice = choose(cells(), max_memory_bytes=150 * MIB, min_decode_tps=20.0)
+    assert chosen(choice) == ("Q6_K", 2)
+    assert [each.text for each in choice.near_misses] == [
+        "Q8_0 with 2 threads needs 31.0 MiB more (--max-memory 181MiB)"
+    ]
+    assert [(each.candidate.quant, each.text) for each in choice.runners_up] == [
+        ("Q4_0", "38% faster, 40.0 MiB less memory, 2.10 bits per weight less")
+    ]
+
+
+def test_when_nothing_fits_the_smallest_step_of_one_limit_is_named() -> None:
+    choice = choose(cells(), max_memory_bytes=150 * MIB, min_decode_tps=40.0)
+    # Q4_0 at two threads decodes 35.9 at least: a step of 10 %. Nothing decodes 40, so memory alone would not help.
+    assert choice.chosen is None
+    assert choice.relax is not None
+    assert choice.relax.text == (
+        "relax --min-decode from 40 to 35.9: Q4_0 with 2 threads decodes as slowly as 35.9 t/s and keeps all else"
+    )
+    assert choice.command is None
+
+
+def test_when_no_single_limit_is_enough_the_nearest_is_named() -> None:
+    choice = choose(cells(), max_memory_bytes=50 * MIB, min_decode_tps=40.0)
+    assert choice.relax is None
+    assert choice.reason == (
+        "nothing keeps all limits, and no single one is enough to relax: Q4_0 with 2 threads needs 51.0 MiB more "
+        "(--max-memory 101MiB) and decodes as slowly as 35.9 t/s (--min-decode 35.9), and this comes nearest"
+    )
+
+
+@pytest.mark.parametrize("decode", [0.123456, 7.3219, 35.85001, 99.96, 123.456, 1234.5, 9999.0])
+@pytest.mark.parametrize("memory_mib", [0.7, 99.999, 100, 1023.5])
+def test_a_limit_relaxed_as_told_is_kept(decode: float, memory_mib: float) -> None:
+    found = [cell("Q4_0", decode, memory_mib, reach=0)]
+    slow = choose(found, min_decode_tps=decode * 1.5)
+    assert slow.relax is not None
+    assert chosen(choose(found, min_decode_tps=float(slow.relax.value))) == ("Q4_0", 1)
+    large = choose(found, max_memory_bytes=int(memory_mib * MIB / 2))
+    assert large.relax is not None
+    size = typed_bytes(large.relax.value)
+    assert size - memory_mib * MIB <= MIB
+    assert chosen(choose(found, max_memory_bytes=size)) == ("Q4_0", 1)
+
+
+def test_flagged_cells_are_not_chosen_and_the_one_that_would_be_is_told() -> None:
+    found = [cell("Q4_0", 20, 100), cell("Q6_K", 14, 140, flags=("throttled", "noisy")), cell("Q2_K", 30, 80)]
+    found[2] = cell("Q2_K", 30, 80, flags=("busy",))
+    choice = choose(found)
+    assert chosen(choice) == ("Q4_0", 1)
+    assert choice.reason == "it is the only unflagged cell"
+    assert [(each.name, each.why) for each in choice.left_out] == [
+        (
+            "Q6_K with 1 thread",
+            "flagged throttled, noisy; it would be the choice: measure it again, or allow it with --flagged",
+        ),
+        ("Q2_K with 1 thread", "flagged busy"),
+    ]
+    assert chosen(choose(found, flagged=True)) == ("Q6_K", 1)
+
+
+def test_nothing_is_chosen_where_all_is_flagged() -> None:
+    choice = choose([cell("Q4_0", 20, 100, flags=("drifting",))])
+    assert choice.chosen is None
+    assert choice.reason.startswith("every cell is flagged or failed: ")
+
+
+def test_a_failed_cell_is_left_out_with_its_reason() -> None:
+    choice = choose([cell("Q4_0", 20, 100), failed(quant="Q8_0", error="killed by <SIGKILL>")], flagged=True)
+    assert chosen(choice) == ("Q4_0", 1)
+    assert [each.why for each in choice.left_out] == ["failed: killed by \\<SIGKILL\\>"]
+
+
+def kld(found: list[CellSummary], values: dict[str, tuple[float, float]]) -> dict[str, Quality]:
+    return {
+        each.artifact_sha256: Quality(kld=values[each.quant][0], kld_se=values[each.quant][1])
+        for each in found
+        if each.quant in values
+    }
+
+
+def test_measured_quality_counts_before_bits() -> None:
+    found = cells()
+    quality = kld(found, {"Q4_0": (0.020, 0.001), "Q6_K": (0.030, 0.001), "Q8_0": (0.040, 0.001)})
+    choice = choose(found, quality=quality)
+    assert (chosen(choice), choice.quality_basis) == (("Q4_0", 2), "kld")
+    assert "diverges the least from the unquantized model (KLD 0.02 ± 0.001)" in choice.reason
+    # The summaries' own field does the same.
+    own = [cell(each.quant, 20, 100, kld=quality[each.artifact_sha256].kld, kld_se=0.001) for each in found[::2]]
+    assert chosen(choose(own)) == ("Q4_0", 1)
+
+
+def test_qualities_within_their_errors_are_a_tie() -> None:
+    found = cells()
+    quality = kld(found, {"Q4_0": (0.011, 0.001), "Q6_K": (0.012, 0.001), "Q8_0": (0.010, 0.001)})
+    assert chosen(choose(found, quality=quality)) == ("Q4_0", 2)  # the fastest of the tie
+
+
+def test_a_limit_on_divergence() -> None:
+    found = cells()
+    quality = kld(found, {"Q4_0": (0.05, 0.0), "Q6_K": (0.01, 0.0)})
+    choice = choose(found, quality=quality, max_kld=0.02)
+    assert chosen(choice) == ("Q6_K", 2)
+    assert [each.text for each in choice.near_misses] == [
+        "Q4_0 with 2 threads diverges by up to 0.05 (--max-kld 0.05)",
+        "Q8_0 with 2 threads has no measured quality",
+    ]
+
+
+def test_a_limit_on_what_nobody_measured_says_what_to_run() -> None:
+    with pytest.raises(UserError, match=r"slmprof quality tiny -q Q4_0,Q6_K,Q8_0 -o results\.jsonl$"):
+        recommend(cells(), Limits(max_kld=0.1))
+    with pytest.raises(UserError, match="made-up weights have none"):
+        recommend([cell("Q4_0", 20, 100, weights="synthetic")], Limits(max_kld=0.1))
+    with pytest.raises(UserError, match="slmprof profile SOURCE --workload chat"):
+        recommend(cells(), Limits(max_ttft_ms=1000))
+
+
+def test_a_limit_on_the_first_token_leaves_out_what_is_no_request() -> None:
+    found = [*cells(), cell("Q4_0", 18, 110, make=request), cell("Q8_0", 9, 190, make=request, ttft_ms_hi=1100.0)]
+    told = recommend(found, Limits(max_ttft_ms=1000))
+    assert [(each.workload, chosen(each)) for each in told.choices] == [("chat", ("Q4_0", 1))]
+    assert told.notes == ("left out, since it has no time to first token: bench",)
+    assert told.choices[0].near_misses[0].text == (
+        "Q8_0 with 1 thread takes up to 1100 ms to the first token (--max-ttft 1.1s)"
+    )
+
+
+def test_weights_multiply_shares() -> None:
+    # speed 40 : 20, memory 100 : 100, bits 4.5 : 5.5. Quality's shares are 2^-1 and 2^-0.5.
+    found = [cell("Q4_0", 40, 100, bpw=4.5), cell("Q6_K", 20, 100, bpw=5.5)]
+    # speed=1: 1 · 0.5 against 0.5 · 0.707: the first. quality=3: 0.125 against 0.5 · 0.354 = 0.177: the second.
+    assert chosen(choose(found, prefer=Prefer(speed=1, quality=1))) == ("Q4_0", 1)
+    assert chosen(choose(found, prefer=Prefer(speed=1, quality=3))) == ("Q6_K", 1)
+    assert chosen(choose(found, prefer=Prefer(memory=1))) == ("Q6_K", 1)  # equal: then by bits
+    assert "speed=1, quality=3" in choose(found, prefer=Prefer(speed=1, quality=3)).reason
+
+
+def test_environments_models_loads_and_weights_are_never_weighed_against_each_other() -> None:
+    found = [
+        cell("Q4_0", 20, 100),
+        cell("Q4_0", 20, 100, env_id="other"),
+        cell("Q8_0", 20, 100, model="second"),
+        cell("Q8_0", 20, 100, weights="synthetic"),
+        cell("Q8_0", 20, 100, n_depth=1024),
+        cell("Q8_0", 20, 100, device="gpu"),
+        cell("Q8_0", 20, 100, make=request),
+    ]
+    told = recommend(found)
+    assert [each.n_considered for each in told.choices] == [1] * 7
+    words = ("2 environments", "2 models", "2 loads", "real and made-up weights")
+    assert all(note.startswith(word) for note, word in zip(told.notes, words, strict=True))
+
+
+def test_memory_at_another_context_is_scaled_by_the_cache() -> None:
+    # 768 cells take 24 MiB, so 4096 take 128: 104 more.
+    found = [cell("Q4_0", 20, 100, kv_cache_bytes=24 * MIB)]
+    choice = choose(found, n_ctx=4000)  # padded to 4096
+    assert choice.chosen is not None
+    assert choice.chosen.memory_bytes is not None
+    assert (choice.chosen.memory_bytes.middle, choice.chosen.memory_estimated) == (204 * MIB, True)
+    assert chosen(choose(found, n_ctx=4000, max_memory_bytes=204 * MIB)) == ("Q4_0", 1)
+    assert chosen(choose(found, n_ctx=4000, max_memory_bytes=204 * MIB - 1)) is None
+    same = choose(found, n_ctx=700)
+    assert same.chosen is not None
+    assert not same.chosen.memory_estimated
+
+
+def test_a_cell_measured_at_the_context_goes_before_an_estimate() -> None:
+    found = [cell("Q4_0", 20, 100), cell("Q4_0", 20, 150, n_ctx=4096)]
+    choice = choose(found, n_ctx=4096)
+    assert choice.n_considered == 1
+    assert choice.chosen is not None
+    assert choice.chosen.memory_bytes is not None
+    assert (choice.chosen.memory_bytes.middle, choice.chosen.memory_estimated) == (150 * MIB, False)
+    # Without a context asked for, the two are not weighed against each other.
+    assert len(recommend(found).choices) == 2
+
+
+def test_without_a_known_cache_the_memory_at_another_context_is_unknown() -> None:
+    choice = choose([cell("Q4_0", 20, 100, kv_cache_bytes=None)], n_ctx=4096, max_memory_bytes=1 << 40)
+    assert choice.chosen is None
+    assert choice.reason == (
+        "nothing keeps all limits, and no other limit would help: "
+        "Q4_0 with 1 thread has no memory figure at this context"
+    )
+
+
+def test_other_settings_are_named() -> None:
+    choice = choose([cell("Q4_0", 20, 100), cell("Q4_0", 30, 90, type_k="q8_0", repack=False)])
+    assert choice.chosen is not None
+    assert choice.chosen.setting == "K q8_0, repack off"
+
+
+def test_narrowing_to_a_model_or_a_load() -> None:
+    found = [cell("Q4_0", 20, 100), cell("Q4_0", 20, 100, model="Second"), cell("Q4_0", 20, 100, make=request)]
+    assert [each.model for each in narrowed(found, model="second")] == ["Second"]
+    assert [each.workload for each in narrowed(found, workload="chat")] == ["chat"]
+    with pytest.raises(UserError, match="the results hold tiny, Second"):
+        narrowed(found, model="third")
+
+
+CELLS = some.lists(
+    some.tuples(
+        some.sampled_from(sorted(BITS)),
+        some.integers(1, 60),
+        some.integers(50, 300),
+        some.sampled_from([0, 0.25, 2]),
+        some.sampled_from([(), (), ("busy",)]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+MAYBE = some.one_of(some.none(), some.integers(1, 400))
+
+
+def surely_better(one: Span | None, other: Span | None) -> bool:
+    assert one is not None
+    assert other is not None
+    return one.lo > other.hi
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=CELLS, memory=MAYBE, decode=MAYBE)
+def test_whatever_is_measured_the_answer_keeps_its_word(
+    rows: list[tuple[str, int, int, float, tuple[str, ...]]], memory: int | None, decode: int | None
+) -> None:
+    found = [
+        cell(quant, speed, size, reach=reach, flags=flags, n_threads=place + 1)
+        for place, (quant, speed, size, reach, flags) in enumerate(rows)
+    ]
+    limits: dict[str, Any] = {"max_memory_bytes": memory and memory * MIB, "min_decode_tps": decode and float(decode)}
+    choice = choose(found, **limits)
+    able = [
+        (bits, speed)
+        for quant, speed, size, reach, flags in rows
+        if not flags and (not memory or size <= memory) and (not decode or speed - reach >= decode)
+        for bits in [BITS[quant]]
+    ]
+    assert choice.n_fitting == len(able)
+    if choice.chosen is None:
+        assert able == []
+        if choice.relax is not None:
+            field = {"--max-memory": "max_memory_bytes", "--min-decode": "min_decode_tps"}[choice.relax.option]
+            value = choice.relax.value
+            again = choose(found, **(limits | {field: typed_bytes(value) if "B" in value else float(value)}))
+            assert again.chosen is not None
+        return
+    assert choice.chosen.flags == ()
+    assert choice.chosen.bpw == max(bits for bits, _ in able)
+    rivals: list[Candidate] = [each.candidate for each in choice.runners_up]
+    assert all(each.bpw <= choice.chosen.bpw for each in rivals)
+    same = [choose([each]).chosen for each in found if each.bpw == choice.chosen.bpw and not each.flags]
+    fits = [
+        each
+        for each in same
+        if each is not None
+        and each.memory_bytes is not None
+        and each.decode_tps is not None
+        and (not memory or each.memory_bytes.hi <= memory * MIB)
+        and (not decode or each.decode_tps.lo >= decode)
+    ]
+    assert not any(surely_better(each.decode_tps, choice.chosen.decode_tps) for each in fits)

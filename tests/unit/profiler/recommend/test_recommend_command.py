@@ -1,0 +1,187 @@
+"""`slmprof recommend` as it is typed: its text, its JSON, its status, and the command that measures a choice again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from profiler.cli.limits import read_weights
+from profiler.cli.recommend import recommend as command
+from profiler.recommend.again import command_of
+from profiler.recommend.choose import recommend
+from profiler.recommend.records import Limits, Prefer
+from profiler.recommend.text import render
+from profiler.records.cell_summary import CellSummary
+from profiler.sweep.grid import Axes, expand
+from quant.base.errors import UserError
+from tests.support.cells import artifact
+from tests.support.commandline import parse_example
+from tests.support.rounds import a_round, with_cell, write_lines
+from tests.support.summaries import ENVIRONMENT, request, summary
+
+SMALL, LARGE = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Two files of one model: decode at 40 tokens per second, 200 MiB; the larger has more bits."""
+    records = [with_cell(a_round(index), sha256) for sha256 in (SMALL, LARGE) for index in range(6)]
+    small = artifact(SMALL, level="Q4_0", tensor_bytes=500_000, source="smollm2-135m")
+    return write_lines(tmp_path / "results.jsonl", ENVIRONMENT, small, artifact(LARGE), *records)
+
+
+def call(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(command, [str(word) for word in words], standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    return done.return_value, done.stdout
+
+
+def test_the_choice_its_reason_and_how_to_measure_it_again(results: Path) -> None:
+    status, text = call(results, "--max-memory", "1GiB", "--min-decode", "8")
+    assert status == 0
+    assert text.startswith("asked: --max-memory 1GiB, --min-decode 8; quality first, then speed, then memory\n")
+    assert "**Q8_0 with 1 thread**: it has the most bits per weight (8.51" in text
+    assert "Q4_0 with 1 thread fits as well: tied in speed, the same memory, 4.26 bits per weight less" in text
+    assert text.endswith(
+        "\nmeasure it again: slmprof profile tiny-Q8_0.gguf -t 1 -p 6 -n 4 --n-ctx 64 -o again.jsonl\n"
+    )
+    assert str(results.parent) not in text
+
+
+def test_nothing_that_fits_is_status_1(results: Path) -> None:
+    status, text = call(results, "--max-memory", "100MiB")
+    assert status == 1
+    assert "No choice: nothing keeps all limits.\nRelax --max-memory from 100MiB to 200MiB: Q8_0 with 1 thread" in text
+    assert "measure it again" not in text
+
+
+def test_the_json_has_the_fields_that_are_told(results: Path) -> None:
+    status, text = call(results, "--min-decode", "8", "--prefer", "speed=1,quality=1", "--json")
+    told = json.loads(text)
+    assert status == 0
+    assert (told["schema"], told["flagged"], told["prefer"]) == (1, False, {"speed": 1, "memory": 0, "quality": 1})
+    assert told["limits"]["min_decode_tps"] == 8
+    (choice,) = told["choices"]
+    assert choice["chosen"]["quant"] == "Q8_0"
+    assert choice["chosen"]["decode_tps"] == {"middle": 40, "lo": 40, "hi": 40}
+    assert {"reason", "tied", "runners_up", "near_misses", "left_out", "relax", "command"} <= set(choice)
+    assert json.loads(call(results, "--min-decode", "41", "--json")[1])["choices"][0]["chosen"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--max-memory", "much"), "'much' is not a size"),
+        (("--max-memory", "0"), "--max-memory 0 is no limit"),
+        (("--min-decode", "-1"), "--min-decode -1 is no limit"),
+        (("--min-decode", "nan"), "--min-decode nan is no limit"),
+        (("--max-ttft", "0s"), "--max-ttft 0 is no limit"),
+        (("--prefer", "speed"), "'speed' in --prefer"),
+        (("--workload", "chat"), "no cell has --workload chat; the results hold custom"),
+        (("--model", "x"), "no cell has --model x; the results hold tiny"),
+        (("--max-kld", "0.1"), "slmprof quality tiny -q Q4_0,Q8_0 -o results.jsonl"),
+        (("--max-ttft", "1s"), "--max-ttft needs a request"),
+    ],
+)
+def test_what_is_wrong_is_told(results: Path, words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        call(results, *words)
+    assert told in str(caught.value)
+
+
+def test_an_empty_file_is_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "results.jsonl", ENVIRONMENT)
+    with pytest.raises(UserError, match=r"^results\.jsonl holds no measured cells yet"):
+        call(path)
+
+
+def test_weights_are_read() -> None:
+    assert read_weights("speed=2, Memory=0.5") == Prefer(speed=2, memory=0.5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "speed", "speed=x", "pace=1", "speed=-1", "speed=inf", "speed=1,speed=2", "speed=0"]
+)
+def test_weights_that_cannot_be_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"write it like speed=2,memory=1,quality=1$"):
+        read_weights(text)
+
+
+def typed(line: str) -> dict[str, Any]:
+    context: click.Context = parse_example(line)
+    return context.params
+
+
+FILE = artifact(source="org/name", revision="abc123")
+
+
+@pytest.mark.parametrize(
+    ("cell", "file", "line"),
+    [
+        (summary(), FILE, "org/name@abc123 -q Q8_0 -t 1 --workload bench --n-ctx 768"),
+        (summary(n_ctx=512), FILE, "org/name@abc123 -q Q8_0 -t 1 --workload bench"),
+        (request(n_threads=4, n_threads_batch=2), None, "tiny -q Q8_0 -t 4 --threads-batch 2 --workload chat"),
+        (
+            request(weights="synthetic", standin_for="smollm2-135m"),
+            FILE,
+            "smollm2-135m -q Q8_0 --weights synthetic -t 1 --workload chat",
+        ),
+        (request(imatrix="c" * 64), FILE, "tiny-Q8_0.gguf -t 1 --workload chat"),
+        (request(quant="mixed"), FILE, "tiny-Q8_0.gguf -t 1 --workload chat"),
+        (
+            summary(
+                workload="custom", n_prompt=6, n_gen=4, n_depth=8, n_ctx=14, type_k="q8_0", repack=False, cores=(0,)
+            ),
+            artifact(),
+            "tiny-Q8_0.gguf -t 1 -p 6 -n 4 -d 8 --ctk q8_0 --no-repack --cores 0",
+        ),
+        (request(), artifact(file_name="my model.gguf"), "'my model.gguf' -t 1 --workload chat"),
+    ],
+)
+def test_the_command_that_measures_a_cell_again(cell: CellSummary, file: Any, line: str) -> None:
+    made = command_of(cell, file)
+    assert made == f"slmprof profile {line} -o again.jsonl"
+    typed(made)
+
+
+def test_the_command_s_defaults_are_those_of_the_plan() -> None:
+    for workload in ("bench", "chat", "rag"):
+        (made,) = expand(Axes(threads=(1,), workload=(workload,)), ["a" * 64])
+        config = made.config
+        fields = {name: getattr(config, name) for name in type(config).__struct_fields__ if hasattr(summary(), name)}
+        cell = summary(**(fields | {"flash_attn_asked": config.flash_attn, "flash_attn": True}))
+        assert command_of(cell, FILE) == (
+            f"slmprof profile org/name@abc123 -q Q8_0 -t 1 --workload {workload} -o again.jsonl"
+        )
+
+
+def test_a_stranger_s_names_are_shown_as_text() -> None:
+    evil = summary(model="<b>\x1b[31m|", quant="Q4\x07|", workload="custom", status="ok")
+    text = render(recommend([evil], Limits()), {})
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\\<b\\>" in text
+
+
+def test_an_estimate_is_marked() -> None:
+    text = render(recommend([summary()], Limits(n_ctx=4096)), {})
+    assert "~306.7 MiB" in text  # 220 + 20 · 4096 / 768 - 20
+    assert "~ measured at another context" in text
+    assert text.endswith("slmprof profile tiny -q Q8_0 -t 1 --workload bench --n-ctx 4096 -o again.jsonl\n")
+    # A context in which the load has no room could not be measured.
+    assert "--n-ctx 768 -o" in render(recommend([summary()], Limits(n_ctx=256)), {})
+
+
+def test_a_flagged_choice_is_marked() -> None:
+    text = render(recommend([summary(flags=("busy", "noisy"))], flagged=True), {})
+    assert "\nIt is flagged busy, noisy: do not rely on it" in text
+
+
+def test_memory_of_a_gpu_is_told_to_be_elsewhere() -> None:
+    note = "what lies on the GPU is not in this memory"
+    assert note in render(recommend([summary(device="gpu")]), {})
+    assert note not in render(recommend([summary()]), {})
