@@ -1,7 +1,7 @@
 """One process: a cell as JSON in, what was measured as JSON out. The parent never opens a model.
 
-Run as `python -m profiler.measure.worker`. The job comes on stdin, which stays open: when it
-closes, the parent is gone and so is this process. The answer goes to the real stdout; whatever libraries print there goes to stderr.
+Run as `python -m profiler.measure.worker`. The job comes on stdin, which stays open: when it closes, the parent is
+gone and so is this process. The answer goes to the real stdout; whatever libraries print there goes to stderr.
 """
 
 import time

@@ -1,8 +1,8 @@
 """One process that makes the files of several levels from a checkpoint: JSON lines in, JSON lines out.
 
-Run as `python -m quant.quantize.from_checkpoint_worker`. The first line opens the checkpoint and
-writes a file that has the header of the lossless conversion and a hole for the weights, of which llama.cpp is then asked what it would make of it. The
-second line says which types each level has, and where its file goes.
+Run as `python -m quant.quantize.from_checkpoint_worker`. The first line opens the checkpoint and writes a file that
+has the header of the lossless conversion and a hole for the weights, of which llama.cpp is then asked what it would
+make of it. The second line says which types each level has, and where its file goes.
 """
 
 import os

@@ -1,7 +1,8 @@
 """One process that lets llama.cpp quantize: a job as JSON in, its log and status as JSON lines out.
 
-Run as `python -m quant.quantize.llama_worker`. A bad file may make llama.cpp abort; then this process is lost
-and nothing else. The job comes on stdin, which stays open: when it closes, the parent is gone, so what was begun is removed.
+Run as `python -m quant.quantize.llama_worker`. A bad file may make llama.cpp abort; then this process is lost and
+nothing else. The job comes on stdin, which stays open: when it closes, the parent is gone, so what was begun is
+removed.
 """
 
 import ctypes

@@ -1,8 +1,8 @@
 """One process that makes runnable files of a shape with made-up weights: JSON lines in, JSON lines out.
 
-Run as `python -m quant.synthetic.gguf_worker`. The lines are those of
-quant/quantize/from_checkpoint_worker.py; the first one has a config in the place of a checkpoint. Nothing is quantized but a small base, once for each type: the tensors repeat it, each from
-a place of its own, so that the disk sets the pace.
+Run as `python -m quant.synthetic.gguf_worker`. The lines are those of quant/quantize/from_checkpoint_worker.py; the
+first one has a config in the place of a checkpoint. Nothing is quantized but a small base, once for each type: the
+tensors repeat it, each from a place of its own, so that the disk sets the pace.
 """
 
 import gc
