@@ -58,7 +58,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_published() -> list[Published]:
     """Read the published results whose model has a known size."""
-    text = (files("plots") / "edge_reference.csv").read_text(encoding="utf-8")
+    text = (files("plots.charts") / "edge_reference.csv").read_text(encoding="utf-8")
     found = []
     for line in csv.DictReader(text.splitlines()):
         if n_params := _n_params(line["model"]):
