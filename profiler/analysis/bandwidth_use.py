@@ -7,12 +7,10 @@ The cache grows by one token a step, so the mean depth over a decode of n steps 
 state of recurrent layers is not counted, a small part of what such models read.
 """
 
-from profiler.analysis.memory_need import kv_cache_bytes
+from profiler.analysis.kv_cache import max_kv_cache_bytes, padded_cells, windowed_cells
 from profiler.records.config import RunConfig
 from profiler.records.record import Round
 from quant.gguf_io.artifact import Artifact
-
-_KV_PAD = 256  # llama.cpp pads the cache to this many cells
 
 
 def decode_bytes_per_token(artifact: Artifact, record: Round) -> float | None:
@@ -42,7 +40,7 @@ def _cache_read(artifact: Artifact, record: Round) -> float | None:
     if total is None:
         return None
     depth = config.decode_depth + (config.n_gen + 1) / 2
-    n_cells = _padded(record.in_force.n_ctx if record.in_force else config.n_ctx)
+    n_cells = padded_cells(record.in_force.n_ctx if record.in_force else config.n_ctx)
     window = artifact.shape.sliding_window if artifact.shape else None
     if n_cells < 1 or config.n_ctx < 1:
         return None
@@ -56,20 +54,16 @@ def _windowed_read(
 ) -> float | None:
     # Per cell all layers take `whole` bytes. Windowed ones keep fewer cells, so the size tells how the two share it.
     assert artifact.shape is not None
-    upper = kv_cache_bytes(artifact.shape, config)
+    upper = max_kv_cache_bytes(artifact.shape, config)
     if upper is None:
         return None
-    whole = upper / _padded(config.n_ctx)
+    whole = upper / padded_cells(config.n_ctx)
     if depth <= window:
         return whole * depth
-    windowed_cells = min(n_cells, _padded(min(n_cells, window + config.n_ubatch)))
-    if windowed_cells == n_cells:
+    n_windowed = windowed_cells(window, n_cells, config.n_ubatch)
+    if n_windowed == n_cells:
         return None
-    unlimited = (total - whole * windowed_cells) / (n_cells - windowed_cells)
+    unlimited = (total - whole * n_windowed) / (n_cells - n_windowed)
     if not 0 <= unlimited <= whole:
         return None
     return unlimited * depth + (whole - unlimited) * window
-
-
-def _padded(n_cells: int) -> int:
-    return -(-n_cells // _KV_PAD) * _KV_PAD

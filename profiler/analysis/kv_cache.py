@@ -1,21 +1,22 @@
-"""Bytes of the KV cache from a model's shape, as llama.cpp sets them aside.
+"""Cells and bytes of the KV cache from a model's shape, as llama.cpp allocates them.
 
 Every layer keeps, for each cell, one key and one value of each KV head. A layer whose attention has a sliding window
-keeps cells for the window and one physical batch only, unless the whole cache is asked for.
+keeps cells for the window and one physical batch only, unless the whole cache is requested (swa_full).
 Source: llama_kv_cache, llama_kv_cache_iswa and create_memory in src/llama-kv-cache*.cpp and llama-model.cpp of the
-pinned llama.cpp. Its own log line is held against this; where they differ the log is right.
+pinned llama.cpp. Its own log line is compared with this; where they differ the log is right.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from quant.gguf_io.artifact import artifact_of
+from profiler.records.config import CACHE_TYPES, RunConfig
+from quant.gguf_io.artifact import Shape, artifact_of
 from quant.gguf_io.header import GgufHeader
 
 # Architectures that use the window of their header, and how many layers form a group whose last one sees all. Others of
 # this program's families read the key and ignore it. Source: src/models/gemma2.cpp and gemma3.cpp.
 _WINDOWED = {"gemma2": 2, "gemma3": 6}
-N_PAD = 256  # llama.cpp pads the cells of a cache to a multiple of this
+_CELL_PAD = 256  # llama.cpp pads the cells of a cache to a multiple of this
 
 
 class CacheLayer(NamedTuple):
@@ -27,61 +28,61 @@ class CacheLayer(NamedTuple):
     window: int | None = None  # tokens that its attention sees; None: all
 
 
-def padded_cells(n_cells: int) -> int:
-    """Round up to what llama.cpp makes of it."""
-    return -(-n_cells // N_PAD) * N_PAD
+def padded_cells(n_ctx: int) -> int:
+    """Return the cells that llama.cpp allocates for a context."""
+    return -(-n_ctx // _CELL_PAD) * _CELL_PAD
 
 
-def cells_of(layer: CacheLayer, n_ctx: int, n_ubatch: int, *, swa_full: bool = False) -> int:
-    """Give the cells of one layer for one sequence."""
-    whole = padded_cells(n_ctx)
-    if layer.window is None or swa_full:
-        return whole
-    return min(whole, padded_cells(layer.window + n_ubatch))
+def windowed_cells(window: int, n_ctx: int, n_ubatch: int) -> int:
+    """Return the cells of a layer with a sliding window, for one sequence."""
+    return min(padded_cells(n_ctx), padded_cells(window + n_ubatch))
 
 
-def kv_cache_bytes(
-    layers: Sequence[CacheLayer],
-    *,
-    n_ctx: int,
-    n_ubatch: int,
-    bytes_per_k: float,
-    bytes_per_v: float,
-    flash_attn: bool = True,
-    swa_full: bool = False,
-) -> int:
+def kv_cache_bytes(layers: Sequence[CacheLayer], config: RunConfig, *, flash_attn: bool = True) -> int:
     """Add up the layers.
 
     Args:
-        bytes_per_k: of one element, scales included: 2 for f16, 34/32 for q8_0.
-        flash_attn: without it values lie transposed, and each layer has as many as the widest one.
+        flash_attn: without it values are stored transposed, and each layer has as many as the widest one.
     """
+    bytes_per_k = CACHE_TYPES[config.type_k].bytes_per_element
+    bytes_per_v = CACHE_TYPES[config.type_v].bytes_per_element
     widest = max((layer.n_head_kv * layer.head_dim_v for layer in layers), default=0)
-    total = sum(
-        cells_of(layer, n_ctx, n_ubatch, swa_full=swa_full)
-        * (
-            layer.n_head_kv * layer.head_dim_k * bytes_per_k
-            + (layer.n_head_kv * layer.head_dim_v if flash_attn else widest) * bytes_per_v
-        )
-        for layer in layers
-    )
+    total = 0.0
+    for layer in layers:
+        if layer.window is None or config.swa_full:
+            n_cells = padded_cells(config.n_ctx)
+        else:
+            n_cells = windowed_cells(layer.window, config.n_ctx, config.n_ubatch)
+        n_values = layer.n_head_kv * layer.head_dim_v if flash_attn else widest
+        total += n_cells * (layer.n_head_kv * layer.head_dim_k * bytes_per_k + n_values * bytes_per_v)
     return round(total)
 
 
+def max_kv_cache_bytes(shape: Shape, config: RunConfig) -> int | None:
+    """Return the bytes where every layer keeps the whole context; None where the header does not list the heads."""
+    layers = _layers_of_shape(shape)
+    return None if layers is None else kv_cache_bytes(layers, config)
+
+
 def layers_of(header: GgufHeader) -> tuple[CacheLayer, ...] | None:
-    """Read the layers of a model; None where its header does not tell the heads, or its windows are not known here."""
+    """Return the layers of a model, with their windows; None where its header does not list the heads."""
     shape = artifact_of(header, "").shape
-    if shape is None or shape.n_head_kv is None or shape.head_dim_k is None or shape.head_dim_v is None:
-        return None
+    layers = None if shape is None else _layers_of_shape(shape)
     arch = header.text("general.architecture") or ""
-    windowed = [False] * shape.n_layer
-    if shape.sliding_window and arch in _WINDOWED:
-        told = header.metadata.get(f"{arch}.attention.sliding_window_pattern")
-        group = _WINDOWED[arch]
-        windowed = [(layer + 1) % group != 0 for layer in range(shape.n_layer)]
-        if isinstance(told, tuple) and len(told) == shape.n_layer:
-            windowed = [bool(each) for each in told]
+    if shape is None or layers is None or not shape.sliding_window or arch not in _WINDOWED:
+        return layers
+    group = _WINDOWED[arch]
+    has_window = [(number + 1) % group != 0 for number in range(shape.n_layer)]
+    pattern = header.metadata.get(f"{arch}.attention.sliding_window_pattern")
+    if isinstance(pattern, tuple) and len(pattern) == shape.n_layer:
+        has_window = [bool(each) for each in pattern]
     return tuple(
-        CacheLayer(n_head_kv, shape.head_dim_k, shape.head_dim_v, shape.sliding_window if has_window else None)
-        for n_head_kv, has_window in zip(shape.n_head_kv, windowed, strict=True)
+        layer._replace(window=shape.sliding_window) if windowed else layer
+        for layer, windowed in zip(layers, has_window, strict=True)
     )
+
+
+def _layers_of_shape(shape: Shape) -> tuple[CacheLayer, ...] | None:
+    if shape.n_head_kv is None or shape.head_dim_k is None or shape.head_dim_v is None:
+        return None
+    return tuple(CacheLayer(n_head_kv, shape.head_dim_k, shape.head_dim_v) for n_head_kv in shape.n_head_kv)

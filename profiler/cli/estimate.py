@@ -161,32 +161,23 @@ def _sources(
 
 def _config(options: dict[str, Any], n_outputs_max: int, repack: bool) -> "RunConfig":
     """Give the settings of a context that is planned and never made; a mapped file would be read."""
-    from profiler.records.config import CACHE_TYPES, RunConfig
+    from profiler.records.config import CACHE_TYPES, base_config
 
     for name in ("ctk", "ctv"):
         if options[name] not in CACHE_TYPES:
             raise UserError(f"unknown --{name} '{options[name]}'; choose from {', '.join(CACHE_TYPES)}")
-    return RunConfig(
+    return base_config(
         mode="request" if n_outputs_max else "separate",
-        workload="custom",
-        n_prompt=0,
-        n_gen=0,
-        n_depth=0,
         n_ctx=options["n_ctx"],
         n_batch=options["batch"],
         n_ubatch=min(options["ubatch"], options["batch"]),
         n_outputs_max=n_outputs_max,
         n_threads=options["threads"],
-        n_threads_batch=options["threads"],
-        cores=None,
         type_k=options["ctk"],
         type_v=options["ctv"],
         flash_attn=options["fa"],
-        swa_full=False,
         load_mode="none",
         repack=repack,
-        device="cpu",
-        n_gpu_layers=0,
     )
 
 

@@ -54,7 +54,7 @@ def imatrix(
     """
     from profiler.cli.progress.bar import progress_bar
     from profiler.device.environment import physical_cores
-    from profiler.quality.text import default_text, read_text
+    from profiler.measure.corpus import default_text, read_text
     from quant.base.files import atomic_path
 
     if output.suffix != ".gguf":
@@ -68,8 +68,8 @@ def imatrix(
                 file, part, name, words, n_ctx, chunks, threads or physical_cores(), process_output, progress
             )
     _say(f"{answer.n_tensors} tensors, {answer.n_windows} windows of {n_ctx} tokens of {name}")
-    if answer.unseen:
-        _say(f"{answer.unseen[0]} and {len(answer.unseen) - 1} others have experts that no token chose; read more text")
+    if answer.unused:
+        _say(f"{answer.unused[0]} and {len(answer.unused) - 1} others have experts that no token chose; read more text")
     click.echo(output)
 
 

@@ -111,11 +111,11 @@ def measure_quality(
 
     from profiler.cli.progress.bar import progress_bar
     from profiler.device.environment import available_memory_bytes, physical_cores, probe_backend, read_environment
+    from profiler.measure.corpus import default_text, read_text
     from profiler.measure.launch import run_in_child
     from profiler.measure.repack_probe import repack_in_force
     from profiler.quality.choose import choose
     from profiler.quality.session import Options, Tools, run_quality
-    from profiler.quality.text import default_text, read_text
     from profiler.quality.worker import ScoreAnswer
     from profiler.results.file import ResultsWriter
     from quant.base.files import cache_dir

@@ -119,44 +119,36 @@ def has_assertions() -> bool | None:
 def _ask() -> BackendFacts:
     import llama_cpp
 
-    from profiler.engine.ggml import library
+    from profiler.engine.ggml import devices, library
 
-    # Devices say on stderr how they were found; that is no news here.
+    # Devices log how they were found; nobody reads that here.
     quiet = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
     llama_cpp.llama_log_set(quiet, ctypes.c_void_p())
     llama_cpp.llama_backend_init()
-    ggml, base = library("ggml"), library("ggml-base")
-    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
-    ggml.ggml_backend_dev_get.argtypes, ggml.ggml_backend_dev_get.restype = [ctypes.c_size_t], ctypes.c_void_p
-    for name in ("ggml_backend_dev_name", "ggml_backend_dev_description"):
-        function = getattr(base, name)
-        function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_char_p
-    base.ggml_backend_dev_type.argtypes, base.ggml_backend_dev_type.restype = [ctypes.c_void_p], ctypes.c_int
-    base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_size_t)] * 2]
-    base.ggml_backend_dev_memory.restype = None
-    base.ggml_commit.restype = ctypes.c_char_p
-    devices = []
-    for index in range(ggml.ggml_backend_dev_count()):
-        pointer = ggml.ggml_backend_dev_get(index)
-        kind = base.ggml_backend_dev_type(pointer)
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        base.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
-        devices.append(
-            Device(
-                name=base.ggml_backend_dev_name(pointer).decode(errors="replace"),
-                description=base.ggml_backend_dev_description(pointer).decode(errors="replace").strip(),
-                kind=_KINDS[kind] if 0 <= kind < len(_KINDS) else "other",
-                memory_bytes=total.value or None,
-            )
-        )
+    described = tuple(_described(device) for device in devices())
     features, threading = parse_system_info(llama_cpp.llama_print_system_info().decode(errors="replace"))
     return BackendFacts(
         binding_version=importlib.metadata.version("llama-cpp-python"),
-        llama_commit=base.ggml_commit().decode(errors="replace"),
+        llama_commit=library("ggml-base").ggml_commit().decode(errors="replace"),
         threading=threading,
-        backends=tuple(dict.fromkeys(device.name for device in devices)),
-        devices=tuple(devices),
+        backends=tuple(dict.fromkeys(device.name for device in described)),
+        devices=described,
         cpu_features=features,
+    )
+
+
+def _described(device: int) -> Device:
+    from profiler.engine.ggml import device_name, library
+
+    base = library("ggml-base")
+    kind = base.ggml_backend_dev_type(device)
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    base.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+    return Device(
+        name=device_name(device),
+        description=base.ggml_backend_dev_description(device).decode(errors="replace").strip(),
+        kind=_KINDS[kind] if 0 <= kind < len(_KINDS) else "other",
+        memory_bytes=total.value or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What an engine is: the few calls that the measuring loop makes. llama.py is the real one, fake.py a scripted one."""
+"""The `Engine` protocol: the few calls that the measuring loop makes. llama.py implements it on llama.cpp."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from profiler.records.record import Buffers, InForce
 
 
 class EngineError(Exception):
-    """The engine refused: `kind` is a Failure kind ("load", "context", "decode"), the text says what llama.cpp said."""
+    """The engine failed: `kind` is a Failure kind ("load", "context", "decode"), the text is llama.cpp's reason."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -21,10 +21,10 @@ Snapshot = Any
 
 
 class Engine(Protocol):
-    """One model in one context. Calls return only when the work is done: the caller holds the clock."""
+    """One model in one context. Calls return only when the work is done: the caller reads the clock."""
 
     def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
-        """Open the model; call `before_weights` when its vocabulary is read and no weight is."""
+        """Open the model; call `before_weights` between reading its vocabulary and its weights."""
 
     def open_context(self, config: RunConfig) -> None:
         """Make the context, attach the thread pools."""
@@ -38,13 +38,13 @@ class Engine(Protocol):
         """The token that llama.cpp puts before a text; None when it puts none."""
 
     def tokenize(self, text: str) -> list[int]:
-        """Give the ids of a text without BOS; empty when the model has no vocabulary."""
+        """Return the ids of a text without BOS; empty when the model has no vocabulary."""
 
     def clear(self) -> None:
         """Empty the cache."""
 
     def position(self) -> int:
-        """Give the number of tokens in the cache."""
+        """Return the number of tokens in the cache."""
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Put tokens into the cache in batches of n_batch, each with the logits of its last token, and wait."""
@@ -62,10 +62,10 @@ class Engine(Protocol):
         """Put a copy back in place of what the cache holds."""
 
     def buffers(self) -> Buffers:
-        """Give the sizes of llama.cpp's buffers."""
+        """Return the sizes of the buffers that llama.cpp allocated."""
 
     def in_force(self) -> InForce:
-        """Give the settings that llama.cpp chose itself."""
+        """Return the settings in force, those that llama.cpp chose itself included."""
 
     def close(self) -> None:
         """Free the context, the thread pools and the model."""

@@ -1,4 +1,4 @@
-"""llama.cpp behind the engine's protocol, through the low-level API, with every field set.
+"""The `Engine` protocol on llama.cpp's low-level API, with every setting spelled out.
 
 Only a worker process imports this: a wrong file can abort the process that opens it.
 """
@@ -12,7 +12,18 @@ import llama_cpp
 import numpy as np
 
 from profiler.engine import EngineError
-from profiler.engine.ggml import Threadpool, attach_threadpools, library
+from profiler.engine.ggml import (
+    DEVICE_ACCEL,
+    DEVICE_CPU,
+    DEVICE_GPU,
+    DEVICE_IGPU,
+    EvalCallback,
+    Threadpool,
+    attach_threadpools,
+    device_name,
+    devices,
+    library,
+)
 from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
 from profiler.records.config import CACHE_TYPES, RunConfig
 from profiler.records.record import Buffers, InForce
@@ -31,7 +42,6 @@ _LOAD_MODES = {
     "mmap+mlock": llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK,
     "dio": llama_cpp.LLAMA_LOAD_MODE_DIRECT_IO,
 }
-_DEVICE_CPU, _DEVICE_GPU, _DEVICE_IGPU, _DEVICE_ACCEL = range(4)  # enum ggml_backend_dev_type, ggml-backend.h
 
 
 class LlamaSnapshot:
@@ -44,7 +54,7 @@ class LlamaSnapshot:
 class LlamaEngine:
     """One model in one context."""
 
-    no_alloc = False  # True: the header alone is read, and no buffer is made
+    no_alloc = False  # True: only the header is read, and no buffer is allocated
 
     def __init__(self) -> None:
         self._log = Log()
@@ -62,20 +72,31 @@ class LlamaEngine:
         self._pools: list[Threadpool] = []
         self._config: RunConfig | None = None
         self._one = (llama_cpp.llama_token * 1)()
-        self.on_node: Any = None  # a callback around every node; observed.py sets it
+        self._eval_callback: Any = None
+
+    def observe_nodes(self, on_node: Callable[[int, bool, object], bool]) -> None:
+        """Call `on_node(tensor, before, None)` around every node that the context opened next computes.
+
+        Called before a node, it returns whether the node ends a graph of its own, after which it is called again; what
+        it then returns decides whether the rest is computed. It must not raise: llama.cpp would lose the exception.
+        """
+        self._eval_callback = EvalCallback(on_node)
 
     def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
-        """Open the model. Raises EngineError("load").
+        """Open the model.
 
         llama.cpp reports progress before it reads each tensor; its first report comes when header and vocabulary are
-        read and all buffers are set aside. Source: load_all_data, src/llama-model-loader.cpp of the pinned llama.cpp.
+        read and all buffers are allocated. Source: load_all_data, src/llama-model-loader.cpp of the pinned llama.cpp.
+
+        Raises:
+            EngineError: "load".
         """
-        told = False
+        has_begun = False
 
         def on_progress(_part: float, _data: object) -> bool:
-            nonlocal told
-            if before_weights and not told:
-                told = True
+            nonlocal has_begun
+            if before_weights and not has_begun:
+                has_begun = True
                 before_weights()
             return True
 
@@ -106,7 +127,11 @@ class LlamaEngine:
         self._row_type = ctypes.c_float * self.n_vocab
 
     def open_context(self, config: RunConfig) -> None:
-        """Make the context and attach its thread pools. Raises EngineError("context")."""
+        """Make the context and attach its thread pools.
+
+        Raises:
+            EngineError: "context".
+        """
         on_gpu = config.device == "gpu"
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = config.n_ctx
@@ -133,18 +158,22 @@ class LlamaEngine:
         params.kv_unified = False
         params.samplers = None
         params.n_samplers = 0
-        if self.on_node is not None:
-            params.cb_eval = self.on_node
+        if self._eval_callback is not None:
+            params.cb_eval = self._eval_callback
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise EngineError("context", self._log.problem())
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._config = config
-        same = config.n_threads == config.n_threads_batch
-        decode = Threadpool(config.n_threads, config.cores, paused=not same)
-        prefill = None if same else Threadpool(config.n_threads_batch, config.cores)
-        attach_threadpools(self._context, decode, prefill)
-        self._pools = [decode, prefill] if prefill else [decode]
+        self._pools = self._threadpools(config)
+        attach_threadpools(self._context, *self._pools)
+
+    def _threadpools(self, config: RunConfig) -> list[Threadpool]:
+        """Return the pool of decode, then that of prefill where its thread count differs."""
+        if config.n_threads == config.n_threads_batch:
+            return [Threadpool(config.n_threads, config.cores)]
+        decode = Threadpool(config.n_threads, config.cores, paused=True)
+        return [decode, Threadpool(config.n_threads_batch, config.cores)]
 
     @property
     def n_vocab(self) -> int:
@@ -160,7 +189,7 @@ class LlamaEngine:
         return token if token >= 0 else None
 
     def tokenize(self, text: str) -> list[int]:
-        """Give the ids of a text without BOS; empty when the model has no vocabulary."""
+        """Return the ids of a text without BOS; empty when the model has no vocabulary."""
         if llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             return []
         data = text.encode()
@@ -175,7 +204,7 @@ class LlamaEngine:
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def position(self) -> int:
-        """Give the number of tokens in the cache."""
+        """Return the number of tokens in the cache."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, _SEQ)) + 1
 
     def prefill(self, tokens: Sequence[int]) -> None:
@@ -186,35 +215,33 @@ class LlamaEngine:
         step = ctypes.sizeof(llama_cpp.llama_token)
         for first in range(0, len(tokens), n_batch):
             start = ctypes.cast(ctypes.byref(ids, first * step), ctypes.POINTER(llama_cpp.llama_token))
-            self._process(start, min(n_batch, len(tokens) - first))
+            self._decode(llama_cpp.llama_batch_get_one(start, min(n_batch, len(tokens) - first)))
         llama_cpp.llama_synchronize(self._context)
 
     def prefill_every(self, tokens: Sequence[int]) -> None:
-        """Put one batch of tokens into the cache, with the logits of each, so that no layer leaves one out; wait."""
+        """Put one batch of tokens into the cache, with the logits of each, so that no layer drops one; wait."""
         n_tokens = len(tokens)
         ids, flags = (llama_cpp.llama_token * n_tokens)(*tokens), (ctypes.c_int8 * n_tokens)(*[1] * n_tokens)
         batch = llama_cpp.llama_batch_get_one(ids, n_tokens)
         batch.logits = ctypes.cast(flags, ctypes.POINTER(ctypes.c_int8))
-        status = llama_cpp.llama_decode(self._context, batch)
-        if status:
-            raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
+        self._decode(batch)
         llama_cpp.llama_synchronize(self._context)
 
     def decode(self, token: int) -> None:
         """Put one token into the cache, compute the next one's logits, and wait."""
         self._one[0] = token
-        self._process(self._one, 1)
+        self._decode(llama_cpp.llama_batch_get_one(self._one, 1))
         llama_cpp.llama_synchronize(self._context)
 
-    def _process(self, tokens: object, n_tokens: int) -> None:
-        status = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(tokens, n_tokens))
+    def _decode(self, batch: Any) -> None:
+        status = llama_cpp.llama_decode(self._context, batch)
         if status:
             raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
 
     def score(self, tokens: Sequence[int], first: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Put tokens into an empty cache; give batch by batch a position and the logits from there on.
+        """Put tokens into an empty cache; yield for each batch a position and the logits from there on.
 
-        Logits are (n, n_vocab) float32, from position `first` to the last but one, and hold until the next batch.
+        Logits are (n, n_vocab) float32, from position `first` to the last but one, and valid until the next batch.
         """
         assert self._config is not None
         self.clear()
@@ -228,9 +255,7 @@ class LlamaEngine:
                     batch.token[index], batch.pos[index] = tokens[position], position
                     batch.n_seq_id[index], batch.seq_id[index][0] = 1, _SEQ
                     batch.logits[index] = first <= position < last
-                status = llama_cpp.llama_decode(self._context, batch)
-                if status:
-                    raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
+                self._decode(batch)
                 llama_cpp.llama_synchronize(self._context)
                 begin = max(start, first)
                 if (n_rows := min(end, last) - begin) > 0:
@@ -262,11 +287,11 @@ class LlamaEngine:
             raise EngineError("decode", f"the snapshot of the cache was refused: {self._log.problem()}")
 
     def buffers(self) -> Buffers:
-        """Give the memory that llama.cpp set aside."""
+        """Return the sizes of the buffers that llama.cpp allocated."""
         return buffers_of(self._log.lines)
 
     def in_force(self) -> InForce:
-        """Give what llama.cpp made of the settings."""
+        """Return the settings in force, those that llama.cpp chose itself included."""
         assert self._config is not None
         return InForce(
             flash_attn=flash_attn_of(self._log.lines, self._config.flash_attn),
@@ -292,18 +317,10 @@ class LlamaEngine:
 
 
 def _backends_in_force(device: str) -> tuple[str, ...]:
-    """Name the devices that take part: the CPU, accelerators such as BLAS always, GPUs when they were asked for."""
-    ggml, base = library("ggml"), library("ggml-base")
-    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
-    ggml.ggml_backend_dev_get.argtypes, ggml.ggml_backend_dev_get.restype = [ctypes.c_size_t], ctypes.c_void_p
-    base.ggml_backend_dev_name.argtypes, base.ggml_backend_dev_name.restype = (
-        [ctypes.c_void_p],
-        ctypes.c_char_p,
-    )
-    base.ggml_backend_dev_type.argtypes, base.ggml_backend_dev_type.restype = [ctypes.c_void_p], ctypes.c_int
-    taken = {_DEVICE_CPU, _DEVICE_ACCEL} | ({_DEVICE_GPU, _DEVICE_IGPU} if device == "gpu" else set())
-    devices = [ggml.ggml_backend_dev_get(index) for index in range(ggml.ggml_backend_dev_count())]
-    chosen = [each for each in devices if base.ggml_backend_dev_type(each) in taken]
+    """Name the devices that take part: the CPU and accelerators such as BLAS always, GPUs when requested."""
+    kind_of = library("ggml-base").ggml_backend_dev_type
+    used = {DEVICE_CPU, DEVICE_ACCEL} | ({DEVICE_GPU, DEVICE_IGPU} if device == "gpu" else set())
+    chosen = [each for each in devices() if kind_of(each) in used]
     # GPUs first, as llama.cpp lists them.
-    chosen.sort(key=lambda each: base.ggml_backend_dev_type(each) == _DEVICE_CPU)
-    return tuple(base.ggml_backend_dev_name(each).decode(errors="replace") for each in chosen)
+    chosen.sort(key=lambda each: kind_of(each) == DEVICE_CPU)
+    return tuple(map(device_name, chosen))

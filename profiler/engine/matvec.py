@@ -1,86 +1,31 @@
 """A single mat-vec on ggml's CPU backend, by ctypes: the operation that decode consists of.
 
-The weights lie where llama.cpp would put them: in the first extra buffer type that takes the operation, which repacks
-them, else in plain memory. Only a worker process imports this.
+The weights are stored where llama.cpp would put them: in the first extra buffer type that supports the operation, which
+repacks them, else in plain memory. Only a worker process imports this.
 Source: ggml.h, ggml-backend.h, ggml-alloc.h and ggml-cpu.h of the pinned llama.cpp; the order in which buffer types are
 tried is that of make_cpu_buft_list and weight_buft_supported in src/llama-model-loader.cpp and src/llama-model.cpp.
 """
 
-import ctypes
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.engine.ggml import Threadpool, library
-from quant.gguf_io.types import TYPE_BY_NAME, GgmlType
+from profiler.engine.ggml import (
+    TYPE_F32,
+    Threadpool,
+    cpu_device,
+    extra_buffer_types,
+    library,
+    new_context,
+    new_tensor,
+)
+from quant.gguf_io.types import TYPE_BY_NAME
+from quant.quantize.kernels import quantize_rows
 
 ROW = 4096  # weights in a row: a width that all types divide, and common among models
-_ROWS_MADE = 64  # made once and repeated; the speed does not depend on the values
+_N_DISTINCT_ROWS = 64  # synthesized once and repeated; the speed does not depend on the values
 _CONTEXT_BYTES = 1 << 20  # room for a few tensors' descriptions and a graph
-_F32 = 0  # enum ggml_type
-_POINTER, _SIZE = ctypes.c_void_p, ctypes.c_size_t
-
-
-class _InitParams(ctypes.Structure):
-    """`struct ggml_init_params`."""
-
-    _fields_ = (("mem_size", _SIZE), ("mem_buffer", _POINTER), ("no_alloc", ctypes.c_bool))
-
-
-_DECLARED: dict[str, dict[str, tuple[Any, ...]]] = {
-    "ggml-base": {
-        "ggml_init": (_POINTER, _InitParams),
-        "ggml_free": (None, _POINTER),
-        "ggml_new_tensor_2d": (_POINTER, _POINTER, ctypes.c_int, ctypes.c_int64, ctypes.c_int64),
-        "ggml_mul_mat": (_POINTER, _POINTER, _POINTER, _POINTER),
-        "ggml_new_graph": (_POINTER, _POINTER),
-        "ggml_build_forward_expand": (None, _POINTER, _POINTER),
-        "ggml_quantize_chunk": (_SIZE, ctypes.c_int, _POINTER, _POINTER, *[ctypes.c_int64] * 3, _POINTER),
-        "ggml_backend_alloc_ctx_tensors_from_buft": (_POINTER, _POINTER, _POINTER),
-        "ggml_backend_buffer_free": (None, _POINTER),
-        "ggml_backend_buft_name": (ctypes.c_char_p, _POINTER),
-        "ggml_backend_dev_buffer_type": (_POINTER, _POINTER),
-        "ggml_backend_dev_supports_op": (ctypes.c_bool, _POINTER, _POINTER),
-        "ggml_backend_free": (None, _POINTER),
-        "ggml_backend_graph_compute": (ctypes.c_int, _POINTER, _POINTER),
-        "ggml_backend_reg_dev_get": (_POINTER, _POINTER, _SIZE),
-        "ggml_backend_reg_get_proc_address": (_POINTER, _POINTER, ctypes.c_char_p),
-        "ggml_backend_tensor_get": (None, _POINTER, _POINTER, _SIZE, _SIZE),
-        "ggml_backend_tensor_set": (None, _POINTER, _POINTER, _SIZE, _SIZE),
-    },
-    "ggml-cpu": {
-        "ggml_backend_cpu_init": (_POINTER,),
-        "ggml_backend_cpu_reg": (_POINTER,),
-        "ggml_backend_cpu_set_n_threads": (None, _POINTER, ctypes.c_int),
-        "ggml_backend_cpu_set_threadpool": (None, _POINTER, _POINTER),
-    },
-}
-
-
-@cache
-def _functions() -> dict[str, Any]:
-    found = {}
-    for stem, functions in _DECLARED.items():
-        for name, (result, *arguments) in functions.items():
-            function = getattr(library(stem), name)
-            function.restype, function.argtypes = result, arguments
-            found[name.removeprefix("ggml_")] = function
-    return found
-
-
-def _extra_buffer_types(register: int, device: int) -> Iterator[int]:
-    """Give the CPU's buffer types that store weights in a layout of their own, best first."""
-    address = _functions()["backend_reg_get_proc_address"](register, b"ggml_backend_dev_get_extra_bufts")
-    if not address:
-        return
-    listed = ctypes.CFUNCTYPE(ctypes.POINTER(_POINTER), _POINTER)(address)(device)
-    index = 0
-    while listed and listed[index]:
-        yield listed[index]
-        index += 1
 
 
 class MatVec:
@@ -88,97 +33,91 @@ class MatVec:
 
     def __init__(self, type_name: str, n_bytes: int, *, repack: bool = True) -> None:
         self._kind = TYPE_BY_NAME[type_name]
-        n_rows = max(1, n_bytes // self._kind.nbytes((ROW, _ROWS_MADE))) * _ROWS_MADE
+        n_repeats = max(1, n_bytes // self._kind.nbytes((ROW, _N_DISTINCT_ROWS)))
+        n_rows = n_repeats * _N_DISTINCT_ROWS
         self.n_weights = n_rows * ROW
         self.n_bytes = self._kind.nbytes((ROW, n_rows))
-        call = _functions()
-        register = call["backend_cpu_reg"]()
-        device = call["backend_reg_dev_get"](register, 0)
-        plain = call["backend_dev_buffer_type"](device)
+        self._base, self._cpu = library("ggml-base"), library("ggml-cpu")
         self._buffers: list[int] = []
         self._contexts: list[int] = []
-        for kind in [*(_extra_buffer_types(register, device) if repack else ()), plain]:
-            weights, vector, product = self._make(n_rows, kind)
-            if kind == plain or call["backend_dev_supports_op"](device, product):
-                break
-            self._drop()
-        self.buffer = call["backend_buft_name"](kind).decode(errors="replace")
-        self._graph = call["new_graph"](self._contexts[1])
-        call["build_forward_expand"](self._graph, product)
-        self._product = product
-        self._buffers.append(self._allocated(self._contexts[1], plain))
-        values = made_up()
-        # A repacking buffer takes a tensor whole or not at all.
-        data = np.tile(_as_type(values, self._kind), n_rows // _ROWS_MADE)
-        call["backend_tensor_set"](weights, data.ctypes.data, 0, data.nbytes)
-        call["backend_tensor_set"](vector, values.ctypes.data, 0, values[0].nbytes)
-        self._backend = call["backend_cpu_init"]()
         self._pool: Threadpool | None = None
+        plain = self._base.ggml_backend_dev_buffer_type(cpu_device())
+        for buffer_type in (*(extra_buffer_types() if repack else ()), plain):
+            weights, vector, self._product = self._describe(n_rows, buffer_type)
+            if buffer_type == plain or self._base.ggml_backend_dev_supports_op(cpu_device(), self._product):
+                break
+            self._free_tensors()
+        self.buffer = self._base.ggml_backend_buft_name(buffer_type).decode(errors="replace")
+        self._graph = self._base.ggml_new_graph(self._contexts[1])
+        self._base.ggml_build_forward_expand(self._graph, self._product)
+        self._allocate(self._contexts[1], plain)
+        rows = synthetic_rows()
+        # A repacking buffer takes a tensor whole or not at all.
+        self._set(weights, np.tile(quantize_rows(rows.ravel(), ROW, type_name, None), n_repeats))
+        self._set(vector, rows[0])
+        self._backend = self._cpu.ggml_backend_cpu_init()
 
-    def _make(self, n_rows: int, buffer_type: int) -> tuple[int, int, int]:
-        """Make the weights in a buffer of this type; vector and product are described and get memory later."""
-        call = _functions()
-        for _ in range(2):
-            self._contexts.append(call["init"](_InitParams(_CONTEXT_BYTES, None, True)))
-        weights = call["new_tensor_2d"](self._contexts[0], self._kind.number, ROW, n_rows)
-        self._buffers.append(self._allocated(self._contexts[0], buffer_type))
-        vector = call["new_tensor_2d"](self._contexts[1], _F32, ROW, 1)
-        return weights, vector, call["mul_mat"](self._contexts[1], weights, vector)
+    def _describe(self, n_rows: int, buffer_type: int) -> tuple[int, int, int]:
+        """Allocate the weights in a buffer of this type; vector and product are described and get memory later."""
+        self._contexts = [new_context(_CONTEXT_BYTES), new_context(_CONTEXT_BYTES)]
+        of_weights, of_rest = self._contexts
+        weights = new_tensor(of_weights, self._kind.number, ROW, n_rows)
+        self._allocate(of_weights, buffer_type)
+        vector = new_tensor(of_rest, TYPE_F32, ROW)
+        return weights, vector, self._base.ggml_mul_mat(of_rest, weights, vector)
 
-    def _allocated(self, context: int, buffer_type: int) -> int:
-        buffer = _functions()["backend_alloc_ctx_tensors_from_buft"](context, buffer_type)
+    def _allocate(self, context: int, buffer_type: int) -> None:
+        buffer = self._base.ggml_backend_alloc_ctx_tensors_from_buft(context, buffer_type)
         if not buffer:
             raise MemoryError
-        return int(buffer)
+        self._buffers.append(buffer)
+
+    def _set(self, tensor: int, values: NDArray[Any]) -> None:
+        self._base.ggml_backend_tensor_set(tensor, values.ctypes.data, 0, values.nbytes)
 
     def set_threads(self, n_threads: int) -> None:
-        """Let the next passes run on a pool of this many threads."""
+        """Run the next passes on a pool of this many threads."""
         self._free_pool()
         self._pool = Threadpool(n_threads, None)
-        _functions()["backend_cpu_set_n_threads"](self._backend, n_threads)
-        _functions()["backend_cpu_set_threadpool"](self._backend, self._pool.pointer)
+        self._cpu.ggml_backend_cpu_set_n_threads(self._backend, n_threads)
+        self._cpu.ggml_backend_cpu_set_threadpool(self._backend, self._pool.pointer)
 
     def run(self) -> None:
-        """Multiply once, in all threads, and wait."""
-        status = _functions()["backend_graph_compute"](self._backend, self._graph)
+        """Multiply once, in all threads, and wait.
+
+        Raises:
+            OSError: ggml could not.
+        """
+        status = self._base.ggml_backend_graph_compute(self._backend, self._graph)
         if status:
             raise OSError(f"ggml ended a mat-vec of {self._kind.name} with status {status}")
 
     def result(self) -> NDArray[np.float32]:
-        """Give the product of the last pass, `(n_rows,) float32`."""
+        """Return the product of the last pass, `(n_rows,) float32`."""
         product = np.empty(self.n_weights // ROW, dtype=np.float32)
-        _functions()["backend_tensor_get"](self._product, product.ctypes.data, 0, product.nbytes)
+        self._base.ggml_backend_tensor_get(self._product, product.ctypes.data, 0, product.nbytes)
         return product
 
     def _free_pool(self) -> None:
         if self._pool:
-            _functions()["backend_cpu_set_threadpool"](self._backend, None)
+            self._cpu.ggml_backend_cpu_set_threadpool(self._backend, None)
             self._pool.free()
             self._pool = None
 
-    def _drop(self) -> None:
-        call = _functions()
+    def _free_tensors(self) -> None:
         for buffer in self._buffers:
-            call["backend_buffer_free"](buffer)
+            self._base.ggml_backend_buffer_free(buffer)
         for context in self._contexts:
-            call["free"](context)
+            self._base.ggml_free(context)
         self._buffers, self._contexts = [], []
 
     def close(self) -> None:
         """Free everything."""
         self._free_pool()
-        _functions()["backend_free"](self._backend)
-        self._drop()
+        self._base.ggml_backend_free(self._backend)
+        self._free_tensors()
 
 
-def made_up() -> NDArray[np.float32]:
-    """Give the rows that the weights repeat, `(64, 4096) float32`; the first one is also the vector."""
-    return np.random.default_rng(0).standard_normal((_ROWS_MADE, ROW), dtype=np.float32)
-
-
-def _as_type(values: NDArray[np.float32], kind: GgmlType) -> NDArray[np.uint8]:
-    if kind.name == "f32":
-        return values.view(np.uint8).ravel()
-    made = np.empty(kind.nbytes((ROW, _ROWS_MADE)), dtype=np.uint8)
-    _functions()["quantize_chunk"](kind.number, values.ctypes.data, made.ctypes.data, 0, _ROWS_MADE, ROW, None)
-    return made
+def synthetic_rows() -> NDArray[np.float32]:
+    """Return the rows that the weights repeat, `(64, 4096) float32`; the first one is also the vector."""
+    return np.random.default_rng(0).standard_normal((_N_DISTINCT_ROWS, ROW), dtype=np.float32)

@@ -16,7 +16,7 @@ import msgspec
 from profiler.analysis.memory_parts import model_rss_of
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
-from profiler.records.config import RunConfig
+from profiler.records.config import RunConfig, base_config
 from quant.base.errors import UserError
 from quant.base.files import cache_dir, write_text
 
@@ -113,25 +113,12 @@ def _shape(n_layer: int, n_vocab: int) -> dict[str, object]:
 
 
 def _config() -> RunConfig:
-    return RunConfig(
-        mode="separate",
-        workload="custom",
+    return base_config(
         n_prompt=_TOKENS,
         n_gen=1,
-        n_depth=0,
         n_ctx=_TOKENS,
         n_batch=_TOKENS,
-        n_ubatch=_TOKENS,
         n_outputs_max=1,
-        n_threads=1,
-        n_threads_batch=1,
-        cores=None,
-        type_k="f16",
-        type_v="f16",
-        flash_attn="auto",
-        swa_full=False,
         load_mode="none",
         repack=False,
-        device="cpu",
-        n_gpu_layers=0,
     )

@@ -16,7 +16,7 @@ from profiler.estimate.no_alloc_engine import HollowEngine
 from profiler.estimate.plans import dry_runs
 from profiler.estimate.records import ContextSize, LevelSize, Question, Sizes
 from profiler.estimate.repack_sizes import repacked_bytes
-from profiler.records.config import CACHE_TYPES, RunConfig
+from profiler.records.config import RunConfig
 from quant.base.errors import UserError
 from quant.convert.layout import layout_of_shape
 from quant.gguf_io.artifact import artifact_of
@@ -106,15 +106,7 @@ def _formula(header: GgufHeader, config: RunConfig, flash_attn: bool | None) -> 
     layers = layers_of(header)
     if layers is None:
         return None
-    return kv_cache_bytes(
-        layers,
-        n_ctx=config.n_ctx,
-        n_ubatch=config.n_ubatch,
-        bytes_per_k=CACHE_TYPES[config.type_k].bytes_per_element,
-        bytes_per_v=CACHE_TYPES[config.type_v].bytes_per_element,
-        flash_attn=flash_attn is not False,
-        swa_full=config.swa_full,
-    )
+    return kv_cache_bytes(layers, config, flash_attn=flash_attn is not False)
 
 
 def _levels(question: Question, header: GgufHeader, folder: Path, repack: bool) -> list[LevelSize]:

@@ -1,1 +1,1 @@
-"""Which inputs of a model's matrices are large on a text, so that quantizing can spare what they meet."""
+"""Importance matrices: how large the inputs of each matrix are on a text, so that quantizing spares what they meet."""

@@ -1,4 +1,4 @@
-"""The sums of squares of what enters each matrix, column by column.
+"""The sums of squares of each matrix's inputs, column by column.
 
 llama.cpp adds in float32, row by row; here it is float64, so the two differ by the former's rounding.
 Source of the rules: IMatrixCollector::collect_imatrix in tools/imatrix/imatrix.cpp of the pinned llama.cpp.
@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 from profiler.engine import EngineError
 from quant.gguf_io.imatrix_writer import InputSums
 
-LEAST_ROWS = 16  # fewer are left out, as in llama-imatrix: the few rows of a last layer are no sample
+MIN_ROWS = 16  # fewer are skipped, as in llama-imatrix: the few rows of a last layer are no sample
 
 
-def wanted(op: str, weight: str, n_rows: int, input_type: str, *, with_output: bool) -> bool:
-    """Tell whether a node's input is collected: a matrix of a block, or experts; the output's where asked."""
+def is_collected(op: str, weight: str, n_rows: int, input_type: str, *, with_output: bool) -> bool:
+    """Return whether a node's input is collected: a matrix of a block, experts, and on request the output matrix."""
     if op == "MUL_MAT_ID":
         return True
-    if op != "MUL_MAT" or n_rows < LEAST_ROWS or input_type != "f32":
+    if op != "MUL_MAT" or n_rows < MIN_ROWS or input_type != "f32":
         return False
     return weight.startswith("blk.") or (with_output and weight == "output.weight")
 
 
 def weight_of(name: str) -> str:
-    """Give a weight's own name: a copy on a device is called like CUDA0#blk.0.attn_k.weight#0."""
+    """Return a weight's own name: a copy on a device is called like CUDA0#blk.0.attn_k.weight#0."""
     return name.split("#")[1] if "#" in name else name
 
 
-class Sums:
-    """What was seen so far, by the weight's name."""
+class InputSquares:
+    """The sums so far, by the weight's name."""
 
     def __init__(self) -> None:
         self._squares: dict[str, NDArray[np.float64]] = {}
@@ -39,30 +39,30 @@ class Sums:
 
         Args:
             inputs: (n3, n2, rows, columns).
-            n_matrices: of the weight, (n3, n2); an input of more goes through them in turns.
+            n_matrices: of the weight, (n3, n2); an input of more goes through them in turn.
         """
         n3, n2, n_rows, n_columns = inputs.shape
-        many3, many2 = n_matrices
-        squares, counts = self._at(weight, (many3 * many2, n_columns), 1)
+        n_outer, n_inner = n_matrices
+        squares, counts = self._at(weight, (n_outer * n_inner, n_columns), 1)
         for i3 in range(n3):
             for i2 in range(n2):
-                place = (i3 % many3) * many2 + i2 % many2
-                squares[place] += _squares(inputs[i3, i2])
-        counts += n3 * n2 * n_rows // (many3 * many2)
+                matrix = (i3 % n_outer) * n_inner + i2 % n_inner
+                squares[matrix] += _squares(inputs[i3, i2])
+        counts += n3 * n2 * n_rows // (n_outer * n_inner)
         _check(weight, squares)
 
     def add_experts(self, weight: str, inputs: NDArray[np.float32], chosen: NDArray[np.int32], n_experts: int) -> None:
         """Add the input of experts.
 
         Args:
-            inputs: (tokens, one or as many as are chosen, columns).
-            chosen: (tokens, experts used), their numbers.
+            inputs: (tokens, one or the number of experts used, columns).
+            chosen: (tokens, experts used), the experts' numbers.
         """
         squares, counts = self._at(weight, (n_experts, inputs.shape[2]), n_experts)
-        for place in range(chosen.shape[1]):
-            rows = inputs[:, place % inputs.shape[1]]
-            for expert in np.unique(chosen[:, place]):
-                squares[expert] += _squares(rows[chosen[:, place] == expert])
+        for slot in range(chosen.shape[1]):
+            rows = inputs[:, slot % inputs.shape[1]]
+            for expert in np.unique(chosen[:, slot]):
+                squares[expert] += _squares(rows[chosen[:, slot] == expert])
         counts += np.bincount(chosen.reshape(-1), minlength=n_experts)
         _check(weight, squares)
 
@@ -74,7 +74,7 @@ class Sums:
         return squares, counts
 
     def result(self) -> dict[str, InputSums]:
-        """Give all sums, each with as many rows as it has counts."""
+        """Return all sums, each with as many rows as it has counts."""
         return {
             name: InputSums(squares.reshape(self._counts[name].size, -1), self._counts[name])
             for name, squares in self._squares.items()
@@ -89,4 +89,4 @@ def _squares(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _check(weight: str, squares: NDArray[np.float64]) -> None:
     if not np.isfinite(squares).all():
-        raise EngineError("decode", f"what enters {weight} is not finite; the model or its file is damaged")
+        raise EngineError("decode", f"the inputs of {weight} are not finite; the model or its file is damaged")

@@ -1,6 +1,6 @@
-"""One process that opens a model, lets it read a text, and writes the importance matrix.
+"""One process that opens a model, reads a text with it, and writes the importance matrix.
 
-Run as `python -m profiler.imatrix.worker`. After each window it tells how many are done.
+Run as `python -m profiler.imatrix.worker`. After each window it reports how many are done.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 
 from profiler.engine import EngineError
+from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
 from profiler.records.record import Failure
 from quant.base.child import serve_and_tell
 
 
 class ImatrixJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker is to do."""
+    """What the worker does."""
 
     path: str
     out: str
@@ -28,7 +29,7 @@ class ImatrixJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WindowsDone(msgspec.Struct, frozen=True, kw_only=True):
-    """How far it is."""
+    """Progress."""
 
     done: int
     total: int
@@ -40,11 +41,11 @@ class ImatrixAnswer(Answer, frozen=True, kw_only=True):
     n_tokens: int = 0  # of the text
     n_windows: int = 0
     n_tensors: int = 0
-    unseen: tuple[str, ...] = ()  # weights with experts that no token chose
+    unused: tuple[str, ...] = ()  # weights with experts that no token chose
 
 
 def work(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
-    """Do a job; a refusal of the engine is an answer."""
+    """Do a job; a failure of the engine is an answer."""
     try:
         return _collect(job, tell)
     except EngineError as error:
@@ -54,11 +55,11 @@ def work(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
 
 
 def _collect(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
-    from profiler.imatrix.collector import InputsEngine
-    from profiler.imatrix.run import config_of, parts_of, read_windows, windows_of
+    from profiler.imatrix.collector import CollectingEngine
+    from profiler.imatrix.run import config_of, parts_of, read_windows
     from quant.gguf_io.imatrix_writer import write_imatrix
 
-    engine = InputsEngine(with_output=job.with_output)
+    engine = CollectingEngine(with_output=job.with_output)
     engine.load(Path(job.path), config_of(job.n_ctx, job.n_ctx, job.n_threads))
     tokens = engine.tokenize(job.text)
     windows = windows_of(tokens, engine.bos_token, job.n_ctx, job.n_chunks)
@@ -67,13 +68,13 @@ def _collect(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
     parts = parts_of(job.n_ctx, engine.n_vocab)
     engine.open_context(config_of(job.n_ctx, max(parts), job.n_threads))
     read_windows(engine, windows, parts, lambda done: tell(WindowsDone(done=done, total=len(windows))))
-    sums = engine.sums.result()
+    sums = engine.squares.result()
     engine.close()
     if not sums:
-        raise EngineError("decode", "nothing was multiplied with a block's matrix; llama.cpp names them in another way")
+        raise EngineError("decode", "no product with a block's matrix was seen; llama.cpp names them in another way")
     write_imatrix(Path(job.out), sums, dataset=job.dataset, n_chunks=len(windows), n_tokens_per_chunk=job.n_ctx)
-    unseen = tuple(sorted(name for name, each in sums.items() if not each.counts.all()))
-    return ImatrixAnswer(n_tokens=len(tokens), n_windows=len(windows), n_tensors=len(sums), unseen=unseen)
+    unused = tuple(sorted(name for name, each in sums.items() if not each.counts.all()))
+    return ImatrixAnswer(n_tokens=len(tokens), n_windows=len(windows), n_tensors=len(sums), unused=unused)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import msgspec
 from profiler.device.llama_build import build_stamp
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
-from profiler.records.config import RunConfig
+from profiler.records.config import base_config
 from quant.base.files import cache_dir, write_text
 
 _N_EMBD, _N_FF, _N_VOCAB = 256, 512, 256
@@ -47,28 +47,7 @@ def repacking_works() -> bool:
 
 def _try_repacking() -> bool:
     """Prefill a tiny model of Q4_0 and Q8_0 tensors with repacking on; False if the process crashes."""
-    config = RunConfig(
-        mode="separate",
-        workload="custom",
-        n_prompt=32,
-        n_gen=1,
-        n_depth=0,
-        n_ctx=64,
-        n_batch=64,
-        n_ubatch=64,
-        n_outputs_max=0,
-        n_threads=1,
-        n_threads_batch=1,
-        cores=None,
-        type_k="f16",
-        type_v="f16",
-        flash_attn="auto",
-        swa_full=False,
-        load_mode="auto",
-        repack=True,
-        device="cpu",
-        n_gpu_layers=0,
-    )
+    config = base_config(n_prompt=32, n_gen=1, n_ctx=64, n_batch=64)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.gguf"
         _write_tiny(path)

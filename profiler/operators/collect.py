@@ -21,7 +21,7 @@ from profiler.measure.kv_state import Start, expect
 from profiler.measure.workloads import prompt_tokens, random_tokens
 from profiler.operators.group import alone, groups_of, joined, joins_of
 from profiler.operators.records import Group, Join, Look, PhaseSeen
-from profiler.records.config import RunConfig
+from profiler.records.config import RunConfig, base_config
 from profiler.records.graph import Node
 
 Clock = Callable[[], int]
@@ -101,27 +101,16 @@ def _places_joined(pairs: Sequence[tuple[int, int]]) -> list[int]:
 
 def config_of(look: Look, *, n_threads: int, flash_attn: str, repack: bool) -> RunConfig:
     """Give the setting of a look: a request's, since decode follows its own prefill."""
-    return RunConfig(
+    return base_config(
         mode="request",
-        workload="custom",
         n_prompt=look.n_prefill,
         n_gen=look.n_gen,
         n_depth=look.n_depth,
         n_ctx=look.n_depth + look.n_prefill + look.n_gen + _JOINED_STEPS,
-        n_batch=2048,
-        n_ubatch=512,
         n_outputs_max=1,
         n_threads=n_threads,
-        n_threads_batch=n_threads,
-        cores=None,
-        type_k="f16",
-        type_v="f16",
         flash_attn=flash_attn,
-        swa_full=False,
-        load_mode="auto",
         repack=repack,
-        device="cpu",
-        n_gpu_layers=0,
     )
 
 

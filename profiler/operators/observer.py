@@ -1,26 +1,21 @@
 """A second context on a model that is open already, whose graph's nodes are computed and timed one by one.
 
-llama.cpp calls `cb_eval` before each node (ask) and after it (done). A node that is asked for ends a graph of its own;
-one that is declined is computed together with the next. So what ggml computes in one go can be left together.
+llama.cpp calls `cb_eval` before each node and after it. A node that the first call accepts ends a graph of its own; one
+that it declines is computed together with the next. So what ggml computes in one go can be left together.
 """
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from profiler.engine import EngineError
-from profiler.engine.ggml import attach_threadpools
+from profiler.engine.ggml import Threadpool
 from profiler.engine.llama import LlamaEngine
 from profiler.engine.nodes import NodeReader
 from profiler.records.config import RunConfig
 from profiler.records.graph import Node
 
-# ggml_backend_sched_eval_callback, ggml-backend.h
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
 
-
-class Observer:
-    """The callback. It does as little as it can: what it takes is taken between two nodes, ten thousand times."""
+class _Observer:
+    """The callback. It does as little as possible: its own time falls between two nodes, ten thousand times."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._reader = NodeReader()
@@ -29,34 +24,34 @@ class Observer:
         self.ends: list[int] = []
         self.nodes: list[Node] = []
         self.problem: EngineError | None = None
-        self._alone: Iterator[bool] = iter(())
+        self._ends_group: Iterator[bool] = iter(())
         self.timing = False
 
-    def callback(self) -> Any:
-        """Give the function for llama.cpp; it must be kept as long as the context lives."""
+    def callback(self) -> Callable[[int, bool, object], bool]:
+        """Return the function to be called around every node."""
         now = self._clock
 
-        def on_node(node: int, ask: bool, _data: object) -> bool:
+        def on_node(tensor: int, before: bool, _data: object) -> bool:
             if not self.timing:
-                return self._describe(node, ask)
-            if not ask:
+                return self._describe(tensor, before)
+            if not before:
                 self.ends.append(now())
                 return True
-            if next(self._alone, True):
+            if next(self._ends_group, True):
                 self.starts.append(now())
                 return True
             return False
 
-        return _CALLBACK(on_node)
+        return on_node
 
-    def begin(self, alone: Sequence[bool]) -> None:
+    def begin_timing(self, ends_group: Sequence[bool]) -> None:
         """Time from here on."""
-        self.starts, self.ends, self._alone, self.timing = [], [], iter(alone), True
+        self.starts, self.ends, self._ends_group, self.timing = [], [], iter(ends_group), True
 
-    def _describe(self, node: int, ask: bool) -> bool:
-        if ask and self.problem is None:
+    def _describe(self, tensor: int, before: bool) -> bool:
+        if before and self.problem is None:
             try:
-                self.nodes.append(self._reader.read(node))
+                self.nodes.append(self._reader.read(tensor))
             except EngineError as error:
                 self.problem = error
         return True
@@ -68,46 +63,41 @@ class ObservedEngine(LlamaEngine):
     def __init__(self, plain: LlamaEngine, clock: Callable[[], int]) -> None:
         self.__dict__.update(plain.__dict__)
         self._plain = plain
-        self._observer = Observer(clock)
-        self.on_node = self._observer.callback()
+        self._observer = _Observer(clock)
+        self.observe_nodes(self._observer.callback())
 
-    def open_context(self, config: RunConfig) -> None:
-        """Make the observed context on the plain one's thread pools."""
-        super().open_context(config)
-        for pool in self._pools:
-            pool.free()
-        self._pools = self._plain._pools
-        decode, *prefill = self._pools
-        attach_threadpools(self._context, decode, prefill[0] if prefill else None)
+    def _threadpools(self, _config: RunConfig) -> list[Threadpool]:
+        return self._plain._pools
 
     def describe(self, call: Callable[[], None]) -> list[Node]:
-        """Do a call and give the nodes that were computed in it, in their order.
+        """Do a call and return the nodes that were computed in it, in their order.
 
         Raises:
             EngineError: the nodes cannot be read, or the call failed.
         """
-        seen = self._observer
-        seen.nodes, seen.problem, seen.timing = [], None, False
+        observer = self._observer
+        observer.nodes, observer.problem, observer.timing = [], None, False
         call()
-        if seen.problem is not None:
-            raise seen.problem
-        return seen.nodes
+        if observer.problem is not None:
+            raise observer.problem
+        return observer.nodes
 
-    def time(self, call: Callable[[], None], alone: Sequence[bool]) -> tuple[list[int], list[int]]:
-        """Do a call and give when each group of nodes began and when it was done.
+    def time(self, call: Callable[[], None], ends_group: Sequence[bool]) -> tuple[list[int], list[int]]:
+        """Do a call and return when each group of nodes began and when it ended.
 
-        `alone` has a place for each node: False leaves it together with the next one.
+        Args:
+            ends_group: for each node; False computes it together with the next one.
 
         Raises:
-            EngineError: the graph has other nodes than it had.
+            EngineError: the graph has other nodes than before.
         """
-        seen = self._observer
-        seen.begin(alone)
+        observer = self._observer
+        observer.begin_timing(ends_group)
         call()
-        seen.timing = False
-        if not len(seen.starts) == len(seen.ends) == sum(alone):
+        observer.timing = False
+        if not len(observer.starts) == len(observer.ends) == sum(ends_group):
             raise EngineError("decode", "llama.cpp built a graph of other nodes than in the run before")
-        return seen.starts, seen.ends
+        return observer.starts, observer.ends
 
     def close(self) -> None:
         """Free the observed context alone."""

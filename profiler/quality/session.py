@@ -17,12 +17,11 @@ from typing import NamedTuple
 import msgspec
 
 from profiler.analysis.memory_need import needed_bytes
+from profiler.measure.corpus import Text
 from profiler.quality.choose import Chosen
 from profiler.quality.figures import divergence, perplexity
-from profiler.quality.text import Text
-from profiler.quality.windows import n_scored
-from profiler.quality.worker import News, ScoreAnswer, ScoreJob
-from profiler.records.config import RunConfig
+from profiler.quality.worker import News, ScoreAnswer, ScoreJob, n_scored
+from profiler.records.config import RunConfig, base_config
 from profiler.records.record import Environment, Failure, Quality, Record
 from profiler.results.file import Results
 from quant.base.errors import UserError
@@ -56,27 +55,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def config_of(options: Options) -> RunConfig:
     """Give the settings of a process: a window as one prompt, in batches of 512 tokens."""
     n_batch = min(options.n_ctx, _BATCH_TOKENS)
-    return RunConfig(
-        mode="separate",
+    return base_config(
         workload="quality",
         n_prompt=options.n_ctx,
-        n_gen=0,
-        n_depth=0,
         n_ctx=options.n_ctx,
         n_batch=n_batch,
-        n_ubatch=n_batch,
         n_outputs_max=min(n_batch, n_scored(options.n_ctx)),
         n_threads=options.n_threads,
-        n_threads_batch=options.n_threads,
-        cores=None,
-        type_k="f16",
-        type_v="f16",
-        flash_attn="auto",
-        swa_full=False,
-        load_mode="auto",
         repack=options.repack,
-        device="cpu",
-        n_gpu_layers=0,
     )
 
 

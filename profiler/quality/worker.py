@@ -12,11 +12,21 @@ from typing import Any, Protocol
 import msgspec
 
 from profiler.engine import EngineError
+from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
-from profiler.quality.windows import cut, first_scored, n_scored
 from profiler.records.config import RunConfig
 from profiler.records.record import Failure
 from quant.base.child import serve_and_tell
+
+
+def first_scored(n_ctx: int) -> int:
+    """Return the first position whose prediction is scored: the tokens before it are context."""
+    return n_ctx // 2
+
+
+def n_scored(n_ctx: int) -> int:
+    """Return how many predictions of a window are scored; the last position predicts a token beyond it."""
+    return n_ctx - 1 - first_scored(n_ctx)
 
 
 class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +123,7 @@ def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) 
     tokens = engine.tokenize(Path(job.text_path).read_bytes().decode())
     if not tokens:
         raise EngineError("text", "the model has no vocabulary; quality needs a model with its tokenizer")
-    windows = cut(tokens, config.n_ctx, job.n_chunks, engine.bos_token)
+    windows = windows_of(tokens, engine.bos_token, config.n_ctx, job.n_chunks)
     if not windows:
         raise EngineError(
             "text",

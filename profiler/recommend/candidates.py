@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from profiler.analysis.kv_cache import padded_cells
 from profiler.recommend.records import Candidate, Quality, Span
 from profiler.records.cell_summary import CellSummary
 from profiler.tables.speed import clean
 
-_KV_PAD = 256  # llama.cpp pads the cache to this many cells
 # What may differ between two cells of one group beside file, threads and context; None is not named.
 _SETTINGS = {
     "n_batch": "batch",
@@ -130,16 +130,12 @@ def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:
         return None, False
     lo, hi = cell.model_rss_bytes_min, cell.model_rss_bytes_max
     span = Span(float(middle), float(middle if lo is None else lo), float(middle if hi is None else hi))
-    if n_ctx is None or _padded(n_ctx) == _padded(cell.n_ctx):
+    if n_ctx is None or padded_cells(n_ctx) == padded_cells(cell.n_ctx):
         return span, False
     if cell.kv_cache_bytes is None:
         return None, False
-    more = round(cell.kv_cache_bytes * (_padded(n_ctx) / _padded(cell.n_ctx) - 1))
+    more = round(cell.kv_cache_bytes * (padded_cells(n_ctx) / padded_cells(cell.n_ctx) - 1))
     return Span(span.middle + more, span.lo + more, span.hi + more), True
-
-
-def _padded(n_cells: int) -> int:
-    return -(-n_cells // _KV_PAD) * _KV_PAD
 
 
 def name_of(candidate: Candidate) -> str:

@@ -1,8 +1,8 @@
-"""One cell of a sweep: one file under one setting of everything that changes speed or memory."""
+"""A cell of a sweep: one file with one set of settings, everything that changes speed or memory."""
 
 import hashlib
 from functools import cached_property
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -10,7 +10,7 @@ from quant.base.ints import Count, Int64
 
 
 class CacheType(NamedTuple):
-    """A type that keys and values can be stored in. Source: enum ggml_type and the block structs of the pinned ggml."""
+    """A type of the KV cache. Source: enum ggml_type and the block structs of the pinned ggml."""
 
     ggml_type: int
     bytes_per_element: float
@@ -27,7 +27,7 @@ CACHE_TYPES = {
     "q4_0": CacheType(2, 18 / 32),
     "iq4_nl": CacheType(20, 18 / 32),
 }
-# Checked when a record is read, since a results file may come from a stranger.
+# Checked when a record is read, since results files are untrusted.
 CpuNumber = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 Mode = Annotated[str, msgspec.Meta(pattern=r"\A(?:separate|request)\Z")]
 FlashAttention = Annotated[str, msgspec.Meta(pattern=r"\A(?:on|off|auto)\Z")]
@@ -36,7 +36,7 @@ LOAD_MODES = ("auto", "mmap", "none", "mlock", "mmap+mlock", "dio")
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting of a measurement. No default stands here: the command line decides, the record tells.
+    """Every setting of a measurement. No field has a default: a record lists all of them.
 
     mode: "separate" measures prefill of n_prompt at depth n_depth, and decode of n_gen at depth n_depth, as two
     tests; "request" decodes after its own prefill, as a user's request does, and is the only mode with a TTFT.
@@ -56,7 +56,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     cores: tuple[CpuNumber, ...] | None  # the CPUs that the threads are bound to
     type_k: str
     type_v: str
-    flash_attn: FlashAttention  # "on" | "off" | "auto", as asked
+    flash_attn: FlashAttention  # "on" | "off" | "auto", as requested
     swa_full: bool
     load_mode: str  # "auto" | "mmap" | "none" | "mlock" | "mmap+mlock" | "dio"
     repack: bool
@@ -69,13 +69,49 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.n_depth + (self.n_prompt if self.mode == "request" else 0)
 
 
+_LLAMA_BENCH = RunConfig(
+    mode="separate",
+    workload="custom",
+    n_prompt=0,
+    n_gen=0,
+    n_depth=0,
+    n_ctx=0,
+    n_batch=2048,
+    n_ubatch=512,
+    n_outputs_max=0,
+    n_threads=1,
+    n_threads_batch=1,
+    cores=None,
+    type_k="f16",
+    type_v="f16",
+    flash_attn="auto",
+    swa_full=False,
+    load_mode="auto",
+    repack=True,
+    device="cpu",
+    n_gpu_layers=0,
+)
+
+
+def base_config(**changes: Any) -> RunConfig:
+    """Return llama-bench's default settings on the CPU, with one thread and some fields changed.
+
+    `n_threads` sets both thread counts, and `n_ubatch` is at most `n_batch`, unless they are given too.
+    """
+    derived = {
+        "n_threads_batch": changes.get("n_threads", _LLAMA_BENCH.n_threads),
+        "n_ubatch": min(_LLAMA_BENCH.n_ubatch, changes.get("n_batch", _LLAMA_BENCH.n_batch)),
+    }
+    return msgspec.structs.replace(_LLAMA_BENCH, **(derived | changes))
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A file, known by its content, and a setting. It has a `__dict__` for what is worked out once."""
+    """A file, identified by its content, and its settings. It has a `__dict__` for the cached key."""
 
     artifact_sha256: str
     config: RunConfig
 
     @cached_property
     def key(self) -> str:
-        """Sixteen hex digits of a hash of exactly what the cell is; it drives resume."""
+        """Sixteen hex digits of a hash of exactly these fields; it drives resume."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]

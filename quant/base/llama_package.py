@@ -4,11 +4,28 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import sys
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from quant.base.errors import UserError
+
+
+def library_path(stem: str) -> Path:
+    """Return where the binding keeps one of its shared libraries, like "ggml-base". Imports nothing.
+
+    Raises:
+        UserError: llama-cpp-python is not installed.
+        OSError: its build has no such library.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise UserError("llama-cpp-python is not installed; install this program again")
+    names = {"darwin": (f"lib{stem}.dylib",), "win32": (f"{stem}.dll", f"lib{stem}.dll")}
+    for name in names.get(sys.platform, (f"lib{stem}.so",)):
+        path = Path(spec.origin).parent / "lib" / name
+        if path.exists():
+            return path
+    raise OSError(f"llama-cpp-python has no {stem} library")
 
 
 @cache
@@ -18,14 +35,12 @@ def ggml_base() -> ctypes.CDLL:
     Raises:
         UserError: llama-cpp-python is not installed, or its build has no such library.
     """
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        raise UserError("llama-cpp-python is not installed; install this program again")
-    names = {"darwin": ("libggml-base.dylib",), "win32": ("ggml-base.dll", "libggml-base.dll")}
-    for name in names.get(sys.platform, ("libggml-base.so",)):
-        with suppress(OSError):
-            return ctypes.CDLL(str(Path(spec.origin).parent / "lib" / name))
-    raise UserError("this build of llama-cpp-python has no ggml library of its own; install this program again")
+    try:
+        return ctypes.CDLL(str(library_path("ggml-base")))
+    except OSError as error:
+        raise UserError(
+            "this build of llama-cpp-python has no ggml library of its own; install this program again"
+        ) from error
 
 
 @cache

@@ -16,7 +16,7 @@ from pathlib import Path
 from profiler.analysis.memory_parts import MemoryParts, memory_parts
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
-from profiler.records.config import Cell, RunConfig
+from profiler.records.config import Cell, RunConfig, base_config
 from profiler.records.record import Round
 
 MODELS = ("smollm2-135m", "qwen2-0.5b")
@@ -32,27 +32,14 @@ _HEAD = (
 
 def config_of(mmap: bool, repack: bool, n_outputs_max: int, *, n_prompt: int, n_ctx: int, n_threads: int) -> RunConfig:
     """Give the settings of one worker."""
-    return RunConfig(
-        mode="separate",
-        workload="custom",
+    return base_config(
         n_prompt=n_prompt,
         n_gen=1,
-        n_depth=0,
         n_ctx=n_ctx,
-        n_batch=2048,
-        n_ubatch=512,
         n_outputs_max=n_outputs_max,
         n_threads=n_threads,
-        n_threads_batch=n_threads,
-        cores=None,
-        type_k="f16",
-        type_v="f16",
-        flash_attn="auto",
-        swa_full=False,
         load_mode="mmap" if mmap else "none",
         repack=repack,
-        device="cpu",
-        n_gpu_layers=0,
     )
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from profiler.quality.text import default_text
+from profiler.measure.corpus import default_text
 from tests.benchmarks.convert import QWEN2_05B, compare
 from tests.parity.oracle import Oracle
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from profiler.cli.quality import measure_quality
-from profiler.quality.text import default_text
+from profiler.measure.corpus import default_text
 from profiler.records.record import Quality
 from profiler.results.file import Results, read_results
 from quant.sources.prepare import Wishes

@@ -4,35 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from profiler.records.config import Cell, RunConfig
+from profiler.records.config import Cell, RunConfig, base_config
 from quant.gguf_io.artifact import Artifact, Shape
 
 
 def config(**changes: Any) -> RunConfig:
     """A small separate-mode configuration with some fields changed."""
-    fields: dict[str, Any] = {
-        "mode": "separate",
-        "workload": "custom",
-        "n_prompt": 6,
-        "n_gen": 4,
-        "n_depth": 0,
-        "n_ctx": 64,
-        "n_batch": 2048,
-        "n_ubatch": 512,
-        "n_outputs_max": 0,
-        "n_threads": 1,
-        "n_threads_batch": 1,
-        "cores": None,
-        "type_k": "f16",
-        "type_v": "f16",
-        "flash_attn": "auto",
-        "swa_full": False,
-        "load_mode": "auto",
-        "repack": True,
-        "device": "cpu",
-        "n_gpu_layers": 0,
-    }
-    return RunConfig(**(fields | changes))
+    return base_config(**({"n_prompt": 6, "n_gen": 4, "n_ctx": 64, "n_ubatch": 512, "n_threads_batch": 1} | changes))
 
 
 def cell(sha256: str = "a" * 64, **changes: Any) -> Cell:

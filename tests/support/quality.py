@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from profiler.measure.corpus import Text
 from profiler.quality.choose import Chosen
 from profiler.quality.session import Options, Outcome, Tools, run_quality
-from profiler.quality.text import Text
 from profiler.quality.worker import ScoreAnswer, ScoreJob
 from profiler.records.record import Quality, Record
 from profiler.results.file import Results

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from profiler.device.bandwidth_record import READ
-from profiler.engine.matvec import MatVec, made_up
+from profiler.engine.matvec import MatVec, synthetic_rows
 from profiler.measure.bandwidth import _run
 from profiler.measure.bandwidth_worker import TYPES, Job
 
@@ -21,7 +21,7 @@ def test_the_product_is_that_of_numpy(name, repack):
         found = mat_vec.result().reshape(-1, 64)
     finally:
         mat_vec.close()
-    rows = made_up()
+    rows = synthetic_rows()
     expected = rows @ rows[0]
     # The first row is the vector itself: 4096 squares of unit variance. Four bits lose a few percent of the length.
     assert np.abs(found - expected).max() < (1e-2 if name in ("f32", "f16") else 0.1) * expected[0]

@@ -65,9 +65,9 @@ def test_slips_are_told_in_one_line(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".new", "new"))] == []
 
     refused(model, "-o", tmp_path / "new.dat", words=("new.dat must end in .gguf",))
-    refused(model, "--text", tmp_path / "no.txt", "-o", out, words=("no.txt", "give a text file"))
+    refused(model, "--text", tmp_path / "no.txt", "-o", out, words=("no.txt", "--text"))
     text.write_bytes(b"caf\xe9")
-    refused(model, "--text", text, "-o", out, words=("short.txt is no UTF-8 text (byte 3)",))
+    refused(model, "--text", text, "-o", out, words=("short.txt is not UTF-8 (byte 3)",))
     text.write_text("+ + +\n")  # no two of these are one token
     too_short = "short.txt has 5 tokens, less than a window of 512; give a longer text or a smaller --n-ctx"
     refused(model, "--text", text, "-o", out, words=(too_short,))

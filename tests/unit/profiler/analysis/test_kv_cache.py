@@ -1,18 +1,15 @@
-"""The KV cache's bytes, held against sums worked out by hand from published shapes."""
+"""The KV cache's bytes against sums worked out by hand from published shapes."""
 
 import pytest
 
-from profiler.analysis.kv_cache import CacheLayer, cells_of, kv_cache_bytes
+from profiler.analysis.kv_cache import CacheLayer, kv_cache_bytes, padded_cells, windowed_cells
+from profiler.records.config import base_config
 
 MIB = 1 << 20
-F16 = 2.0
-Q8_0 = 34 / 32
 
 
-def size(layers, n_ctx=2048, n_ubatch=512, bytes_per_k=F16, bytes_per_v=F16, **more):
-    return kv_cache_bytes(
-        layers, n_ctx=n_ctx, n_ubatch=n_ubatch, bytes_per_k=bytes_per_k, bytes_per_v=bytes_per_v, **more
-    )
+def size(layers, *, flash_attn=True, **changes):
+    return kv_cache_bytes(layers, base_config(**({"n_ctx": 2048} | changes)), flash_attn=flash_attn)
 
 
 def test_plain_layers_keep_a_key_and_a_value_for_each_head():
@@ -22,7 +19,7 @@ def test_plain_layers_keep_a_key_and_a_value_for_each_head():
 
 @pytest.mark.parametrize(("n_ctx", "n_cells"), [(1, 256), (256, 256), (257, 512), (2000, 2048)])
 def test_cells_are_padded(n_ctx, n_cells):
-    assert cells_of(CacheLayer(1, 1, 1), n_ctx, 512) == n_cells
+    assert padded_cells(n_ctx) == n_cells
 
 
 @pytest.mark.parametrize(
@@ -34,11 +31,13 @@ def test_cells_are_padded(n_ctx, n_cells):
     ],
 )
 def test_a_window_keeps_itself_and_one_batch(n_ctx, n_cells):
-    assert cells_of(CacheLayer(1, 1, 1, window=512), n_ctx, 512) == n_cells
+    assert windowed_cells(512, n_ctx, 512) == n_cells
 
 
-def test_the_whole_cache_can_be_asked_for_all_the_same():
-    assert cells_of(CacheLayer(1, 1, 1, window=512), 8192, 512, swa_full=True) == 8192
+def test_the_whole_cache_can_be_requested():
+    layer = CacheLayer(1, 1, 1, window=512)
+    assert size([layer], n_ctx=8192) == 1024 * 4
+    assert size([layer], n_ctx=8192, swa_full=True) == 8192 * 4
 
 
 def test_layers_with_and_without_windows_add_up():
@@ -50,7 +49,7 @@ def test_layers_with_and_without_windows_add_up():
 def test_keys_and_values_may_differ_in_length_and_type():
     # MiniCPM3-4B: 62 layers of 40 heads, keys of 96 (64 without rotation, 32 with), values of 64.
     assert size([CacheLayer(40, 96, 64)] * 62) == 2048 * 62 * 40 * (96 + 64) * 2 == 1550 * MIB
-    assert size([CacheLayer(2, 64, 64)] * 24, bytes_per_k=Q8_0) == 12 * MIB + 12 * MIB * 17 // 32
+    assert size([CacheLayer(2, 64, 64)] * 24, type_k="q8_0") == 12 * MIB + 12 * MIB * 17 // 32
 
 
 def test_without_flash_attention_values_take_as_much_as_in_the_widest_layer():

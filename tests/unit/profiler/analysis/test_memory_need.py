@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from profiler.analysis.memory_need import compute_buffer_bytes, kv_cache_bytes, needed_bytes
+from profiler.analysis.kv_cache import max_kv_cache_bytes
+from profiler.analysis.memory_need import compute_buffer_bytes, needed_bytes
 from quant.gguf_io.artifact import Shape
 from tests.support.cells import artifact, config
 
@@ -39,12 +40,12 @@ def shape(fields: dict[str, Any] | None = None, **changes: Any) -> Shape:
     ],
 )
 def test_the_cache_of_plain_attention(fields: dict[str, Any], n_ctx: int, n_bytes: int) -> None:
-    assert kv_cache_bytes(shape(fields), config(n_ctx=n_ctx)) == n_bytes
+    assert max_kv_cache_bytes(shape(fields), config(n_ctx=n_ctx)) == n_bytes
 
 
 @pytest.mark.parametrize(("n_ctx", "n_cells"), [(1, 256), (255, 256), (256, 256), (257, 512), (612, 768)])
 def test_cells_are_padded_to_256(n_ctx: int, n_cells: int) -> None:
-    assert kv_cache_bytes(shape(), config(n_ctx=n_ctx)) == n_cells * 12 * KIB
+    assert max_kv_cache_bytes(shape(), config(n_ctx=n_ctx)) == n_cells * 12 * KIB
 
 
 @pytest.mark.parametrize(
@@ -61,17 +62,17 @@ def test_cells_are_padded_to_256(n_ctx: int, n_cells: int) -> None:
     ],
 )
 def test_the_types_of_keys_and_values_count(type_k: str, type_v: str, n_bytes: int) -> None:
-    assert kv_cache_bytes(shape(), config(n_ctx=2048, type_k=type_k, type_v=type_v)) == n_bytes
+    assert max_kv_cache_bytes(shape(), config(n_ctx=2048, type_k=type_k, type_v=type_v)) == n_bytes
 
 
 def test_layers_may_differ_and_so_may_the_sizes_of_keys_and_values() -> None:
     uneven = shape(n_layer=3, n_head_kv=(1, 0, 4), head_dim_k=192, head_dim_v=128)
-    assert kv_cache_bytes(uneven, config(n_ctx=256)) == 256 * (1 + 0 + 4) * (192 + 128) * 2
+    assert max_kv_cache_bytes(uneven, config(n_ctx=256)) == 256 * (1 + 0 + 4) * (192 + 128) * 2
 
 
 @pytest.mark.parametrize("missing", ["n_head_kv", "head_dim_k", "head_dim_v"])
 def test_a_header_without_heads_tells_no_cache(missing: str) -> None:
-    assert kv_cache_bytes(shape(**{missing: None}), config()) is None
+    assert max_kv_cache_bytes(shape(**{missing: None}), config()) is None
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,9 @@ import gguf
 import numpy as np
 import pytest
 
-from profiler.imatrix.run import parts_of, read_windows, windows_of
+from profiler.imatrix.run import parts_of, read_windows
 from quant.gguf_io.imatrix import keys_of, open_imatrix, read_imatrix
 from quant.gguf_io.imatrix_writer import InputSums, write_imatrix
-
-
-def test_whole_windows_are_cut() -> None:
-    assert windows_of(range(10, 17), None, 3, None) == [[10, 11, 12], [13, 14, 15]]
-    assert windows_of(range(10, 17), None, 3, 1) == [[10, 11, 12]]
-    assert windows_of(range(10, 17), None, 3, 5) == [[10, 11, 12], [13, 14, 15]]
-    assert windows_of(range(10, 12), None, 3, None) == []
-
-
-def test_bos_stands_before_the_text_and_covers_a_window_s_first_token() -> None:
-    assert windows_of(range(10, 17), 1, 4, None) == [[1, 10, 11, 12], [1, 14, 15, 16]]
 
 
 @pytest.mark.parametrize(

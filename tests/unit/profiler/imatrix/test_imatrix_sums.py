@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from profiler.engine import EngineError
-from profiler.imatrix.sums import Sums, wanted, weight_of
+from profiler.imatrix.sums import InputSquares, is_collected, weight_of
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from profiler.imatrix.sums import Sums, wanted, weight_of
     ],
 )
 def test_what_is_collected(op: str, weight: str, n_rows: int, kind: str, with_output: bool, answer: bool) -> None:
-    assert wanted(op, weight, n_rows, kind, with_output=with_output) is answer
+    assert is_collected(op, weight, n_rows, kind, with_output=with_output) is answer
 
 
 def test_a_copy_on_a_device_counts_as_the_weight() -> None:
@@ -37,7 +37,7 @@ def matrix(rows: list[list[float]]) -> np.ndarray:
 
 
 def test_squares_are_added_by_column_over_calls() -> None:
-    sums = Sums()
+    sums = InputSquares()
     sums.add("a", matrix([[1, 2, 0], [3, -4, 0]]), (1, 1))
     sums.add("a", matrix([[2, 0, 0.5]]), (1, 1))
     squares, counts = sums.result()["a"]
@@ -46,7 +46,7 @@ def test_squares_are_added_by_column_over_calls() -> None:
 
 
 def test_matrices_in_one_tensor_have_columns_of_their_own_and_one_count() -> None:
-    sums = Sums()
+    sums = InputSquares()
     # Four matrices of inputs go through a tensor of two in turns: 1 and 3 meet the first, 2 and 4 the second.
     sums.add("a", np.array([[[[1, 0]], [[2, 0]], [[3, 0]], [[4, 1]]]], np.float32), (1, 2))
     squares, counts = sums.result()["a"]
@@ -55,7 +55,7 @@ def test_matrices_in_one_tensor_have_columns_of_their_own_and_one_count() -> Non
 
 
 def test_an_expert_gets_the_rows_of_the_tokens_that_chose_it() -> None:
-    sums = Sums()
+    sums = InputSquares()
     inputs = np.array([[[1, 2]], [[3, 4]], [[5, 6]]], np.float32)  # the same for both experts of a token
     sums.add_experts("e", inputs, np.array([[0, 2], [2, 0], [2, 3]], np.int32), 4)
     squares, counts = sums.result()["e"]
@@ -64,7 +64,7 @@ def test_an_expert_gets_the_rows_of_the_tokens_that_chose_it() -> None:
 
 
 def test_an_expert_s_own_input_is_told_from_its_neighbour_s() -> None:
-    sums = Sums()
+    sums = InputSquares()
     inputs = np.array([[[1], [2]], [[3], [4]]], np.float32)  # one per token and place
     sums.add_experts("e", inputs, np.array([[0, 1], [1, 0]], np.int32), 2)
     squares, counts = sums.result()["e"]
@@ -74,12 +74,12 @@ def test_an_expert_s_own_input_is_told_from_its_neighbour_s() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stops(value: float) -> None:
-    with pytest.raises(EngineError, match=r"what enters blk\.0\.x is not finite"):
-        Sums().add("blk.0.x", matrix([[1, value]]), (1, 1))
+    with pytest.raises(EngineError, match=r"blk\.0\.x are not finite"):
+        InputSquares().add("blk.0.x", matrix([[1, value]]), (1, 1))
 
 
 def test_another_width_stops() -> None:
-    sums = Sums()
+    sums = InputSquares()
     sums.add("a", matrix([[1, 2]]), (1, 1))
     with pytest.raises(EngineError, match="a has inputs of another width"):
         sums.add("a", matrix([[1, 2, 3]]), (1, 1))

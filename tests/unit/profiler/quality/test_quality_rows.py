@@ -10,17 +10,9 @@ import pytest
 from profiler.quality.figures import divergence, estimate, perplexity
 from profiler.quality.reference import WindowReader, WindowWriter
 from profiler.quality.rows import Row
-from profiler.quality.windows import cut, first_scored, n_scored
+from profiler.quality.worker import first_scored, n_scored
 
 N_VOCAB = 5000
-
-
-def test_a_text_is_cut_into_whole_windows() -> None:
-    assert cut(range(10, 20), 4, None, None) == [[10, 11, 12, 13], [14, 15, 16, 17]]
-    assert cut(range(10, 20), 4, 1, None) == [[10, 11, 12, 13]]
-    assert cut(range(10, 20), 4, 5, bos=7) == [[7, 10, 11, 12], [7, 14, 15, 16]]
-    assert cut(range(3), 4, None, None) == []
-    assert cut(range(3), 4, None, bos=7) == [[7, 0, 1, 2]]
 
 
 def test_the_second_half_is_scored_but_for_the_last_position() -> None:

@@ -12,7 +12,6 @@ from profiler.cli.results import table_of
 from profiler.export.flat import to_json
 from profiler.quality.figures import divergence, perplexity
 from profiler.quality.table import quality_table
-from profiler.quality.text import default_text, read_text
 from profiler.records.record import Failure, Quality
 from profiler.results.file import ResultsWriter, read_results
 from quant.base.errors import UserError
@@ -161,21 +160,3 @@ def test_a_record_of_an_unknown_file_is_refused(tmp_path: Path) -> None:
         writer.write(quality())
     with pytest.raises(UserError, match="no line that describes it"):
         read_results([path])
-
-
-def test_the_text_that_comes_along_is_long_enough() -> None:
-    found = default_text()
-    assert len(found.content) > 10_000
-    assert len(found.sha256) == 64
-    found.content.decode()
-
-
-def test_a_user_s_text_must_be_text(tmp_path: Path) -> None:
-    (tmp_path / "good.txt").write_bytes("Grüße\n".encode())
-    assert read_text(tmp_path / "good.txt").name == "good.txt"
-    assert read_text(tmp_path / "good.txt").content.decode() == "Grüße"
-    (tmp_path / "bad.txt").write_bytes(b"abc\xff")
-    with pytest.raises(UserError, match=r"bad\.txt is no UTF-8 text \(byte 3\)"):
-        read_text(tmp_path / "bad.txt")
-    with pytest.raises(UserError, match=r"cannot read --text .*none\.txt"):
-        read_text(tmp_path / "none.txt")
