@@ -1,4 +1,4 @@
-"""The checkpoints that both converters are given: every way in which the members of a family differ.
+"""The checkpoints that both converters convert: every way in which the members of a family differ.
 
 One module per family, with `VARIANTS`; a new family is one module here and one in quant/convert/families.
 """
@@ -8,34 +8,35 @@ import json
 import pkgutil
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.checkpoints import write_checkpoint
+from tests.support.checkpoints import Form, write_checkpoint
 
 
 class Variant(NamedTuple):
-    """One checkpoint to be made."""
+    """One checkpoint to write."""
 
     config: dict[str, Any]  # all of config.json; vocab_size is the tokenizer's size too
     dtype: str = "bfloat16"
     shards: int = 1
     tokenizer: str = "bpe"  # "bpe" | "spm" | the name of a writer in tests/support/vocabularies.py
     style: str = "gpt-2"  # pre-tokenizer of a BPE
-    pre: str = "gpt-2"  # llama.cpp's name, given to both sides
+    pre: str = "gpt-2"  # llama.cpp's name, passed to both sides
     oracle_config: dict[str, Any] | None = None  # changes to the config for llama.cpp's converter, None removes a key
     oracle_fails: bool = False  # llama.cpp's own converter cannot convert it, and ours can
     no_logits: str | None = None  # why transformers 4.57 cannot compute it
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread
-    own_keys: tuple[str, ...] = ()  # that llama.cpp reads, and that its converter leaves out or gets wrong
-    more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family leaves out, or larger ones than it needs
-    equivalent: Callable[[Path, Path], Path] | None = None  # writes a model that transformers has, gives its folder
+    own_keys: tuple[str, ...] = ()  # that llama.cpp reads, and that its converter omits or gets wrong
+    more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family omits, or larger ones than it needs
+    equivalent: Callable[[Path, Path], Path] | None = None  # writes a model that transformers has, returns its folder
     bare: bool = False  # whether the tensors' names lack the family's prefix
 
 
 def variants() -> dict[str, Variant]:
-    """Give all variants by name, family by family."""
+    """Return all variants by name, family by family."""
     found: dict[str, Variant] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
         for name, variant in importlib.import_module(f"{__name__}.{module}").VARIANTS.items():
@@ -45,26 +46,18 @@ def variants() -> dict[str, Variant]:
 
 
 def make_variant(name: str, folder: Path) -> Path:
-    """Make a checkpoint, once."""
+    """Write a checkpoint if the folder lacks it, and return its folder."""
     variant = variants()[name]
     checkpoint = folder / name
     if not (checkpoint / "config.json").exists():
-        write_checkpoint(
-            checkpoint,
-            variant.config,
-            dtype=variant.dtype,
-            shards=variant.shards,
-            tokenizer=variant.tokenizer,
-            style=variant.style,
-            prefix=variant.prefix,
-            more_tensors=variant.more_tensors,
-            bare=variant.bare,
-        )
+        given = variant._asdict()
+        form = {field.name: given[field.name] for field in fields(Form) if field.name in given}
+        write_checkpoint(checkpoint, variant.config, **form)
     return checkpoint
 
 
 def for_oracle(name: str, checkpoint: Path) -> Path:
-    """Give a copy of a checkpoint with the config that llama.cpp's converter understands, or the checkpoint itself."""
+    """Return a copy with the config that llama.cpp's converter understands, or the checkpoint itself."""
     changes = variants()[name].oracle_config
     if changes is None:
         return checkpoint

@@ -15,6 +15,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -28,7 +29,7 @@ from tests.support.checkpoints import make_checkpoint
 
 _CASE_S = 10.0
 _MEMORY_BYTES = 4 << 30
-_MAX_MESSAGE = 2_000  # letters; more is no line that anybody reads
+_MAX_MESSAGE = 2_000  # characters; nobody reads a longer line
 
 
 class HungError(BaseException):
@@ -40,7 +41,7 @@ class WrongError(Exception):
 
 
 def _alarm(number: int, frame: FrameType | None) -> None:
-    raise HungError(f"still at work after {_CASE_S:.0f} s")
+    raise HungError(f"still running after {_CASE_S:.0f} s")
 
 
 def make_bases(folder: Path) -> list[Files]:
@@ -69,7 +70,11 @@ def write(files: Files, folder: Path) -> None:
 
 
 def run_case(files: Files, scratch: Path) -> str | None:
-    """Convert one checkpoint; give the refusal's text, or None for a good file. Raises whatever else happens."""
+    """Convert one checkpoint; return the refusal's text, or None for a good file.
+
+    Raises:
+        BaseException: whatever else happens.
+    """
     folder, target = scratch / "area" / "model", scratch / "area" / "out" / "m.gguf"
     write(files, folder)
     target.parent.mkdir()
@@ -85,7 +90,7 @@ def run_case(files: Files, scratch: Path) -> str | None:
     if refusal is None:
         open_gguf_header(target)
     elif len(refusal.splitlines()) != 1 or not refusal.isprintable() or len(refusal) > _MAX_MESSAGE:
-        raise WrongError(f"the refusal is not one line: {refusal[:200]!r} ({len(refusal)} letters)")
+        raise WrongError(f"the refusal is not one line: {refusal[:200]!r} ({len(refusal)} characters)")
     if strays := _paths(scratch) - before - ({target} if refusal is None else set()):
         raise WrongError(f"stray files: {sorted(str(path.relative_to(scratch)) for path in strays)}")
     return refusal and refusal.replace(str(folder), "DIR")
@@ -95,55 +100,86 @@ def _paths(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
+@dataclass
+class Outcomes:
+    """What became of the cases: refusals by their first words, failures by kind and place, the slowest case."""
+
+    refusals: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, list[int]] = field(default_factory=dict)
+    n_converted: int = 0
+    slowest_s: float = 0.0
+    slowest: int = 0
+
+    @property
+    def n_failed(self) -> int:
+        """The number of cases that failed."""
+        return sum(map(len, self.failures.values()))
+
+    def add_refusal(self, refusal: str | None) -> None:
+        """Count a case that ended as it should."""
+        if refusal is None:
+            self.n_converted += 1
+        else:
+            self.refusals[" ".join(refusal.split()[:7])] += 1
+
+    def add_failure(self, case: int, error: BaseException, *, with_traceback: bool) -> None:
+        """Count a failed case; print the first of each kind."""
+        what = _where(error)
+        if what not in self.failures:
+            print(f"FAILED, case {case}: {what}", flush=True)
+            if with_traceback:
+                traceback.print_exception(error)
+        self.failures.setdefault(what, []).append(case)
+
+    def add_time(self, case: int, case_s: float) -> None:
+        """Keep the slowest case."""
+        if case_s > self.slowest_s:
+            self.slowest_s, self.slowest = case_s, case
+
+    def print(self, n_cases: int, seed: int, took_s: float) -> None:
+        """Print counts, the slowest case, the most frequent refusals and every failure."""
+        print(f"{n_cases} cases, seed {seed}: {self.n_converted} converted, {self.refusals.total()} refused,"
+              f" {self.n_failed} failed")  # fmt: skip
+        print(f"{took_s:.0f} s; the slowest was case {self.slowest} with {self.slowest_s:.1f} s")
+        for beginning, count in self.refusals.most_common(10):
+            print(f"{count:7} {beginning}")
+        for what, numbers in self.failures.items():
+            print(f"FAILED {len(numbers)} times, as case {numbers[0]}: {what}")
+
+
 def run(cases: range, seed: int, keep: Path | None) -> int:
-    """Run cases, print what became of them, and give the number of failures."""
+    """Run cases, print what became of them, and return the number of failures."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     signal.signal(signal.SIGALRM, _alarm)
-    warnings.simplefilter("error")  # a warning would be lines on stderr that tell a user nothing
-    refusals: Counter[str] = Counter()
-    failures: dict[str, list[int]] = {}
-    slowest_s, slowest = 0.0, 0
+    warnings.simplefilter("error")  # a warning would be lines on stderr that explain nothing to a user
+    outcomes = Outcomes()
     shm = Path("/dev/shm")  # in memory, where there is such a folder
     with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="slmprof-fuzz-") as temporary:
         bases = make_bases(Path(temporary) / "bases")
         shutil.rmtree(Path(temporary) / "bases")
+        scratch = Path(temporary) / "case"
         start = time.monotonic()
         for case in cases:
-            random = Random(f"{seed}/{case}")
-            # Half of the cases are of the plain checkpoints: their parts are what all families share.
-            base = random.choice(bases[:3] if random.random() < 0.5 else bases)
-            files = mutated(base, random)
-            scratch = Path(temporary) / "case"
+            files = _files_of_case(bases, Random(f"{seed}/{case}"))
             case_start = time.monotonic()
             try:
-                refusal = run_case(files, scratch)
+                outcomes.add_refusal(run_case(files, scratch))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001  every other end is what is looked for
-                what = _where(error)
-                if what not in failures:
-                    print(f"FAILED, case {case}: {what}", flush=True)
-                    if len(cases) == 1:
-                        traceback.print_exception(error)
-                failures.setdefault(what, []).append(case)
-            else:
-                refusals[" ".join(refusal.split()[:7]) if refusal else ""] += 1
-            case_s = time.monotonic() - case_start
-            if case_s > slowest_s:
-                slowest_s, slowest = case_s, case
+                outcomes.add_failure(case, error, with_traceback=len(cases) == 1)
+            outcomes.add_time(case, time.monotonic() - case_start)
             if keep is not None:
                 shutil.copytree(scratch, keep, dirs_exist_ok=True)
             shutil.rmtree(scratch)
         took_s = time.monotonic() - start
-    converted = refusals.pop("", 0)
-    n_failed = sum(map(len, failures.values()))
-    print(f"{len(cases)} cases, seed {seed}: {converted} converted, {refusals.total()} refused, {n_failed} failed")
-    print(f"{took_s:.0f} s; the slowest was case {slowest} with {slowest_s:.1f} s")
-    for beginning, count in refusals.most_common(10):
-        print(f"{count:7} {beginning}")
-    for what, numbers in failures.items():
-        print(f"FAILED {len(numbers)} times, as case {numbers[0]}: {what}")
-    return n_failed
+    outcomes.print(len(cases), seed, took_s)
+    return outcomes.n_failed
+
+
+def _files_of_case(bases: list[Files], random: Random) -> Files:
+    """Break one of the checkpoints; half of the cases are plain ones, whose parts are what all families share."""
+    return mutated(random.choice(bases[:3] if random.random() < 0.5 else bases), random)
 
 
 def _where(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from gguf import GGUFReader
+from gguf.gguf_reader import ReaderField, ReaderTensor
 
 from quant.convert.to_gguf import convert
 from quant.convert.tokenizer import is_sentencepiece
@@ -52,36 +53,49 @@ def compare_files(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[str
 
 
 def differing(ours: Path, theirs: Path, own_keys: tuple[str, ...] = ()) -> tuple[list[str], int, int]:
-    """Name what differs: keys, their order, types and values; tensors, their order, shapes, types and bytes.
+    """Return what differs, and the numbers of their tensors and keys.
 
     Args:
         own_keys: those that are meant to differ; the logits are their proof.
     """
     one, other = GGUFReader(ours), GGUFReader(theirs)
+    omitted = (*own_keys, "GGUF.kv_count") if own_keys else ()
+    one_fields, other_fields = (
+        {key: field for key, field in each.fields.items() if key not in omitted} for each in (one, other)
+    )
+    mine, yours = ({tensor.name: tensor for tensor in each.tensors} for each in (one, other))
+    differences = _differing_keys(one_fields, other_fields) + _differing_tensors(mine, yours)
+    return differences, len(yours), len(other_fields)
+
+
+def _differing_keys(ours: dict[str, ReaderField], theirs: dict[str, ReaderField]) -> list[str]:
+    """Name the keys whose presence, type or value differs, else say whether their order does."""
     differences = []
-    left_out = (*own_keys, "GGUF.kv_count") if own_keys else ()
-    keys, their_keys = ([key for key in each.fields if key not in left_out] for each in (one, other))
-    for key in dict.fromkeys(their_keys + keys):
-        if key not in one.fields or key not in other.fields:
-            differences.append(f"key {key} only in {'theirs' if key in other.fields else 'ours'}")
-        elif one.fields[key].types != other.fields[key].types:
+    for key in dict.fromkeys([*theirs, *ours]):
+        if key not in ours or key not in theirs:
+            differences.append(f"key {key} only in {'theirs' if key in theirs else 'ours'}")
+        elif ours[key].types != theirs[key].types:
             differences.append(f"key {key} has another type")
-        elif not _same_value(one.fields[key].contents(), other.fields[key].contents()):
+        elif not _same_value(ours[key].contents(), theirs[key].contents()):
             differences.append(f"key {key} has another value")
-    if not differences and keys != their_keys:
+    if not differences and list(ours) != list(theirs):
         differences.append("keys in another order")
-    mine = {tensor.name: tensor for tensor in one.tensors}
-    yours = {tensor.name: tensor for tensor in other.tensors}
-    for name in dict.fromkeys([*yours, *mine]):
-        if name not in mine or name not in yours:
-            differences.append(f"tensor {name} only in {'theirs' if name in yours else 'ours'}")
-        elif mine[name].tensor_type != yours[name].tensor_type or list(mine[name].shape) != list(yours[name].shape):
+    return differences
+
+
+def _differing_tensors(ours: dict[str, ReaderTensor], theirs: dict[str, ReaderTensor]) -> list[str]:
+    """Name the tensors whose presence, type, shape or bytes differ, else say whether their order does."""
+    differences = []
+    for name in dict.fromkeys([*theirs, *ours]):
+        if name not in ours or name not in theirs:
+            differences.append(f"tensor {name} only in {'theirs' if name in theirs else 'ours'}")
+        elif (ours[name].tensor_type, list(ours[name].shape)) != (theirs[name].tensor_type, list(theirs[name].shape)):
             differences.append(f"tensor {name} has another type or shape")
-        elif mine[name].data.tobytes() != yours[name].data.tobytes():
+        elif ours[name].data.tobytes() != theirs[name].data.tobytes():
             differences.append(f"tensor {name} has other bytes")
-    if not differences and list(mine) != list(yours):
+    if not differences and list(ours) != list(theirs):
         differences.append("tensors in another order")
-    return differences, len(yours), len(their_keys)
+    return differences
 
 
 def _same_value(one: Any, other: Any) -> bool:

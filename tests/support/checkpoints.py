@@ -1,6 +1,7 @@
 """Checkpoints in the real format, made on the spot with the safetensors library; random weights, trained tokenizers."""
 
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,147 +42,143 @@ QWEN2_05B: dict[str, Any] = {
 _MODEL_TYPES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}
 
 
-def decoder_config(
-    architecture: str = "LlamaForCausalLM",
-    model_type: str = "llama",
-    *,
-    hidden: int = 64,
-    layers: int = 2,
-    heads: int = 4,
-    kv_heads: int = 2,
-    head_dim: int | None = None,
-    ffn: int = 128,
-    vocab: int = 512,
-    context: int = 512,
-    rope_theta: float = 10000.0,
-    epsilon: float = 1e-5,
-    tie: bool = True,
-    rope_scaling: dict[str, Any] | None = None,
-    tokenizer: str = "bpe",
-) -> dict[str, Any]:
-    """Give the config.json of a small llama-like model."""
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a small llama-like model; `tokenizer` decides which ids are special."""
+
+    hidden: int = 64
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int | None = None
+    ffn: int = 128
+    vocab: int = 512
+    context: int = 512
+    rope_theta: float = 10000.0
+    epsilon: float = 1e-5
+    tie: bool = True
+    rope_scaling: dict[str, Any] | None = None
+    tokenizer: str = "bpe"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a checkpoint's weights and tokenizer are written.
+
+    Attributes:
+        tokenizer: "bpe", "spm", the name of a writer in tests/support/vocabularies.py, or "none".
+        style: the pre-tokenizer of a BPE.
+        prefix: comes before the tensors' names, as in a model whose text model is a part.
+        more_tensors: added to the family's own; they replace those of the same name.
+        bare: omit the family's own prefix from the tensors' names.
+    """
+
+    dtype: str = "bfloat16"
+    shards: int = 1
+    tokenizer: str = "bpe"
+    style: str = "gpt-2"
+    seed: int = 0
+    prefix: str = ""
+    more_tensors: dict[str, tuple[int, ...]] | None = None
+    bare: bool = False
+
+
+def decoder_config(architecture: str = "LlamaForCausalLM", model_type: str = "llama", **changes: Any) -> dict[str, Any]:
+    """Return the config.json of a small llama-like model; `changes` are fields of `Shape`."""
+    shape = Shape(**changes)
+    spm = shape.tokenizer == "spm"
     config: dict[str, Any] = {
         "architectures": [architecture],
         "model_type": model_type,
-        "hidden_size": hidden,
-        "intermediate_size": ffn,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "vocab_size": vocab,
-        "max_position_embeddings": context,
-        "rope_theta": rope_theta,
-        "rms_norm_eps": epsilon,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.ffn,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "vocab_size": shape.vocab,
+        "max_position_embeddings": shape.context,
+        "rope_theta": shape.rope_theta,
+        "rms_norm_eps": shape.epsilon,
         "hidden_act": "silu",
-        "tie_word_embeddings": tie,
-        "bos_token_id": 1 if tokenizer == "spm" else vocab - 4,
-        "eos_token_id": 2 if tokenizer == "spm" else vocab - 3,
+        "tie_word_embeddings": shape.tie,
+        "bos_token_id": 1 if spm else shape.vocab - 4,
+        "eos_token_id": 2 if spm else shape.vocab - 3,
     }
-    if head_dim is not None:
-        config["head_dim"] = head_dim
-    if rope_scaling is not None:
-        config["rope_scaling"] = rope_scaling
+    if shape.head_dim is not None:
+        config["head_dim"] = shape.head_dim
+    if shape.rope_scaling is not None:
+        config["rope_scaling"] = shape.rope_scaling
     return config
 
 
 def as_transformers5(config: dict[str, Any]) -> dict[str, Any]:
-    """Give the same config as transformers 5 writes it, where all layers have one rotary embedding."""
+    """Return the same config as transformers 5 writes it, where all layers have one rotary embedding."""
     kept = {key: value for key, value in config.items() if key not in ("rope_theta", "rope_scaling")}
     rope = {"rope_type": "default", "rope_theta": config["rope_theta"], **config.get("rope_scaling", {})}
     return kept | {"rope_parameters": rope, "dtype": "bfloat16"}
 
 
-def make_checkpoint(
-    folder: Path,
-    *,
-    architecture: str = "LlamaForCausalLM",
-    dtype: str = "bfloat16",
-    shards: int = 1,
-    tokenizer: str = "bpe",
-    style: str = "gpt-2",
-    seed: int = 0,
-    **shape: Any,
-) -> Path:
-    """Write a small llama-like checkpoint, and give the folder; `shape` is of `decoder_config`."""
-    config = decoder_config(architecture, _MODEL_TYPES[architecture], tokenizer=tokenizer, **shape)
+def make_checkpoint(folder: Path, *, architecture: str = "LlamaForCausalLM", **changes: Any) -> Path:
+    """Write a small llama-like checkpoint and return its folder; `changes` are fields of `Shape` and `Form`."""
+    form = {field.name: changes[field.name] for field in fields(Form) if field.name in changes}
+    shape = {name: value for name, value in changes.items() if name == "tokenizer" or name not in form}
+    config = decoder_config(architecture, _MODEL_TYPES[architecture], **shape)
     if architecture == "MistralForCausalLM":
         config["sliding_window"] = None
-    return write_checkpoint(folder, config, dtype=dtype, shards=shards, tokenizer=tokenizer, style=style, seed=seed)
+    return write_checkpoint(folder, config, **form)
 
 
-def write_checkpoint(
-    folder: Path,
-    config: dict[str, Any],
-    *,
-    dtype: str = "bfloat16",
-    shards: int = 1,
-    tokenizer: str = "bpe",
-    style: str = "gpt-2",
-    seed: int = 0,
-    prefix: str = "",
-    more_tensors: dict[str, tuple[int, ...]] | None = None,
-    bare: bool = False,
-) -> Path:
-    """Write config.json, weights and tokenizer files of any family's model, and give the folder.
-
-    Args:
-        tokenizer: "bpe", "spm", the name of a writer in tests/support/vocabularies.py, or "none".
-        prefix: stands before the tensors' names, as in a model whose text model is a part.
-        more_tensors: stand behind the family's own, or instead of those of the same name.
-        bare: leave the family's own prefix out of the tensors' names.
-    """
+def write_checkpoint(folder: Path, config: dict[str, Any], **changes: Any) -> Path:
+    """Write config.json, weights and tokenizer of any family's model; return the folder. `changes` are of `Form`."""
+    form = Form(**changes)
     folder.mkdir(parents=True, exist_ok=True)
     n_vocab = config.get("text_config", config).get("vocab_size", 512)
-    if tokenizer == "bpe":
-        write_bpe_tokenizer(folder, vocab_size=n_vocab, style=style)
-    elif tokenizer == "spm":
+    if form.tokenizer == "bpe":
+        write_bpe_tokenizer(folder, vocab_size=n_vocab, style=form.style)
+    elif form.tokenizer == "spm":
         write_sentencepiece_tokenizer(folder, vocab_size=n_vocab)
-    elif tokenizer != "none":
-        getattr(vocabularies, tokenizer)(folder, vocab_size=n_vocab)
-    (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": dtype}))
-    _write_weights(folder, config, dtype, shards, seed, prefix, more_tensors or {}, bare=bare)
+    elif form.tokenizer != "none":
+        getattr(vocabularies, form.tokenizer)(folder, vocab_size=n_vocab)
+    (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": form.dtype}))
+    _write_weights(folder, config, form)
     return folder
 
 
-def _write_weights(
-    folder: Path,
-    config: dict[str, Any],
-    dtype: str,
-    shards: int,
-    seed: int,
-    prefix: str,
-    more_tensors: dict[str, tuple[int, ...]],
-    *,
-    bare: bool,
-) -> None:
-    source = np.random.default_rng(seed)
-    family = find_family(config["architectures"][0])
-    planned = [each for each in planned_tensors(family, complete_config(family, config)) if not each.optional]
-    left_out = family.base_prefix if bare else ""
-    made = {
-        prefix + name.removeprefix(left_out): (shape, each) for each in planned for name, shape in each.source_tensors()
-    }
-    made |= {name: (shape, Planned(name=name, shape=shape)) for name, shape in more_tensors.items()}
-    per_shard = -(-len(made) // shards)
+def _write_weights(folder: Path, config: dict[str, Any], form: Form) -> None:
+    source = np.random.default_rng(form.seed)
+    tensors = list(_tensors(config, form).items())
+    per_shard = -(-len(tensors) // form.shards)
     weight_map, total = {}, 0
-    for shard in range(shards):
-        name = "model.safetensors" if shards == 1 else f"model-{shard + 1:05}-of-{shards:05}.safetensors"
-        tensors, kept = {}, []
-        for tensor, (shape, each) in list(made.items())[shard * per_shard : (shard + 1) * per_shard]:
+    for shard in range(form.shards):
+        name = "model.safetensors" if form.shards == 1 else f"model-{shard + 1:05}-of-{form.shards:05}.safetensors"
+        specs, kept = {}, []
+        for tensor, (shape, planned) in tensors[shard * per_shard : (shard + 1) * per_shard]:
             values = source.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
-            if each.is_norm and not each.plus:
+            if planned.is_norm and not planned.plus:
                 values += 1
-            stored = _stored(values, dtype)
-            kept.append(stored)
+            stored = _stored(values, form.dtype)
+            kept.append(stored)  # the spec holds only its address
             total += stored.nbytes
-            tensors[tensor] = TensorSpec(
-                dtype=dtype, shape=list(shape), data_ptr=stored.ctypes.data, data_len=stored.nbytes
+            specs[tensor] = TensorSpec(
+                dtype=form.dtype, shape=list(shape), data_ptr=stored.ctypes.data, data_len=stored.nbytes
             )
             weight_map[tensor] = name
-        serialize_file(tensors, str(folder / name), {"format": "pt"})
-    if shards > 1:
+        serialize_file(specs, str(folder / name), {"format": "pt"})
+    if form.shards > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _tensors(config: dict[str, Any], form: Form) -> dict[str, tuple[tuple[int, ...], Planned]]:
+    """Return every tensor's shape by its name in the checkpoint."""
+    family = find_family(config["architectures"][0])
+    omitted = family.base_prefix if form.bare else ""
+    return {
+        form.prefix + name.removeprefix(omitted): (shape, planned)
+        for planned in planned_tensors(family, complete_config(family, config))
+        if not planned.optional
+        for name, shape in planned.source_tensors()
+    } | {name: (shape, Planned(name=name, shape=shape)) for name, shape in (form.more_tensors or {}).items()}
 
 
 def _stored(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -12,15 +12,16 @@ from profiler.analysis.trend import find_trend
 from profiler.sweep.stopping import MOST_ROUNDS, looks_of, relative_half_width
 
 SCATTER = 0.02
+_N_ROUNDS = 10  # in which a drift is looked for
 # The relative median of each shape, in units of the scatter.
 MEDIANS = {"normal": 0.0, "lognormal": 0.0, "heavy-tailed": 0.0, "bimodal": -0.16978, "gap": -1.5}
 
 
 def draw(shape: str, source: np.random.Generator, n_series: int, n_rounds: int) -> np.ndarray:
-    """Give (n_series, n_rounds) rates of one shape.
+    """Return (n_series, n_rounds) rates of one shape.
 
     heavy-tailed is Student's t with two degrees of freedom. bimodal is a device that is slower in three rounds of ten;
-    in gap it is in every second round, so that the median lies where there are no values: the hardest case there is.
+    in gap it is in every second round, so that the median falls where there are no values: the hardest case there is.
     """
     size = (n_series, n_rounds)
     values = {
@@ -34,7 +35,7 @@ def draw(shape: str, source: np.random.Generator, n_series: int, n_rounds: int) 
 
 
 def coverage(shape: str, target: float, n_series: int, seed: int, most: int = MOST_ROUNDS) -> tuple[float, float]:
-    """Give how often the printed interval holds the median, and after how many rounds the rule stopped on average."""
+    """Return how often the printed interval holds the median, and after how many rounds the rule stopped on average."""
     source = np.random.default_rng(seed)
     middle = 1 + SCATTER * MEDIANS[shape]
     n_held = n_rounds = 0
@@ -55,18 +56,17 @@ def drift_share(
     n_cells: int,
     seed: int,
     *,
-    n_rounds: int = 10,
     reps: int = 3,
     scatter: float = SCATTER,
     per_round: float = 0.0,
     heavy: bool = False,
 ) -> float:
-    """Give the share of cells in which a drift is seen; `per_round` is a scatter that a round's repetitions share."""
+    """Return the share of cells in which a drift is seen; `per_round` is a scatter that a round's repetitions share."""
     source = np.random.default_rng(seed)
-    size = (n_cells, n_rounds, reps)
+    size = (n_cells, _N_ROUNDS, reps)
     noise = source.standard_t(3, size) / math.sqrt(3) if heavy else source.standard_normal(size)
-    shared = source.standard_normal((n_cells, n_rounds, 1))
-    fall = 1 - drift * np.arange(n_rounds) / (n_rounds - 1)
+    shared = source.standard_normal((n_cells, _N_ROUNDS, 1))
+    fall = 1 - drift * np.arange(_N_ROUNDS) / (_N_ROUNDS - 1)
     rates = fall[None, :, None] * np.exp(scatter * noise + per_round * shared)
     found = [find_trend(rounds) for rounds in rates.tolist()]
     return sum(trend is not None and trend.counts for trend in found) / n_cells

@@ -1,7 +1,8 @@
-"""A study made by hand with figures for every chart: two boards, models of several families, levels, depths, rounds."""
+"""A synthetic study with figures for every chart: two boards, models of several families, levels, depths, rounds."""
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,7 +45,7 @@ def many_models(count: int) -> list[tuple[str, str, int]]:
 
 
 def files(models: Sequence[tuple[str, str, int]] = MODELS, levels: Sequence[str] = tuple(LEVELS)) -> list[Artifact]:
-    """A file of each model at each level; of many models every third is synthetic, every ninth a stand-in."""
+    """Return a file of each model at each level; of many models every third is synthetic, every ninth a stand-in."""
     made = []
     for place, (model, arch, n_params) in enumerate(models):
         synthetic = len(models) > len(MODELS) and place % 3 == 1
@@ -79,7 +80,7 @@ def study(
     rounds: int = 6,
     steps: int = 16,
 ) -> Results:
-    """Rounds of every file on every board at every thread count and depth, with anchors between."""
+    """Return rounds of every file on every board at every thread count and depth, with anchors between."""
     draw = random.Random(1)
     made: list[Round] = []
     anchors: list[AnchorRound] = []
@@ -89,7 +90,7 @@ def study(
             for each in artifacts:
                 for count in threads:
                     for depth in depths:
-                        made.append(_round(each, board, count, depth, number, order, steps, draw))
+                        made.append(_round(each, board, _Turn(number, order, count, depth, steps), draw))
                         order += 1
             first = made[-1]
             anchor = {name: getattr(first, name) for name in Round.__struct_fields__}
@@ -102,16 +103,18 @@ def study(
     )
 
 
-def _round(
-    file: Artifact,
-    board: Environment,
-    threads: int,
-    depth: int,
-    number: int,
-    order: int,
-    steps: int,
-    draw: random.Random,
-) -> Round:
+class _Turn(NamedTuple):
+    """Which round of which cell, and when it runs."""
+
+    number: int
+    order: int
+    threads: int
+    depth: int
+    steps: int
+
+
+def _round(file: Artifact, board: Environment, turn: _Turn, draw: random.Random) -> Round:
+    number, order, threads, depth, steps = turn
     share = {1: 0.5, 2: 0.8, 4: 0.95}.get(threads, 1.0)
     ceiling = _BANDWIDTH.get(board.id, 5e9 + 1e9 * int(board.id[0], 16)) * share
     kv_bytes = max(1, file.n_params // 40)
@@ -190,7 +193,7 @@ def _round(
 
 
 def operators_report(**changes: object) -> Report:
-    """What `slmprof operators --json` would write of a made-up look."""
+    """Return what `slmprof operators --json` would write of a synthetic trace."""
     shares = {"MUL_MAT": 0.71, "FLASH_ATTN_EXT": 0.12, "RMS_NORM+MUL": 0.05, "ROPE": 0.03, "GLU": 0.03, "ADD": 0.02,
               "SET_ROWS": 0.01, "GET_ROWS": 0.01, "CPY": 0.008, "SCALE": 0.006, "CONT": 0.006}  # fmt: skip
     rows = tuple(_operator(name, share) for name, share in shares.items())

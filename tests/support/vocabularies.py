@@ -9,6 +9,8 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from tests.support.ggufs import byte_characters
+
 _ROOT = Path(__file__).resolve().parents[2]
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
@@ -168,27 +170,16 @@ def write_qwen_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     write_bpe_tokenizer(trained, vocab_size=vocab_size)
     merges = json.loads((trained / "tokenizer.json").read_text())["model"]["merges"]
     shutil.rmtree(trained)
-    bytes_of = {letter: bytes([byte]) for byte, letter in _byte_letters().items()}
-    tokens = dict.fromkeys(bytes_of[letter] for letter in sorted(bytes_of))
+    bytes_of = {character: bytes([byte]) for byte, character in enumerate(byte_characters())}
+    tokens = dict.fromkeys(bytes_of[character] for character in sorted(bytes_of))
     for left, right in merges:
-        tokens[b"".join(bytes_of[letter] for letter in left + right)] = None
+        tokens[b"".join(bytes_of[character] for character in left + right)] = None
     kept = list(tokens)[: vocab_size - 208 - 5]
     lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(kept)]
     (folder / "qwen.tiktoken").write_text("\n".join(lines) + "\n")
     settings = {"tokenizer_class": "QWenTokenizer", "model_max_length": 8192}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return len(kept) + 208
-
-
-def _byte_letters() -> dict[int, str]:
-    """Give the letters that the tokenizers library writes bytes as."""
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    found: dict[int, str] = {}
-    for point in range(0x800):
-        ((letters, _),) = byte_level.pre_tokenize_str(chr(point))
-        found.update(zip(chr(point).encode(), letters, strict=True))
-    # The first bytes of longer letters, and those in no UTF-8 at all, stand for themselves.
-    return found | {byte: chr(byte) for byte in (0xC0, 0xC1, *range(0xE0, 0x100))}
 
 
 def _piece(text: str, score: float, kind: int) -> bytes:
