@@ -217,6 +217,19 @@ def levels_of(text: str | None) -> str | None:
     return text
 
 
+def check_output_holds(levels: str, output: Path) -> None:
+    """Check that -o has room for every level of -q: a file holds one, a directory any number.
+
+    Raises:
+        UserError: a level is unknown, or several levels would go into one file.
+    """
+    from quant.gguf_io.levels import parse_levels
+
+    n_levels = len(parse_levels(levels))
+    if output.suffix == ".gguf" and n_levels > 1:
+        raise UserError(f"{n_levels} levels do not fit into one file; make -o a directory")
+
+
 def axes_of(options: dict[str, Any], *, default_workload: str) -> Any:
     """Turn the options' text into lists.
 

@@ -111,9 +111,7 @@ def test_no_module_of_another_package_is_named_in_a_string_but_in_the_table_of_c
         if module_name.fullmatch(text) and text.partition(".")[0] != path.relative_to(ROOT).parts[0]
     }
     assert {path for path, _ in named} == {"profiler/cli/__init__.py"}
-    assert {module for _, module in named} == {
-        module for module, _, _ in COMMANDS.values() if module.startswith("plots.")
-    }
+    assert {module for _, module in named} == {module for module, _ in COMMANDS.values() if module.startswith("plots.")}
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:

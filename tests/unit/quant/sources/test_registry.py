@@ -112,7 +112,7 @@ def test_a_shape_without_a_size_is_refused(broken: dict) -> None:
 def test_names_and_sources_need_no_heavy_package() -> None:
     code = (
         "import sys, quant.sources.registry, quant.sources.resolve, quant.base.cache, quant.hub.select\n"
-        "import profiler.cli.files\n"
+        "import profiler.cli.models, profiler.cli.pull, profiler.cli.convert\n"
         "quant.sources.resolve.resolve('smollm2-135m')\n"
         "print(sorted({'numpy', 'llama_cpp', 'gguf', 'matplotlib', 'huggingface_hub'} & set(sys.modules)))"
     )

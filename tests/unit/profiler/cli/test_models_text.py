@@ -1,6 +1,6 @@
 """The registry as a person reads it."""
 
-from profiler.cli.registry import details, listing
+from profiler.cli.models import details, listing
 from quant.sources.registry import find, load_registry
 
 
