@@ -86,8 +86,8 @@ def convert(**given: Any) -> None:
     """Convert a checkpoint to a GGUF file; with -q directly to quantized files, without an unquantized one in between.
 
     SOURCE is a checkpoint's directory, a name from slmprof models, or a hub id like org/name. A note next to each file,
-    FILE.provenance.json, lists the sha256 of every file that it was made from. Files in a directory follow gguf's naming
-    convention: base name, size, fine-tune, version, level, as in SmolLM2-135M-Instruct-Q4_K_M.gguf.
+    FILE.provenance.json, lists the sha256 of every file that it was made from. Files in a directory follow gguf's
+    naming convention: base name, size, fine-tune, version, level, as in SmolLM2-135M-Instruct-Q4_K_M.gguf.
 
     \b
     slmprof convert ./checkpoint -o model.gguf
