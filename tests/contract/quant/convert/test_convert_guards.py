@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from profiler.cli import _end_in_order
+from profiler.cli import _handle_termination
 from quant.base.errors import UserError
 from quant.convert.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.convert.families import family_of
@@ -186,11 +186,11 @@ def test_a_request_to_end_is_taken_as_ctrl_c(name: str) -> None:
     number = getattr(signal, name)
     before = signal.signal(number, signal.SIG_DFL)
     try:
-        _end_in_order()
+        _handle_termination()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         signal.signal(number, signal.SIG_IGN)
-        _end_in_order()
+        _handle_termination()
         os.kill(os.getpid(), number)  # nohup's wish stands
     finally:
         signal.signal(number, before)
