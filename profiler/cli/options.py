@@ -290,7 +290,7 @@ def run_options_of(options: dict[str, Any]) -> Any:
     Raises:
         UserError: a duration or the target cannot be read.
     """
-    from profiler.sweep.sweep import Options
+    from profiler.sweep.plan import Options
 
     target, rounds = _target(options["target"]), options["rounds"]
     if target is not None:

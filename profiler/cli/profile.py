@@ -71,7 +71,7 @@ def measure_and_show(request: Any) -> Any:
             return prepare(request.sources, request.wishes, progress=progress, say=say)
 
     with view:
-        outcome = run_session(request, files=files, say=say, view=view)
+        outcome = run_session(request, files=files, view=view)
     if words := describe_time(time_parts(view.rounds, view.ended_ns - view.begun_ns)):
         say(words)
     if outcome.n_left:

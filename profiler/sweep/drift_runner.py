@@ -1,217 +1,192 @@
-"""The anchor at work: it is measured at fixed places of a sweep, and what was measured while it was off is marked.
+"""Drift control at work: measure the reference cell at fixed places of a sweep, and mark the rounds that are suspect.
 
 Fixed places: at the beginning, after every round of all cells (after every second, third, ... where that would add more
-than a tenth to the sweep's time), and at the end. A round in doubt is written once more with the doubt in it, which
-supersedes the first record; when it is measured again, that record supersedes both. So a kill at any moment leaves
-either a trusted round or one that says that it is not, and the next run of the same command measures the latter again.
+than a tenth to the sweep's time), and at the end. A suspect round is written once more with its mark, which supersedes
+the first record; when it is measured again, that record supersedes both. So a kill at any moment leaves either a
+trusted round or one that is marked, and the next run of the same command measures the latter again.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from profiler.analysis.flags import throttling_of
 from profiler.records.config import Cell
-from profiler.records.record import AnchorRound, Doubt, Record, Round
+from profiler.records.record import AnchorRound, Doubt, Round
 from profiler.sweep.drift_control import (
     LEAST_TIMED_NS,
-    N_OPENING,
     REST_LIMIT_S,
     REST_S,
-    Anchor,
+    Decision,
+    DriftControl,
     Reading,
-    Step,
-    cost_s,
-    rank,
     reading_of,
-    spacing,
 )
-from quant.gguf_io.artifact import Artifact
+from profiler.sweep.plan import Plan, Turn
+from profiler.sweep.reference_cell import N_OPENING, Reference, candidates
+from profiler.sweep.tools import Tools
 
 MAX_TRIES = 3  # of one round in one sweep
-_MAX_CANDIDATES = 3
 
 
-class Planned(Protocol):
-    """A turn of the sweep."""
+class DriftRunner:
+    """Watch one sweep by its reference cell. Without one (few turns, or disabled) every call does nothing.
 
-    @property
-    def cell(self) -> Cell:
-        """What is measured."""
-
-    @property
-    def round(self) -> int:
-        """Which time."""
-
-
-class Guard:
-    """Watch one sweep by its anchor. Without one (few turns, or switched off) every call does nothing."""
+    Args:
+        measure: measures a cell's round, counted from 0, and returns it unwritten.
+    """
 
     def __init__(
         self,
-        turns: Sequence[Planned],
-        artifacts: Mapping[str, Artifact],
+        plan: Plan,
+        turns: Sequence[Turn],
+        tools: Tools,
         *,
-        on: bool,
-        reps: int,
-        seed: int,
-        cooldown_s: float,
-        earlier: Sequence[Round],
         measure: Callable[[Cell, int], Round],
-        write: Callable[[Record], None],
-        sleep: Callable[[float], None],
-        say: Callable[[str], None],
         time_left_s: Callable[[], float],
     ) -> None:
-        self._measure, self._write, self._sleep, self._say = measure, write, sleep, say
-        self._time_left_s, self._earlier = time_left_s, earlier
-        self._rest = {
-            "rest_s": max(REST_S, cooldown_s),
-            "limit_s": max(REST_LIMIT_S, 10 * cooldown_s),
-        }
-        self._cell: Cell | None = None
-        self._anchor = Anchor()
-        self._artifacts = artifacts
-        self._n_runs = sum(isinstance(record, AnchorRound) for record in earlier)
-        self._since: list[Round] = []  # that no good reading has followed yet
-        self._kept: list[Round] = []  # of this sweep, that a good reading followed
-        self._tries: Counter[tuple[str, int]] = Counter()
+        self._plan, self._tools = plan, tools
+        self._measure, self._time_left_s = measure, time_left_s
+        self._candidates = deque(candidates(plan, turns) if plan.options.anchor else ())
+        self._reference: Reference | None = None
+        self._control = DriftControl()
+        self._n_readings = len(plan.history.drift)
         self._n_passed = 0  # ends of rounds since the last reading
-        self._candidates: list[tuple[Cell, int]] = []
-        cells = {turn.cell.key: turn.cell for turn in turns}
-        if not on or len(cells) < 2:
-            return
-        costs = {key: cost_s(artifacts[cell.artifact_sha256], cell, reps) for key, cell in cells.items()}
-        turn_costs = [costs[turn.cell.key] for turn in turns]
-        n_rounds = len({turn.round for turn in turns})
-        files: set[str] = set()
-        for cell in rank(cells.values(), lambda each: costs[each.key], seed):
-            every = spacing(turn_costs, n_rounds, costs[cell.key])
-            if every is None or len(self._candidates) == _MAX_CANDIDATES:
-                break
-            if cell.artifact_sha256 not in files:  # a file that cannot be measured is so under any setting
-                files.add(cell.artifact_sha256)
-                self._candidates.append((cell, every))
+        self._unconfirmed: list[Round] = []  # no good reading has followed yet
+        self._confirmed: list[Round] = []
+        self._tries: Counter[Turn] = Counter()
 
-    def begin(self) -> list[tuple[Cell, int]]:
+    def begin(self) -> list[Turn]:
         """Find a cell that can be measured, and take its opening level, or that of the run before.
 
-        Gives what is to be measured again: what a run before measured last, where it was killed before the anchor.
+        Returns:
+            What to measure again: what the run before measured last, if it was killed before a reading.
         """
-        repeat: list[tuple[Cell, int]] = []
-        seen = [record for record in self._earlier if isinstance(record, AnchorRound)]
-        for cell, every in self._candidates:
-            known = [reading for record in seen if record.cell == cell if (reading := reading_of(record))]
-            self._cell, self._every, self._anchor = cell, every, Anchor(opening=known[:N_OPENING], **self._rest)
-            if len(known) >= N_OPENING:
-                last = max(record.order for record in seen if record.cell == cell)
-                self._since = [record for record in self._earlier if record not in seen and record.order > last]
-            artifact = self._artifacts[cell.artifact_sha256]
-            places = "every round" if every == 1 else f"every {every} rounds"
-            self._say(
-                f"the anchor is {artifact.model} {artifact.level} t{cell.config.n_threads} {cell.config.workload}: "
-                f"measured now, after {places} and at the end, to see whether the device holds its speed"
-            )
-            if self._check(repeat):
+        while self._candidates:
+            self._open(self._candidates.popleft())
+            repeat = self._check()
+            if self._reference is not None:
                 return repeat
-        self._cell = None
         return []
 
-    def after(self, record: Round, upcoming: Planned | None) -> list[tuple[Cell, int]]:
-        """Hear of a round; at a place of the anchor measure it, and give what is to be measured again now."""
-        if self._cell is None:
+    def after(self, record: Round, upcoming: Turn | None) -> list[Turn]:
+        """Take note of a round; at a fixed place measure the reference cell.
+
+        Returns:
+            What to measure again now.
+        """
+        if self._reference is None:
             return []
         if record.status == "ok":
-            self._since.append(record)
-            self._tries[record.cell.key, record.round] += 1
+            self._unconfirmed.append(record)
+            self._tries[Turn(record.cell, record.round)] += 1
         if upcoming is not None and upcoming.round == record.round:
             return []
         self._n_passed += 1
-        if upcoming is not None and self._n_passed < self._every:
+        if upcoming is not None and self._n_passed < self._reference.every:
             return []
-        repeat: list[tuple[Cell, int]] = []
-        self._check(repeat)
-        return repeat
+        return self._check()
 
     def end(self) -> None:
-        """Measure the anchor a last time where a budget ended the sweep between two of its places."""
-        if self._cell is not None and self._since:
-            self._check()
+        """Measure the reference cell a last time where a budget ended the sweep between two fixed places."""
+        if self._reference is not None and self._unconfirmed:
+            self._check(may_repeat=False)
 
-    def _check(self, repeat: list[tuple[Cell, int]] | None = None) -> bool:
-        """Measure the anchor until there is a decision; False where it cannot be measured."""
+    def _open(self, reference: Reference) -> None:
+        """Take a cell as the reference, and its level from the run before where that has one."""
+        history, options, cell = self._plan.history, self._plan.options, reference.cell
+        seen = [record for record in history.drift if record.cell == cell]
+        readings = [reading for record in seen if (reading := reading_of(record))]
+        self._reference = reference
+        self._control = DriftControl(
+            opening=readings[:N_OPENING],
+            rest_s=max(REST_S, options.cooldown_s),
+            limit_s=max(REST_LIMIT_S, 10 * options.cooldown_s),
+        )
+        if len(readings) >= N_OPENING:
+            last = max(record.order for record in seen)
+            self._unconfirmed = [
+                record for record in history.trusted if record.order > last and record.cell in self._plan.cells
+            ]
+        artifact = self._plan.artifact(cell)
+        places = "every round" if reference.every == 1 else f"every {reference.every} rounds"
+        self._tools.view.say(
+            f"drift control: the reference cell is {artifact.model} {artifact.level} t{cell.config.n_threads} "
+            f"{cell.config.workload}, measured now, after {places} and at the end"
+        )
+
+    def _check(self, *, may_repeat: bool = True) -> list[Turn]:
+        """Measure the reference cell until there is a decision; without one there is no reference any longer."""
         self._n_passed = 0
-        while True:
-            reading = self._read()
-            if reading is None:
-                self._cell = None
-                return False
-            step = self._anchor.hear(reading, self._time_left_s())
-            if not step.measure:
-                break
-            if step.say:
-                self._say(f"{step.say} for {step.rest_s:.0f} s")
-            if step.rest_s:
-                self._sleep(step.rest_s)
-        self._settle(step, repeat)
-        return True
+        while (reading := self._read()) is not None:
+            decision = self._control.decide(reading, self._time_left_s())
+            if not decision.measure:
+                return self._carry_out(decision, may_repeat)
+            if decision.message:
+                self._tools.view.say(f"{decision.message} for {decision.rest_s:.0f} s")
+            if decision.rest_s:
+                self._tools.sleep(decision.rest_s)
+        self._reference = None
+        return []
 
     def _read(self) -> Reading | None:
-        assert self._cell is not None
-        record = self._measure(self._cell, self._n_runs)
-        self._n_runs += 1
-        self._write(AnchorRound(**{name: getattr(record, name) for name in Round.__struct_fields__}))
+        """Measure the reference cell once; None where that cannot be done, or its time is too short."""
+        assert self._reference is not None
+        record = self._measure(self._reference.cell, self._n_readings)
+        self._n_readings += 1
+        self._tools.write(AnchorRound(**{name: getattr(record, name) for name in Round.__struct_fields__}))
         if record.error is not None:
-            self._say(f"the anchor could not be measured ({record.error.message})")
+            self._tools.view.say(f"drift control: the reference cell could not be measured ({record.error.message})")
             if record.error.kind == "timeout":
-                self._candidates.clear()  # dearer ones would take as long
+                self._candidates.clear()  # more expensive ones would take as long
             return None
         reading = reading_of(record, throttling_of([record]))
-        if reading is None or sum(reading.times_ns) < LEAST_TIMED_NS:
-            took_ms = sum(reading.times_ns) / 1e6 if reading else 0
-            self._say(
-                f"the cheapest cell is timed for {took_ms:.0f} ms only, too short to tell by it whether the device "
-                "holds its speed: the sweep goes without an anchor"
+        timed_ns = sum(reading.times_ns) if reading else 0
+        if timed_ns < LEAST_TIMED_NS:
+            self._tools.view.say(
+                f"drift control is off: the cheapest cell is timed for {timed_ns / 1e6:.0f} ms only, too short to show "
+                "whether the device holds its speed"
             )
             self._candidates.clear()
             return None
         return reading
 
-    def _settle(self, step: Step, repeat: list[tuple[Cell, int]] | None) -> None:
-        doubted = [*self._kept, *self._since] if step.all_rounds else self._since
-        again = []
-        if step.doubt is not None:
-            for record in doubted:
-                self._write(msgspec.structs.replace(record, doubt=_also_of_its_own(step.doubt, record)))
-                again.append((record.cell, record.round))
-        if step.repeat and repeat is not None:
-            unique = {(cell.key, number): (cell, number) for cell, number in again}
-            repeat += [turn for tried, turn in unique.items() if self._tries[tried] < MAX_TRIES]
-        if step.say:
-            self._say(step.say + _about(len(again), len(repeat or ())))
-        if step.doubt is None:
-            self._kept += self._since
-        elif step.all_rounds:
-            self._kept = []
-        self._since = []
+    def _carry_out(self, decision: Decision, may_repeat: bool) -> list[Turn]:
+        """Mark what is suspect, and return what to measure again."""
+        suspect: list[Round] = []
+        if decision.suspect is not None:
+            suspect = [*self._confirmed, *self._unconfirmed] if decision.all_rounds else self._unconfirmed
+            for record in suspect:
+                self._tools.write(msgspec.structs.replace(record, doubt=_mark(decision.suspect, record)))
+        repeat: list[Turn] = []
+        if decision.remeasure and may_repeat:
+            turns = dict.fromkeys(Turn(record.cell, record.round) for record in suspect)
+            repeat = [turn for turn in turns if self._tries[turn] < MAX_TRIES]
+        if decision.message:
+            self._tools.view.say(decision.message + _about(len(suspect), len(repeat)))
+        if decision.suspect is None:
+            self._confirmed += self._unconfirmed
+        elif decision.all_rounds:
+            self._confirmed = []
+        self._unconfirmed = []
+        return repeat
 
 
-def _also_of_its_own(doubt: Doubt, record: Round) -> Doubt:
-    """Name it throttled where the system said so of the round itself."""
-    word = throttling_of([record])
-    if word is None or doubt.name == "throttled":
+def _mark(doubt: Doubt, record: Round) -> Doubt:
+    """Name it throttled where the system reported that of the round itself."""
+    throttled = throttling_of([record])
+    if throttled is None or doubt.name == "throttled":
         return doubt
-    return Doubt(name="throttled", message=f"{doubt.message} ({word})")
+    return Doubt(name="throttled", message=f"{doubt.message} ({throttled})")
 
 
-def _about(n_doubted: int, n_repeated: int) -> str:
-    if not n_doubted:
+def _about(n_suspect: int, n_repeated: int) -> str:
+    if not n_suspect:
         return ""
-    rounds = f"{n_doubted} round{'' if n_doubted == 1 else 's'}"
-    if n_repeated == n_doubted:
-        return f"; {rounds} measured meanwhile {'is' if n_doubted == 1 else 'are'} marked and measured again"
+    rounds = f"{n_suspect} round{'' if n_suspect == 1 else 's'}"
+    if n_repeated == n_suspect:
+        return f"; {rounds} measured meanwhile {'is' if n_suspect == 1 else 'are'} marked and measured again"
     if n_repeated:
         return f"; {rounds} measured meanwhile are marked, {n_repeated} of them measured again"
-    return f"; {rounds} measured meanwhile {'stays' if n_doubted == 1 else 'stay'} marked"
+    return f"; {rounds} measured meanwhile {'stays' if n_suspect == 1 else 'stay'} marked"

@@ -1,4 +1,4 @@
-"""What is known beside a round, outside of its worker: the device's ceiling, and the energy it took."""
+"""What the parent adds to a worker's round: the device's read bandwidth, and the energy that it took."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from profiler.records.record import Environment, Record, Round
 
 
 def during_decode(trace: EnergyTrace, answer: Answer) -> EnergyTrace:
-    """Keep the samples taken while decode was timed: those of loading and prefill say nothing about it."""
+    """Keep the samples taken while decode was timed; those of loading and prefill are not its."""
     samples = answer.measured.samples if answer.measured else ()
     spans = [sample.decode_energy for sample in samples if sample.decode_energy]
     kept = [
@@ -26,23 +26,23 @@ def during_decode(trace: EnergyTrace, answer: Answer) -> EnergyTrace:
     )
 
 
-class Beside:
-    """Wraps how a sweep runs a job and writes a record."""
+class Instruments:
+    """Wrap how a sweep runs a job and writes a record."""
 
     def __init__(self, ceiling: Ceiling | None, meter: Meter | None) -> None:
         self._ceiling, self._meter = ceiling, meter
         self._trace: EnergyTrace | None = None
 
     @classmethod
-    def of(cls, environment: Environment) -> "Beside":
-        """Look for what was kept of this environment, and for a source of energy."""
+    def of(cls, environment: Environment) -> "Instruments":
+        """Load the bandwidth measured in this environment, and look for a source of energy."""
         meter = find_meter(environment.board)
         return cls(load_ceiling(environment.id), meter if isinstance(meter, Meter) else None)
 
     def running(self, run: Callable[[Job], Answer]) -> Callable[[Job], Answer]:
-        """Let the worker read energy around decode, and sample power while it runs."""
+        """Return a `run` whose worker reads energy around decode, while the parent samples power."""
 
-        def run_beside(job: Job) -> Answer:
+        def run_metered(job: Job) -> Answer:
             self._trace = None
             if self._meter is None:
                 return run(job)
@@ -51,12 +51,12 @@ class Beside:
             self._trace = during_decode(trace_of(), answer)
             return answer
 
-        return run_beside
+        return run_metered
 
     def writing(self, write: Callable[[Record], None]) -> Callable[[Record], None]:
-        """Put what is known into each round that went well."""
+        """Return a `write` that adds both to each round that went well."""
 
-        def write_beside(record: Record) -> None:
+        def write_extended(record: Record) -> None:
             if isinstance(record, Round) and record.status == "ok":
                 n_threads = record.cell.config.n_threads
                 record = msgspec.structs.replace(
@@ -67,4 +67,4 @@ class Beside:
             self._trace = None
             write(record)
 
-        return write_beside
+        return write_extended

@@ -15,8 +15,8 @@ from profiler.device.environment import available_memory_bytes, probe_backend, r
 from profiler.device.os import physical_of
 from profiler.measure.launch import run_worker
 from profiler.sweep.grid import Axes, expand
-from profiler.sweep.thread_choice import Chooser, measure_rates
-from profiler.sweep.thread_search import KINDS, choose, limits_of
+from profiler.sweep.thread_choice import ThreadChooser
+from profiler.sweep.thread_search import KINDS, search_threads, thread_limits
 from quant.gguf_io.artifact import describe
 from quant.sources.prepare import Prepared
 
@@ -28,8 +28,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()
     environment = read_environment(probe_backend())
-    limits = limits_of(environment, None, physical_of)
-    chooser = Chooser(
+    limits = thread_limits(environment, None, physical_of)
+    chooser = ThreadChooser(
         environment=environment,
         run=lambda job: run_worker(job, timeout_s=600),
         available_bytes=available_memory_bytes,
@@ -45,9 +45,9 @@ def main() -> None:
             n_threads: int, kind: str, file=file, config=cell.config, asked: list[tuple[int, str]] = asked
         ) -> list[float]:
             asked.append((n_threads, kind))
-            return measure_rates(file, config, n_threads, kind, chooser)
+            return chooser.measure_rates(file, config, n_threads, kind)
 
-        choice = choose(measure, limits)
+        choice = search_threads(measure, limits)
         n_auto = len(asked)
         rates: dict[tuple[str, int], list[float]] = {}
         for round_index in range(arguments.rounds):

@@ -2,13 +2,13 @@
 
     python -m tests.benchmarks.coverage --series 20000
 
-Prints how often the interval of a stopped cell holds the median, by shape and target, and how often a drift is seen.
+Prints how often the interval of a stopped cell covers the median, by shape and target, and how often a drift is seen.
 """
 
 import argparse
 
-from profiler.sweep.stopping import LOOKS, sure_coverage
-from tests.support.series import MEDIANS, SCATTER, coverage, drift_share
+from profiler.sweep.stopping import LOOKS
+from tests.support.series import MEDIANS, SCATTER, coverage, drift_share, exact_coverage
 
 TARGETS = (0.002, 0.005, 0.008, 0.010, 0.012, 0.015, 0.020, 0.030, 0.060)
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=20_000, help="series for each figure")
     n_series = parser.parse_args().series
-    print(f"looks at {LOOKS}: at least {sure_coverage(LOOKS):.2%} whatever the shape and the rule\n")
+    print(f"looks at {LOOKS}: at least {exact_coverage(LOOKS):.2%} whatever the shape and the rule\n")
     print("coverage % (mean rounds) by target\n")
     print("| shape | " + " | ".join(f"{target:.1%}" for target in TARGETS) + " |")
     print("|---|" + "---|" * len(TARGETS))

@@ -19,7 +19,7 @@ def cell(sha256: str = "a" * 64, **changes: Any) -> Cell:
 
 
 def artifact(sha256: str = "a" * 64, **changes: Any) -> Artifact:
-    """Facts of a small made-up file."""
+    """Facts of a small file that does not exist."""
     fields: dict[str, Any] = {
         "sha256": sha256,
         "file_name": "tiny-Q8_0.gguf",
@@ -46,6 +46,6 @@ def artifact(sha256: str = "a" * 64, **changes: Any) -> Artifact:
 
 
 def script(path: Path, **fields: Any) -> Path:
-    """Write a fake engine's model file."""
+    """Write a model file of the scripted engine."""
     path.write_text(json.dumps(fields), encoding="utf-8")
     return path

@@ -1,17 +1,17 @@
-"""Speed against threads of made-up devices, and an exact answer to compare a search with."""
+"""Speed against threads of synthetic devices, and an exact answer to compare a search with."""
 
 import math
 import random
 from collections.abc import Callable, Sequence
 
-from profiler.sweep.thread_search import Limits
+from profiler.sweep.thread_search import ThreadLimits
 
 NOISE = 0.02
 REPS = 3
 
 
 def little(n: int, *, fast: int, speed: float, alike: bool) -> float:
-    """Give the arithmetic of n threads on `fast` cores and slower ones of a relative speed.
+    """Return the arithmetic of n threads on `fast` cores and slower ones of a relative speed.
 
     alike: every thread gets the same share of the work, so that the slowest core sets the pace.
     """
@@ -21,7 +21,7 @@ def little(n: int, *, fast: int, speed: float, alike: bool) -> float:
 
 
 def bound(work: float, limit: float, n: int, crowd: float = 0.0) -> float:
-    """Give a rate that memory limits: what arithmetic and bandwidth allow, less a loss for each thread beyond."""
+    """Return a rate that memory limits: what arithmetic and bandwidth allow, less a loss for each thread beyond."""
     rate = (work**-8 + limit**-8) ** (-1 / 8)
     return rate * (1 - crowd) ** max(0.0, n - limit)
 
@@ -55,12 +55,12 @@ def hybrid_decode(n: int) -> float:
 
 
 Curve = Callable[[int], float]
-DEVICES: dict[str, tuple[Limits, dict[str, Curve]]] = {
-    "big.LITTLE 4+4": (Limits(8, 4), {"prefill": big_little_prefill, "decode": big_little_decode}),
-    "eight cores": (Limits(8, 8), {"prefill": eight_prefill, "decode": eight_decode}),
-    "hybrid 8P+12E": (Limits(20, 8), {"prefill": hybrid_prefill, "decode": hybrid_decode}),
-    "hybrid, even shares": (Limits(20, 8), {"prefill": hybrid_prefill_alike, "decode": hybrid_decode}),
-    "two cores": (Limits(2, 2), {"prefill": eight_prefill, "decode": eight_decode}),
+DEVICES: dict[str, tuple[ThreadLimits, dict[str, Curve]]] = {
+    "big.LITTLE 4+4": (ThreadLimits(8, 4), {"prefill": big_little_prefill, "decode": big_little_decode}),
+    "eight cores": (ThreadLimits(8, 8), {"prefill": eight_prefill, "decode": eight_decode}),
+    "hybrid 8P+12E": (ThreadLimits(20, 8), {"prefill": hybrid_prefill, "decode": hybrid_decode}),
+    "hybrid, even shares": (ThreadLimits(20, 8), {"prefill": hybrid_prefill_alike, "decode": hybrid_decode}),
+    "two cores": (ThreadLimits(2, 2), {"prefill": eight_prefill, "decode": eight_decode}),
 }
 
 
@@ -78,5 +78,5 @@ class Device:
 
 
 def loss(curve: Curve, most: int, chosen: int) -> float:
-    """Give how much slower a choice is than the best of all counts, as a share."""
+    """Return how much slower a choice is than the best of all counts, as a share."""
     return 1 - curve(chosen) / max(curve(n) for n in range(1, most + 1))

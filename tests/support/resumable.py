@@ -1,6 +1,6 @@
 """A sweep of thirty rounds on the scripted engine in a process of its own, which may be killed at any moment.
 
-Usage: python -m tests.support.resumable FOLDER    (a model.json stands there; results.jsonl is appended to)
+Usage: python -m tests.support.resumable FOLDER    (it holds a model.json; results.jsonl is appended to)
 """
 
 import json
@@ -23,7 +23,9 @@ def main(folder: Path) -> None:
     from profiler.cli.progress.lines import LineView
     from profiler.device.environment import available_memory_bytes
     from profiler.results.file import ResultsWriter
-    from profiler.sweep.sweep import Options, run_sweep
+    from profiler.sweep.plan import Options, Plan, history_of
+    from profiler.sweep.sweep import Sweep
+    from profiler.sweep.tools import Tools
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
     with ResultsWriter(folder / "results.jsonl") as writer:
@@ -31,25 +33,19 @@ def main(folder: Path) -> None:
             writer.write(ENVIRONMENT)
         if not writer.results.artifacts:
             writer.write(artifact())
-        known = writer.results
-        trusted = [record for record in known.rounds if record.status == "ok" and record.doubt is None]
-        run_sweep(
-            CELLS,
-            {artifact().sha256: (artifact(), folder / "model.json")},
-            ENVIRONMENT,
-            done={(record.cell.key, record.round) for record in trusted},
-            first_order=1 + max((record.order for record in [*known.rounds, *known.anchors]), default=-1),
+        plan = Plan(
+            cells=CELLS,
+            files={artifact().sha256: (artifact(), folder / "model.json")},
+            environment=ENVIRONMENT,
             options=Options(rounds=ROUNDS, reps=1, anchor=True),
-            write=writer.write,
-            run=run_scripted,
-            available_bytes=available_memory_bytes,
-            view=LineView(),
-            earlier=[*trusted, *known.anchors],
+            history=history_of(writer.results, ENVIRONMENT.id),
         )
+        tools = Tools(run=run_scripted, write=writer.write, available_bytes=available_memory_bytes, view=LineView())
+        Sweep(plan, tools).run()
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    """Begin the sweep, or go on with it."""
+    """Start or resume the sweep."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.resumable", str(folder)],
         cwd=ROOT,
@@ -60,12 +56,12 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def all_turns() -> set[tuple[int, int]]:
-    """Give what a whole sweep consists of: thread counts and rounds."""
+    """Return what a whole sweep consists of: thread counts and rounds."""
     return {(each.config.n_threads, number) for each in CELLS for number in range(ROUNDS)}
 
 
 def rounds_of(results: Path) -> Counter[tuple[int, int]]:
-    """Count the records of each round that went well; a torn last line is none."""
+    """Count the records of each successful round; a torn last line is none."""
     seen: Counter[tuple[int, int]] = Counter()
     for line in results.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):

@@ -1,18 +1,18 @@
-"""Series of rounds drawn at random, and what the stopping rule and the trend test make of them.
+"""Series of rounds drawn at random, and how the stopping rule and the trend test judge them.
 
 The values are rates around 1 with a scatter of about 2 %; numpy draws them, the program's own functions judge them.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from profiler.analysis.stats import adjusted_interval
+from profiler.analysis.stats import LOOK_LEVEL, adjusted_interval, median_interval
 from profiler.analysis.trend import find_trend
 from profiler.sweep.stopping import MOST_ROUNDS, looks_of, relative_half_width
 
 SCATTER = 0.02
-_N_ROUNDS = 10  # in which a drift is looked for
 # The relative median of each shape, in units of the scatter.
 MEDIANS = {"normal": 0.0, "lognormal": 0.0, "heavy-tailed": 0.0, "bimodal": -0.16978, "gap": -1.5}
 
@@ -35,7 +35,7 @@ def draw(shape: str, source: np.random.Generator, n_series: int, n_rounds: int) 
 
 
 def coverage(shape: str, target: float, n_series: int, seed: int, most: int = MOST_ROUNDS) -> tuple[float, float]:
-    """Return how often the printed interval holds the median, and after how many rounds the rule stopped on average."""
+    """Return how often the printed interval covers the median, and the mean number of rounds under the rule."""
     source = np.random.default_rng(seed)
     middle = 1 + SCATTER * MEDIANS[shape]
     n_held = n_rounds = 0
@@ -51,11 +51,36 @@ def coverage(shape: str, target: float, n_series: int, seed: int, most: int = MO
     return n_held / n_series, n_rounds / n_series
 
 
+def exact_coverage(looks: Sequence[int]) -> float:
+    """Return the probability that the intervals of all these looks cover the median of any continuous distribution.
+
+    Exact: follows the count of rounds below the median; a path ends where a look's interval misses.
+    """
+    paths, seen = {0: 1.0}, 0
+    for look in looks:
+        k = _rank(look)
+        step = [math.comb(look - seen, more) / 2 ** (look - seen) for more in range(look - seen + 1)]
+        after: dict[int, float] = {}
+        for below, probability in paths.items():
+            for more, share in enumerate(step):
+                after[below + more] = after.get(below + more, 0.0) + probability * share
+        paths = {below: probability for below, probability in after.items() if k <= below <= look - k}
+        seen = look
+    return sum(paths.values())
+
+
+def _rank(n: int) -> int:
+    """Return which of n values, counted from either end, bounds the interval of a look; 0 where n is too small."""
+    interval = median_interval(range(1, n + 1), LOOK_LEVEL)
+    return round(interval.lo) if interval else 0
+
+
 def drift_share(
     drift: float,
     n_cells: int,
     seed: int,
     *,
+    n_rounds: int = 10,
     reps: int = 3,
     scatter: float = SCATTER,
     per_round: float = 0.0,
@@ -63,10 +88,10 @@ def drift_share(
 ) -> float:
     """Return the share of cells in which a drift is seen; `per_round` is a scatter that a round's repetitions share."""
     source = np.random.default_rng(seed)
-    size = (n_cells, _N_ROUNDS, reps)
+    size = (n_cells, n_rounds, reps)
     noise = source.standard_t(3, size) / math.sqrt(3) if heavy else source.standard_normal(size)
-    shared = source.standard_normal((n_cells, _N_ROUNDS, 1))
-    fall = 1 - drift * np.arange(_N_ROUNDS) / (_N_ROUNDS - 1)
+    shared = source.standard_normal((n_cells, n_rounds, 1))
+    fall = 1 - drift * np.arange(n_rounds) / (n_rounds - 1)
     rates = fall[None, :, None] * np.exp(scatter * noise + per_round * shared)
     found = [find_trend(rounds) for rounds in rates.tolist()]
     return sum(trend is not None and trend.counts for trend in found) / n_cells

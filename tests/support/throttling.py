@@ -1,23 +1,27 @@
-"""A device that does not exist: it becomes hot during a sweep, slows down, and cools when it rests."""
+"""A simulated device: it becomes hot during a sweep, slows down, and cools when it rests."""
 
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from profiler.measure.loop import Probes, measure
 from profiler.measure.worker import Answer, Job
 from profiler.records.config import Cell
-from profiler.records.record import Conditions, Memory, Record, Round
+from profiler.records.record import Conditions, Memory, Record
 from profiler.results.file import ResultsWriter
-from profiler.sweep.sweep import Options, Outcome, Turn, run_sweep
+from profiler.sweep.plan import Options, history_of
+from profiler.sweep.sweep import Outcome
 from tests.support.cells import artifact, cell
 from tests.support.scripted_engine import FakeClock, FakeEngine, Script
 from tests.support.summaries import ENVIRONMENT
+from tests.support.sweeps import Seen, sweep
 
-CELLS = [cell(n_ctx=64 + more) for more in range(14)]  # of equal cost, so that the seed chooses the anchor
+CELLS = [cell(n_ctx=64 + more) for more in range(14)]  # of equal cost: the seed chooses the reference cell
 FILES = ("a" * 64, "b" * 64)
 STEP_NS = 50_000_000
+INTRO = "drift control: the reference cell is"
 
 
 class Device:
@@ -27,7 +31,7 @@ class Device:
         hot_at: the process, counted from 0, with which it becomes hot; None: never.
         factor: its speed while it is hot.
         cool_after_s: the rest that it needs; None: it stays hot.
-        sensors: it tells its temperature and that it throttles.
+        sensors: whether it reports its temperature and that it throttles.
         slow_until: it is disturbed from the start, up to this process.
     """
 
@@ -59,38 +63,20 @@ class Device:
         return Answer(measured=measure(engine, Path("none"), job.config, reps=1, seed=0, clock=clock, probes=probes))
 
     def conditions(self) -> Conditions:
-        """Tell what the sensors do."""
+        """Return what the sensors report."""
         if not self.sensors:
             return Conditions()
         return Conditions(temperature_c=85.0 if self.hot else 60.0, throttle=("throttled",) if self.hot else ())
 
     def sleep(self, seconds: float) -> None:
-        """Rest; the heat goes when the rests since it came are long enough."""
+        """Rest; it is cool again when all rests together are long enough."""
         self.rests.append(seconds)
         if self.cool_after_s is not None and sum(self.rests) >= self.cool_after_s:
             self.hot = False
 
 
-class Silent:
-    """A view that counts."""
-
-    n_more = 0
-
-    def started(self, n_turns: int, n_done: int) -> None:
-        self.n_turns, self.n_done = n_turns, n_done
-
-    def more(self, n_turns: int) -> None:
-        self.n_more += n_turns
-
-    def turn(self, turn: Turn, artifact: Any) -> None:
-        pass
-
-    def finished(self, record: Round, artifact: Any, left_s: float | None) -> None:
-        pass
-
-
 class Sweep:
-    """One call of the program on a results file: what was said, and how it ended."""
+    """One call of the program on a results file: what it printed, and how it ended."""
 
     def __init__(
         self,
@@ -99,16 +85,12 @@ class Sweep:
         *,
         cells: Sequence[Cell] = CELLS,
         kill_at_write: int | None = None,
-        budget: tuple[float, Any] | None = None,
+        now_s: Callable[[], float] = time.monotonic,
         **options: Any,
     ) -> None:
-        self.lines: list[str] = []
-        self.view = Silent()
+        self.view = Seen()
         self.n_writes = 0
         self.outcome: Outcome | None = None
-        self.intro = ""
-        settings = Options(**({"rounds": 6, "reps": 1, "anchor": True} | options))
-        clock = {} if budget is None else {"now_s": budget[1]}
         with ResultsWriter(results) as writer:
 
             def write(record: Record) -> None:
@@ -117,33 +99,29 @@ class Sweep:
                 self.n_writes += 1
                 writer.write(record)
 
-            known = writer.results
-            trusted = [record for record in known.rounds if record.status == "ok" and record.doubt is None]
-            if not known.environments:
+            if not writer.results.environments:
                 writer.write(ENVIRONMENT)
                 for sha256 in FILES:
                     writer.write(artifact(sha256))
             with contextlib.suppress(KeyboardInterrupt):
-                self.outcome = run_sweep(
+                self.outcome = sweep(
                     cells,
-                    {sha256: (artifact(sha256), Path("none")) for sha256 in FILES},
-                    ENVIRONMENT,
-                    done={(record.cell.key, record.round) for record in trusted},
-                    first_order=1 + max((each.order for each in [*known.rounds, *known.anchors]), default=-1),
-                    options=settings,
-                    write=write,
+                    dict.fromkeys(FILES, Path("none")),
+                    Options(**({"rounds": 6, "reps": 1, "anchor": True} | options)),
                     run=device.run,
-                    available_bytes=lambda: 8 << 30,
+                    write=write,
+                    history=history_of(writer.results, ENVIRONMENT.id),
                     view=self.view,
                     sleep=device.sleep,
-                    earlier=[*trusted, *known.anchors],
-                    say=self.hear,
-                    **clock,
+                    now_s=now_s,
                 )
 
-    def hear(self, line: str) -> None:
-        """Keep what is said; what the anchor is comes first, and apart."""
-        if line.startswith("the anchor is tiny"):
-            self.intro = line
-        else:
-            self.lines.append(line)
+    @property
+    def intro(self) -> list[str]:
+        """The lines that name the reference cell."""
+        return [line for line in self.view.lines if line.startswith(INTRO)]
+
+    @property
+    def lines(self) -> list[str]:
+        """All other lines."""
+        return [line for line in self.view.lines if not line.startswith(INTRO)]

@@ -8,8 +8,8 @@ import click
 
 from profiler.analysis.stats import median
 from profiler.records.record import Round
+from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met, describe
-from profiler.sweep.sweep import Turn
 from quant.base.units import format_duration
 from quant.gguf_io.artifact import Artifact
 

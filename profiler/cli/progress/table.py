@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from profiler.cli.progress.lines import LineView, describe_cell, describe_result
 from profiler.cli.progress.state import Board, Row
 from profiler.records.record import Round
+from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met, describe
-from profiler.sweep.sweep import Turn
 from quant.gguf_io.artifact import Artifact
 
 if TYPE_CHECKING:

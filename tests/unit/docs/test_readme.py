@@ -9,7 +9,7 @@ from profiler.analysis.flags import FLAGS
 from profiler.cli.results import FORMATS
 from profiler.measure.workloads import WORKLOADS
 from profiler.sweep.grid import default_threads
-from profiler.sweep.sweep import Options
+from profiler.sweep.plan import Options
 from quant.sources.prepare import DEFAULT_LEVELS
 from tests.support.commandline import ROOT, parse_example
 

@@ -9,11 +9,11 @@ from profiler.analysis.time_parts import describe_time, time_parts
 from profiler.cli.progress.lines import LineView
 from profiler.measure.worker import Answer, Job
 from profiler.records.record import Round
-from profiler.sweep.sweep import Options, Turn, run_sweep
+from profiler.sweep.plan import Options, Turn
 from tests.support.cells import artifact, cell, config
 from tests.support.rounds import a_round, no_round, sample
 from tests.support.scripted_worker import work
-from tests.support.summaries import ENVIRONMENT
+from tests.support.sweeps import sweep
 
 MS = 1_000_000
 
@@ -71,18 +71,7 @@ def test_the_start_of_a_worker_is_kept_in_its_round() -> None:
     def run(_: Job) -> Answer:
         return msgspec.structs.replace(done, start_ns=7)
 
-    run_sweep(
-        [cell()],
-        {"a" * 64: (artifact(), Path("no such file"))},
-        ENVIRONMENT,
-        done=set(),
-        first_order=0,
-        options=Options(rounds=1),
-        write=written.append,
-        run=run,
-        available_bytes=lambda: 1 << 40,
-        view=Silent(),
-    )
+    sweep([cell()], Path("no such file"), Options(rounds=1), run=run, write=written.append)
     assert [record.start_ns for record in written] == [7]
 
 
@@ -94,15 +83,3 @@ def test_the_command_line_keeps_the_rounds_of_its_own_sweep(capsys: pytest.Captu
     assert [record.wall_ns for record in view.rounds] == [1000 * MS]
     assert 0 < view.begun_ns <= view.ended_ns
     assert "[1/1] tiny Q8_0 t1 p6 n4 d0, round 1: prefill 100.0 t/s, decode 40.0 t/s" in capsys.readouterr().err
-
-
-class Silent:
-    def started(self, *_: object) -> None: ...
-
-    def more(self, *_: object) -> None: ...
-
-    def met(self, *_: object) -> None: ...
-
-    def turn(self, *_: object) -> None: ...
-
-    def finished(self, *_: object) -> None: ...

@@ -12,8 +12,8 @@ from profiler.cli.progress.lines import LineView, sweep_view
 from profiler.cli.progress.state import Board
 from profiler.cli.progress.table import TableView, picture
 from profiler.records.record import Conditions, Round
+from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met
-from profiler.sweep.sweep import Turn
 from tests.support.cells import artifact
 from tests.support.rounds import a_round, no_round, sample, with_cell
 

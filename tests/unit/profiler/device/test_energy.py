@@ -20,7 +20,7 @@ from profiler.measure.loop import Measured, Probes, measure
 from profiler.measure.worker import Answer, Job, _energy_reader
 from profiler.records.energy import EnergyReading, EnergySpan, EnergyTrace
 from profiler.records.record import Conditions, Memory, Record, Round
-from profiler.sweep.instruments import Beside, during_decode
+from profiler.sweep.instruments import Instruments, during_decode
 from tests.support.cells import config
 from tests.support.rounds import a_round, no_round, results, sample
 from tests.support.scripted_engine import FakeClock, FakeEngine
@@ -329,7 +329,7 @@ def test_a_round_gets_its_ceiling_and_its_source(tmp_path: Path) -> None:
     )
     meter = rapl.find(tree(tmp_path, *LAPTOP_ZONES))
     assert isinstance(meter, Meter)
-    beside = Beside(kept, meter)
+    instruments = Instruments(kept, meter)
     jobs: list[Job] = []
     written: list[Record] = []
 
@@ -337,8 +337,8 @@ def test_a_round_gets_its_ceiling_and_its_source(tmp_path: Path) -> None:
         jobs.append(job)
         return Answer()
 
-    write = beside.writing(written.append)
-    beside.running(run)(JOB)
+    write = instruments.writing(written.append)
+    instruments.running(run)(JOB)
     write(a_round())
     write(a_round(1))  # not run by this one: its energy is nobody's
     write(no_round(2))
@@ -353,7 +353,7 @@ def test_a_round_gets_its_ceiling_and_its_source(tmp_path: Path) -> None:
 
 
 def test_without_either_nothing_changes() -> None:
-    beside = Beside(None, None)
+    instruments = Instruments(None, None)
     jobs: list[Job] = []
     written: list[Record] = []
 
@@ -361,8 +361,8 @@ def test_without_either_nothing_changes() -> None:
         jobs.append(job)
         return Answer()
 
-    beside.running(run)(JOB)
-    beside.writing(written.append)(a_round())
+    instruments.running(run)(JOB)
+    instruments.writing(written.append)(a_round())
     assert (jobs, written) == ([JOB], [a_round()])
 
 

@@ -1,4 +1,4 @@
-"""The anchor's decisions: which cell, how often, what is a change, and what follows from one."""
+"""Drift control's decisions: which cell, how often, what is a change, and what follows from one."""
 
 import math
 import random
@@ -6,7 +6,8 @@ import random
 import pytest
 
 from profiler.records.record import Conditions
-from profiler.sweep.drift_control import Anchor, Reading, cost_s, rank, reading_of, spacing
+from profiler.sweep.drift_control import DriftControl, Reading, reading_of
+from profiler.sweep.reference_cell import cost_s, rank, spacing
 from tests.support.cells import artifact, cell
 from tests.support.rounds import a_round, sample
 
@@ -17,19 +18,19 @@ def reading(*times_ms: float, **fields: object) -> Reading:
     return Reading(times_ns=tuple(round(time_ms * 1e6) for time_ms in times_ms), **fields)  # type: ignore[arg-type]
 
 
-def opened(*times_ms: float) -> Anchor:
-    return Anchor(opening=[reading(time_ms) for time_ms in times_ms or (1000, 1000)])
+def opened(*times_ms: float) -> DriftControl:
+    return DriftControl(opening=[reading(time_ms) for time_ms in times_ms or (1000, 1000)])
 
 
 # --- the level and the threshold
 
 
 def test_two_runs_open_it_and_their_middle_is_the_level() -> None:
-    anchor = Anchor()
-    assert anchor.hear(reading(1000)).measure
-    assert not anchor.hear(reading(1020)).measure
-    assert anchor.change(reading(1010)) == 0
-    assert anchor.change(reading(2020)) == -0.5
+    control = DriftControl()
+    assert control.decide(reading(1000)).measure
+    assert not control.decide(reading(1020)).measure
+    assert control.change(reading(1010)) == 0
+    assert control.change(reading(2020)) == -0.5
 
 
 def test_the_threshold_is_three_per_cent_at_least_and_twenty_at_most() -> None:
@@ -44,76 +45,75 @@ def test_the_threshold_is_three_times_the_noise_between_runs() -> None:
 
 def test_the_threshold_is_three_times_the_noise_within_runs_where_that_is_larger() -> None:
     times = (1000, 1000 * math.exp(0.04))
-    anchor = Anchor(opening=[reading(*times), reading(*times)])
-    assert anchor.threshold == pytest.approx(3 * 0.04 / math.sqrt(2), rel=1e-4)
+    control = DriftControl(opening=[reading(*times), reading(*times)])
+    assert control.threshold == pytest.approx(3 * 0.04 / math.sqrt(2), rel=1e-4)
 
 
 def test_a_slow_drift_that_was_let_pass_does_not_widen_the_threshold() -> None:
-    anchor = opened()
+    control = opened()
     for time_ms in (1005, 1010, 1015, 1020, 1025, 1030):
-        assert anchor.hear(reading(time_ms)).doubt is None
-    assert anchor.threshold == 0.03
-    assert anchor.hear(reading(1035)).rest_s == 10
+        assert control.decide(reading(time_ms)).suspect is None
+    assert control.threshold == 0.03
+    assert control.decide(reading(1035)).rest_s == 10
 
 
 # --- what follows
 
 
 def test_a_slower_run_begins_a_cool_down_with_longer_and_longer_rests_up_to_the_limit() -> None:
-    anchor = opened()
-    steps = [anchor.hear(reading(1200)) for _ in range(5)]
-    assert [step.rest_s for step in steps] == [10, 20, 40, 50, 0]
-    assert [step.measure for step in steps] == [True, True, True, True, False]
-    assert [step.doubt is not None for step in steps] == [False, False, False, False, True]
-    assert not steps[-1].repeat
+    control = opened()
+    decisions = [control.decide(reading(1200)) for _ in range(5)]
+    assert [decision.rest_s for decision in decisions] == [10, 20, 40, 50, 0]
+    assert [decision.measure for decision in decisions] == [True, True, True, True, False]
+    assert [decision.suspect is not None for decision in decisions] == [False, False, False, False, True]
+    assert not decisions[-1].remeasure
 
 
 def test_what_was_given_up_is_not_waited_for_again_until_it_was_back() -> None:
-    anchor = opened()
+    control = opened()
     for _ in range(5):
-        anchor.hear(reading(1200))
-    step = anchor.hear(reading(1200))
-    assert (step.measure, step.repeat, step.doubt is None) == (False, False, False)
-    back = anchor.hear(reading(1000))
-    assert (back.repeat, back.doubt is None) == (True, False)
-    assert anchor.hear(reading(1200)).rest_s == 10
+        control.decide(reading(1200))
+    decision = control.decide(reading(1200))
+    assert (decision.measure, decision.remeasure, decision.suspect is None) == (False, False, False)
+    back = control.decide(reading(1000))
+    assert (back.remeasure, back.suspect is None) == (True, False)
+    assert control.decide(reading(1200)).rest_s == 10
 
 
 def test_no_rest_is_longer_than_the_budget_leaves() -> None:
-    anchor = opened()
-    assert anchor.hear(reading(1200), 25).rest_s == 10
-    assert anchor.hear(reading(1200), 14).rest_s == 14
-    step = anchor.hear(reading(1200), 0)
-    assert (step.measure, step.doubt is None) == (False, False)
+    control = opened()
+    assert control.decide(reading(1200), 25).rest_s == 10
+    assert control.decide(reading(1200), 14).rest_s == 14
+    decision = control.decide(reading(1200), 0)
+    assert (decision.measure, decision.suspect is None) == (False, False)
 
 
-def test_the_doubt_has_the_first_slow_runs_number_and_the_systems_word() -> None:
-    anchor = opened()
-    anchor.hear(reading(1250, throttled="the clock fell from 2400 to 1500 MHz"))
-    step = anchor.hear(reading(1000))
-    assert step.doubt is not None
-    assert step.doubt.name == "throttled"
-    assert step.doubt.message == (
-        "the anchor ran 20.0% slower after these rounds than at the beginning (the clock fell from 2400 to 1500 MHz)"
-    )
+def test_the_mark_has_the_first_slow_readings_change_and_the_systems_words() -> None:
+    control = opened()
+    control.decide(reading(1250, throttled="the clock fell from 2400 to 1500 MHz"))
+    decision = control.decide(reading(1000))
+    assert decision.suspect is not None
+    assert decision.suspect.name == "throttled"
+    assert "20.0% slower" in decision.suspect.message
+    assert "(the clock fell from 2400 to 1500 MHz)" in decision.suspect.message
 
 
 def test_one_faster_run_alone_changes_nothing() -> None:
-    anchor = opened()
-    assert anchor.hear(reading(900)).measure
-    step = anchor.hear(reading(1000))
-    assert (step.measure, step.doubt) == (False, None)
-    assert anchor.change(reading(1000)) == 0
+    control = opened()
+    assert control.decide(reading(900)).measure
+    decision = control.decide(reading(1000))
+    assert (decision.measure, decision.suspect) == (False, None)
+    assert control.change(reading(1000)) == 0
 
 
-def test_two_faster_runs_are_the_new_level_and_put_everything_before_in_doubt() -> None:
-    anchor = opened()
-    anchor.hear(reading(800))
-    step = anchor.hear(reading(800))
-    assert (step.all_rounds, step.repeat) == (True, True)
-    assert step.doubt is not None
-    assert step.doubt.name == "drifting"
-    assert anchor.change(reading(800)) == 0
+def test_two_faster_runs_are_the_new_level_and_make_everything_before_suspect() -> None:
+    control = opened()
+    control.decide(reading(800))
+    decision = control.decide(reading(800))
+    assert (decision.all_rounds, decision.remeasure) == (True, True)
+    assert decision.suspect is not None
+    assert decision.suspect.name == "drifting"
+    assert control.change(reading(800)) == 0
 
 
 # --- how often it is right, on simulated sweeps
@@ -127,13 +127,13 @@ def alarms(noise: float, drop: float, seed: int) -> tuple[bool, bool]:
         level = 1000 * factor * math.exp(chance.gauss(0, noise))
         return reading(*(level * math.exp(chance.gauss(0, noise)) for _ in range(3)))
 
-    anchor = Anchor()
+    control = DriftControl()
     early = False
     for _ in range(7):
-        early |= anchor.hear(run(1)).rest_s > 0
+        early |= control.decide(run(1)).rest_s > 0
         if early:
-            anchor = Anchor(opening=[run(1), run(1)])
-    return early, anchor.hear(run(1 / (1 - drop))).rest_s > 0
+            control = DriftControl(opening=[run(1), run(1)])
+    return early, control.decide(run(1 / (1 - drop))).rest_s > 0
 
 
 @pytest.mark.parametrize("noise", [0.003, 0.02])

@@ -1,4 +1,4 @@
-"""The anchor in a sweep, on a device that throttles: caught, told, marked, measured again; and kills in between."""
+"""Drift control in a sweep, on a device that throttles: caught, reported, marked, re-measured; and kills in between."""
 
 import gc
 import itertools
@@ -17,7 +17,7 @@ from tests.support.cells import cell
 from tests.support.throttling import CELLS, Device, Sweep
 
 N_ALL = {(cell.key, number) for cell in CELLS for number in range(6)}
-# Two runs of the anchor open the sweep, then every round of the 14 cells is followed by one.
+# Two runs of the reference cell open the sweep, then every round of the 14 cells is followed by one.
 FIRST_OF_ROUND_3 = 2 + 2 * 15
 
 
@@ -36,12 +36,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def every_record(path: Path) -> list[Round]:
-    """Give all rounds that were ever written, the superseded ones too."""
+    """Return all rounds that were ever written, the superseded ones too."""
     lines = [line for line in path.read_bytes().splitlines() if line.startswith(b'{"type":"round"')]
     return [msgspec.json.decode(line, type=Round) for line in lines]
 
 
-def test_a_steady_device_is_measured_once_and_the_anchor_adds_less_than_a_tenth(path: Path) -> None:
+def test_a_steady_device_is_measured_once_and_drift_control_adds_less_than_a_tenth(path: Path) -> None:
     device = Device()
     sweep = Sweep(path, device)
     results = read_results([path])
@@ -49,10 +49,9 @@ def test_a_steady_device_is_measured_once_and_the_anchor_adds_less_than_a_tenth(
     assert len(results.anchors) == 2 + 6
     assert device.n_runs == 84 + 8
     assert (sweep.lines, device.rests, sweep.view.n_more) == ([], [], 0)
-    assert sweep.intro == (
-        "the anchor is tiny Q8_0 t1 custom: measured now, after every round and at the end, to see whether the device "
-        "holds its speed"
-    )
+    assert sweep.intro == [
+        "drift control: the reference cell is tiny Q8_0 t1 custom, measured now, after every round and at the end"
+    ]
     assert sweep.outcome is not None
     assert sweep.outcome.n_ok == 84
 
@@ -62,18 +61,15 @@ def test_a_throttled_device_is_caught_cooled_down_and_its_rounds_are_measured_ag
     sweep = Sweep(path, device)
     assert device.rests == [10.0, 20.0]
     caught, rests, back = sweep.lines
-    assert caught == (
-        "the anchor runs 20.0% slower than at the beginning (threshold 3.0%, 85 °C after 60 °C at the beginning); "
-        "the system reports throttled in 1 of 1 repetitions: cooling down for 10 s"
-    )
-    assert rests == "the anchor is still 20.0% slower after 10 s: cooling down for 20 s"
-    assert back == (
-        "the anchor is back after 30 s (+0.0%, 60 °C after 60 °C at the beginning); 14 rounds measured meanwhile are "
-        "marked and measured again"
-    )
-    doubted = [record for record in every_record(path) if record.doubt is not None]
-    assert {(record.cell.key, record.round) for record in doubted} == {(cell.key, 2) for cell in CELLS}
-    assert {record.doubt.name for record in doubted if record.doubt} == {"throttled"}
+    for fact in ("20.0% slower", "threshold 3.0%, 85 °C after 60 °C", "throttled in 1 of 1 repetitions", "for 10 s"):
+        assert fact in caught
+    assert "20.0% slower after 10 s" in rests
+    assert rests.endswith("for 20 s")
+    assert "back after 30 s (+0.0%, 60 °C after 60 °C" in back
+    assert back.endswith("14 rounds measured meanwhile are marked and measured again")
+    suspect = [record for record in every_record(path) if record.doubt is not None]
+    assert {(record.cell.key, record.round) for record in suspect} == {(cell.key, 2) for cell in CELLS}
+    assert {record.doubt.name for record in suspect if record.doubt} == {"throttled"}
     assert sweep.view.n_more == 14
     assert sweep.outcome is not None
     assert (sweep.outcome.n_ok, sweep.outcome.n_failed) == (84, 0)
@@ -83,12 +79,14 @@ def test_a_throttled_device_is_caught_cooled_down_and_its_rounds_are_measured_ag
     assert all(cell.flags == () and cell.rounds == 6 for cell in summarise(results))
 
 
-def test_without_sensors_the_anchor_alone_tells_of_a_drift(path: Path) -> None:
+def test_without_sensors_the_reference_cell_alone_shows_a_drift(path: Path) -> None:
     device = Device(hot_at=FIRST_OF_ROUND_3, factor=0.95, sensors=False)
     sweep = Sweep(path, device)
-    assert sweep.lines[0].startswith("the anchor runs 5.0% slower than at the beginning (threshold 3.0%): cooling")
-    doubted = [record.doubt for record in every_record(path) if record.doubt is not None]
-    assert [doubt.name for doubt in doubted] == ["drifting"] * 14
+    assert sweep.lines[0].startswith(
+        "the reference cell is 5.0% slower than at the beginning (threshold 3.0%): cooling"
+    )
+    suspect = [record.doubt for record in every_record(path) if record.doubt is not None]
+    assert [doubt.name for doubt in suspect] == ["drifting"] * 14
     assert all(record.doubt is None for record in read_results([path]).rounds)
 
 
@@ -97,7 +95,7 @@ def test_a_device_that_stays_hot_is_waited_for_once_and_its_rounds_stay_marked(p
     sweep = Sweep(path, device)
     assert device.rests == [10.0, 20.0, 40.0, 50.0]
     assert len(sweep.lines) == 1 + 4
-    assert sweep.lines[-1].startswith("the anchor still runs 20.0% slower after 2 min")
+    assert sweep.lines[-1].startswith("the reference cell is still 20.0% slower after 2 min")
     assert sweep.lines[-1].endswith("--cooldown 60s; 14 rounds measured meanwhile stay marked")
     results = read_results([path])
     marked = {(record.cell.key, record.round) for record in results.rounds if record.doubt is not None}
@@ -113,13 +111,13 @@ def test_what_stayed_marked_is_what_the_next_run_measures(path: Path) -> None:
     Sweep(path, Device(hot_at=FIRST_OF_ROUND_3, cool_after_s=None))
     before = len(every_record(path))
     again = Sweep(path, Device())
-    assert (again.view.n_turns, again.view.n_done) == (4 * 14, 2 * 14)
+    assert again.view.begun == (4 * 14, 2 * 14)
     assert len(every_record(path)) == before + 56
     results = read_results([path])
     assert all(record.doubt is None for record in results.rounds)
     assert all(summary.flags == () for summary in summarise(results))
     third = Sweep(path, Device())
-    assert (third.view.n_turns, third.n_writes) == (0, 0)
+    assert (third.view.begun, third.n_writes) == ((0, 84), 0)
 
 
 def test_the_next_run_compares_with_the_first_ones_opening(path: Path) -> None:
@@ -129,14 +127,14 @@ def test_the_next_run_compares_with_the_first_ones_opening(path: Path) -> None:
     # Nothing was measured meanwhile, so the sweep waits and marks nothing.
     assert device.rests == [10.0, 20.0]
     assert [line.partition(" (")[0] for line in sweep.lines] == [
-        "the anchor runs 20.0% slower than at the beginning",
-        "the anchor is still 20.0% slower after 10 s: cooling down for 20 s",
-        "the anchor is back after 30 s",
+        "the reference cell is 20.0% slower than at the beginning",
+        "the reference cell is still 20.0% slower after 10 s: cooling down for 20 s",
+        "the reference cell is back after 30 s",
     ]
     assert all(record.doubt is None for record in every_record(path))
 
 
-def test_a_round_is_not_repeated_for_ever(path: Path) -> None:
+def test_a_round_is_not_repeated_forever(path: Path) -> None:
     class Relapsing(Device):
         """From the third round on it is cool for one process after each rest, and hot again with the next."""
 
@@ -158,12 +156,12 @@ def test_a_round_is_not_repeated_for_ever(path: Path) -> None:
     assert marked == {(cell.key, number) for cell in CELLS for number in (2, 3, 4, 5)}
 
 
-def test_a_device_that_proves_faster_puts_all_before_in_doubt(path: Path) -> None:
+def test_a_device_that_proves_faster_makes_all_before_suspect(path: Path) -> None:
     device = Device(slow_until=FIRST_OF_ROUND_3, sensors=False)
     sweep = Sweep(path, device)
     assert device.rests == []
     (line,) = sweep.lines
-    assert line.startswith("the anchor runs 25.0% faster than at the beginning")
+    assert line.startswith("the reference cell is 25.0% faster than at the beginning")
     assert line.endswith("with its new speed; 42 rounds measured meanwhile are marked and measured again")
     results = read_results([path])
     assert {(record.cell.key, record.round) for record in results.rounds} == N_ALL
@@ -175,13 +173,13 @@ def test_a_device_that_proves_faster_puts_all_before_in_doubt(path: Path) -> Non
 def test_what_was_measured_hot_before_a_kill_is_measured_again_by_the_next_run(path: Path) -> None:
     n_hot = 6
     device = Device(hot_at=FIRST_OF_ROUND_3)
-    Sweep(path, device, kill_at_write=FIRST_OF_ROUND_3 + n_hot)  # before the anchor could tell
+    Sweep(path, device, kill_at_write=FIRST_OF_ROUND_3 + n_hot)  # before the reference cell could show it
     assert len(read_results([path]).rounds) == 2 * 14 + n_hot
     again = Sweep(path, device)
     assert device.rests == [10.0, 20.0]
     assert again.lines[-1].endswith(f"; {n_hot} rounds measured meanwhile are marked and measured again")
-    doubted = {(record.cell.key, record.round) for record in every_record(path) if record.doubt is not None}
-    assert len(doubted) == n_hot
+    suspect = {(record.cell.key, record.round) for record in every_record(path) if record.doubt is not None}
+    assert len(suspect) == n_hot
     results = read_results([path])
     assert {(record.cell.key, record.round) for record in results.rounds} == N_ALL
     assert all(record.doubt is None for record in results.rounds)
@@ -197,16 +195,16 @@ def test_a_kill_at_any_record_loses_nothing_and_repeats_nothing_that_is_trusted(
     results = read_results([path])
     assert {(record.cell.key, record.round) for record in results.rounds} == N_ALL
     assert all(record.doubt is None for record in results.rounds)
-    # A round is measured again only when a record said that it is in doubt.
+    # A round is measured again only when a record marked it.
     measured = Counter((record.cell.key, record.round) for record in every_record(path) if record.doubt is None)
-    in_doubt = {(record.cell.key, record.round) for record in every_record(path) if record.doubt is not None}
-    assert {turn for turn, count in measured.items() if count > 1} <= in_doubt
+    suspect = {(record.cell.key, record.round) for record in every_record(path) if record.doubt is not None}
+    assert {turn for turn, count in measured.items() if count > 1} <= suspect
 
 
-def test_a_budget_that_ends_within_a_round_still_has_a_last_look(path: Path) -> None:
+def test_a_budget_that_ends_within_a_round_still_has_a_last_reading(path: Path) -> None:
     ticks = itertools.count(0, 1)
     device = Device(hot_at=FIRST_OF_ROUND_3, cool_after_s=None)
-    sweep = Sweep(path, device, budget=(0, lambda: float(next(ticks))), budget_s=150)
+    sweep = Sweep(path, device, now_s=lambda: float(next(ticks)), budget_s=150)
     results = read_results([path])
     assert sweep.outcome is not None
     assert sweep.outcome.n_left > 0
@@ -214,7 +212,7 @@ def test_a_budget_that_ends_within_a_round_still_has_a_last_look(path: Path) -> 
 
 
 @pytest.mark.parametrize(("cells", "rounds"), [(1, 6), (4, 6), (14, 1)])
-def test_few_turns_need_no_anchor(path: Path, cells: int, rounds: int) -> None:
+def test_few_turns_need_no_drift_control(path: Path, cells: int, rounds: int) -> None:
     device = Device()
     Sweep(path, device, cells=CELLS[:cells], rounds=rounds)
     assert read_results([path]).anchors == []
@@ -222,7 +220,7 @@ def test_few_turns_need_no_anchor(path: Path, cells: int, rounds: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "n_tried"), [("load", 2), ("timeout", 1)])
-def test_where_one_file_fails_the_next_is_the_anchor_but_a_time_out_is_waited_for_once(
+def test_where_one_file_fails_the_next_is_the_reference_but_a_time_out_is_waited_for_once(
     path: Path, kind: str, n_tried: int
 ) -> None:
     class Broken(Device):
@@ -235,7 +233,7 @@ def test_where_one_file_fails_the_next_is_the_anchor_but_a_time_out_is_waited_fo
     cells = [*CELLS[:7], *(cell("b" * 64, n_ctx=64 + more) for more in range(7))]
     device = Broken()
     sweep = Sweep(path, device, cells=cells)
-    assert sweep.lines == ["the anchor could not be measured (it broke)"] * n_tried
+    assert sweep.lines == ["drift control: the reference cell could not be measured (it broke)"] * n_tried
     assert len(read_results([path]).anchors) == n_tried
     assert device.n_runs == n_tried + 14  # every cell fails in its first round
 

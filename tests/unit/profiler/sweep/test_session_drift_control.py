@@ -1,5 +1,6 @@
-"""What a session hands to its sweep: the anchor's switch, the anchor's earlier rounds, and which rounds are trusted."""
+"""What a session passes to its sweep: drift control on or off, its earlier rounds, and which rounds are trusted."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,23 +8,25 @@ import pytest
 
 from profiler.results.file import read_results
 from profiler.sweep.grid import Axes
+from profiler.sweep.plan import Options
 from profiler.sweep.session import Request, run_session
-from profiler.sweep.sweep import Options, Outcome, run_sweep
+from profiler.sweep.sweep import Outcome
+from profiler.sweep.tools import Tools
 from quant.sources.prepare import Prepared, Wishes
 from tests.support.cells import artifact
 from tests.support.summaries import ENVIRONMENT
-from tests.support.throttling import Device, Silent
+from tests.support.sweeps import Seen
+from tests.support.throttling import Device
 
 
 def session(folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch, **options: object) -> Outcome:
     (folder / "tiny.gguf").touch()
-    monkeypatch.setattr("profiler.device.environment.probe_backend", SimpleNamespace)
+    monkeypatch.setattr("profiler.sweep.session.probe_backend", SimpleNamespace)
     monkeypatch.setattr("profiler.measure.repack_probe.repacking_works", lambda: True)
-    monkeypatch.setattr("profiler.device.environment.read_environment", lambda _: ENVIRONMENT)
-    monkeypatch.setattr("profiler.device.environment.available_memory_bytes", lambda: 8 << 30)
-    monkeypatch.setattr("profiler.measure.launch.run_worker", lambda job, timeout_s: device.run(job))
-    assert run_sweep.__kwdefaults__ is not None
-    monkeypatch.setitem(run_sweep.__kwdefaults__, "sleep", device.sleep)
+    monkeypatch.setattr("profiler.sweep.session.read_environment", lambda _: ENVIRONMENT)
+    monkeypatch.setattr("profiler.sweep.session.available_memory_bytes", lambda: 8 << 30)
+    monkeypatch.setattr("profiler.sweep.session.run_worker", lambda job, timeout_s: device.run(job))
+    monkeypatch.setattr("profiler.sweep.session.Tools", partial(Tools, sleep=device.sleep))
     monkeypatch.setattr("profiler.results.file.os.fsync", lambda _: None)
     request = Request(
         sources=(str(folder / "tiny.gguf"),),
@@ -33,10 +36,10 @@ def session(folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch, **opt
         results=folder / "results.jsonl",
     )
     files = [Prepared(artifact=artifact(), path=folder / "tiny.gguf")]
-    return run_session(request, files=lambda: files, say=lambda line: None, view=Silent())
+    return run_session(request, files=lambda: files, view=Seen())
 
 
-def test_a_session_goes_on_from_its_anchor_and_measures_what_is_in_doubt(
+def test_a_session_goes_on_from_its_reference_cell_and_measures_what_is_suspect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 42 turns: two runs open it, and one is at the end of every second round and of the last.
@@ -56,6 +59,6 @@ def test_a_session_goes_on_from_its_anchor_and_measures_what_is_in_doubt(
     assert len(orders) == len(set(orders))
 
 
-def test_without_an_anchor_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_control_can_be_disabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert session(tmp_path, Device(), monkeypatch).n_ok == 42
     assert read_results([tmp_path / "results.jsonl"]).anchors == []

@@ -11,6 +11,7 @@ from profiler.analysis.stats import adjusted_interval
 from profiler.analysis.summarise import summarise, target_of
 from profiler.measure.worker import Answer, Job
 from profiler.records.record import Round
+from profiler.sweep.plan import History, Options
 from profiler.sweep.stopping import (
     LOOKS,
     Met,
@@ -18,14 +19,12 @@ from profiler.sweep.stopping import (
     describe,
     looks_of,
     relative_half_width,
-    sure_coverage,
 )
-from profiler.sweep.sweep import Options, Turn, run_sweep
-from tests.support.cells import artifact, cell, script
+from tests.support.cells import cell, script
 from tests.support.rounds import a_round, no_round, results, sample, with_cell
 from tests.support.scripted_worker import work
-from tests.support.series import MEDIANS, coverage
-from tests.support.summaries import ENVIRONMENT
+from tests.support.series import MEDIANS, coverage, exact_coverage
+from tests.support.sweeps import Seen, sweep
 
 
 def decoded(index: int, step_ms: float, **changes: Any) -> Round:
@@ -33,8 +32,8 @@ def decoded(index: int, step_ms: float, **changes: Any) -> Round:
     return a_round(index, sample(decode_ms=(step_ms,) * 4), **changes)
 
 
-def told(stopping: Stopping, steps_ms: Sequence[float]) -> list[int]:
-    """Tell rounds, and give the numbers of those after which the target was met."""
+def met_after(stopping: Stopping, steps_ms: Sequence[float]) -> list[int]:
+    """Add rounds, and return the numbers of those after which the target was met."""
     return [index + 1 for index, step in enumerate(steps_ms) if stopping.add(decoded(index, step))]
 
 
@@ -65,25 +64,25 @@ def test_the_half_width_is_a_share_of_the_median() -> None:
     assert relative_half_width([100] * 5) is None
 
 
-def test_the_sure_coverage_is_that_of_all_ways_that_rounds_can_fall() -> None:
+def test_the_exact_coverage_is_that_of_all_ways_that_rounds_can_fall() -> None:
     # Six coins: both sides must show, 62 of 64 ways.
-    assert sure_coverage((6,)) == 62 / 64
+    assert exact_coverage((6,)) == 62 / 64
     # Of all ways that ten coins fall: some of both among the first six, two of both among all.
     held = sum(0 < sum(coins[:6]) < 6 and 2 <= sum(coins) <= 8 for coins in itertools.product((0, 1), repeat=10))
-    assert sure_coverage((6, 10)) == pytest.approx(held / 2**10)
-    assert sure_coverage(LOOKS) == pytest.approx(0.9317, abs=5e-5)
+    assert exact_coverage((6, 10)) == pytest.approx(held / 2**10)
+    assert exact_coverage(LOOKS) == pytest.approx(0.9317, abs=5e-5)
 
 
 def test_no_number_of_rounds_makes_the_looks_unsafe() -> None:
-    assert min(sure_coverage(looks_of(most)) for most in range(6, 101)) > 0.91
-    assert min(sure_coverage(looks_of(most)) for most in range(6, 19)) > 0.93
+    assert min(exact_coverage(looks_of(most)) for most in range(6, 101)) > 0.91
+    assert min(exact_coverage(looks_of(most)) for most in range(6, 19)) > 0.93
 
 
 def test_a_cell_is_left_alone_only_at_a_look() -> None:
     # All equal but for one: at six rounds it widens the interval, at ten it is left out of it.
     steps = [25, 25, 25, 25, 25, 35, *[25] * 12]
     stopping = Stopping(0.02, 18)
-    assert told(stopping, steps) == [10]
+    assert met_after(stopping, steps) == [10]
     assert stopping.met[cell().key] == Met(target=0.02, n_rounds=10, half_widths={"prefill": 0.0, "decode": 0.0})
 
 
@@ -99,7 +98,7 @@ def test_cells_are_counted_apart_and_failed_rounds_not_at_all() -> None:
     stopping = Stopping(0.02, 18)
     others = [with_cell(decoded(index, 25), n_threads=2) for index in range(5)]
     assert all(stopping.add(record) is None for record in [*others, no_round(5)])
-    assert told(stopping, [25] * 6) == [6]
+    assert met_after(stopping, [25] * 6) == [6]
 
 
 def test_why_a_cell_is_left_alone_is_said_in_a_line() -> None:
@@ -122,34 +121,11 @@ def test_rounds_that_lie_far_out_are_labelled_by_their_number() -> None:
     assert (found.prefill_outliers, found.decode_outliers) == ((), (2,))
 
 
-class Seen:
-    """A view that keeps what it heard of targets."""
-
-    def __init__(self) -> None:
-        self.begun: tuple[int, int] = (0, 0)
-        self.stops: list[tuple[str, int, int]] = []
-
-    def started(self, n_turns: int, n_done: int) -> None:
-        self.begun = (n_turns, n_done)
-
-    def more(self, n_turns: int) -> None:
-        pass
-
-    def turn(self, turn: Turn, _artifact: Any) -> None:
-        pass
-
-    def finished(self, record: Round, _artifact: Any, left_s: float | None) -> None:
-        pass
-
-    def met(self, turn: Turn, _artifact: Any, met: Met, n_spared: int) -> None:
-        self.stops.append((turn.cell.key, met.n_rounds, n_spared))
-
-
 STEADY, ODD = cell(n_threads=1), cell(n_threads=2)
 
 
-def sweep(tmp_path: Path, stopping: Stopping, done: set[tuple[str, int]] | None = None) -> tuple[list[Round], Seen]:
-    """Sweep two cells under a rule: the rates of the one never change, those of the other go to and fro."""
+def swept(tmp_path: Path, history: History | None = None) -> tuple[list[Round], Seen]:
+    """Sweep two cells under a target: the rates of the one never change, those of the other alternate."""
     model, uneven = script(tmp_path / "model.json"), script(tmp_path / "uneven.json", decode_ns=500)
     written: list[Any] = []
     view = Seen()
@@ -158,24 +134,13 @@ def sweep(tmp_path: Path, stopping: Stopping, done: set[tuple[str, int]] | None 
     def run(job: Job) -> Answer:
         return slow if job.config == ODD.config and len(written) % 2 else fast
 
-    run_sweep(
-        [STEADY, ODD],
-        {STEADY.artifact_sha256: (artifact(), model)},
-        ENVIRONMENT,
-        done=done or set(),
-        first_order=0,
-        options=Options(rounds=18, reps=1, target=0.02),
-        write=written.append,
-        run=run,
-        available_bytes=lambda: 8 << 30,
-        view=view,
-        stopping=stopping,
-    )
+    options = Options(rounds=18, reps=1, target=0.02)
+    sweep([STEADY, ODD], model, options, run=run, write=written.append, view=view, history=history)
     return written, view
 
 
 def test_a_cell_that_met_its_target_takes_no_further_turn_and_the_others_go_on(tmp_path: Path) -> None:
-    rounds, view = sweep(tmp_path, Stopping(0.02, 18))
+    rounds, view = swept(tmp_path)
     counts = {each.key: sum(record.cell.key == each.key for record in rounds) for each in (STEADY, ODD)}
     assert counts == {STEADY.key: 6, ODD.key: 18}
     assert view.begun == (36, 0)
@@ -184,11 +149,8 @@ def test_a_cell_that_met_its_target_takes_no_further_turn_and_the_others_go_on(t
 
 
 def test_a_sweep_that_goes_on_knows_who_met_the_target_before(tmp_path: Path) -> None:
-    before, _ = sweep(tmp_path, Stopping(0.02, 18))
-    stopping = Stopping(0.02, 18)
-    for record in before[:24]:
-        stopping.add(record)
-    rounds, view = sweep(tmp_path, stopping, {(record.cell.key, record.round) for record in before[:24]})
+    before, _ = swept(tmp_path)
+    rounds, view = swept(tmp_path, History(trusted=before[:24]))
     assert [record.cell.key for record in rounds] == [ODD.key] * len(rounds)
     assert len(before[:24]) + len(rounds) == 24
     assert view.begun == (0, 24)

@@ -1,4 +1,4 @@
-"""The sweep: order, what is left out, what is written when; and the worker process on a scripted engine."""
+"""The sweep: order, what is skipped, what is written when; and the worker process on a scripted engine."""
 
 import itertools
 from collections import Counter
@@ -8,78 +8,24 @@ from typing import Any
 import pytest
 
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Environment, Record, Round
-from profiler.sweep.sweep import Options, Outcome, Turn, run_sweep, time_left_s, turns_left
-from tests.support.cells import artifact, cell, config, script
+from profiler.records.record import Record, Round
+from profiler.sweep.plan import Options, turns_of
+from profiler.sweep.sweep import Outcome, time_left_s
+from tests.support.cells import cell, config, script
 from tests.support.scripted_worker import run_scripted, work
-
-ENVIRONMENT = Environment(
-    system="Linux",
-    system_release="6.1",
-    machine="x86_64",
-    board=None,
-    cpu_model="Test CPU",
-    cpu_features=(),
-    cores_physical=4,
-    cores_logical=4,
-    core_kinds=(),
-    affinity=None,
-    cpu_quota=None,
-    memory_bytes=8 << 30,
-    memory_limit_bytes=None,
-    page_bytes=4096,
-    huge_pages=None,
-    governor=None,
-    turbo=None,
-    power_mode=None,
-    thread_variables={},
-    binding_version="0",
-    llama_commit="c0ffee",
-    threading="openmp",
-    backends=("CPU",),
-    devices=(),
-)
+from tests.support.summaries import ENVIRONMENT
+from tests.support.sweeps import Seen, sweep
 
 
-class Seen:
-    """A view that keeps what it saw."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def started(self, n_turns: int, n_done: int) -> None:
-        self.events.append(("started", n_turns, n_done))
-
-    def more(self, n_turns: int) -> None:
-        self.events.append(("more", n_turns))
-
-    def turn(self, turn: Turn, _artifact: Any) -> None:
-        self.events.append(("turn", turn.cell.key, turn.round))
-
-    def finished(self, record: Round, _artifact: Any, left_s: float | None) -> None:
-        self.events.append(("finished", record.status, left_s))
-
-
-def sweep(
-    tmp_path: Path, cells: list[Any], *, model: Path | None = None, **changes: Any
+def run(
+    tmp_path: Path, cells: list[Any], options: Options | None = None, **tools: Any
 ) -> tuple[Outcome, list[Round], Seen]:
-    path = model or script(tmp_path / "model.json")
+    """Sweep cells of one file on the scripted engine, in this process."""
     written: list[Record] = []
     view = Seen()
-    arguments: dict[str, Any] = {
-        "done": set(),
-        "first_order": 0,
-        "options": Options(rounds=3, reps=2),
-        "run": run_scripted,
-        "available_bytes": lambda: 8 << 30,
-    }
-    outcome = run_sweep(
-        cells,
-        {each.artifact_sha256: (artifact(each.artifact_sha256), path) for each in cells},
-        ENVIRONMENT,
-        write=written.append,
-        view=view,
-        **(arguments | changes),
+    model = script(tmp_path / "model.json")
+    outcome = sweep(
+        cells, model, options or Options(rounds=3, reps=2), run=answer, write=written.append, view=view, **tools
     )
     return outcome, [record for record in written if isinstance(record, Round)], view
 
@@ -93,24 +39,24 @@ CELLS = [cell(n_threads=threads) for threads in (1, 2, 3, 4)]
 
 
 def test_rounds_are_interleaved_and_shuffled_by_the_seed() -> None:
-    turns = turns_left(CELLS, set(), rounds=6, seed=1)
+    turns = turns_of(CELLS, set(), rounds=6, seed=1)
     assert [turn.round for turn in turns] == sorted(turn.round for turn in turns)
     orders = [[turn.cell.key for turn in group] for _, group in itertools.groupby(turns, key=lambda turn: turn.round)]
     assert all(sorted(order) == sorted(each.key for each in CELLS) for order in orders)
     assert len({tuple(order) for order in orders}) > 1
-    assert turns == turns_left(list(reversed(CELLS)), set(), rounds=6, seed=1)
-    assert turns != turns_left(CELLS, set(), rounds=6, seed=2)
+    assert turns == turns_of(list(reversed(CELLS)), set(), rounds=6, seed=1)
+    assert turns != turns_of(CELLS, set(), rounds=6, seed=2)
 
 
 def test_what_is_done_is_not_done_again() -> None:
     done = {(CELLS[0].key, 0), (CELLS[1].key, 2)}
-    turns = turns_left(CELLS, done, rounds=3, seed=1)
+    turns = turns_of(CELLS, done, rounds=3, seed=1)
     assert len(turns) == 4 * 3 - 2
     assert not done & {(turn.cell.key, turn.round) for turn in turns}
 
 
 def test_every_round_of_every_cell_is_written_with_its_samples(tmp_path: Path) -> None:
-    outcome, rounds, view = sweep(tmp_path, CELLS, run=answer)
+    outcome, rounds, view = run(tmp_path, CELLS)
     assert outcome == Outcome(n_ok=12, n_failed=0, n_skipped=0, n_left=0)
     assert Counter((record.cell.key, record.round) for record in rounds).most_common(1)[0][1] == 1
     assert [record.order for record in rounds] == list(range(12))
@@ -122,23 +68,12 @@ def test_every_round_of_every_cell_is_written_with_its_samples(tmp_path: Path) -
 def test_a_record_is_written_before_the_next_round_begins(tmp_path: Path) -> None:
     log: list[str] = []
 
-    def run(job: Job) -> Answer:
+    def logged(job: Job) -> Answer:
         log.append("run")
         return answer(job)
 
     model = script(tmp_path / "model.json")
-    run_sweep(
-        CELLS[:1],
-        {CELLS[0].artifact_sha256: (artifact(), model)},
-        ENVIRONMENT,
-        done=set(),
-        first_order=0,
-        options=Options(rounds=2, reps=1),
-        write=lambda record: log.append("write"),
-        run=run,
-        available_bytes=lambda: 8 << 30,
-        view=Seen(),
-    )
+    sweep(CELLS[:1], model, Options(rounds=2, reps=1), run=logged, write=lambda record: log.append("write"))
     assert log == ["run", "write", "run", "write"]
 
 
@@ -157,18 +92,9 @@ def test_a_worker_that_dies_is_a_record_and_the_sweep_goes_on(
     broken = cell("b" * 64)
     bad, good = script(tmp_path / "bad.json", fail=fail), script(tmp_path / "good.json")
     written: list[Any] = []
-    outcome = run_sweep(
-        [broken, CELLS[0]],
-        {"b" * 64: (artifact("b" * 64), bad), CELLS[0].artifact_sha256: (artifact(), good)},
-        ENVIRONMENT,
-        done=set(),
-        first_order=0,
-        options=Options(rounds=2, reps=1),
-        write=written.append,
-        run=run_scripted,
-        available_bytes=lambda: 8 << 30,
-        view=Seen(),
-    )
+    models = {"b" * 64: bad, CELLS[0].artifact_sha256: good}
+    options = Options(rounds=2, reps=1)
+    outcome = sweep([broken, CELLS[0]], models, options, run=run_scripted, write=written.append)
     assert outcome == Outcome(n_ok=2, n_failed=1, n_skipped=0, n_left=0)
     (failed,) = [record for record in written if record.status == "failed"]
     assert (failed.error.kind, failed.error.signal) == (kind, signal)
@@ -184,19 +110,19 @@ def test_a_worker_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_skipped_with_the_reason_unless_forced(tmp_path: Path) -> None:
-    outcome, rounds, _ = sweep(tmp_path, CELLS[:1], run=answer, available_bytes=lambda: 1000)
+    outcome, rounds, _ = run(tmp_path, CELLS[:1], available_bytes=lambda: 1000)
     assert outcome == Outcome(n_ok=0, n_failed=0, n_skipped=1, n_left=0)
     assert rounds[0].error is not None
     assert "1000 B are available" in rounds[0].error.message
     forced = Options(rounds=1, reps=1, force=True)
-    outcome, _, _ = sweep(tmp_path, CELLS[:1], run=answer, available_bytes=lambda: 1000, options=forced)
+    outcome, _, _ = run(tmp_path, CELLS[:1], forced, available_bytes=lambda: 1000)
     assert outcome.n_ok == 1
 
 
 def test_a_budget_leaves_rounds_over(tmp_path: Path) -> None:
     ticks = itertools.count(0, 10)
     options = Options(rounds=3, reps=1, budget_s=55)
-    outcome, rounds, _ = sweep(tmp_path, CELLS[:2], run=answer, options=options, now_s=lambda: float(next(ticks)))
+    outcome, rounds, _ = run(tmp_path, CELLS[:2], options, now_s=lambda: float(next(ticks)))
     assert 0 < len(rounds) < 6
     assert outcome.n_left == 6 - len(rounds)
 
@@ -204,7 +130,7 @@ def test_a_budget_leaves_rounds_over(tmp_path: Path) -> None:
 def test_the_sweep_rests_between_rounds_but_not_after_the_last(tmp_path: Path) -> None:
     rests: list[float] = []
     options = Options(rounds=2, reps=1, cooldown_s=7)
-    sweep(tmp_path, CELLS[:1], run=answer, options=options, sleep=rests.append)
+    run(tmp_path, CELLS[:1], options, sleep=rests.append)
     assert rests == [7]
 
 

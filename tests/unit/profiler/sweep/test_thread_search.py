@@ -1,4 +1,4 @@
-"""The search of -t auto on made-up devices, its bounds, and what is kept of it. All noise is seeded."""
+"""The search of -t auto on synthetic devices, its bounds, and what is kept. All noise is seeded."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,17 @@ import pytest
 from profiler.measure.worker import Answer, Job
 from profiler.records.record import CoreKind, Failure
 from profiler.sweep.grid import Axes, read_sweep
-from profiler.sweep.thread_choice import Chooser, cells_of, check_axes, resolved, wants_auto
-from profiler.sweep.thread_search import AUTO, Choice, Limits, MeasureError, Tried, choose, describe, limits_of
+from profiler.sweep.thread_choice import ThreadChooser, check_axes, has_auto, resolved
+from profiler.sweep.thread_search import (
+    AUTO,
+    MeasureError,
+    ThreadChoice,
+    ThreadLimits,
+    Trial,
+    describe,
+    search_threads,
+    thread_limits,
+)
 from quant.base.errors import UserError
 from quant.sources.prepare import Prepared
 from tests.support.cells import artifact, script
@@ -26,7 +35,7 @@ SEEDS = range(40)
 def test_the_choice_is_within_3_percent_of_the_best_of_all(device: str, kind: str) -> None:
     limits, curves = DEVICES[device]
     for seed in SEEDS:
-        choice = choose(Device(curves, seed), limits)
+        choice = search_threads(Device(curves, seed), limits)
         chosen = choice.n_threads if kind == "decode" else choice.n_threads_batch
         assert loss(curves[kind], limits.most, chosen) <= 0.03, seed
 
@@ -36,40 +45,40 @@ def test_fewer_counts_are_tried_than_there_are_and_fewer_rounds_than_a_sweep_tak
     limits, curves = DEVICES[device]
     for seed in SEEDS:
         measured = Device(curves, seed)
-        choose(measured, limits)
+        search_threads(measured, limits)
         assert len(set(measured.asked)) < 2 * limits.most
         assert len(measured.asked) < 2 * limits.most * 3  # a sweep of three rounds, which has no interval yet
 
 
 def test_prefill_and_decode_differ_where_the_device_makes_them_differ() -> None:
     limits, curves = DEVICES["big.LITTLE 4+4"]
-    choice = choose(Device(curves, seed=1), limits)
+    choice = search_threads(Device(curves, seed=1), limits)
     assert (choice.n_threads, choice.n_threads_batch) == (4, 8)
 
 
-def test_nothing_beyond_the_limit_is_ever_asked() -> None:
+def test_nothing_beyond_the_limit_is_ever_measured() -> None:
     for most in (1, 2, 3, 5, 7):
         measured = Device({"prefill": float, "decode": float}, seed=1)
-        assert choose(measured, Limits(most, most)).n_threads == most
+        assert search_threads(measured, ThreadLimits(most, most)).n_threads == most
         assert max(n_threads for n_threads, _ in measured.asked) == most
 
 
 def test_fewer_threads_win_a_tie() -> None:
     flat = Device({"prefill": lambda n: 100.0, "decode": lambda n: 100.0}, seed=1, noise=0.0)
-    assert choose(flat, Limits(8, 8)).n_threads == 1
+    assert search_threads(flat, ThreadLimits(8, 8)).n_threads == 1
 
 
 def test_without_noise_nothing_is_measured_twice() -> None:
     limits, curves = DEVICES["big.LITTLE 4+4"]
     measured = Device(curves, seed=1, noise=0.0)
-    choose(measured, limits)
+    search_threads(measured, limits)
     assert len(set(measured.asked)) == len(measured.asked)
 
 
-def test_only_the_kind_that_is_asked_for_is_measured() -> None:
+def test_only_the_kind_that_is_requested_is_measured() -> None:
     limits, curves = DEVICES["eight cores"]
     measured = Device(curves, seed=1)
-    choice = choose(measured, limits, ["prefill"])
+    choice = search_threads(measured, limits, ["prefill"])
     assert (choice.n_threads, choice.n_threads_batch) == (1, 8)
     assert {kind for _, kind in measured.asked} == {"prefill"}
 
@@ -83,35 +92,35 @@ FOUR_AND_FOUR = (
 @pytest.mark.parametrize(
     ("changes", "cores", "limits"),
     [
-        ({}, None, Limits(4, 4)),
-        ({"cores_physical": 8, "cores_logical": 8, "core_kinds": FOUR_AND_FOUR}, None, Limits(8, 4)),
-        ({"cores_physical": 8, "cores_logical": 8, "core_kinds": FOUR_AND_FOUR}, (3, 4, 5), Limits(3, 2)),
-        ({"cores_physical": 8, "cores_logical": 8, "core_kinds": FOUR_AND_FOUR}, (0, 1), Limits(2, 2)),
-        ({"affinity": (1, 2)}, None, Limits(2, 2)),
-        ({"affinity": (1, 2)}, (1,), Limits(1, 1)),
-        ({"cpu_quota": 2.5}, None, Limits(2, 2)),
-        ({"cpu_quota": 0.5}, None, Limits(1, 1)),
+        ({}, None, ThreadLimits(4, 4)),
+        ({"cores_physical": 8, "cores_logical": 8, "core_kinds": FOUR_AND_FOUR}, None, ThreadLimits(8, 4)),
+        ({"cores_physical": 8, "cores_logical": 8, "core_kinds": FOUR_AND_FOUR}, (3, 4, 5), ThreadLimits(3, 2)),
+        ({"cores_physical": 8, "cores_logical": 8, "core_kinds": FOUR_AND_FOUR}, (0, 1), ThreadLimits(2, 2)),
+        ({"affinity": (1, 2)}, None, ThreadLimits(2, 2)),
+        ({"affinity": (1, 2)}, (1,), ThreadLimits(1, 1)),
+        ({"cpu_quota": 2.5}, None, ThreadLimits(2, 2)),
+        ({"cpu_quota": 0.5}, None, ThreadLimits(1, 1)),
     ],
 )
 def test_the_limits_are_cores_affinity_quota_and_what_was_bound(
-    changes: dict[str, Any], cores: tuple[int, ...] | None, limits: Limits
+    changes: dict[str, Any], cores: tuple[int, ...] | None, limits: ThreadLimits
 ) -> None:
-    assert limits_of(environment(**changes), cores) == limits
+    assert thread_limits(environment(**changes), cores) == limits
 
 
 def test_two_threads_of_one_core_are_one_core() -> None:
     two_threads_each = environment(cores_physical=4, cores_logical=8, affinity=(0, 1, 2, 3))
-    assert limits_of(two_threads_each, None, lambda cpus: len({cpu // 2 for cpu in cpus})) == Limits(2, 2)
+    assert thread_limits(two_threads_each, None, lambda cpus: len({cpu // 2 for cpu in cpus})) == ThreadLimits(2, 2)
 
 
 def test_what_was_tried_is_written_as_a_small_table() -> None:
     tried = (
-        Tried("prefill", 1, (100.0,)),
-        Tried("prefill", 4, (350.0, 352.0, 351.0)),
-        Tried("decode", 1, (20.0,)),
-        Tried("decode", 2, (31.257,)),
+        Trial("prefill", 1, (100.0,)),
+        Trial("prefill", 4, (350.0, 352.0, 351.0)),
+        Trial("decode", 1, (20.0,)),
+        Trial("decode", 2, (31.257,)),
     )
-    assert describe(Choice(2, 4, tried), "tiny Q8_0", Limits(4, 4)) == [
+    assert describe(ThreadChoice(2, 4, tried), "tiny Q8_0", ThreadLimits(4, 4)) == [
         "threads of tiny Q8_0: 4 for the prefill and 2 for the decode, of at most 4",
         "  threads        1       2     4",
         "  prefill t/s  100       -   351*",
@@ -120,7 +129,7 @@ def test_what_was_tried_is_written_as_a_small_table() -> None:
 
 
 def test_auto_stands_for_both_or_for_one_of_them() -> None:
-    choice = Choice(4, 8)
+    choice = ThreadChoice(4, 8)
 
     def pairs(**lists: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         axes = resolved(Axes(**lists), choice)
@@ -130,8 +139,8 @@ def test_auto_stands_for_both_or_for_one_of_them() -> None:
     assert pairs(threads=(AUTO,), threads_batch=(2,)) == ((4,), (2,))
     assert pairs(threads=(1, 2), threads_batch=(AUTO,)) == ((1, 2), (8,))
     assert pairs(threads=(1, 2)) == ((1, 2), ())
-    assert wants_auto(Axes(threads=(AUTO,)))
-    assert not wants_auto(Axes(threads=(1,)))
+    assert has_auto(Axes(threads=(AUTO,)))
+    assert not has_auto(Axes(threads=(1,)))
     check_axes(Axes(threads=(AUTO,)), zipped=False)
 
 
@@ -145,8 +154,8 @@ def test_a_sweep_file_may_say_auto_but_not_zero(tmp_path: Path) -> None:
         read_sweep(path, Axes(threads=(1,)))
 
 
-class Asked:
-    """Workers that are the scripted engine, and lines that were said."""
+class Workers:
+    """Workers on the scripted engine, their jobs, and the lines that were shown."""
 
     def __init__(self, tmp_path: Path, *, fail: bool = False) -> None:
         self.jobs: list[Job] = []
@@ -155,14 +164,14 @@ class Asked:
         self._answers: dict[int, Answer] = {}  # by prompt tokens: the scripted engine is as fast with all threads
         self.files = [Prepared(artifact=artifact(), path=script(tmp_path / "model.json"))]
 
-    def chooser(self, **changes: Any) -> Chooser:
+    def chooser(self, **changes: Any) -> ThreadChooser:
         fields: dict[str, Any] = {
             "environment": environment(),
             "run": self._run,
             "available_bytes": lambda: 8 << 30,
             "say": self.lines.append,
         }
-        return Chooser(**(fields | changes))
+        return ThreadChooser(**(fields | changes))
 
     def _run(self, job: Job) -> Answer:
         self.jobs.append(job)
@@ -184,76 +193,76 @@ def counts(cells: Sequence[Any]) -> list[tuple[int, int]]:
 
 
 def test_workers_measure_with_short_counts_and_the_settings_of_the_sweep(tmp_path: Path) -> None:
-    asked = Asked(tmp_path)
-    cells = cells_of(Axes(threads=(AUTO,), ctk=("q8_0",), cores=(0, 1)), asked.files, asked.chooser(), zipped=False)
+    workers = Workers(tmp_path)
+    cells = workers.chooser().cells(Axes(threads=(AUTO,), ctk=("q8_0",), cores=(0, 1)), workers.files, zipped=False)
     assert counts(cells) == [(1, 1)]  # the scripted engine knows no threads: all are a tie
-    assert {(job.config.n_prompt, job.config.n_gen) for job in asked.jobs} == {(128, 0), (0, 32)}
-    assert {(job.config.type_k, job.config.cores, job.config.mode) for job in asked.jobs} == {
+    assert {(job.config.n_prompt, job.config.n_gen) for job in workers.jobs} == {(128, 0), (0, 32)}
+    assert {(job.config.type_k, job.config.cores, job.config.mode) for job in workers.jobs} == {
         ("q8_0", (0, 1), "separate")
     }
-    assert max(job.config.n_threads for job in asked.jobs) == 2
-    assert asked.lines[:2] == [
+    assert max(job.config.n_threads for job in workers.jobs) == 2
+    assert workers.lines[:2] == [
         "choosing the threads of tiny Q8_0",
         "threads of tiny Q8_0: 1 for the prefill and 1 for the decode, of at most 2",
     ]
 
 
 def test_the_same_command_again_chooses_the_same_without_measuring(tmp_path: Path) -> None:
-    asked = Asked(tmp_path)
-    first = cells_of(Axes(threads=(AUTO,)), asked.files, asked.chooser(), zipped=False)
-    n_jobs = len(asked.jobs)
-    again = cells_of(Axes(threads=(AUTO,)), asked.files, asked.chooser(), zipped=False)
-    assert (first, len(asked.jobs)) == (again, n_jobs)
-    assert any("as chosen before" in line for line in asked.lines)
+    workers = Workers(tmp_path)
+    first = workers.chooser().cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
+    n_jobs = len(workers.jobs)
+    again = workers.chooser().cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
+    assert (first, len(workers.jobs)) == (again, n_jobs)
+    assert any("as chosen before" in line for line in workers.lines)
     for other in ({"fresh": True}, {"environment": environment(llama_commit="c0ffee2")}):
-        cells_of(Axes(threads=(AUTO,)), asked.files, asked.chooser(**other), zipped=False)
-        assert len(asked.jobs) > n_jobs
-        n_jobs = len(asked.jobs)
+        workers.chooser(**other).cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
+        assert len(workers.jobs) > n_jobs
+        n_jobs = len(workers.jobs)
 
 
-def test_a_kept_choice_that_is_broken_or_out_of_bounds_is_made_anew(tmp_path: Path) -> None:
-    asked = Asked(tmp_path)
-    cells_of(Axes(threads=(AUTO,)), asked.files, asked.chooser(), zipped=False)
+def test_a_kept_choice_that_is_broken_or_out_of_bounds_is_made_again(tmp_path: Path) -> None:
+    workers = Workers(tmp_path)
+    workers.chooser().cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
     (kept,) = (tmp_path / "cache" / "threads").iterdir()
     for text in ("", "{}", '{"n_threads": 64, "n_threads_batch": 1, "tried": []}', '{"n_threads": 1'):
         kept.write_text(text, encoding="utf-8")
-        n_jobs = len(asked.jobs)
-        cells_of(Axes(threads=(AUTO,)), asked.files, asked.chooser(), zipped=False)
-        assert len(asked.jobs) > n_jobs
+        n_jobs = len(workers.jobs)
+        workers.chooser().cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
+        assert len(workers.jobs) > n_jobs
 
 
 def test_where_only_one_thread_may_run_nothing_is_measured(tmp_path: Path) -> None:
-    asked = Asked(tmp_path)
-    cells = cells_of(Axes(threads=(AUTO,), cores=(2,)), asked.files, asked.chooser(), zipped=False)
+    workers = Workers(tmp_path)
+    cells = workers.chooser().cells(Axes(threads=(AUTO,), cores=(2,)), workers.files, zipped=False)
     assert counts(cells) == [(1, 1)]
-    assert asked.jobs == []
-    assert asked.lines == ["threads of tiny Q8_0: 1, since this process may use no second core"]
+    assert workers.jobs == []
+    assert workers.lines == ["threads of tiny Q8_0: 1, since this process may use one core only"]
 
 
 def test_two_sweeps_over_one_file_choose_once(tmp_path: Path) -> None:
-    asked = Asked(tmp_path)
-    chooser = asked.chooser(fresh=True)
-    cells_of(Axes(threads=(AUTO,)), asked.files, chooser, zipped=False)
-    n_jobs = len(asked.jobs)
-    cells_of(Axes(threads=(AUTO,), workload=("chat",)), asked.files, chooser, zipped=False)
-    assert len(asked.jobs) == n_jobs
+    workers = Workers(tmp_path)
+    chooser = workers.chooser(fresh=True)
+    chooser.cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
+    n_jobs = len(workers.jobs)
+    chooser.cells(Axes(threads=(AUTO,), workload=("chat",)), workers.files, zipped=False)
+    assert len(workers.jobs) == n_jobs
 
 
 @pytest.mark.parametrize("why", [{"fail": True}, {"available_bytes": 1000}])
 def test_a_file_that_cannot_be_measured_still_becomes_cells_and_is_not_kept(
     tmp_path: Path, why: dict[str, Any]
 ) -> None:
-    asked = Asked(tmp_path, fail="fail" in why)
+    workers = Workers(tmp_path, fail="fail" in why)
     changes = {"available_bytes": lambda: 1000} if "available_bytes" in why else {}
-    cells = cells_of(Axes(threads=(AUTO,)), asked.files, asked.chooser(**changes), zipped=False)
+    cells = workers.chooser(**changes).cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
     assert counts(cells) == [(4, 4)]
-    assert asked.lines[-1].startswith("cannot choose the threads of tiny Q8_0, so it gets 4: ")
+    assert workers.lines[-1].startswith("cannot choose the threads of tiny Q8_0, using 4: ")
     assert not (tmp_path / "cache" / "threads").exists()
 
 
-def test_a_search_that_is_refused_says_so() -> None:
+def test_a_measurement_that_fails_ends_the_search() -> None:
     def refuse(n_threads: int, kind: str) -> Sequence[float]:
         raise MeasureError("no")
 
     with pytest.raises(MeasureError):
-        choose(refuse, Limits(4, 4))
+        search_threads(refuse, ThreadLimits(4, 4))
