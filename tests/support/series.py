@@ -13,6 +13,7 @@ from profiler.analysis.trend import find_trend
 from profiler.sweep.stopping import MOST_ROUNDS, looks_of, relative_half_width
 
 SCATTER = 0.02
+_N_ROUNDS = 10  # in which a drift is looked for
 # The relative median of each shape, in units of the scatter.
 MEDIANS = {"normal": 0.0, "lognormal": 0.0, "heavy-tailed": 0.0, "bimodal": -0.16978, "gap": -1.5}
 
@@ -80,7 +81,6 @@ def drift_share(
     n_cells: int,
     seed: int,
     *,
-    n_rounds: int = 10,
     reps: int = 3,
     scatter: float = SCATTER,
     per_round: float = 0.0,
@@ -88,10 +88,10 @@ def drift_share(
 ) -> float:
     """Return the share of cells in which a drift is seen; `per_round` is a scatter that a round's repetitions share."""
     source = np.random.default_rng(seed)
-    size = (n_cells, n_rounds, reps)
+    size = (n_cells, _N_ROUNDS, reps)
     noise = source.standard_t(3, size) / math.sqrt(3) if heavy else source.standard_normal(size)
-    shared = source.standard_normal((n_cells, n_rounds, 1))
-    fall = 1 - drift * np.arange(n_rounds) / (n_rounds - 1)
+    shared = source.standard_normal((n_cells, _N_ROUNDS, 1))
+    fall = 1 - drift * np.arange(_N_ROUNDS) / (_N_ROUNDS - 1)
     rates = fall[None, :, None] * np.exp(scatter * noise + per_round * shared)
     found = [find_trend(rounds) for rounds in rates.tolist()]
     return sum(trend is not None and trend.counts for trend in found) / n_cells
