@@ -25,7 +25,7 @@ def caption(
 
     `bars` is False where there are none, and the chart says itself what shows the range.
     """
-    sizes = {cell.model: cell.n_params for cell in cells}
+    sizes = {cell.artifact.model: cell.artifact.n_params for cell in cells}
     models = [f"{model} {format_params(sizes[model])}" for model in models_of(cells)]
     if len(models) > _NAMED_MODELS:
         first, last = min(sizes.values()), max(sizes.values())
@@ -37,7 +37,7 @@ def caption(
         parts.append(_device(cells, environment))
     parts += [_load(cells), f"{_setting(cells)}, {_threads(cells)}."]
     parts.append(_repeats(cells, ranges_only, bars))
-    made_up = sorted({printable(cell.standin_for or "?") for cell in cells if cell.weights != "real"})
+    made_up = sorted({printable(cell.artifact.standin_for or "?") for cell in cells if cell.artifact.weights != "real"})
     if made_up:
         named = ", ".join(made_up) if len(models) <= _NAMED_MODELS else f"{len(made_up)} of the models"
         parts.append(f"Synthetic weights in the shape of {named}.")
@@ -54,9 +54,9 @@ def _standins(cells: Sequence[CellSummary]) -> list[str]:
     """Tell which models were measured in another family's shape, as llama.cpp has not theirs."""
     names = sorted(
         {
-            f"{printable(cell.arch)} for {printable(cell.standin_for or '?')} ({printable(cell.standin_family)})"
+            f"{printable(cell.artifact.arch)} for {printable(cell.artifact.standin_for or '?')} ({printable(cell.artifact.standin_family)})"
             for cell in cells
-            if cell.standin_family is not None
+            if cell.artifact.standin_family is not None
         }
     )
     if len(names) > _NAMED_MODELS // 3:
@@ -79,29 +79,33 @@ def _device(cells: Sequence[CellSummary], environment: Environment) -> str:
 
 def _load(cells: Sequence[CellSummary]) -> str:
     cell = cells[0]
-    depths = ", ".join(map(str, sorted({each.n_depth for each in cells})))
-    if len({each.n_depth for each in cells}) == 1 and cell.mode == "request":
-        work = f"{cell.n_prompt} tokens in, {cell.n_gen} out, decode at depth {cell.decode_depth}"
+    depths = ", ".join(map(str, sorted({each.config.n_depth for each in cells})))
+    if len({each.config.n_depth for each in cells}) == 1 and cell.config.mode == "request":
+        work = f"{cell.config.n_prompt} tokens in, {cell.config.n_gen} out, decode at depth {cell.config.decode_depth}"
     else:
-        tests = [f"{name} of {n}" for name, n in (("prefill", cell.n_prompt), ("decode", cell.n_gen)) if n]
+        tests = [
+            f"{name} of {n}" for name, n in (("prefill", cell.config.n_prompt), ("decode", cell.config.n_gen)) if n
+        ]
         work = f"{' and '.join(tests)} tokens, {'each ' if len(tests) > 1 else ''}at depth {depths}"
-    return f"Workload {printable(cell.workload)}: {work};"
+    return f"Workload {printable(cell.config.workload)}: {work};"
 
 
 def _setting(cells: Sequence[CellSummary]) -> str:
-    cell, contexts = cells[0], sorted({each.n_ctx for each in cells})
+    cell, contexts = cells[0], sorted({each.config.n_ctx for each in cells})
     context = str(contexts[0]) if len(contexts) == 1 else f"{contexts[0]} to {contexts[-1]}"
-    cache = cell.type_k if cell.type_k == cell.type_v else f"{cell.type_k}/{cell.type_v}"
-    parts = [f"context {context}", f"batch {cell.n_batch}/{cell.n_ubatch}", f"KV cache {cache}"]
-    parts += [f"flash attention {cell.flash_attn_asked}", f"load mode {cell.load_mode}"]
-    parts += [] if cell.repack else ["weights not repacked"]
-    parts += [] if cell.cores is None else [f"on CPUs {', '.join(map(str, cell.cores))}"]
+    cache = (
+        cell.config.type_k if cell.config.type_k == cell.config.type_v else f"{cell.config.type_k}/{cell.config.type_v}"
+    )
+    parts = [f"context {context}", f"batch {cell.config.n_batch}/{cell.config.n_ubatch}", f"KV cache {cache}"]
+    parts += [f"flash attention {cell.config.flash_attn}", f"load mode {cell.config.load_mode}"]
+    parts += [] if cell.config.repack else ["weights not repacked"]
+    parts += [] if cell.config.cores is None else [f"on CPUs {', '.join(map(str, cell.config.cores))}"]
     return printable(", ".join(parts))
 
 
 def _threads(cells: Sequence[CellSummary]) -> str:
-    decode, prefill = ({getattr(cell, name) for cell in cells} for name in ("n_threads", "n_threads_batch"))
-    if all(cell.n_threads == cell.n_threads_batch for cell in cells):
+    decode, prefill = ({getattr(cell.config, name) for cell in cells} for name in ("n_threads", "n_threads_batch"))
+    if all(cell.config.n_threads == cell.config.n_threads_batch for cell in cells):
         return _count(decode)
     return f"{_count(decode)} in decode, {_count(prefill)} in prefill"
 
@@ -143,10 +147,10 @@ def _missing(panel: Panel, cells: Sequence[CellSummary]) -> list[str]:
             parts.append(f"{status.capitalize()}, so not drawn: {_listed(without)}.")
         if some := [cell for cell in gone if cell.rounds]:
             parts.append(f"{status.capitalize()} in some rounds: {_listed(some)}.")
-    drawn = {cell.artifact_sha256 for cell in cells}
-    others = {cell.artifact_sha256: cell for cell in panel.cells if cell.artifact_sha256 not in drawn}
+    drawn = {cell.artifact.sha256 for cell in cells}
+    others = {cell.artifact.sha256: cell for cell in panel.cells if cell.artifact.sha256 not in drawn}
     if others:
-        names = [f"{cell.model} {cell.quant}" for cell in others.values()]
+        names = [f"{cell.artifact.model} {cell.artifact.level}" for cell in others.values()]
         listed = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} files"
         parts.append(f"Not drawn for want of such figures: {listed}.")
     return parts
@@ -155,20 +159,24 @@ def _missing(panel: Panel, cells: Sequence[CellSummary]) -> list[str]:
 def _listed(cells: Sequence[CellSummary]) -> str:
     if len(cells) > _NAMED:
         return f"{len(cells)} cells"
-    return ", ".join(f"{cell.model} {cell.quant} with {_count({cell.n_threads})}" for cell in cells)
+    return ", ".join(
+        f"{cell.artifact.model} {cell.artifact.level} with {_count({cell.config.n_threads})}" for cell in cells
+    )
 
 
 def is_synthetic(cells: Sequence[CellSummary]) -> bool:
     """Tell whether any of the weights were made up."""
-    return any(cell.weights != "real" for cell in cells)
+    return any(cell.artifact.weights != "real" for cell in cells)
 
 
 def marks(cells: Sequence[CellSummary]) -> str:
     """Give the line under the title that nobody may overlook; empty where all is measured on real weights."""
     found = ["estimated, not measured"] if cells[0].kind == "estimated" else []
     if is_synthetic(cells):
-        found.append("synthetic weights" if all(cell.weights != "real" for cell in cells) else "some weights synthetic")
-    if any(cell.standin_family is not None for cell in cells):
-        every = all(cell.standin_family is not None for cell in cells)
+        found.append(
+            "synthetic weights" if all(cell.artifact.weights != "real" for cell in cells) else "some weights synthetic"
+        )
+    if any(cell.artifact.standin_family is not None for cell in cells):
+        every = all(cell.artifact.standin_family is not None for cell in cells)
         found.append("in a stand-in's shape" if every else "some in a stand-in's shape")
     return "; ".join(found)

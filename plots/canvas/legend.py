@@ -19,7 +19,7 @@ def level_keys(
 ) -> list[Line2D]:
     """Name each level by its line, by a mark where the chart has no lines, or by both."""
     estimated = any(cell.kind == "estimated" for cell in cells)
-    arches = {cell.arch for cell in cells}
+    arches = {cell.artifact.arch for cell in cells}
     shape = marker_of(next(iter(arches))) if len(arches) == 1 else "s"
     fillings = {filling_of(cell) for cell in cells}
     filling = "hollow" if estimated else next(iter(fillings)) if len(fillings) == 1 else "full"
@@ -38,7 +38,7 @@ def level_keys(
 
 def family_keys(cells: Sequence[CellSummary]) -> list[Line2D]:
     """Name each family by its marker; none where there is only one."""
-    arches = sorted({cell.arch for cell in cells})
+    arches = sorted({cell.artifact.arch for cell in cells})
     return [_key(printable(arch), marker_of(arch), "full") for arch in arches] if len(arches) > 1 else []
 
 

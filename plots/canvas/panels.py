@@ -7,11 +7,12 @@ import msgspec
 
 from plots.canvas.text_width import printable
 from profiler.records.cell_summary import CellSummary
+from profiler.records.span import Span
 
 _LEVEL_CHARS = 24  # far more than llama.cpp's names have
-_SETTING = ("env_id", "label", "kind", "mode", "workload", "n_prompt", "n_gen", "n_depth", "n_ctx", "n_batch",
-            "n_ubatch", "n_outputs_max", "type_k", "type_v", "flash_attn_asked", "load_mode", "repack", "device",
-            "n_gpu_layers", "cores")  # fmt: skip
+_ORIGIN = ("env_id", "label", "kind")
+_SETTING = ("mode", "workload", "n_prompt", "n_gen", "n_depth", "n_ctx", "n_batch", "n_ubatch", "n_outputs_max",
+            "type_k", "type_v", "flash_attn", "load_mode", "repack", "device", "n_gpu_layers", "cores")  # fmt: skip
 Point = tuple[float, float, float]  # the median, and the ends of its interval or range
 
 
@@ -30,24 +31,29 @@ def distinct(summaries: Sequence[CellSummary]) -> list[CellSummary]:
     Made-up weights beside real ones, an imatrix, two files of one name and level. Names are a stranger's text, and are
     made fit for one line as well.
     """
-    mixed = len({cell.weights for cell in summaries}) > 1
+    mixed = len({cell.artifact.weights for cell in summaries}) > 1
     shown = [
-        msgspec.structs.replace(
+        _named(
             cell,
-            model=printable(cell.model) + (" (synthetic)" if mixed and cell.weights != "real" else ""),
-            quant=printable(cell.quant)[:_LEVEL_CHARS] + (" imatrix" if cell.imatrix else ""),
+            model=printable(cell.artifact.model)
+            + (" (synthetic)" if mixed and cell.artifact.weights != "real" else ""),
+            level=printable(cell.artifact.level)[:_LEVEL_CHARS] + (" imatrix" if cell.artifact.imatrix_sha256 else ""),
         )
         for cell in summaries
     ]
     files: dict[tuple[str, str], set[str]] = {}
     for cell in shown:
-        files.setdefault((cell.model, cell.quant), set()).add(cell.artifact_sha256)
+        files.setdefault((cell.artifact.model, cell.artifact.level), set()).add(cell.artifact.sha256)
     return [
-        msgspec.structs.replace(cell, quant=f"{cell.quant} {cell.artifact_sha256[:6]}")
-        if len(files[cell.model, cell.quant]) > 1
+        _named(cell, level=f"{cell.artifact.level} {cell.artifact.sha256[:6]}")
+        if len(files[cell.artifact.model, cell.artifact.level]) > 1
         else cell
         for cell in shown
     ]
+
+
+def _named(cell: CellSummary, **names: str) -> CellSummary:
+    return msgspec.structs.replace(cell, artifact=msgspec.structs.replace(cell.artifact, **names))
 
 
 def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
@@ -75,14 +81,15 @@ def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
 
 def setting_of(cell: CellSummary, without: Collection[str] = ()) -> tuple[object, ...]:
     """Give all that must be equal in one chart, but for what is the chart's own axis."""
-    return tuple(getattr(cell, name) for name in _SETTING if name not in without)
+    names = ((cell, _ORIGIN), (cell.config, _SETTING))
+    return tuple(getattr(holder, name) for holder, fields in names for name in fields if name not in without)
 
 
 def load_name(cell: CellSummary) -> str:
     """Name a load for file names."""
-    if cell.workload != "custom":
-        return "".join(letter if letter.isalnum() else "_" for letter in cell.workload)[:40]
-    return f"p{cell.n_prompt}-n{cell.n_gen}-d{cell.n_depth}"
+    if cell.config.workload != "custom":
+        return "".join(letter if letter.isalnum() else "_" for letter in cell.config.workload)[:40]
+    return f"p{cell.config.n_prompt}-n{cell.config.n_gen}-d{cell.config.n_depth}"
 
 
 def pages(panel: Panel, most: int) -> Iterator[Panel]:
@@ -90,20 +97,20 @@ def pages(panel: Panel, most: int) -> Iterator[Panel]:
     models = models_of(panel.cells)
     for first in range(0, max(len(models), 1), most):
         part = models[first : first + most]
-        yield msgspec.structs.replace(panel, cells=[cell for cell in panel.cells if cell.model in part])
+        yield msgspec.structs.replace(panel, cells=[cell for cell in panel.cells if cell.artifact.model in part])
 
 
 def levels_of(cells: Sequence[CellSummary]) -> list[str]:
     """Name the levels, the most bits per weight first."""
     bits: dict[str, float] = {}
     for cell in cells:
-        bits[cell.quant] = max(bits.get(cell.quant, 0.0), cell.bpw)
+        bits[cell.artifact.level] = max(bits.get(cell.artifact.level, 0.0), cell.artifact.bpw)
     return sorted(bits, key=lambda level: (-bits[level], level))
 
 
 def models_of(cells: Sequence[CellSummary]) -> list[str]:
     """Name the models, the smallest first."""
-    sizes = {cell.model: cell.n_params for cell in cells}
+    sizes = {cell.artifact.model: cell.artifact.n_params for cell in cells}
     return sorted(sizes, key=lambda model: (sizes[model], model))
 
 
@@ -115,31 +122,26 @@ def at_common_threads(cells: Sequence[CellSummary]) -> list[CellSummary]:
     """
     files: dict[int, set[str]] = {}
     for cell in cells:
-        files.setdefault(cell.n_threads, set()).add(cell.artifact_sha256)
+        files.setdefault(cell.config.n_threads, set()).add(cell.artifact.sha256)
     chosen = max(files, key=lambda threads: (len(files[threads]), threads))
     best: dict[str, CellSummary] = {}
     for cell in cells:
-        if cell.n_threads == chosen:
-            known = best.get(cell.artifact_sha256)
+        if cell.config.n_threads == chosen:
+            known = best.get(cell.artifact.sha256)
             if known is None or pair_rank(cell) > pair_rank(known):
-                best[cell.artifact_sha256] = cell
+                best[cell.artifact.sha256] = cell
     return list(best.values())
 
 
 def pair_rank(cell: CellSummary) -> tuple[bool, int]:
     """Rank cells that differ in the other kind's threads only: equal counts first, then the most threads."""
-    return (cell.n_threads_batch == cell.n_threads, cell.n_threads + cell.n_threads_batch)
+    return (cell.config.n_threads_batch == cell.config.n_threads, cell.config.n_threads + cell.config.n_threads_batch)
 
 
 def spread(cell: CellSummary, name: str) -> Point | None:
     """Give a figure with its interval, or its smallest and largest where rounds are too few; None without it."""
-    middle = getattr(cell, name)
-    if middle is None:
-        return None
-    lo, hi = getattr(cell, f"{name}_lo", None), getattr(cell, f"{name}_hi", None)
-    if lo is None or hi is None:
-        lo, hi = getattr(cell, f"{name}_min"), getattr(cell, f"{name}_max")
-    return middle, middle if lo is None else lo, middle if hi is None else hi
+    span: Span | None = getattr(cell, name)
+    return None if span is None else (span.value, span.lo, span.hi)
 
 
 def ms_per_token(values: Point) -> Point:
@@ -150,7 +152,5 @@ def ms_per_token(values: Point) -> Point:
 
 def quality_of(cell: CellSummary) -> Point | None:
     """Give what quantizing lost: the divergence from the unquantized model, with two standard errors; else None."""
-    kld, error = cell.kld, cell.kld_se
-    if kld is None:
-        return None
-    return kld, max(0.0, kld - 2 * (error or 0.0)), kld + 2 * (error or 0.0)
+    kld = cell.quality.kld
+    return None if kld is None else (kld.value, max(0.0, kld.value - 2 * kld.se), kld.value + 2 * kld.se)

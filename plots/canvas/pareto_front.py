@@ -14,10 +14,12 @@ def dominators(cells: Sequence[CellSummary]) -> dict[str, str]:
     """
     beaten: dict[str, str] = {}
     for cell in cells:
-        rivals = [each for each in cells if each.model == cell.model and each is not cell]
+        rivals = [each for each in cells if each.artifact.model == cell.artifact.model and each is not cell]
         better = [each for each in rivals if _beats(each, cell)]
         if better:
-            beaten[cell.cell_key] = max(better, key=lambda each: each.decode_tps or 0.0).quant
+            beaten[cell.cell_key] = max(
+                better, key=lambda each: each.decode_tps.value if each.decode_tps else 0.0
+            ).artifact.level
     return beaten
 
 
@@ -34,7 +36,7 @@ def _quality_sign(one: CellSummary, other: CellSummary) -> int:
     first, second = quality_of(one), quality_of(other)
     if first and second:
         return -_sign(first, second)
-    return (one.bpw > other.bpw) - (one.bpw < other.bpw)
+    return (one.artifact.bpw > other.artifact.bpw) - (one.artifact.bpw < other.artifact.bpw)
 
 
 def _sign(one: Point | None, other: Point | None) -> int:

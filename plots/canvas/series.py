@@ -76,7 +76,7 @@ def draw_levels(
     """
     groups: dict[tuple[str, Marker, str, bool], list[tuple[float, Point, Point | None]]] = {}
     for cell, x, point in marked:
-        key = (cell.quant, marker_of(cell.arch), filling_of(cell), cell.cell_key in faint)
+        key = (cell.artifact.level, marker_of(cell.artifact.arch), filling_of(cell), cell.cell_key in faint)
         groups.setdefault(key, []).append((x, point, (across or {}).get(cell.cell_key)))
     estimated = any(cell.kind == "estimated" for cell, _, _ in marked)
     for level in levels_of([cell for cell, _, _ in marked]):

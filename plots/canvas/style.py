@@ -112,7 +112,7 @@ def looks(cells: Sequence[CellSummary]) -> dict[str, Look]:
 
     Of several files of one level (with and without an imatrix) the later ones have another dash and a dark rim.
     """
-    bits = {cell.quant: cell.bpw for cell in cells}
+    bits = {cell.artifact.level: cell.artifact.bpw for cell in cells}
     found: dict[str, Look] = {}
     seen: set[str] = set()
     for name in sorted(bits):
@@ -138,9 +138,9 @@ def marker_of(arch: str) -> Marker:
 
 def filling_of(cell: CellSummary) -> str:
     """Tell how a cell's marks are filled: "full", "hollow" for synthetic weights, "half" in a stand-in's shape."""
-    if cell.standin_family is not None:
+    if cell.artifact.standin_family is not None:
         return "half"
-    return "full" if cell.weights == "real" else "hollow"
+    return "full" if cell.artifact.weights == "real" else "hollow"
 
 
 @contextmanager

@@ -25,13 +25,13 @@ def depth_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
     for cell in study.cells:
         if cell.rounds and (cell.prefill_tps or cell.decode_tps):
             groups.setdefault(setting_of(cell, _FREE), []).append(cell)
-    deep = [cells for cells in groups.values() if len({cell.n_depth for cell in cells}) > 1]
+    deep = [cells for cells in groups.values() if len({cell.config.n_depth for cell in cells}) > 1]
     if not deep:
         yield "", "every load was measured at one depth only; give several with -d"
     several = len({cells[0].env_id for cells in deep}) > 1
     names: dict[str, int] = {}
     for cells in deep:
-        name = load_name(cells[0]).rpartition("-d")[0] if cells[0].workload == "custom" else load_name(cells[0])
+        name = load_name(cells[0]).rpartition("-d")[0] if cells[0].config.workload == "custom" else load_name(cells[0])
         name += f"-{cells[0].env_id}" if several else ""
         names[name] = names.get(name, 0) + 1
         name += f"-{names[name]}" if names[name] > 1 else ""
@@ -39,27 +39,27 @@ def depth_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Ite
         models = models_of(chosen)
         most = max(1, rows_that_fit(style, 0.9 * style.panel) // (1 if style.beside > 1 else 2))
         for first in range(0, len(models), most):
-            part = [cell for cell in chosen if cell.model in models[first : first + most]]
+            part = [cell for cell in chosen if cell.artifact.model in models[first : first + most]]
             page = name if first == 0 else f"{name}-page{first // most + 1}"
             yield page, _chart(part, study.environments.get(part[0].env_id), style, look_of)
 
 
 def _depths(cells: Sequence[CellSummary]) -> list[int]:
-    return sorted({cell.n_depth for cell in cells})
+    return sorted({cell.config.n_depth for cell in cells})
 
 
 def _of_one_thread_count(cells: Sequence[CellSummary]) -> list[CellSummary]:
     """Choose one thread count for all depths: a line is to show what depth does, and nothing else."""
     places: dict[int, set[tuple[str, int]]] = {}
     for cell in cells:
-        places.setdefault(cell.n_threads, set()).add((cell.artifact_sha256, cell.n_depth))
+        places.setdefault(cell.config.n_threads, set()).add((cell.artifact.sha256, cell.config.n_depth))
     threads = max(places, key=lambda n: (len(places[n]), n))
-    alike = [cell for cell in cells if cell.n_threads == threads]
+    alike = [cell for cell in cells if cell.config.n_threads == threads]
     return [each for depth in _depths(alike) for each in at_common_threads(_at(alike, depth))]
 
 
 def _at(cells: Sequence[CellSummary], depth: int) -> list[CellSummary]:
-    return [cell for cell in cells if cell.n_depth == depth]
+    return [cell for cell in cells if cell.config.n_depth == depth]
 
 
 def _chart(
@@ -75,21 +75,21 @@ def _chart(
     last: list[dict[str, tuple[float, float]]] = []
     for place, axis in enumerate(axes):
         model, (label, name, field) = models[place // len(present)], present[place % len(present)]
-        own = [cell for cell in cells if cell.model == model and spread(cell, name)]
+        own = [cell for cell in cells if cell.artifact.model == model and spread(cell, name)]
         last.append({})
         if not own:
             axis.set_visible(False)
             continue
-        depths = sorted({getattr(cell, field) for cell in own})
+        depths = sorted({getattr(cell.config, field) for cell in own})
         top = 0.0
         for level, shift in zip(levels, shifts_pt(len(levels), depths, room_in, style), strict=True):
-            series = {getattr(cell, field): (cell, point) for cell in own
-                      if cell.quant == level and (point := spread(cell, name))}  # fmt: skip
+            series = {getattr(cell.config, field): (cell, point) for cell in own
+                      if cell.artifact.level == level and (point := spread(cell, name))}  # fmt: skip
             if not series:
                 continue
             points = {depth: series[depth][1] for depth in sorted(series)}
             draw_series(axis, list(points), list(points.values()), look_of[level], level, estimated=estimated,
-                        shift_pt=shift, marker=marker_of(own[0].arch), filling=filling_of(own[0]))  # fmt: skip
+                        shift_pt=shift, marker=marker_of(own[0].artifact.arch), filling=filling_of(own[0]))  # fmt: skip
             rows += [row_of(cell, phase=label, depth=depth, **ends("tokens_per_s", point))
                      for depth, (cell, point) in sorted(series.items())]  # fmt: skip
             last[-1][level] = (max(points), points[max(points)][0])

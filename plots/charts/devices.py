@@ -62,7 +62,7 @@ def _names(study: Study, chosen: Mapping[str, Sequence[CellSummary]]) -> dict[st
     for env_id, cells in chosen.items():
         environment = study.environments.get(env_id)
         device = (environment.board or environment.cpu_model) if environment else env_id
-        names[env_id] = f"{shortened(device, 1.3, 7)}, {cells[0].n_threads} thr."
+        names[env_id] = f"{shortened(device, 1.3, 7)}, {cells[0].config.n_threads} thr."
     alike = [name for name in names.values() if list(names.values()).count(name) > 1]
     return {env_id: f"{name} ({env_id[:4]})" if name in alike else name for env_id, name in names.items()}
 
@@ -76,9 +76,11 @@ def device_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> It
     if not loads:
         yield "", _ONE
     for load in loads:
-        devices_of = {model: {c.env_id for c in load.cells if c.model == model} for model in models_of(load.cells)}
+        devices_of = {
+            model: {c.env_id for c in load.cells if c.artifact.model == model} for model in models_of(load.cells)
+        }
         shared = [model for model, env_ids in devices_of.items() if len(env_ids) > 1]
-        decoding = [model for model in shared if any(c.decode_tps for c in load.cells if c.model == model)]
+        decoding = [model for model in shared if any(c.decode_tps for c in load.cells if c.artifact.model == model)]
         if not decoding:
             yield load.name, "no model was decoded on two devices"
         most = min(2, style.beside) * rows_that_fit(style, _panel_in(load, style))
@@ -100,16 +102,20 @@ def _devices(
 ) -> Picture:
     columns = min(2, len(models), style.beside)
     figure, axes = sheet(style, columns, -(-len(models) // columns), panel=_panel_in(load, style))
-    order = sorted(load.devices, key=lambda env_id: max((c.decode_tps or 0.0) for c in load.devices[env_id]))
-    cells = [cell for cell in load.cells if cell.model in models and cell.decode_tps]
+    order = sorted(
+        load.devices, key=lambda env_id: max(c.decode_tps.value if c.decode_tps else 0.0 for c in load.devices[env_id])
+    )
+    cells = [cell for cell in load.cells if cell.artifact.model in models and cell.decode_tps]
     rows: list[Row] = []
     for axis in axes[len(models) :]:
         axis.set_visible(False)
     for place, (axis, model) in enumerate(zip(axes, models, strict=False)):
-        own = [cell for cell in cells if cell.model == model]
+        own = [cell for cell in cells if cell.artifact.model == model]
         ends_seen: list[float] = []
         for level in levels_of(own):
-            found = [(cell, point) for cell in own if cell.quant == level and (point := spread(cell, "decode_tps"))]
+            found = [
+                (cell, point) for cell in own if cell.artifact.level == level and (point := spread(cell, "decode_tps"))
+            ]
             look, first = look_of[level], found[0][0]
             drawn = axis.errorbar(
                 [point[0] for _, point in found],
@@ -121,7 +127,7 @@ def _devices(
                 label=level,
             )
             hollow = first.kind == "estimated"
-            drawn.lines[0].set(**mark(look.colour, marker_of(first.arch), "hollow" if hollow else filling_of(first),
+            drawn.lines[0].set(**mark(look.colour, marker_of(first.artifact.arch), "hollow" if hollow else filling_of(first),
                                       look.rim))  # fmt: skip
             ends_seen += [end for _, point in found for end in point]
             rows += [row_of(cell, device=load.names[cell.env_id], **ends("decode_tps", point)) for cell, point in found]
@@ -177,13 +183,13 @@ def _facets(
 ) -> Picture:
     columns = min(3, style.beside, len(page))
     figure, axes = sheet(style, columns, -(-len(page) // columns), panel=0.8 * style.panel)
-    sizes = [cell.n_params / 1e6 for cell in every]
+    sizes = [cell.artifact.n_params / 1e6 for cell in every]
     times = [end for cell in every if (point := _ms(cell)) for end in point]
     rows: list[Row] = []
     for axis in axes[len(page) :]:
         axis.set_visible(False)
     for axis, (env_id, cells) in zip(axes, page.items(), strict=False):
-        marked = [(cell, cell.n_params / 1e6, point) for cell in cells if (point := _ms(cell))]
+        marked = [(cell, cell.artifact.n_params / 1e6, point) for cell in cells if (point := _ms(cell))]
         draw_levels(axis, marked, look_of)
         _scales(axis, sizes, times)
         wide = 0.7 * figure.get_figwidth() / columns

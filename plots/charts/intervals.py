@@ -31,16 +31,16 @@ def interval_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> 
     several = len({panel.env_id for panel in groups}) > 1
     for panel in groups:
         stem = panel.load + (f"-{panel.env_id}" if several else "")
-        decoding = [cell for cell in panel.cells if cell.itl_p50_ms is not None]
+        decoding = [cell for cell in panel.cells if cell.token_gaps is not None]
         cells = at_common_threads(decoding) if decoding else []
-        cells = [cell for cell in cells if cell.n_gen * cell.reps * cell.rounds >= _LEAST_GAPS]
+        cells = [cell for cell in cells if cell.config.n_gen * cell.reps * cell.rounds >= _LEAST_GAPS]
         if not cells:
             yield stem, f"no cell has {_LEAST_GAPS} gaps between tokens"
             continue
         models = models_of(cells)
         most = min(3, style.beside) * rows_that_fit(style, 0.8 * style.panel)
         for first in list(range(0, len(models), most))[:_MOST_PAGES]:
-            part = [cell for cell in cells if cell.model in models[first : first + most]]
+            part = [cell for cell in cells if cell.artifact.model in models[first : first + most]]
             page = Panel(env_id=panel.env_id, load=panel.load, cells=part, lost=panel.lost)
             name = stem if first == 0 else f"{stem}-page{first // most + 1}"
             rounds_of = {
@@ -66,7 +66,7 @@ def _chart(
     for axis, model in zip(axes, models, strict=False):
         edges: list[float] = []
         for level in levels_of(cells):
-            for cell in [each for each in cells if (each.model, each.quant) == (model, level)]:
+            for cell in [each for each in cells if (each.artifact.model, each.artifact.level) == (model, level)]:
                 gaps = [found for record in rounds_of[cell.cell_key, cell.env_id] if len(found := _gaps_ms(record))]
                 pooled = np.quantile(np.concatenate(gaps), _SHARES)
                 each_round = np.array([np.quantile(found, _SHARES) for found in gaps])

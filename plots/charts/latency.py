@@ -64,14 +64,16 @@ def latency_chart(
     present = [each for each in _FIGURES if any(each[2](cell) for cell in cells)]
     figure, axes = sheet(style, len(present))
     levels = levels_of(cells)
-    sizes = [cell.n_params / _MILLION for cell in cells]
+    sizes = [cell.artifact.n_params / _MILLION for cell in cells]
     low, high = min(sizes) / _AROUND, max(sizes) * _AROUND
     behind = [each for each in published if low <= each.n_params / _MILLION <= high]
     shifts = shifts_pt(len(levels), [math.log(size) for size in sizes], panel_in(figure, axes[0]), style)
     shift_of = dict(zip(levels, shifts, strict=True))
     shown: list[Published] = []
     for axis, (name, label, value_of) in zip(axes, present, strict=True):
-        marked = [(cell, cell.n_params / _MILLION, point) for cell in cells if (point := value_of(cell)) is not None]
+        marked = [
+            (cell, cell.artifact.n_params / _MILLION, point) for cell in cells if (point := value_of(cell)) is not None
+        ]
         draw_levels(axis, marked, look_of, shift_of=shift_of)
         seen = [end for _, _, point in marked for end in point]
         shown += draw_published(axis, behind, name, style)
@@ -123,10 +125,10 @@ def _name_models(
     half = 0.3 * style.font * figure.dpi / 72
     for cell in cells:
         if (point := value_of(cell)) is not None:
-            x = cell.n_params / _MILLION
-            points.setdefault(cell.model, []).append((x, point[0]))
+            x = cell.artifact.n_params / _MILLION
+            points.setdefault(cell.artifact.model, []).append((x, point[0]))
             bar = axis.transData.transform([(x, end) for end in point])
-            bar[:, 0] += shift_of[cell.quant] * figure.dpi / 72
+            bar[:, 0] += shift_of[cell.artifact.level] * figure.dpi / 72
             taken += boxes(bar, half, joined=False)
     places = {name: [min(line, key=lambda p: p[1]), max(line, key=lambda p: p[1])] for name, line in points.items()}
     name_points(figure, axis, places.items(), style, taken=taken)

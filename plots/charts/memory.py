@@ -38,32 +38,40 @@ def parts_of(cell: CellSummary) -> dict[str, float] | None:
     compute buffer (with the output buffer) what was used. Where a record does not tell it, a part is as large as
     llama.cpp set it aside, and then weights are cut to what the peak leaves for them.
     """
-    if cell.model_rss_bytes is None or cell.model_rss_bytes <= 0 or cell.weights_bytes is None:
+    if cell.model_rss_bytes is None or cell.model_rss_bytes.value <= 0 or cell.memory.weights_bytes is None:
         return None
     told = _told(cell)
-    if cell.remainder_bytes is None:
-        over = sum(told.values()) - cell.model_rss_bytes
+    if cell.memory.remainder_bytes is None:
+        over = sum(told.values()) - cell.model_rss_bytes.value
         told["weights"] -= min(max(0, over), told["weights"])
-    rest = cell.model_rss_bytes - sum(told.values()) if cell.remainder_bytes is None else cell.remainder_bytes
+    rest = (
+        cell.model_rss_bytes.value - sum(told.values())
+        if cell.memory.remainder_bytes is None
+        else cell.memory.remainder_bytes
+    )
     return {name: value / _MIB for name, value in {**told, "remainder": max(0, rest)}.items()}
 
 
-def _told(cell: CellSummary) -> dict[str, int]:
-    touched = cell.compute_buffer_bytes if cell.compute_touched_bytes is None else cell.compute_touched_bytes
+def _told(cell: CellSummary) -> dict[str, float]:
+    touched = (
+        cell.memory.compute_buffer_bytes
+        if cell.memory.compute_touched_bytes is None
+        else cell.memory.compute_touched_bytes
+    )
     return {
-        "weights": cell.mapped_bytes or cell.weights_bytes or 0,
-        "repacked weights": cell.repacked_bytes or 0,
-        "KV cache": cell.kv_cache_bytes or 0,
-        "compute buffer": (touched or 0) + (cell.output_buffer_bytes or 0),
-        "runtime": cell.runtime_bytes or 0,
+        "weights": cell.memory.mapped_bytes or cell.memory.weights_bytes or 0,
+        "repacked weights": cell.memory.repacked_bytes or 0,
+        "KV cache": cell.memory.kv_cache_bytes or 0,
+        "compute buffer": (touched or 0) + (cell.memory.output_buffer_bytes or 0),
+        "runtime": cell.memory.runtime_bytes or 0,
     }
 
 
 def _over(cell: CellSummary) -> float:
     """Give how many MiB the parts told exceed the measured peak."""
-    if cell.remainder_bytes is not None:
-        return max(0.0, -cell.remainder_bytes / _MIB)
-    return max(0.0, (sum(_told(cell).values()) - (cell.model_rss_bytes or 0)) / _MIB)
+    if cell.memory.remainder_bytes is not None:
+        return max(0.0, -cell.memory.remainder_bytes / _MIB)
+    return max(0.0, (sum(_told(cell).values()) - (cell.model_rss_bytes.value if cell.model_rss_bytes else 0)) / _MIB)
 
 
 def _panel_in(panel: Panel, style: Style) -> float:
@@ -88,7 +96,7 @@ def memory_chart(
     columns = min(len(models), _COLUMNS, style.beside)
     figure, axes = sheet(style, columns, -(-len(models) // columns), panel=_panel_in(panel, style))
     for axis, model in zip(axes, models, strict=False):
-        _draw_model(axis, [cell for cell in cells if cell.model == model], levels, style)
+        _draw_model(axis, [cell for cell in cells if cell.artifact.model == model], levels, style)
         axis.set_title(shortened(model, figure.get_figwidth() / columns * 0.8, style.font), loc="left")
     for axis in axes[len(models) :]:
         axis.set_visible(False)
@@ -118,11 +126,11 @@ def memory_chart(
 def _unexplained(cells: Sequence[CellSummary]) -> str:
     """Say what the runtime and the remainder are, and where parts and peak do not meet."""
     words = ""
-    if any(cell.runtime_bytes for cell in cells):
+    if any(cell.memory.runtime_bytes for cell in cells):
         words += "Runtime: Python's, llama.cpp's and ggml's own memory, most of it the vocabulary. "
     words += "Remainder: what no part explains. "
     over = max(map(_over, cells))
-    if over >= 1 and any(cell.remainder_bytes is None and _over(cell) for cell in cells):
+    if over >= 1 and any(cell.memory.remainder_bytes is None and _over(cell) for cell in cells):
         words += (
             f"Where the parts exceed the peak (by up to {over:.0f} MiB), weights are cut: they need not be resident. "
         )
@@ -134,13 +142,13 @@ def _unexplained(cells: Sequence[CellSummary]) -> str:
 def _row(cell: CellSummary) -> Row:
     parts = {f"{name.replace(' ', '_')}_mib": value for name, value in (parts_of(cell) or {}).items()}
     peak = spread(cell, "model_rss_bytes")
-    remainder = {"remainder_mib": cell.remainder_bytes / _MIB} if cell.remainder_bytes is not None else {}
+    remainder = {"remainder_mib": cell.memory.remainder_bytes / _MIB} if cell.memory.remainder_bytes is not None else {}
     mib = tuple(end / _MIB for end in peak) if peak else None
     return row_of(cell, **{**parts, **remainder}, **ends("peak_mib", mib))  # type: ignore[arg-type]
 
 
 def _draw_model(axis: Axes, cells: Sequence[CellSummary], levels: Sequence[str], style: Style) -> None:
-    rows = [levels.index(cell.quant) for cell in cells]
+    rows = [levels.index(cell.artifact.level) for cell in cells]
     starts = [0.0] * len(cells)
     for part in PARTS:
         lengths = [(parts_of(cell) or {})[part] for cell in cells]

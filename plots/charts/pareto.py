@@ -35,7 +35,7 @@ def pareto_chart(
     beaten = dominators(cells)
     figure, axes = sheet(style, 2)
     lines: dict[str, list[CellSummary]] = {
-        model: [cell for cell in cells if cell.model == model and cell.cell_key not in beaten]
+        model: [cell for cell in cells if cell.artifact.model == model and cell.cell_key not in beaten]
         for model in models_of(cells)
     }
     for axis, value_of, label in zip(axes, (_decode, memory_of), ("decode, tokens/s", "peak memory, MiB"), strict=True):
@@ -89,7 +89,7 @@ def _decode(cell: CellSummary) -> Point | None:
 
 
 def _quality(cell: CellSummary, measured: bool) -> Point:
-    return (quality_of(cell) if measured else None) or (cell.bpw, cell.bpw, cell.bpw)
+    return (quality_of(cell) if measured else None) or (cell.artifact.bpw, cell.artifact.bpw, cell.artifact.bpw)
 
 
 def _scale(axis: Axes, values: list[float]) -> None:

@@ -44,12 +44,12 @@ def roofline_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> 
 
 def _reads_of(study: Study) -> dict[tuple[str, str], _Read]:
     heads = heads_of(study.rounds)
-    cells = {(cell.cell_key, cell.env_id): cell for cell in study.cells if cell.device == "cpu"}
+    cells = {(cell.cell_key, cell.env_id): cell for cell in study.cells if cell.config.device == "cpu"}
     reads = {}
     for key, places in places_of(study.rounds, cells).items():
         measured = [place for place in places if heads[place].status == "ok" and heads[place].read_ceiling_bytes_per_s]
         cell = cells[key]
-        artifact, point = study.artifacts.get(cell.artifact_sha256), spread(cell, "decode_tps")
+        artifact, point = study.artifacts.get(cell.artifact.sha256), spread(cell, "decode_tps")
         if not measured or artifact is None or point is None:
             continue
         # What a token reads follows from the file and the settings, and is the same in every round.
@@ -64,7 +64,7 @@ def _chart(
     panel: Panel, reads: list[_Read], environment: Environment | None, style: Style, look_of: Mapping[str, Look]
 ) -> Picture:
     cells = [each.cell for each in reads]
-    threads = sorted({cell.n_threads for cell in cells})
+    threads = sorted({cell.config.n_threads for cell in cells})
     figure, axes = sheet(style, min(len(threads), 3), -(-len(threads) // 3))
     for axis in axes[len(threads) :]:
         axis.set_visible(False)
@@ -74,7 +74,7 @@ def _chart(
     bottom = min(each.point[1] for each in reads)
     named = []
     for axis, count in zip(axes, threads, strict=False):
-        own = [each for each in reads if each.cell.n_threads == count]
+        own = [each for each in reads if each.cell.config.n_threads == count]
         ceiling = median([each.ceiling for each in own])
         axis.plot(
             [low_x, high_x],

@@ -21,18 +21,18 @@ def size_chart(
     panel: Panel, environment: Environment | None, style: Style, look_of: Mapping[str, Look]
 ) -> Picture | str:
     """Draw the chart, or say why there is none."""
-    with_decode = [cell for cell in panel.cells if cell.decode_tps is not None and cell.file_bytes > 0]
+    with_decode = [cell for cell in panel.cells if cell.decode_tps is not None and cell.artifact.file_bytes > 0]
     if not with_decode:
         return "no decode was measured"
     cells = at_common_threads(with_decode)
     models = models_of(cells)
     figure, (axis,) = sheet(style, 1)
-    lines = {model: _line_of([cell for cell in cells if cell.model == model]) for model in models}
+    lines = {model: _line_of([cell for cell in cells if cell.artifact.model == model]) for model in models}
     for line in lines.values():
         axis.plot(*zip(*line, strict=True), color="#B0B0B0", linewidth=0.8 * style.line, marker="", zorder=1)
-    marked = [(cell, cell.file_bytes / _MIB, point) for cell in cells if (point := spread(cell, "decode_tps"))]
+    marked = [(cell, cell.artifact.file_bytes / _MIB, point) for cell in cells if (point := spread(cell, "decode_tps"))]
     draw_levels(axis, marked, look_of)
-    sizes = [cell.file_bytes / _MIB for cell in cells]
+    sizes = [cell.artifact.file_bytes / _MIB for cell in cells]
     ranges = [point for _, _, point in marked]
     speeds = [end for point in ranges for end in point]
     axis.set_xscale("log")
@@ -60,9 +60,11 @@ def size_chart(
         name_points(figure, axis, lines.items(), style, places=FAR)
     return Picture(
         figure,
-        [row_of(cell, file_bytes=cell.file_bytes, **ends("decode_tps", point)) for cell, _, point in marked],
+        [row_of(cell, file_bytes=cell.artifact.file_bytes, **ends("decode_tps", point)) for cell, _, point in marked],
     )
 
 
 def _line_of(cells: Sequence[CellSummary]) -> list[tuple[float, float]]:
-    return sorted((cell.file_bytes / _MIB, cell.decode_tps or 0.0) for cell in cells)
+    return sorted(
+        (cell.artifact.file_bytes / _MIB, cell.decode_tps.value if cell.decode_tps else 0.0) for cell in cells
+    )

@@ -29,7 +29,7 @@ def threads_chart(
     present = [each for each in _FIGURES if any(spread(cell, each[1]) for cell in panel.cells)]
     if not present:
         return "no cell has figures"
-    if all(len({getattr(cell, field) for cell in panel.cells}) < 2 for _, _, field in present):
+    if all(len({getattr(cell.config, field) for cell in panel.cells}) < 2 for _, _, field in present):
         return "only one thread count was measured"
     models, levels = models_of(panel.cells), levels_of(panel.cells)
     estimated = panel.cells[0].kind == "estimated"
@@ -40,8 +40,10 @@ def threads_chart(
     last: list[dict[str, tuple[float, float]]] = []
     for place, axis in enumerate(axes):
         model, (label, name, field) = models[place // len(present)], present[place % len(present)]
-        cells = [cell for cell in panel.cells if cell.model == model]
-        chosen = {level: _chosen([cell for cell in cells if cell.quant == level], field, name) for level in levels}
+        cells = [cell for cell in panel.cells if cell.artifact.model == model]
+        chosen = {
+            level: _chosen([cell for cell in cells if cell.artifact.level == level], field, name) for level in levels
+        }
         series_of = {level: {count: point for count, (_, point) in found.items()} for level, found in chosen.items()}
         counts = sorted({count for series in series_of.values() for count in series})
         last.append({level: (max(found), found[max(found)][0]) for level, found in series_of.items() if found})
@@ -52,7 +54,7 @@ def threads_chart(
         for (level, series), shift in zip(series_of.items(), shifts, strict=True):
             if series:
                 draw_series(axis, list(series), list(series.values()), look_of[level], level, estimated=estimated,
-                            shift_pt=shift, marker=marker_of(cells[0].arch), filling=filling_of(cells[0]))  # fmt: skip
+                            shift_pt=shift, marker=marker_of(cells[0].artifact.arch), filling=filling_of(cells[0]))  # fmt: skip
         rows += [
             row_of(cell, phase=label, threads=count, **ends("tokens_per_s", point))
             for found in chosen.values()
@@ -101,5 +103,5 @@ def _chosen(cells: Sequence[CellSummary], field: str, name: str) -> dict[int, tu
     for cell in sorted(cells, key=pair_rank):
         point = spread(cell, name)
         if point is not None:
-            chosen[getattr(cell, field)] = (cell, point)
+            chosen[getattr(cell.config, field)] = (cell, point)
     return dict(sorted(chosen.items()))

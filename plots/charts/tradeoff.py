@@ -53,7 +53,7 @@ def tradeoff_chart(
     named: list[tuple[Axes, list[tuple[CellSummary, Point, Point]]]] = []
     rows: list[Row] = []
     for place, axis in enumerate(axes[: len(models) * per_model]):
-        own = [cell for cell in cells if cell.model == models[place // per_model]]
+        own = [cell for cell in cells if cell.artifact.model == models[place // per_model]]
         value_of = quality_of if place % per_model else _decode
         found = [(cell, memory, value) for cell in own if (memory := memory_of(cell)) and (value := value_of(cell))]
         if not found:
@@ -71,7 +71,7 @@ def tradeoff_chart(
         axis.set_ylabel("Kullback-Leibler divergence" if place % per_model else "decode, tokens/s")
         if place % per_model == 0:
             width = figure.get_figwidth() / (1 if style.beside == 1 else columns)
-            axis.set_title(shortened(own[0].model, 0.75 * width, style.font), loc="left")
+            axis.set_title(shortened(own[0].artifact.model, 0.75 * width, style.font), loc="left")
             rows += [
                 row_of(cell, **ends("decode_tps", value), **ends("peak_mib", memory), **ends("kld", quality_of(cell)))
                 for cell, memory, value in found
@@ -108,5 +108,5 @@ def _name_levels(axis: Axes, found: Sequence[tuple[CellSummary, Point, Point]], 
         (x, end) for _, memory, value in found for x in memory for end in value if x == memory[0] or end == value[0]
     ]
     taken = boxes(axis.transData.transform(bars), half, joined=False)
-    points = {cell.quant: [(memory[0], value[0])] for cell, memory, value in found}
+    points = {cell.artifact.level: [(memory[0], value[0])] for cell, memory, value in found}
     name_points(figure, axis, points.items(), style, taken=taken)  # type: ignore[arg-type]

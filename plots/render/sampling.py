@@ -31,13 +31,13 @@ def fullest(summaries: Sequence[CellSummary], limit: Limit) -> tuple[list[CellSu
 
     Cells that failed go with their panel. Beside the cells, say what is left out, or None where nothing is.
     """
-    model_of = {id(cell): shown.model for cell, shown in zip(summaries, distinct(summaries), strict=True)}
+    model_of = {id(cell): shown.artifact.model for cell, shown in zip(summaries, distinct(summaries), strict=True)}
     groups: list[Panel] = sorted(panels(summaries), key=lambda panel: -len(panel.cells))
     drawn = [panel for panel in groups if panel.cells]
     kept = drawn[: limit.panels]
     sizes: dict[str, int] = {}
     for cell in (cell for panel in kept for cell in panel.cells):
-        sizes[model_of[id(cell)]] = cell.n_params
+        sizes[model_of[id(cell)]] = cell.artifact.n_params
     first = [model_of[id(cell)] for cell in kept[0].cells] if kept else []
     fit = max(1, limit.cells * len(set(first)) // max(1, len(first)))
     n_models = min(limit.models, fit)

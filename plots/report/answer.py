@@ -51,12 +51,12 @@ def answer(summaries: Sequence[CellSummary], *, quality_problem: str | None = No
     panel = max(panels(trusted or usable), key=_worth)
     best_of_file: dict[str, CellSummary] = {}
     for cell in panel.cells:
-        known = best_of_file.get(cell.artifact_sha256)
+        known = best_of_file.get(cell.artifact.sha256)
         if known is None or _speed(cell) > _speed(known):
-            best_of_file[cell.artifact_sha256] = cell
+            best_of_file[cell.artifact.sha256] = cell
     models: dict[str, list[CellSummary]] = {}
     for cell in best_of_file.values():
-        models.setdefault(cell.model, []).append(cell)
+        models.setdefault(cell.artifact.model, []).append(cell)
     ranked = sorted((sorted(cells, key=_rank) for cells in models.values()), key=lambda cells: _rank(cells[0]))
     choices = [choice for cells in ranked[:_MODELS] for choice in _choices(cells)]
     among = f", the fastest of {len(ranked)} models" if len(ranked) > 1 else ""
@@ -69,30 +69,25 @@ def answer(summaries: Sequence[CellSummary], *, quality_problem: str | None = No
 
 def _worth(panel: Panel) -> tuple[int, bool]:
     """Prefer the load that most cells were measured under, and a request where there are as many."""
-    return (len(panel.cells), panel.cells[0].mode == "request")
+    return (len(panel.cells), panel.cells[0].config.mode == "request")
 
 
 def _speed(cell: CellSummary) -> float:
-    return cell.decode_tps or 0.0
+    return cell.decode_tps.value if cell.decode_tps else 0.0
 
 
 def _rank(cell: CellSummary) -> tuple[float, str, str]:
-    return (-_speed(cell), cell.model, cell.quant)
-
-
-def _ends(cell: CellSummary) -> tuple[float, float]:
-    lo, hi = cell.decode_tps_lo, cell.decode_tps_hi
-    if lo is None or hi is None:
-        lo, hi = cell.decode_tps_min, cell.decode_tps_max
-    return (_speed(cell) if lo is None else lo, _speed(cell) if hi is None else hi)
+    return (-_speed(cell), cell.artifact.model, cell.artifact.level)
 
 
 def headline(cell: CellSummary) -> str:
     """Name a cell and what it reaches."""
-    threads = f"{cell.n_threads} thread{'' if cell.n_threads == 1 else 's'}"
-    memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes)} of memory"
-    made_up = "" if cell.weights == "real" else " (synthetic weights)"
-    return f"{cell.model} at {cell.quant}{made_up} with {threads}: {_speed(cell):.3g} tokens/s{memory}"
+    threads = f"{cell.config.n_threads} thread{'' if cell.config.n_threads == 1 else 's'}"
+    memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes.value)} of memory"
+    made_up = "" if cell.artifact.weights == "real" else " (synthetic weights)"
+    return (
+        f"{cell.artifact.model} at {cell.artifact.level}{made_up} with {threads}: {_speed(cell):.3g} tokens/s{memory}"
+    )
 
 
 def _reasons(
@@ -105,24 +100,24 @@ def _reasons(
 ) -> list[str]:
     first = panel.cells[0]
     work = (
-        f"{first.n_prompt} tokens in and {first.n_gen} out"
-        if first.mode == "request"
-        else f"decode of {first.n_gen} tokens at depth {first.decode_depth}"
+        f"{first.config.n_prompt} tokens in and {first.config.n_gen} out"
+        if first.config.mode == "request"
+        else f"decode of {first.config.n_gen} tokens at depth {first.config.decode_depth}"
     )
     reasons = []
     if not trusted:
         reasons.append("The warnings below say by what, and what mends it. The figures here are not to be relied on.")
     reasons += [
         "No limits were given, so the fastest decode counts, of each file at its best thread count.",
-        f"Workload {first.workload}: {work}.",
+        f"Workload {first.config.workload}: {work}.",
     ]
     if n_models > 1:
         reasons.append("A smaller model is faster and answers worse; choose the model by what it must be able to do.")
     if quality_problem:
         reasons.append(f"{quality_problem[:1].upper()}{quality_problem[1:]}.")
-    elif all(cell.kld is None and cell.ppl is None for cell in panel.cells):
+    elif all(cell.quality.kld is None and cell.quality.ppl is None for cell in panel.cells):
         reasons.append("Quality was not measured: fewer bits per weight cost quality, which nothing here shows.")
-    if any(cell.weights != "real" for cell in panel.cells):
+    if any(cell.artifact.weights != "real" for cell in panel.cells):
         reasons.append(
             "SYNTHETIC weights: speed and memory are those of the shape; nothing is said about what a model can do."
         )
@@ -130,7 +125,7 @@ def _reasons(
         reasons.append(f"{n_left} disturbed cell{'s' if n_left > 1 else ''} took no part; see the warnings.")
     if n_bad := sum(cell.status != "ok" for cell in summaries):
         reasons.append(f"Failed or skipped: {n_bad} cell{'s' if n_bad > 1 else ''}.")
-    if n_other := len({(cell.env_id, cell.workload, cell.mode) for cell in trusted or usable}) - 1:
+    if n_other := len({(cell.env_id, cell.config.workload, cell.config.mode) for cell in trusted or usable}) - 1:
         reasons.append(
             f"The results hold {n_other} more device{'' if n_other == 1 else 's'} or workload"
             f"{'' if n_other == 1 else 's'}, which the table shows."
@@ -154,20 +149,20 @@ def _marked(cell: CellSummary, words: str) -> str:
 
 def _costs(cell: CellSummary, best: CellSummary) -> str:
     """Say what a runner-up costs and what it gives, against the best of its model."""
-    if _ends(cell)[1] >= _ends(best)[0]:
+    if cell.decode_tps and best.decode_tps and cell.decode_tps.hi >= best.decode_tps.lo:
         parts = ["a tie in decode: the ranges overlap"]
     else:
         parts = [f"decode {1 - _speed(cell) / _speed(best):.0%} slower"]
     if cell.prefill_tps and best.prefill_tps:
-        change = cell.prefill_tps / best.prefill_tps - 1
+        change = cell.prefill_tps.value / best.prefill_tps.value - 1
         if abs(change) >= 0.02:
             parts.append(f"prefill {abs(change):.0%} {'faster' if change > 0 else 'slower'}")
     if cell.model_rss_bytes is not None and best.model_rss_bytes is not None:
-        more = cell.model_rss_bytes - best.model_rss_bytes
+        more = cell.model_rss_bytes.value - best.model_rss_bytes.value
         change_bytes = f"{format_bytes(abs(more))} {'more' if more > 0 else 'less'} memory"
         parts.append(change_bytes if more else "the same memory")
-    if cell.kld is not None and best.kld is not None:
-        parts.append(f"KL divergence {cell.kld:.3g} against {best.kld:.3g}")
+    if cell.quality.kld is not None and best.quality.kld is not None:
+        parts.append(f"KL divergence {cell.quality.kld.value:.3g} against {best.quality.kld.value:.3g}")
     else:
-        parts.append(f"{cell.bpw:.2f} bits per weight against {best.bpw:.2f}")
+        parts.append(f"{cell.artifact.bpw:.2f} bits per weight against {best.artifact.bpw:.2f}")
     return ", ".join(parts)

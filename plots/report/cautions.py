@@ -98,6 +98,12 @@ def _extra(name: str, cells: Sequence[CellSummary], environments: Mapping[str, E
 
 def name_of(cell: CellSummary) -> str:
     """Name a cell in a few words."""
-    threads = f"{cell.n_threads}" + (f"/{cell.n_threads_batch}" if cell.n_threads_batch != cell.n_threads else "")
-    load = cell.workload if cell.workload != "custom" else f"p{cell.n_prompt} n{cell.n_gen} d{cell.n_depth}"
-    return f"{cell.model} {cell.quant}, {threads} thread{'' if threads == '1' else 's'}, {load}"
+    threads = f"{cell.config.n_threads}" + (
+        f"/{cell.config.n_threads_batch}" if cell.config.n_threads_batch != cell.config.n_threads else ""
+    )
+    load = (
+        cell.config.workload
+        if cell.config.workload != "custom"
+        else f"p{cell.config.n_prompt} n{cell.config.n_gen} d{cell.config.n_depth}"
+    )
+    return f"{cell.artifact.model} {cell.artifact.level}, {threads} thread{'' if threads == '1' else 's'}, {load}"

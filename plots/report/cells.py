@@ -10,6 +10,8 @@ import msgspec
 
 from plots.canvas.escaping import visible
 from profiler.records.cell_summary import CellSummary
+from profiler.records.record import Mean
+from profiler.records.span import Span
 from quant.base.units import format_bytes, format_params
 
 _PLACES = 6  # decimals of a number to sort by
@@ -41,7 +43,7 @@ _SETTINGS = {
     "n_outputs_max": "outputs",
     "type_k": "K",
     "type_v": "V",
-    "flash_attn_asked": "flash attention",
+    "flash_attn": "flash attention",
     "load_mode": "load mode",
     "repack": "repack",
     "cores": "cores",
@@ -54,26 +56,46 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
     """Make the columns that the cells have something for."""
     differing = _differing(summaries)
     wanted: list[tuple[str, str, Callable[[CellSummary], _Made | str]]] = [
-        ("model", "", lambda cell: cell.model),
-        ("level", "quantization level", lambda cell: cell.quant + (" imatrix" if cell.imatrix else "")),
+        ("model", "", lambda cell: cell.artifact.model),
+        (
+            "level",
+            "quantization level",
+            lambda cell: cell.artifact.level + (" imatrix" if cell.artifact.imatrix_sha256 else ""),
+        ),
         ("weights", "made-up weights are synthetic; a stand-in has another family's shape", _weights),
         ("workload", "", _load),
         ("threads", "of decode / of prefill", _threads),
-        ("decode t/s", "tokens per second, median and range", _figure("decode_tps")),
-        ("prefill t/s", "tokens per second, median and range", _figure("prefill_tps")),
-        ("TTFT ms", "time to first token, median and range", _figure("ttft_ms")),
-        ("p95 gap ms", "gap between tokens, 95th percentile", _number("itl_p95_ms")),
-        ("memory", "peak resident size less the process before the model was opened", _size("model_rss_bytes")),
-        ("file", "size of the file", _size("file_bytes")),
-        ("bits", "bits per weight", _number("bpw", digits=2)),
-        ("perplexity", "of the text named below, with its standard error", _with_error("ppl")),
-        ("KLD", "KL divergence from the unquantized model, with its standard error", _with_error("kld")),
+        ("decode t/s", "tokens per second, median and range", _figure(lambda cell: cell.decode_tps)),
+        ("prefill t/s", "tokens per second, median and range", _figure(lambda cell: cell.prefill_tps)),
+        ("TTFT ms", "time to first token, median and range", _figure(lambda cell: cell.ttft_ms)),
+        (
+            "p95 gap ms",
+            "gap between tokens, 95th percentile",
+            _number(lambda cell: cell.token_gaps.p95_ms if cell.token_gaps else None),
+        ),
+        (
+            "memory",
+            "peak resident size less the process before the model was opened",
+            _size(lambda cell: cell.model_rss_bytes.value if cell.model_rss_bytes else None),
+        ),
+        ("file", "size of the file", _size(lambda cell: cell.artifact.file_bytes)),
+        ("bits", "bits per weight", _number(lambda cell: cell.artifact.bpw, digits=2)),
+        ("perplexity", "of the text named below, with its standard error", _with_error(lambda cell: cell.quality.ppl)),
+        (
+            "KLD",
+            "KL divergence from the unquantized model, with its standard error",
+            _with_error(lambda cell: cell.quality.kld),
+        ),
         ("same top", "share of places where the most probable token is the unquantized model's", _same_top),
         ("bandwidth", "share of the measured read bandwidth that decode used", _share),
-        ("J/token", "energy of decode", _number("joules_per_token", digits=3)),
+        ("J/token", "energy of decode", _number(lambda cell: cell.energy.joules_per_token, digits=3)),
         *((_SETTINGS[name], "", _setting(name)) for name in differing),
         ("environment", "", lambda cell: cell.env_id),
-        ("parameters", "unique parameters", lambda cell: (format_params(cell.n_params), cell.n_params)),
+        (
+            "parameters",
+            "unique parameters",
+            lambda cell: (format_params(cell.artifact.n_params), cell.artifact.n_params),
+        ),
         ("notes", "what disturbed the cell, or why it has no figures", _notes),
     ]
     made = [_column(label, about, value_of, summaries) for label, about, value_of in wanted]
@@ -85,18 +107,18 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
     ]
 
 
-def _with_error(name: str) -> Callable[[CellSummary], _Made | str]:
+def _with_error(mean_of: Callable[[CellSummary], Mean | None]) -> Callable[[CellSummary], _Made | str]:
     def read(cell: CellSummary) -> _Made | str:
-        value, error = getattr(cell, name), getattr(cell, f"{name}_se")
-        if value is None:
+        mean = mean_of(cell)
+        if mean is None:
             return ""
-        return (f"{value:.4g}" + (f" ± {error:.1g}" if error else ""), value)
+        return (f"{mean.value:.4g}" + (f" ± {mean.se:.1g}" if mean.se else ""), mean.value)
 
     return read
 
 
 def _same_top(cell: CellSummary) -> _Made | str:
-    return "" if cell.same_top is None else (f"{cell.same_top:.1%}", cell.same_top)
+    return "" if cell.quality.same_top is None else (f"{cell.quality.same_top:.1%}", cell.quality.same_top)
 
 
 def _column(
@@ -124,33 +146,41 @@ def _differing(summaries: Sequence[CellSummary]) -> list[str]:
     """Name the settings in which cells of one load differ; between loads many do."""
     first: dict[tuple[object, ...], CellSummary] = {}
     pairs = [(first.setdefault(_load_of(cell), cell), cell) for cell in summaries]
-    return [name for name in _SETTINGS if any(getattr(one, name) != getattr(cell, name) for one, cell in pairs)]
+    return [name for name in _SETTINGS if any(_setting_of(one, name) != _setting_of(cell, name) for one, cell in pairs)]
 
 
 def _load_of(cell: CellSummary) -> tuple[object, ...]:
-    return (cell.mode, cell.workload, cell.n_prompt, cell.n_gen, cell.n_depth)
+    return (cell.config.mode, cell.config.workload, cell.config.n_prompt, cell.config.n_gen, cell.config.n_depth)
 
 
 def _weights(cell: CellSummary) -> str:
-    shape = f" in the shape of {cell.standin_for or '?'}" if cell.standin_for != cell.model else ""
-    words = "real" if cell.weights == "real" else f"SYNTHETIC{shape}"
-    return words if cell.standin_family is None else f"{words}, STAND-IN for {cell.standin_family}"
+    shape = (
+        f" in the shape of {cell.artifact.standin_for or '?'}"
+        if cell.artifact.standin_for != cell.artifact.model
+        else ""
+    )
+    words = "real" if cell.artifact.weights == "real" else f"SYNTHETIC{shape}"
+    return words if cell.artifact.standin_family is None else f"{words}, STAND-IN for {cell.artifact.standin_family}"
 
 
 def _load(cell: CellSummary) -> str:
-    if cell.workload != "custom":
-        return cell.workload
-    return f"p{cell.n_prompt} n{cell.n_gen} d{cell.n_depth}"
+    if cell.config.workload != "custom":
+        return cell.config.workload
+    return f"p{cell.config.n_prompt} n{cell.config.n_gen} d{cell.config.n_depth}"
 
 
 def _threads(cell: CellSummary) -> _Made:
-    apart = f" / {cell.n_threads_batch}" if cell.n_threads_batch != cell.n_threads else ""
-    return f"{cell.n_threads}{apart}", cell.n_threads * 10_000 + cell.n_threads_batch
+    apart = f" / {cell.config.n_threads_batch}" if cell.config.n_threads_batch != cell.config.n_threads else ""
+    return f"{cell.config.n_threads}{apart}", cell.config.n_threads * 10_000 + cell.config.n_threads_batch
+
+
+def _setting_of(cell: CellSummary, name: str) -> object:
+    return cell.label if name == "label" else getattr(cell.config, name)
 
 
 def _setting(name: str) -> Callable[[CellSummary], _Made | str]:
     def value_of(cell: CellSummary) -> _Made | str:
-        value = getattr(cell, name)
+        value = _setting_of(cell, name)
         if isinstance(value, bool):
             return "yes" if value else "no"
         if isinstance(value, int):
@@ -162,39 +192,36 @@ def _setting(name: str) -> Callable[[CellSummary], _Made | str]:
     return value_of
 
 
-def _figure(name: str) -> Callable[[CellSummary], _Made]:
-    def value_of(cell: CellSummary) -> _Made:
-        middle = getattr(cell, name)
-        if middle is None:
+def _figure(span_of: Callable[[CellSummary], Span | None]) -> Callable[[CellSummary], _Made]:
+    def read(cell: CellSummary) -> _Made:
+        span = span_of(cell)
+        if span is None:
             return "", None
-        lo, hi = getattr(cell, f"{name}_lo"), getattr(cell, f"{name}_hi")
-        if lo is None or hi is None:
-            lo, hi = getattr(cell, f"{name}_min"), getattr(cell, f"{name}_max")
-        digits = 0 if middle >= 1000 else 1 if middle >= 10 else 2
-        spread = "" if lo is None or hi is None or cell.rounds < 2 else f" [{lo:.{digits}f}, {hi:.{digits}f}]"
-        return f"{middle:.{digits}f}{spread}", middle
+        digits = 0 if span.value >= 1000 else 1 if span.value >= 10 else 2
+        spread = "" if cell.rounds < 2 else f" [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
+        return f"{span.value:.{digits}f}{spread}", span.value
 
-    return value_of
+    return read
 
 
-def _number(name: str, *, digits: int = 1) -> Callable[[CellSummary], _Made]:
-    def value_of(cell: CellSummary) -> _Made:
-        value = getattr(cell, name)
+def _number(value_of: Callable[[CellSummary], float | None], *, digits: int = 1) -> Callable[[CellSummary], _Made]:
+    def read(cell: CellSummary) -> _Made:
+        value = value_of(cell)
         return ("", None) if value is None else (f"{value:.{digits}f}", value)
 
-    return value_of
+    return read
 
 
-def _size(name: str) -> Callable[[CellSummary], _Made]:
-    def value_of(cell: CellSummary) -> _Made:
-        value = getattr(cell, name)
-        return ("", None) if value is None else (format_bytes(value), value)
+def _size(bytes_of: Callable[[CellSummary], float | None]) -> Callable[[CellSummary], _Made]:
+    def read(cell: CellSummary) -> _Made:
+        n_bytes = bytes_of(cell)
+        return ("", None) if n_bytes is None else (format_bytes(n_bytes), n_bytes)
 
-    return value_of
+    return read
 
 
 def _share(cell: CellSummary) -> _Made:
-    return ("", None) if cell.utilisation is None else (f"{cell.utilisation:.0%}", cell.utilisation)
+    return ("", None) if cell.mbu is None else (f"{cell.mbu:.0%}", cell.mbu)
 
 
 def _notes(cell: CellSummary) -> str:

@@ -16,6 +16,7 @@ from plots.report.rerun import rerun_commands
 from profiler.analysis.quality_by_file import comparable
 from profiler.analysis.summarise import summarise_and_warn
 from profiler.records.cell_summary import CellSummary
+from profiler.records.span import Span
 from profiler.results import background as asides
 from profiler.results.file import Results
 from quant.base.errors import UserError
@@ -148,13 +149,13 @@ def _answer(results: Results, summaries: Sequence[CellSummary], wish: Wish | Non
         if problem and wish.limits.max_kld is not None:
             raise UserError(problem)
         return chosen_answer(summaries, results.artifacts, wish)
-    if any(cell.kld is not None and cell.decode_tps is not None and not cell.flags for cell in summaries):
+    if any(cell.quality.kld is not None and cell.decode_tps is not None and not cell.flags for cell in summaries):
         return answer_by_quality(summaries, results.artifacts)
     return answer(summaries, quality_problem=problem)
 
 
 def _title(summaries: Sequence[CellSummary]) -> str:
-    models = list(dict.fromkeys(cell.model for cell in summaries))
+    models = list(dict.fromkeys(cell.artifact.model for cell in summaries))
     if not models:
         return "no cells"
     named = ", ".join(models[:_NAMED_MODELS])
@@ -179,7 +180,7 @@ def _subtitle(results: Results, summaries: Sequence[CellSummary]) -> str:
 
 
 def _synthetic(summaries: Sequence[CellSummary]) -> str | None:
-    made_up = sum(cell.weights != "real" for cell in summaries)
+    made_up = sum(cell.artifact.weights != "real" for cell in summaries)
     if not made_up:
         return None
     which = "all cells" if made_up == len(summaries) else f"{made_up} of {len(summaries)} cells"
@@ -187,7 +188,11 @@ def _synthetic(summaries: Sequence[CellSummary]) -> str | None:
 
 
 def _brackets(summaries: Sequence[CellSummary]) -> str:
-    kinds = {cell.decode_tps_lo is not None or cell.prefill_tps_lo is not None for cell in summaries if cell.rounds > 1}
+    kinds = {
+        any(span is not None and span.kind == "interval" for span in (cell.decode_tps, cell.prefill_tps))
+        for cell in summaries
+        if cell.rounds > 1
+    }
     words = {
         frozenset({True}): "the 95 % interval of the median; where two overlap it is a tie",
         frozenset({False}): "the smallest and the largest round, since an interval needs six rounds",
@@ -200,13 +205,13 @@ def _brackets(summaries: Sequence[CellSummary]) -> str:
 
 def _table_of(choices: Sequence[Choice]) -> tuple[list[str], list[ShownChoice]]:
     """Write the answer's table, without the columns that nothing was measured for."""
-    rows = [[_threads(c.cell), *(_value(c.cell, name) for name in ("decode_tps", "prefill_tps", "ttft_ms")),
-             *(_bytes(c.cell, name) for name in ("model_rss_bytes", "file_bytes"))] for c in choices]  # fmt: skip
+    rows = [_figures(choice.cell) for choice in choices]
     kept = [place for place in range(6) if any(row[place] for row in rows)]
     names = [_CHOICE_NAMES[0], *(_CHOICE_NAMES[1 + place] for place in kept), _CHOICE_NAMES[-1]]
     shown = [
         ShownChoice(
-            file=f"{choice.cell.model} {choice.cell.quant}" + ("" if choice.cell.weights == "real" else " (synthetic)"),
+            file=f"{choice.cell.artifact.model} {choice.cell.artifact.level}"
+            + ("" if choice.cell.artifact.weights == "real" else " (synthetic)"),
             figures=[row[place] for place in kept],
             costs=choice.costs,
             is_best=choice.is_best,
@@ -217,16 +222,22 @@ def _table_of(choices: Sequence[Choice]) -> tuple[list[str], list[ShownChoice]]:
 
 
 def _threads(cell: CellSummary) -> str:
-    return f"{cell.n_threads}" + (f" / {cell.n_threads_batch}" if cell.n_threads_batch != cell.n_threads else "")
+    return f"{cell.config.n_threads}" + (
+        f" / {cell.config.n_threads_batch}" if cell.config.n_threads_batch != cell.config.n_threads else ""
+    )
 
 
-def _value(cell: CellSummary, name: str) -> str:
-    value = getattr(cell, name)
-    if value is None:
+def _figures(cell: CellSummary) -> list[str]:
+    memory = cell.model_rss_bytes
+    return [
+        _threads(cell),
+        *(_value(span) for span in (cell.decode_tps, cell.prefill_tps, cell.ttft_ms)),
+        format_bytes(memory.value) if memory else "",
+        format_bytes(cell.artifact.file_bytes),
+    ]
+
+
+def _value(span: Span | None) -> str:
+    if span is None:
         return ""
-    return f"{value:.{0 if value >= 1000 else 1 if value >= 10 else 2}f}"
-
-
-def _bytes(cell: CellSummary, name: str) -> str:
-    value = getattr(cell, name)
-    return "" if value is None else format_bytes(value)
+    return f"{span.value:.{0 if span.value >= 1000 else 1 if span.value >= 10 else 2}f}"

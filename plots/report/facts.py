@@ -1,6 +1,7 @@
 """What a reader must know beside the numbers: the device and its build, and how each number was obtained."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -66,7 +67,7 @@ def _environment(env_id: str, environment: Environment | None, n_cells: int) -> 
 
 def files_of(results: Results, summaries: Sequence[CellSummary], most: int) -> list[tuple[str, str]]:
     """Name the files that were measured and where they come from, at most `most` of them."""
-    wanted = dict.fromkeys(cell.artifact_sha256 for cell in summaries)
+    wanted = dict.fromkeys(cell.artifact.sha256 for cell in summaries)
     rows = []
     for sha256 in list(wanted)[:most]:
         artifact = results.artifacts[sha256]
@@ -85,16 +86,19 @@ def files_of(results: Results, summaries: Sequence[CellSummary], most: int) -> l
     return rows
 
 
-# Name of a figure -> what it is called, and how it was obtained.
+# Where a figure is -> what it is called, and how it was obtained.
 _FIGURES = {
     "ttft_ms": ("time to first token", "prefill and choosing the token, without load and tokenization"),
-    "itl_p95_ms": ("gap between tokens, p95", "95 of 100 single decode steps of all rounds took no longer"),
+    "token_gaps": ("gap between tokens, p95", "95 of 100 single decode steps of all rounds took no longer"),
     "model_rss_bytes": ("memory", "peak resident size of the process less what it had before the model was opened"),
-    "utilisation": (
+    "mbu": (
         "bandwidth",
         "weights read per second of decode, as a share of the bandwidth measured at that thread count or the next",
     ),
-    "joules_per_token": ("J/token", "energy of decode per token, all that the source covers, idle power included"),
+    "energy.joules_per_token": (
+        "J/token",
+        "energy of decode per token, all that the source covers, idle power included",
+    ),
 }
 _ROUND = (
     "a process of its own, started fresh; one warm-up with a whole prefill and some decode steps; the KV cache is "
@@ -113,16 +117,16 @@ def methods_of(summaries: Sequence[CellSummary], results: Results) -> list[tuple
         rows.append(("when to stop", f"{until}; intervals are wide enough for such a stop"))
     rows.append(("a round", _ROUND))
     rows.append(("prefill", "prompt tokens divided by the time from handing them over until their logits are there"))
-    depth = " or ".join(words for mode, words in _DEPTHS.items() if any(cell.mode == mode for cell in summaries))
+    depth = " or ".join(words for mode, words in _DEPTHS.items() if any(cell.config.mode == mode for cell in summaries))
     rows.append(("decode", f"tokens of a fixed sequence divided by the sum of their single steps, {depth}"))
-    rows += [row for name, row in _FIGURES.items() if any(getattr(cell, name) is not None for cell in summaries)]
+    rows += [row for name, row in _FIGURES.items() if any(attrgetter(name)(cell) is not None for cell in summaries)]
     rows += _quality_rows(summaries, results)
     rows.append(("bits per weight", "8 times the bytes of the tensors, per unique parameter"))
     return rows
 
 
 def _quality_rows(summaries: Sequence[CellSummary], results: Results) -> list[tuple[str, str]]:
-    shown = {cell.artifact_sha256 for cell in summaries if cell.ppl is not None}
+    shown = {cell.artifact.sha256 for cell in summaries if cell.quality.ppl is not None}
     records = [record for sha256, record in comparable(results).records.items() if sha256 in shown]
     if not records:
         return []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.records.cell_summary import CellSummary
+from profiler.records.cell_summary import CellSummary, QualityFigures
 from profiler.records.record import Quality
 from profiler.results.file import Results
 
@@ -53,15 +53,16 @@ def _part_of(record: Quality) -> int | None:
 def with_quality(cells: Sequence[CellSummary], results: Results) -> list[CellSummary]:
     """Put each file's quality into its cells."""
     records = comparable(results).records
-    return [_filled(cell, records[cell.artifact_sha256]) if cell.artifact_sha256 in records else cell for cell in cells]
+    return [_filled(cell, records[cell.artifact.sha256]) if cell.artifact.sha256 in records else cell for cell in cells]
 
 
 def _filled(cell: CellSummary, record: Quality) -> CellSummary:
     assert record.perplexity is not None
     ppl, compared = record.perplexity.ppl, record.divergence
-    filled = msgspec.structs.replace(cell, ppl=ppl.value, ppl_se=ppl.se, text_sha256=record.text_sha256)
-    if compared is None:
-        return filled
-    return msgspec.structs.replace(
-        filled, kld=compared.kld.value, kld_se=compared.kld.se, same_top=compared.same_top.value
+    figures = QualityFigures(
+        ppl=ppl,
+        kld=compared.kld if compared else None,
+        same_top=compared.same_top.value if compared else None,
+        text_sha256=record.text_sha256,
     )
+    return msgspec.structs.replace(cell, quality=figures)

@@ -1,4 +1,4 @@
-"""JSON and CSV: one object or line per cell, the fields of CellSummary in their order."""
+"""JSON and CSV: one flat object or line per cell. The names here and their order are what scripts rely on."""
 
 import csv
 import io
@@ -9,23 +9,128 @@ import msgspec
 from profiler.records.cell_summary import CellSummary
 from quant.base.text import spaced
 
+# Flat name -> where it is in a CellSummary. `_lo` and `_hi` are those of an interval, null under six rounds.
+FIELDS = {
+    "cell_key": "cell_key",
+    "artifact_sha256": "artifact.sha256",
+    "env_id": "env_id",
+    "label": "label",
+    "model": "artifact.model",
+    "arch": "artifact.arch",
+    "weights": "artifact.weights",
+    "standin_for": "artifact.standin_for",
+    "kind": "kind",
+    "n_params": "artifact.n_params",
+    "quant": "artifact.level",
+    "imatrix": "artifact.imatrix_sha256",
+    "bpw": "artifact.bpw",
+    "file_bytes": "artifact.file_bytes",
+    "device": "config.device",
+    "backend": "backend",
+    "mode": "config.mode",
+    "workload": "config.workload",
+    "n_threads": "config.n_threads",
+    "n_threads_batch": "config.n_threads_batch",
+    "n_prompt": "config.n_prompt",
+    "n_gen": "config.n_gen",
+    "n_depth": "config.n_depth",
+    "decode_depth": "config.decode_depth",
+    "n_ctx": "config.n_ctx",
+    "n_batch": "config.n_batch",
+    "n_ubatch": "config.n_ubatch",
+    "n_outputs_max": "config.n_outputs_max",
+    "type_k": "config.type_k",
+    "type_v": "config.type_v",
+    "flash_attn": "flash_attn",
+    "flash_attn_asked": "config.flash_attn",
+    "load_mode": "config.load_mode",
+    "repack": "config.repack",
+    "status": "status",
+    "error": "error",
+    "rounds": "rounds",
+    "reps": "reps",
+    "prefill_tps": "prefill_tps.value",
+    "prefill_tps_lo": "prefill_tps.interval_lo",
+    "prefill_tps_hi": "prefill_tps.interval_hi",
+    "decode_tps": "decode_tps.value",
+    "decode_tps_lo": "decode_tps.interval_lo",
+    "decode_tps_hi": "decode_tps.interval_hi",
+    "ttft_ms": "ttft_ms.value",
+    "ttft_ms_lo": "ttft_ms.interval_lo",
+    "ttft_ms_hi": "ttft_ms.interval_hi",
+    "itl_p50_ms": "token_gaps.p50_ms",
+    "itl_p95_ms": "token_gaps.p95_ms",
+    "itl_p99_ms": "token_gaps.p99_ms",
+    "load_ms": "load_ms",
+    "peak_rss_bytes": "memory.peak_rss_bytes",
+    "model_rss_bytes": "model_rss_bytes.value",
+    "anon_bytes": "memory.anon_bytes",
+    "file_backed_bytes": "memory.file_backed_bytes",
+    "pss_bytes": "memory.pss_bytes",
+    "weights_bytes": "memory.weights_bytes",
+    "repacked_bytes": "memory.repacked_bytes",
+    "kv_cache_bytes": "memory.kv_cache_bytes",
+    "compute_buffer_bytes": "memory.compute_buffer_bytes",
+    "utilisation": "mbu",
+    "joules_per_token": "energy.joules_per_token",
+    "ppl": "quality.ppl.value",
+    "ppl_se": "quality.ppl.se",
+    "kld": "quality.kld.value",
+    "kld_se": "quality.kld.se",
+    "same_top": "quality.same_top",
+    "text_sha256": "quality.text_sha256",
+    "flags": "flags",
+    "prefill_tps_min": "prefill_tps.least",
+    "prefill_tps_max": "prefill_tps.most",
+    "decode_tps_min": "decode_tps.least",
+    "decode_tps_max": "decode_tps.most",
+    "ttft_ms_min": "ttft_ms.least",
+    "ttft_ms_max": "ttft_ms.most",
+    "model_rss_bytes_min": "model_rss_bytes.least",
+    "model_rss_bytes_max": "model_rss_bytes.most",
+    "mapped_bytes": "memory.mapped_bytes",
+    "output_buffer_bytes": "memory.output_buffer_bytes",
+    "compute_touched_bytes": "memory.compute_touched_bytes",
+    "runtime_bytes": "memory.runtime_bytes",
+    "remainder_bytes": "memory.remainder_bytes",
+    "cores": "config.cores",
+    "target": "target",
+    "prefill_outliers": "prefill_outliers",
+    "decode_outliers": "decode_outliers",
+    "started_at": "started_at",
+    "n_gpu_layers": "config.n_gpu_layers",
+    "energy_source": "energy.source",
+    "energy_reason": "energy.reason",
+    "standin_family": "artifact.standin_family",
+}
 # A spreadsheet runs what begins with one of these, also where they are of full width.
 # Source: OWASP, "CSV Injection".
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
+def flat(cell: CellSummary) -> dict[str, object]:
+    """Return the fields of a cell under their flat names; None where one does not apply."""
+    return {name: _at(cell, path) for name, path in FIELDS.items()}
+
+
+def _at(found: object, path: str) -> object:
+    for name in path.split("."):
+        found = None if found is None else getattr(found, name)
+    return found
+
+
 def to_json(summaries: Sequence[CellSummary]) -> str:
-    """Write a flat list of objects; what does not apply is null."""
-    return msgspec.json.format(msgspec.json.encode(list(summaries)), indent=1).decode() + "\n"
+    """Write a flat list of objects."""
+    return msgspec.json.format(msgspec.json.encode([flat(cell) for cell in summaries]), indent=1).decode() + "\n"
 
 
 def to_csv(summaries: Sequence[CellSummary]) -> str:
     """Write one line per cell under a line of names; empty where nothing applies, lists joined by semicolons."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CellSummary.__struct_fields__)
-    for summary in summaries:
-        writer.writerow([csv_value(value) for value in msgspec.structs.astuple(summary)])
+    writer.writerow(FIELDS)
+    for cell in summaries:
+        writer.writerow([csv_value(value) for value in flat(cell).values()])
     return text.getvalue()
 
 

@@ -7,19 +7,19 @@ import math
 from collections.abc import Sequence
 
 from profiler.analysis.stats import quantile
-from profiler.records.record import Divergence, Estimate, Perplexity
+from profiler.records.record import Divergence, Mean, Perplexity
 
 _LARGEST = 700.0  # its exponential is still a number
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> Mean:
     """Give the mean and its standard error."""
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
-        return Estimate(value=mean, se=0.0)
+        return Mean(value=mean, se=0.0)
     spread = math.fsum((value - mean) ** 2 for value in values) / n
-    return Estimate(value=mean, se=math.sqrt(spread / (n - 1)))
+    return Mean(value=mean, se=math.sqrt(spread / (n - 1)))
 
 
 def perplexity(nll: Sequence[float]) -> Perplexity:
@@ -27,10 +27,10 @@ def perplexity(nll: Sequence[float]) -> Perplexity:
     return Perplexity(ppl=exponential(estimate(nll)), n_scored=len(nll))
 
 
-def exponential(logarithm: Estimate) -> Estimate:
+def exponential(logarithm: Mean) -> Mean:
     """Give the exponential of an estimate; its error by the first derivative."""
     value = math.exp(min(logarithm.value, _LARGEST))
-    return Estimate(value=value, se=min(value * logarithm.se, math.exp(_LARGEST)))
+    return Mean(value=value, se=min(value * logarithm.se, math.exp(_LARGEST)))
 
 
 def divergence(nll: Sequence[float], base_nll: Sequence[float], kld: Sequence[float], n_same_top: int) -> Divergence:
@@ -44,8 +44,8 @@ def divergence(nll: Sequence[float], base_nll: Sequence[float], kld: Sequence[fl
         kld_p90=quantile(kld, 0.9),
         kld_p99=quantile(kld, 0.99),
         kld_max=max(kld),
-        same_top=Estimate(value=share, se=math.sqrt(share * (1 - share) / max(1, n - 1))),
-        dp_rms=Estimate(value=rms, se=squares.se / (2 * rms) if rms else 0.0),
+        same_top=Mean(value=share, se=math.sqrt(share * (1 - share) / max(1, n - 1))),
+        dp_rms=Mean(value=rms, se=squares.se / (2 * rms) if rms else 0.0),
         # Of the same tokens, so it is known better than either perplexity.
         log_ppl_ratio=estimate([one - base for one, base in zip(nll, base_nll, strict=True)]),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from profiler.analysis.quality_by_file import comparable, settled
-from profiler.records.record import Estimate, Quality
+from profiler.records.record import Mean, Quality
 from profiler.results.file import Results
 from profiler.tables.speed import aligned, clean
 from quant.base.units import format_bytes, format_params
@@ -62,13 +62,13 @@ def _row(artifact: Artifact, record: Quality) -> list[str]:
     ]
 
 
-def _ratio_of(logarithm: Estimate) -> Estimate:
+def _ratio_of(logarithm: Mean) -> Mean:
     from profiler.quality.figures import exponential
 
     return exponential(logarithm)
 
 
-def _with_error(found: Estimate) -> str:
+def _with_error(found: Mean) -> str:
     """Write a figure to the second digit of its error."""
     from math import floor, log10
 
@@ -80,8 +80,8 @@ def _with_error(found: Estimate) -> str:
     return f"{found.value:.{digits}f} ± {found.se:.{digits}f}"
 
 
-def _share(found: Estimate) -> str:
-    return f"{_with_error(Estimate(value=100 * found.value, se=100 * found.se))} %"
+def _share(found: Mean) -> str:
+    return f"{_with_error(Mean(value=100 * found.value, se=100 * found.se))} %"
 
 
 def _notes(group: Sequence[tuple[Artifact, Quality]], results: Results) -> list[str]:

@@ -1,10 +1,11 @@
 """From summaries to candidates: which cells may be weighed against each other, and what each needs at a context."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from profiler.analysis.kv_cache import padded_cells
-from profiler.recommend.records import Candidate, Quality, Span
+from profiler.recommend.records import Candidate
 from profiler.records.cell_summary import CellSummary
+from profiler.records.span import Span
 from profiler.tables.speed import clean
 
 # What may differ between two cells of one group beside file, threads and context; None is not named.
@@ -14,7 +15,7 @@ _SETTINGS = {
     "n_outputs_max": "outputs",
     "type_k": "K",
     "type_v": "V",
-    "flash_attn_asked": "fa",
+    "flash_attn": "fa",
     "load_mode": "load",
     "repack": "repack",
     "cores": "cores",
@@ -29,17 +30,17 @@ def groups_of(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[list[
             cell.env_id,
             cell.label,
             cell.kind,
-            cell.device,
-            cell.model,
-            cell.arch,
-            cell.n_params if cell.standin_family else None,
-            cell.weights,
-            cell.mode,
-            cell.workload,
-            cell.n_prompt,
-            cell.n_gen,
-            cell.n_depth,
-            cell.n_ctx if n_ctx is None else None,
+            cell.config.device,
+            cell.artifact.model,
+            cell.artifact.arch,
+            cell.artifact.n_params if cell.artifact.standin_family else None,
+            cell.artifact.weights,
+            cell.config.mode,
+            cell.config.workload,
+            cell.config.n_prompt,
+            cell.config.n_gen,
+            cell.config.n_depth,
+            cell.config.n_ctx if n_ctx is None else None,
         )
         groups.setdefault(key, []).append(cell)
     return list(groups.values())
@@ -51,52 +52,53 @@ def nearest_context(group: Sequence[CellSummary], n_ctx: int | None) -> list[Cel
         return list(group)
     kept: dict[tuple[object, ...], CellSummary] = {}
     for cell in group:
-        key = (cell.artifact_sha256, cell.n_threads, cell.n_threads_batch, *(getattr(cell, name) for name in _SETTINGS))
+        key = (
+            cell.artifact.sha256,
+            cell.config.n_threads,
+            cell.config.n_threads_batch,
+            *(getattr(cell.config, name) for name in _SETTINGS),
+        )
         known = kept.get(key)
-        if known is None or (cell.status == "ok", -abs(cell.n_ctx - n_ctx)) > (
+        if known is None or (cell.status == "ok", -abs(cell.config.n_ctx - n_ctx)) > (
             known.status == "ok",
-            -abs(known.n_ctx - n_ctx),
+            -abs(known.config.n_ctx - n_ctx),
         ):
             kept[key] = cell
     return list(kept.values())
 
 
-def candidates_of(
-    group: Sequence[CellSummary], n_ctx: int | None, quality: Mapping[str, Quality] | None
-) -> list[Candidate]:
+def candidates_of(group: Sequence[CellSummary], n_ctx: int | None) -> list[Candidate]:
     """Make the candidates of one group, in its order."""
-    settings = [name for name in _SETTINGS if len({getattr(cell, name) for cell in group}) > 1]
+    settings = [name for name in _SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
     names: dict[str, set[str]] = {}
     for cell in group:
-        names.setdefault(cell.quant, set()).add(cell.artifact_sha256)
-    return [_candidate(cell, n_ctx, settings, quality, len(names[cell.quant]) > 1) for cell in group]
+        names.setdefault(cell.artifact.level, set()).add(cell.artifact.sha256)
+    return [_candidate(cell, n_ctx, settings, len(names[cell.artifact.level]) > 1) for cell in group]
 
 
-def _candidate(
-    cell: CellSummary, n_ctx: int | None, settings: Sequence[str], quality: Mapping[str, Quality] | None, twin: bool
-) -> Candidate:
-    told = (quality or {}).get(cell.artifact_sha256)
+def _candidate(cell: CellSummary, n_ctx: int | None, settings: Sequence[str], twin: bool) -> Candidate:
+    kld, ppl = cell.quality.kld, cell.quality.ppl
     memory, estimated = _memory(cell, n_ctx)
-    name = clean(cell.quant) + (" imatrix" if cell.imatrix else "")
+    name = clean(cell.artifact.level) + (" imatrix" if cell.artifact.imatrix_sha256 else "")
     return Candidate(
         cell_key=cell.cell_key,
-        artifact_sha256=cell.artifact_sha256,
-        quant=f"{name} {cell.artifact_sha256[:6]}" if twin else name,
-        bpw=cell.bpw,
-        file_bytes=cell.file_bytes,
-        n_threads=cell.n_threads,
-        n_threads_batch=cell.n_threads_batch,
-        setting=", ".join(f"{_SETTINGS[name]} {_written(getattr(cell, name))}" for name in settings),
-        n_ctx=n_ctx or cell.n_ctx,
+        artifact_sha256=cell.artifact.sha256,
+        quant=f"{name} {cell.artifact.sha256[:6]}" if twin else name,
+        bpw=cell.artifact.bpw,
+        file_bytes=cell.artifact.file_bytes,
+        n_threads=cell.config.n_threads,
+        n_threads_batch=cell.config.n_threads_batch,
+        setting=", ".join(f"{_SETTINGS[name]} {_written(getattr(cell.config, name))}" for name in settings),
+        n_ctx=n_ctx or cell.config.n_ctx,
         rounds=cell.rounds,
-        decode_tps=_span(cell, "decode_tps"),
-        prefill_tps=_span(cell, "prefill_tps"),
-        ttft_ms=_span(cell, "ttft_ms"),
+        decode_tps=cell.decode_tps,
+        prefill_tps=cell.prefill_tps,
+        ttft_ms=cell.ttft_ms,
         memory_bytes=memory,
         memory_estimated=estimated,
-        kld=told.kld if told else cell.kld,
-        kld_se=told.kld_se if told else cell.kld_se,
-        ppl=told.ppl if told else cell.ppl,
+        kld=kld.value if kld else None,
+        kld_se=kld.se if kld else None,
+        ppl=ppl.value if ppl else None,
         flags=cell.flags,
     )
 
@@ -109,33 +111,21 @@ def _written(value: object) -> str:
     return "any" if value is None else clean(str(value))
 
 
-def _span(cell: CellSummary, name: str) -> Span | None:
-    middle = getattr(cell, name)
-    if middle is None:
-        return None
-    lo, hi = getattr(cell, f"{name}_lo"), getattr(cell, f"{name}_hi")
-    if lo is None or hi is None:
-        lo, hi = getattr(cell, f"{name}_min"), getattr(cell, f"{name}_max")
-    return Span(middle, middle if lo is None else lo, middle if hi is None else hi)
-
-
 def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:
     """Give the model's peak at a context, and whether it is an estimate: the cache grows with its padded cells.
 
     All else is left as measured. So the estimate lacks what the compute buffer gains, and is too large for layers with
     a sliding window, which stop growing.
     """
-    middle = cell.model_rss_bytes
-    if middle is None:
+    span = cell.model_rss_bytes
+    if span is None:
         return None, False
-    lo, hi = cell.model_rss_bytes_min, cell.model_rss_bytes_max
-    span = Span(float(middle), float(middle if lo is None else lo), float(middle if hi is None else hi))
-    if n_ctx is None or padded_cells(n_ctx) == padded_cells(cell.n_ctx):
+    if n_ctx is None or padded_cells(n_ctx) == padded_cells(cell.config.n_ctx):
         return span, False
-    if cell.kv_cache_bytes is None:
+    if cell.memory.kv_cache_bytes is None:
         return None, False
-    more = round(cell.kv_cache_bytes * (padded_cells(n_ctx) / padded_cells(cell.n_ctx) - 1))
-    return Span(span.middle + more, span.lo + more, span.hi + more), True
+    more = round(cell.memory.kv_cache_bytes * (padded_cells(n_ctx) / padded_cells(cell.config.n_ctx) - 1))
+    return Span(span.value + more, span.lo + more, span.hi + more, span.kind), True
 
 
 def name_of(candidate: Candidate) -> str:

@@ -5,7 +5,6 @@
         limits=Limits(),            # max_memory_bytes, min_decode_tps, min_prefill_tps, max_ttft_ms, max_kld, n_ctx
         prefer=None,                # Prefer(speed=, memory=, quality=); None: quality, then speed, then memory
         flagged=False,              # True: flagged cells may be chosen
-        quality=None,               # artifact_sha256 -> Quality; None: the summaries' kld, kld_se, ppl
         artifacts=None,             # artifact_sha256 -> Artifact, for the command that measures the choice again
         results_name="results.jsonl",  # for the commands that add what is missing
     ) -> Recommendation
@@ -17,6 +16,7 @@ these are never weighed against each other. Models are not either, since no figu
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -33,12 +33,12 @@ from profiler.recommend.records import (
     Miss,
     NearMiss,
     Prefer,
-    Quality,
     Recommendation,
     Relax,
     RunnerUp,
 )
 from profiler.records.cell_summary import CellSummary
+from profiler.records.span import Span
 from profiler.tables.speed import clean
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import Artifact
@@ -50,7 +50,6 @@ def recommend(
     *,
     prefer: Prefer | None = None,
     flagged: bool = False,
-    quality: Mapping[str, Quality] | None = None,
     artifacts: Mapping[str, Artifact] | None = None,
     results_name: str = "results.jsonl",
 ) -> Recommendation:
@@ -63,13 +62,13 @@ def recommend(
     notes: list[str] = []
     groups = groups_of(summaries, limits.n_ctx)
     if limits.max_kld is not None:
-        _require_quality(summaries, quality, results_name)
+        _require_quality(summaries, results_name)
     if limits.max_ttft_ms is not None:
         groups = _requests(groups, notes, results_name)
     choices = []
     for group in groups:
         cells = nearest_context(group, limits.n_ctx)
-        choices.append(_choose(cells, limits, prefer, flagged, quality, artifacts or {}))
+        choices.append(_choose(cells, limits, prefer, flagged, artifacts or {}))
     return Recommendation(
         limits=limits,
         prefer=prefer,
@@ -79,15 +78,15 @@ def recommend(
     )
 
 
-def _require_quality(
-    summaries: Sequence[CellSummary], quality: Mapping[str, Quality] | None, results_name: str
-) -> None:
-    if any(cell.kld is not None or cell.artifact_sha256 in (quality or {}) for cell in summaries):
+def _require_quality(summaries: Sequence[CellSummary], results_name: str) -> None:
+    if any(cell.quality.kld is not None for cell in summaries):
         return
-    models = " ".join(dict.fromkeys(clean(cell.model) for cell in summaries if cell.weights == "real"))
+    models = " ".join(
+        dict.fromkeys(clean(cell.artifact.model) for cell in summaries if cell.artifact.weights == "real")
+    )
     if summaries and not models:
         raise UserError("--max-kld needs measured quality, and made-up weights have none; leave --max-kld away")
-    levels = ",".join(dict.fromkeys(clean(cell.quant) for cell in summaries))
+    levels = ",".join(dict.fromkeys(clean(cell.artifact.level) for cell in summaries))
     raise UserError(
         f"--max-kld needs measured quality, and {results_name} has none; measure it first: "
         f"slmprof quality {models} -q {levels} -o {results_name}"
@@ -96,13 +95,13 @@ def _require_quality(
 
 def _requests(groups: list[list[CellSummary]], notes: list[str], results_name: str) -> list[list[CellSummary]]:
     """Leave out the loads that have no time to first token, since the limit says that a request is meant."""
-    kept = [group for group in groups if group[0].mode == "request"]
+    kept = [group for group in groups if group[0].config.mode == "request"]
     if groups and not kept:
         raise UserError(
             "--max-ttft needs a request, and only prefill and decode apart are measured; add one: "
             f"slmprof profile SOURCE --workload chat -o {results_name}"
         )
-    if left := sorted({clean(group[0].workload) for group in groups if group[0].mode != "request"}):
+    if left := sorted({clean(group[0].config.workload) for group in groups if group[0].config.mode != "request"}):
         notes.append(f"left out, since it has no time to first token: {', '.join(left)}")
     return kept
 
@@ -129,11 +128,10 @@ def _choose(
     limits: Limits,
     prefer: Prefer | None,
     flagged: bool,
-    quality: Mapping[str, Quality] | None,
     artifacts: Mapping[str, Artifact],
 ) -> Choice:
     first, cells = group[0], {cell.cell_key: cell for cell in group}
-    everyone = candidates_of(group, limits.n_ctx, quality)
+    everyone = candidates_of(group, limits.n_ctx)
     well = [each for each in everyone if cells[each.cell_key].status == "ok"]
     pool = [each for each in well if flagged or not each.flags]
     missed = {each.cell_key: misses(each, limits) for each in well}
@@ -145,16 +143,16 @@ def _choose(
     relax = None if ranked else _relax(pool, missed, prefer)
     return Choice(
         env_id=first.env_id,
-        device=first.device,
-        model=first.model,
-        weights=first.weights,
-        standin_for=first.standin_for,
-        n_params=first.n_params,
-        mode=first.mode,
-        workload=first.workload,
-        n_prompt=first.n_prompt,
-        n_gen=first.n_gen,
-        n_depth=first.n_depth,
+        device=first.config.device,
+        model=first.artifact.model,
+        weights=first.artifact.weights,
+        standin_for=first.artifact.standin_for,
+        n_params=first.artifact.n_params,
+        mode=first.config.mode,
+        workload=first.config.workload,
+        n_prompt=first.config.n_prompt,
+        n_gen=first.config.n_gen,
+        n_depth=first.config.n_depth,
         quality_basis=basis,
         n_considered=len(pool),
         n_fitting=len(fitting),
@@ -201,7 +199,7 @@ def _near_misses(
 
     def distance(each: Candidate) -> tuple[float, float, float, str]:
         found, speed = missed[each.cell_key], speed_of(each)
-        return len(found), sum(step(miss) for miss in found), -(speed.middle if speed else 0.0), each.cell_key
+        return len(found), sum(step(miss) for miss in found), -(speed.value if speed else 0.0), each.cell_key
 
     nearest: dict[str, Candidate] = {}
     for each in sorted((each for each in pool if each.artifact_sha256 not in fitting), key=distance):
@@ -292,11 +290,12 @@ def narrowed(
         UserError: there is none.
     """
     kept = list(summaries)
-    for option, field, wanted in (("--model", "model", model), ("--workload", "workload", workload)):
+    for option, path, wanted in (("--model", "artifact.model", model), ("--workload", "config.workload", workload)):
         if wanted is None:
             continue
-        there = list(dict.fromkeys(clean(getattr(cell, field)) for cell in kept))
-        kept = [cell for cell in kept if clean(getattr(cell, field)).lower() == wanted.strip().lower()]
+        read = attrgetter(path)
+        there = list(dict.fromkeys(clean(read(cell)) for cell in kept))
+        kept = [cell for cell in kept if clean(read(cell)).lower() == wanted.strip().lower()]
         if not kept:
             raise UserError(f"no cell has {option} {wanted}; the results hold {', '.join(there) or 'nothing'}")
     return kept
@@ -304,4 +303,13 @@ def narrowed(
 
 def to_json(recommendation: Recommendation) -> str:
     """Write a recommendation as `records` describes it."""
-    return msgspec.json.format(msgspec.json.encode(recommendation), indent=1).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(_plain(recommendation)), indent=1).decode() + "\n"
+
+
+def _plain(value: object) -> object:
+    """Return a record as plain objects; of a Span its figures."""
+    if isinstance(value, Span):
+        return {"middle": float(value.value), "lo": float(value.lo), "hi": float(value.hi)}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

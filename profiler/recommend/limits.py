@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from profiler.recommend.records import Candidate, Limits, Miss, Span
+from profiler.recommend.records import Candidate, Limits, Miss
+from profiler.records.span import Span
 from quant.base.units import GIB, KIB, MIB, format_bytes
 
 
@@ -39,7 +40,7 @@ def kld_span(candidate: Candidate) -> Span | None:
     if candidate.kld is None:
         return None
     reach = 1.96 * (candidate.kld_se or 0.0)
-    return Span(candidate.kld, candidate.kld - reach, candidate.kld + reach)
+    return Span(candidate.kld, candidate.kld - reach, candidate.kld + reach, "interval")
 
 
 RULES = (

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from profiler.recommend.limits import kld_span
-from profiler.recommend.records import Candidate, Prefer, Span
+from profiler.recommend.records import Candidate, Prefer
+from profiler.records.span import Span
 
 KLD_HALF = 0.1
 BPW_HALF = 4.5  # bits of a Q4_0 or Q4_K block per weight, the field's usual choice
@@ -92,7 +93,7 @@ def _key(ranked: Ranked) -> tuple[object, ...]:
         ranked.speed,
         ranked.memory,
         each.n_threads + each.n_threads_batch,
-        -(speed.middle if speed else 0.0),
+        -(speed.value if speed else 0.0),
         each.bpw,
         each.cell_key,
     )
@@ -103,12 +104,12 @@ def _quality(candidate: Candidate, basis: str) -> Span | None:
     if basis == "kld":
         return kld_span(candidate)
     bits = -round(candidate.bpw, 2)
-    return Span(bits, bits, bits)
+    return Span(bits, bits, bits, "min-max")
 
 
 def _inverted(span: Span | None) -> Span | None:
     """Make the fastest the lowest."""
-    return Span(-span.middle, -span.hi, -span.lo) if span else None
+    return Span(-span.value, -span.hi, -span.lo, span.kind) if span else None
 
 
 def _classes(spans: Sequence[Span | None]) -> list[int]:
@@ -170,6 +171,6 @@ def _best(
     found: dict[int, float] = {}
     for each, number in zip(candidates, classes, strict=True):
         span = span_of(each)
-        if span and span.middle > 0:
-            found[number] = better(found.get(number, span.middle), span.middle)
+        if span and span.value > 0:
+            found[number] = better(found.get(number, span.value), span.value)
     return found

@@ -71,13 +71,13 @@ def _shares(ranked: Sequence[Ranked], basis: str) -> str:
     parts = []
     speed, fastest = (
         speed_of(best),
-        max((span.middle for each in ranked if (span := speed_of(each.candidate))), default=0),
+        max((span.value for each in ranked if (span := speed_of(each.candidate))), default=0),
     )
     if speed and fastest:
-        parts.append(f"{speed.middle / fastest:.0%} of the fastest's speed")
-    smallest = min((span.middle for each in ranked if (span := each.candidate.memory_bytes)), default=0)
+        parts.append(f"{speed.value / fastest:.0%} of the fastest's speed")
+    smallest = min((span.value for each in ranked if (span := each.candidate.memory_bytes)), default=0)
     if best.memory_bytes and smallest:
-        parts.append(f"{best.memory_bytes.middle / smallest:.2f} times the smallest's memory")
+        parts.append(f"{best.memory_bytes.value / smallest:.2f} times the smallest's memory")
     if basis == "kld":
         parts.append(f"KLD {kld(best)}")
     else:
@@ -92,7 +92,7 @@ def weights(prefer: Prefer) -> str:
 
 def kld(candidate: Candidate) -> str:
     """Write a divergence with its standard error."""
-    error = f" ± {candidate.kld_se:.2g}" if candidate.kld_se is not None else ""
+    error = f" ± {candidate.kld_se:.2g}" if candidate.kld_se else ""
     return f"{candidate.kld:.3g}{error}"
 
 
@@ -112,10 +112,10 @@ def against(other: Candidate, chosen: Candidate, basis: str) -> str:
         if mine.overlaps(its):
             parts.append("tied in speed")
         else:
-            ratio = its.middle / mine.middle
+            ratio = its.value / mine.value
             parts.append(f"{abs(ratio - 1):.0%} {'faster' if ratio > 1 else 'slower'}")
     if chosen.memory_bytes and other.memory_bytes:
-        more = other.memory_bytes.middle - chosen.memory_bytes.middle
+        more = other.memory_bytes.value - chosen.memory_bytes.value
         parts.append(
             f"{format_bytes(abs(more))} {'more' if more > 0 else 'less'} memory" if more else "the same memory"
         )

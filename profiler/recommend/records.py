@@ -10,6 +10,8 @@ and "command". A Span is {"middle", "lo", "hi"}. A candidate is named by its cel
 
 import msgspec
 
+from profiler.records.span import Span
+
 SCHEMA = 1
 
 
@@ -30,26 +32,6 @@ class Prefer(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 0.0
     memory: float = 0.0
     quality: float = 0.0
-
-
-class Quality(msgspec.Struct, frozen=True, kw_only=True):
-    """What quantization cost a file: the divergence from the unquantized model's answers, with its standard error."""
-
-    kld: float
-    kld_se: float | None = None
-    ppl: float | None = None
-
-
-class Span(msgspec.Struct, frozen=True):
-    """A figure with the ends of its 95 % interval, or of its smallest and largest round where there is none."""
-
-    middle: float
-    lo: float
-    hi: float
-
-    def overlaps(self, other: "Span") -> bool:
-        """Tell whether nothing separates the two."""
-        return self.lo <= other.hi and other.lo <= self.hi
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from profiler.recommend.candidates import name_of
 from profiler.recommend.limits import words
 from profiler.recommend.reasons import kld, weights
-from profiler.recommend.records import Candidate, Choice, Recommendation, Span
+from profiler.recommend.records import Candidate, Choice, Recommendation
 from profiler.records.record import Environment
+from profiler.records.span import Span
 from profiler.tables.speed import aligned, clean, device_line
 from quant.base.units import format_bytes, format_params
 
@@ -94,8 +95,8 @@ def _rows(choice: Choice) -> list[list[str]]:
 def _figure(span: Span | None) -> str:
     if span is None:
         return ""
-    digits = 0 if span.middle >= 1000 else 1 if span.middle >= 10 else 2
-    return f"{span.middle:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
+    digits = 0 if span.value >= 1000 else 1 if span.value >= 10 else 2
+    return f"{span.value:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
 
 
 def _memory(each: Candidate) -> str:

@@ -208,7 +208,7 @@ class AnchorRound(Round, frozen=True, kw_only=True, tag="anchor", tag_field="typ
     """
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class Mean(msgspec.Struct, frozen=True, kw_only=True):
     """A mean over scored tokens, and its standard error."""
 
     value: float
@@ -218,20 +218,20 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 class Perplexity(msgspec.Struct, frozen=True, kw_only=True):
     """How well a model predicts a text."""
 
-    ppl: Estimate
+    ppl: Mean
     n_scored: Count  # tokens
 
 
 class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     """How far a model's predictions are from the unquantized model's; nats, shares, and probabilities."""
 
-    kld: Estimate
+    kld: Mean
     kld_p90: float
     kld_p99: float
     kld_max: float
-    same_top: Estimate  # share of places where the most probable token is the same
-    dp_rms: Estimate  # root mean square of the change of the right token's probability
-    log_ppl_ratio: Estimate  # logarithm of the quotient of the perplexities
+    same_top: Mean  # share of places where the most probable token is the same
+    dp_rms: Mean  # root mean square of the change of the right token's probability
+    log_ppl_ratio: Mean  # logarithm of the quotient of the perplexities
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True, tag="quality", tag_field="type"):

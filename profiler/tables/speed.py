@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from profiler.records.cell_summary import CellSummary, message_key
 from profiler.records.record import Environment
+from profiler.records.span import Span
 from quant.base.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
@@ -21,7 +22,7 @@ _SETTINGS = {
     "n_outputs_max": "outputs",
     "type_k": "K",
     "type_v": "V",
-    "flash_attn_asked": "fa",
+    "flash_attn": "fa",
     "load_mode": "load",
     "repack": "repack",
     "cores": "cores",
@@ -56,22 +57,31 @@ def render(
 def _groups(summaries: Sequence[CellSummary]) -> list[list[CellSummary]]:
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for cell in summaries:
-        key = (cell.env_id, cell.model, cell.workload, cell.mode, cell.n_prompt, cell.n_gen, cell.n_depth, cell.device)
+        key = (
+            cell.env_id,
+            cell.artifact.model,
+            cell.config.workload,
+            cell.config.mode,
+            cell.config.n_prompt,
+            cell.config.n_gen,
+            cell.config.n_depth,
+            cell.config.device,
+        )
         groups.setdefault(key, []).append(cell)
     return list(groups.values())
 
 
 def _title(cell: CellSummary) -> str:
     load = {
-        "separate": f"prefill of {cell.n_prompt} and decode of {cell.n_gen} tokens, each at depth {cell.n_depth}",
-        "request": f"{cell.n_prompt} tokens in, {cell.n_gen} out, decode at depth {cell.decode_depth}",
-    }[cell.mode]
+        "separate": f"prefill of {cell.config.n_prompt} and decode of {cell.config.n_gen} tokens, each at depth {cell.config.n_depth}",
+        "request": f"{cell.config.n_prompt} tokens in, {cell.config.n_gen} out, decode at depth {cell.config.decode_depth}",
+    }[cell.config.mode]
     made_up = ""
-    if cell.weights != "real":
-        made_up = f", SYNTHETIC weights in the shape of {clean(cell.standin_for or '?')}"
-    if cell.standin_family is not None:
-        made_up = f", STAND-IN of {clean(cell.arch)} for {clean(cell.standin_family)}{made_up}"
-    return f"{clean(cell.model)} ({format_params(cell.n_params)}{made_up}), {clean(cell.workload)}: {load}"
+    if cell.artifact.weights != "real":
+        made_up = f", SYNTHETIC weights in the shape of {clean(cell.artifact.standin_for or '?')}"
+    if cell.artifact.standin_family is not None:
+        made_up = f", STAND-IN of {clean(cell.artifact.arch)} for {clean(cell.artifact.standin_family)}{made_up}"
+    return f"{clean(cell.artifact.model)} ({format_params(cell.artifact.n_params)}{made_up}), {clean(cell.config.workload)}: {load}"
 
 
 def _caption(group: Sequence[CellSummary], environment: Environment | None) -> list[str]:
@@ -110,11 +120,11 @@ def _rule(group: Sequence[CellSummary]) -> str | None:
 
 
 def _reached(cell: CellSummary) -> bool:
-    for name in ("prefill_tps", "decode_tps"):
-        middle, lo, hi = (getattr(cell, f"{name}{end}") for end in ("", "_lo", "_hi"))
-        if middle is not None and (lo is None or (hi - lo) / 2 > (cell.target or 0) * middle):
-            return False
-    return True
+    return all(
+        span.kind == "interval" and (span.hi - span.lo) / 2 <= (cell.target or 0) * span.value
+        for span in (cell.prefill_tps, cell.decode_tps)
+        if span is not None
+    )
 
 
 def device_line(environment: Environment, backend: str | None = None) -> str:
@@ -135,9 +145,9 @@ def _range(values: Sequence[int]) -> str:
 
 def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
     with_ttft = any(cell.ttft_ms is not None for cell in group)
-    with_share = any(cell.utilisation is not None for cell in group)
-    with_energy = any(cell.joules_per_token is not None for cell in group)
-    settings = [name for name in _SETTINGS if len({getattr(cell, name) for cell in group}) > 1]
+    with_share = any(cell.mbu is not None for cell in group)
+    with_energy = any(cell.energy.joules_per_token is not None for cell in group)
+    settings = [name for name in _SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
     head = ["level", "bpw", "file", "threads", *[_SETTINGS[name] for name in settings], "prefill t/s", "decode t/s"]
     head += ["bandwidth"] if with_share else []
     head += ["J/token"] if with_energy else []
@@ -146,21 +156,21 @@ def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
     rows = [head]
     best = _best(group)
     for cell in group:
-        threads = str(cell.n_threads)
-        if cell.n_threads_batch != cell.n_threads:
-            threads += f" / {cell.n_threads_batch}"
-        row = [clean(cell.quant), f"{cell.bpw:.2f}", format_bytes(cell.file_bytes), threads]
-        row += [_setting(getattr(cell, name)) for name in settings]
-        row.append(_figure(cell, "prefill_tps"))
-        row.append(_figure(cell, "decode_tps") + (" *" if cell.cell_key in best else ""))
+        threads = str(cell.config.n_threads)
+        if cell.config.n_threads_batch != cell.config.n_threads:
+            threads += f" / {cell.config.n_threads_batch}"
+        row = [clean(cell.artifact.level), f"{cell.artifact.bpw:.2f}", format_bytes(cell.artifact.file_bytes), threads]
+        row += [_setting(getattr(cell.config, name)) for name in settings]
+        row.append(_figure(cell.prefill_tps))
+        row.append(_figure(cell.decode_tps) + (" *" if cell.cell_key in best else ""))
         if with_share:
-            row.append("" if cell.utilisation is None else f"{cell.utilisation:.0%}")
+            row.append("" if cell.mbu is None else f"{cell.mbu:.0%}")
         if with_energy:
-            row.append("" if cell.joules_per_token is None else f"{cell.joules_per_token:.3g}")
+            row.append("" if cell.energy.joules_per_token is None else f"{cell.energy.joules_per_token:.3g}")
         if with_ttft:
-            row.append(_figure(cell, "ttft_ms"))
-        row.append("" if cell.itl_p95_ms is None else f"{cell.itl_p95_ms:.1f}")
-        row.append("" if cell.model_rss_bytes is None else format_bytes(cell.model_rss_bytes))
+            row.append(_figure(cell.ttft_ms))
+        row.append("" if cell.token_gaps is None else f"{cell.token_gaps.p95_ms:.1f}")
+        row.append("" if cell.model_rss_bytes is None else format_bytes(cell.model_rss_bytes.value))
         row.append(", ".join(cell.flags) if cell.status == "ok" else cell.status.upper())
         rows.append(row)
     return rows
@@ -176,30 +186,18 @@ def _setting(value: object) -> str:
 
 def _best(group: Sequence[CellSummary]) -> set[str]:
     """Give the fastest decode and every cell that its interval does not tell apart from it."""
-    ranked = [cell for cell in group if cell.status == "ok" and cell.decode_tps is not None]
+    ranked = {cell.cell_key: cell.decode_tps for cell in group if cell.status == "ok" and cell.decode_tps is not None}
     if len(ranked) < 2:
         return set()
-    top = max(ranked, key=lambda cell: cell.decode_tps or 0)
-    floor = top.decode_tps_lo if top.decode_tps_lo is not None else top.decode_tps_min
-    assert floor is not None
-    return {cell.cell_key for cell in ranked if _upper(cell) >= floor}
+    top = max(ranked.values(), key=lambda span: span.value)
+    return {key for key, span in ranked.items() if span.hi >= top.lo}
 
 
-def _upper(cell: CellSummary) -> float:
-    upper = cell.decode_tps_hi if cell.decode_tps_hi is not None else cell.decode_tps_max
-    assert upper is not None
-    return upper
-
-
-def _figure(cell: CellSummary, name: str) -> str:
-    middle = getattr(cell, name)
-    if middle is None:
+def _figure(span: Span | None) -> str:
+    if span is None:
         return ""
-    lo, hi = getattr(cell, f"{name}_lo"), getattr(cell, f"{name}_hi")
-    if lo is None:
-        lo, hi = getattr(cell, f"{name}_min"), getattr(cell, f"{name}_max")
-    digits = 0 if middle >= 1000 else 1 if middle >= 10 else 2
-    return f"{middle:.{digits}f} [{lo:.{digits}f}, {hi:.{digits}f}]"
+    digits = 0 if span.value >= 1000 else 1 if span.value >= 10 else 2
+    return f"{span.value:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
 
 
 def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = True) -> list[str]:
@@ -222,36 +220,40 @@ def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[st
     notes = []
     memory = "memory: peak resident size less the process before the model was opened."
     notes.append(f"\\* {_ranking(group)}. {memory}" if _best(group) else memory)
-    if any(cell.utilisation is not None for cell in group):
+    if any(cell.mbu is not None for cell in group):
         notes.append(
             "bandwidth: the share of the read bandwidth, measured at that thread count or the next above, that decode "
             "used."
         )
-    if sources := list(dict.fromkeys(cell.energy_source for cell in group if cell.energy_source)):
+    if sources := list(dict.fromkeys(cell.energy.source for cell in group if cell.energy.source)):
         notes.append(f"J/token: of decode, idle power included; source: {'; '.join(map(clean, sources))}.")
-        if reasons := list(dict.fromkeys(cell.energy_reason for cell in group if cell.energy_reason)):
+        if reasons := list(dict.fromkeys(cell.energy.reason for cell in group if cell.energy.reason)):
             notes.append(f"no J/token: {'; '.join(map(clean, reasons))}.")
     for cell in group:
         if cell.status != "ok":
-            notes.append(f"{clean(cell.quant)} with {_threads(cell)} {cell.status}: {clean(cell.error or '?')}")
+            notes.append(
+                f"{clean(cell.artifact.level)} with {_threads(cell)} {cell.status}: {clean(cell.error or '?')}"
+            )
     for cell in group:
         for flag in cell.flags:
             message = messages.get(message_key(cell, flag))
             if message:
-                notes.append(f"{flag} ({clean(cell.quant)}, {_threads(cell)}): {clean(message)}")
+                notes.append(f"{flag} ({clean(cell.artifact.level)}, {_threads(cell)}): {clean(message)}")
     for cell in group:
         if far := _outliers(cell):
-            notes.append(f"outliers ({clean(cell.quant)}, {_threads(cell)}): {far}; kept, since the median bears them")
+            notes.append(
+                f"outliers ({clean(cell.artifact.level)}, {_threads(cell)}): {far}; kept, since the median bears them"
+            )
     return ["\n".join(f"- {note}" for note in notes), ""]
 
 
 def _ranking(group: Sequence[CellSummary]) -> str:
     """Say which decode is the fastest, or which cells may all be: those whose intervals overlap with the fastest's."""
     best = [cell for cell in group if cell.cell_key in _best(group)]
-    without = any(cell.decode_tps_lo is None for cell in best)
+    without = any(cell.decode_tps is not None and cell.decode_tps.kind == "min-max" for cell in best)
     if len(best) == 1:
         return "fastest decode" + (", as far as a few rounds tell" if without else "")
-    names = [f"{clean(cell.quant)} with {_threads(cell)}" for cell in best]
+    names = [f"{clean(cell.artifact.level)} with {_threads(cell)}" for cell in best]
     if len(names) > _MOST_NAMES:
         names = [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"]
     what = "range of smallest to largest" if without else "interval"
@@ -270,6 +272,6 @@ def _outliers(cell: CellSummary) -> str:
 
 
 def _threads(cell: CellSummary) -> str:
-    if cell.n_threads_batch != cell.n_threads:
-        return f"{cell.n_threads} / {cell.n_threads_batch} threads"
-    return f"{cell.n_threads} thread{'' if cell.n_threads == 1 else 's'}"
+    if cell.config.n_threads_batch != cell.config.n_threads:
+        return f"{cell.config.n_threads} / {cell.config.n_threads_batch} threads"
+    return f"{cell.config.n_threads} thread{'' if cell.config.n_threads == 1 else 's'}"

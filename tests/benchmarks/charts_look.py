@@ -20,7 +20,8 @@ import plots.render.parallel
 from plots.canvas.style import LEVEL_COLOURS
 from plots.render.draw import draw_all
 from profiler.analysis.summarise import summarise
-from profiler.records.cell_summary import CellSummary
+from profiler.records.cell_summary import CellSummary, QualityFigures
+from profiler.records.record import Mean
 from profiler.results.file import Results
 from tests.support.colours import VISIONS, distance
 from tests.support.extents import faults
@@ -55,8 +56,11 @@ def one_board() -> tuple[Results, list[CellSummary]]:
 def with_quality() -> tuple[Results, list[CellSummary]]:
     """What quantizing lost was measured."""
     found = study(files(), threads=(2,))
-    losses = [(cell, 0.3 * 2 ** -(cell.bpw - 3)) for cell in summarise(found)]
-    return found, [msgspec.structs.replace(cell, kld=loss, kld_se=loss / 30) for cell, loss in losses]
+    losses = [(cell, 0.3 * 2 ** -(cell.artifact.bpw - 3)) for cell in summarise(found)]
+    return found, [
+        msgspec.structs.replace(cell, quality=QualityFigures(kld=Mean(value=loss, se=loss / 30)))
+        for cell, loss in losses
+    ]
 
 
 def many() -> tuple[Results, list[CellSummary]]:

@@ -3,8 +3,12 @@
 import hashlib
 from typing import Any
 
-from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.export.flat import FIELDS, flat
+from profiler.records.cell_summary import CellSummary, EnergyFigures, MemoryFigures, QualityFigures, TokenGaps
+from profiler.records.config import RunConfig
+from profiler.records.record import Environment, Mean
+from profiler.records.span import Span
+from quant.gguf_io.artifact import Artifact
 
 MIB = 1 << 20
 _FIGURES = ("prefill_t", "decode_t", "ttft", "model_rss", "weights_b", "repacked_b", "kv_cache", "compute_b")
@@ -104,7 +108,56 @@ def summary(**changes: Any) -> CellSummary:
     fields.setdefault("n_threads_batch", fields["n_threads"])
     fields.setdefault("artifact_sha256", _digest(fields["model"], fields["quant"], fields["weights"]))
     fields.setdefault("cell_key", _digest(*(str(fields[name]) for name in sorted(fields)))[:16])
-    return CellSummary(**fields)
+    return _nested(fields)
+
+
+def changed(cell: CellSummary, **changes: Any) -> CellSummary:
+    """The cell with some fields changed, by their names in an export."""
+    return _nested(flat(cell) | changes)
+
+
+def _nested(fields: dict[str, Any]) -> CellSummary:
+    """Build a cell from fields by their names in an export."""
+    unknown = set(fields) - set(FIELDS)
+    assert not unknown, f"no such fields: {unknown}"
+
+    def under(group: str) -> dict[str, Any]:
+        return {
+            path.removeprefix(f"{group}."): fields[name]
+            for name, path in FIELDS.items()
+            if path.startswith(f"{group}.") and path.count(".") == 1 and name in fields
+        }
+
+    def mean(name: str) -> Mean | None:
+        return Mean(value=fields[name], se=fields.get(f"{name}_se") or 0.0) if fields.get(name) is not None else None
+
+    artifact, config, gaps = under("artifact"), under("config"), under("token_gaps")
+    artifact["tensor_bytes"] = artifact.pop("bpw") * artifact["n_params"] / 8
+    config.pop("decode_depth", None)  # which follows from the rest
+    return CellSummary(
+        artifact=Artifact(**({"file_name": f"{artifact['model']}.gguf", "tensor_types": {}} | artifact)),
+        config=RunConfig(**({"cores": None, "swa_full": False, "n_gpu_layers": 0} | config)),
+        memory=MemoryFigures(**under("memory")),
+        energy=EnergyFigures(**under("energy")),
+        quality=QualityFigures(
+            ppl=mean("ppl"), kld=mean("kld"), same_top=fields.get("same_top"), text_sha256=fields.get("text_sha256")
+        ),
+        token_gaps=None
+        if gaps.get("p95_ms") is None
+        else TokenGaps(*(gaps.get(f"p{n}_ms", 0.0) for n in (50, 95, 99))),
+        mbu=fields.get("utilisation"),
+        **{name: _span(fields, name) for name in ("prefill_tps", "decode_tps", "ttft_ms", "model_rss_bytes")},
+        **{name: fields[name] for name, path in FIELDS.items() if name == path and name in fields},
+    )
+
+
+def _span(fields: dict[str, Any], name: str) -> Span | None:
+    value, lo, hi, least, most = (fields.get(f"{name}{end}") for end in ("", "_lo", "_hi", "_min", "_max"))
+    if value is None:
+        return None
+    if lo is None or hi is None:
+        return Span(value, value if least is None else least, value if most is None else most, "min-max")
+    return Span(value, lo, hi, "interval", None if least is None or most is None else (least, most))
 
 
 def request(**changes: Any) -> CellSummary:
@@ -127,7 +180,7 @@ def request(**changes: Any) -> CellSummary:
 
 def failed(**changes: Any) -> CellSummary:
     """A cell none of whose rounds went well."""
-    nothing = dict.fromkeys(name for name in CellSummary.__struct_fields__ if name.startswith(_FIGURES))
+    nothing = dict.fromkeys(name for name in FIELDS if name.startswith(_FIGURES))
     return summary(**({"status": "failed", "error": "killed", "rounds": 0, "reps": 0} | nothing | changes))
 
 

@@ -33,7 +33,7 @@ OTHER_SETTINGS: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("field", "value"), OTHER_SETTINGS)
 def test_cells_that_differ_in_a_setting_never_share_a_panel(field: str, value: Any) -> None:
     found = panels([summary(), summary(**{field: value}), summary(quant="Q4_0")])
-    assert [[cell.quant for cell in panel.cells] for panel in found] == [["Q8_0", "Q4_0"], ["Q8_0"]]
+    assert [[cell.artifact.level for cell in panel.cells] for panel in found] == [["Q8_0", "Q4_0"], ["Q8_0"]]
     assert len({(panel.env_id, panel.load) for panel in found}) == 2
 
 
@@ -57,8 +57,8 @@ def test_two_settings_of_one_load_have_names_of_their_own_in_each_environment() 
 
 def test_a_cell_without_figures_is_lost_and_one_with_some_is_both() -> None:
     (panel,) = panels([summary(), failed(quant="F16"), summary(quant="Q4_0", status="failed", rounds=2)])
-    assert [cell.quant for cell in panel.cells] == ["Q8_0", "Q4_0"]
-    assert [cell.quant for cell in panel.lost] == ["F16", "Q4_0"]
+    assert [cell.artifact.level for cell in panel.cells] == ["Q8_0", "Q4_0"]
+    assert [cell.artifact.level for cell in panel.lost] == ["F16", "Q4_0"]
 
 
 def test_levels_go_by_bits_and_models_by_parameters() -> None:
@@ -73,28 +73,28 @@ def test_levels_go_by_bits_and_models_by_parameters() -> None:
 
 def test_made_up_weights_beside_real_ones_are_named_so() -> None:
     both = distinct([summary(), summary(weights="synthetic", standin_for="tiny")])
-    assert [cell.model for cell in both] == ["tiny", "tiny (synthetic)"]
+    assert [cell.artifact.model for cell in both] == ["tiny", "tiny (synthetic)"]
     # Alone they need no such name: the line under the title says it of the whole chart.
-    assert [cell.model for cell in distinct([summary(weights="synthetic")])] == ["tiny"]
+    assert [cell.artifact.model for cell in distinct([summary(weights="synthetic")])] == ["tiny"]
 
 
 def test_files_of_one_name_and_level_get_levels_of_their_own() -> None:
     cells = [summary(artifact_sha256="a" * 64), summary(artifact_sha256="b" * 64), summary(quant="Q4_0")]
-    assert [cell.quant for cell in distinct(cells)] == ["Q8_0 aaaaaa", "Q8_0 bbbbbb", "Q4_0"]
+    assert [cell.artifact.level for cell in distinct(cells)] == ["Q8_0 aaaaaa", "Q8_0 bbbbbb", "Q4_0"]
     # One file with several thread counts is one file.
-    assert {cell.quant for cell in distinct([summary(n_threads=1), summary(n_threads=2)])} == {"Q8_0"}
+    assert {cell.artifact.level for cell in distinct([summary(n_threads=1), summary(n_threads=2)])} == {"Q8_0"}
 
 
 def test_an_imatrix_stands_in_the_levels_name() -> None:
     plain, with_imatrix = distinct([summary(artifact_sha256="a" * 64), summary(artifact_sha256="b" * 64, imatrix="c")])
-    assert (plain.quant, with_imatrix.quant) == ("Q8_0", "Q8_0 imatrix")
+    assert (plain.artifact.level, with_imatrix.artifact.level) == ("Q8_0", "Q8_0 imatrix")
 
 
 def test_a_strangers_name_becomes_one_bounded_line() -> None:
     (cell,) = distinct([summary(model="a\x00b\x1b[31m\n\u2028c\u202e" + "d" * 9999, quant="Q" * 999)])
-    assert cell.model.startswith("a b [31m c ddd")
-    assert cell.model.isprintable()
-    assert (len(cell.model) <= 200, len(cell.quant)) == (True, 24)
+    assert cell.artifact.model.startswith("a b [31m c ddd")
+    assert cell.artifact.model.isprintable()
+    assert (len(cell.artifact.model) <= 200, len(cell.artifact.level)) == (True, 24)
 
 
 def test_pages_hold_every_model_once_the_smallest_first() -> None:
@@ -111,18 +111,21 @@ def test_pages_hold_every_model_once_the_smallest_first() -> None:
 def test_the_thread_count_is_the_largest_that_every_file_was_measured_at() -> None:
     cells = [summary(n_threads=threads) for threads in (1, 2, 4)]
     cells += [summary(quant="Q4_0", n_threads=threads) for threads in (1, 2)]
-    assert {(cell.quant, cell.n_threads) for cell in at_common_threads(cells)} == {("Q8_0", 2), ("Q4_0", 2)}
+    assert {(cell.artifact.level, cell.config.n_threads) for cell in at_common_threads(cells)} == {
+        ("Q8_0", 2),
+        ("Q4_0", 2),
+    }
 
 
 def test_where_no_count_is_common_the_one_of_most_files_is_taken() -> None:
     cells = [summary(n_threads=8), summary(quant="Q4_0", n_threads=2), summary(quant="F16", n_threads=2)]
-    assert {cell.quant for cell in at_common_threads(cells)} == {"Q4_0", "F16"}
+    assert {cell.artifact.level for cell in at_common_threads(cells)} == {"Q4_0", "F16"}
 
 
 def test_of_several_prefill_counts_the_equal_one_is_taken_else_the_largest() -> None:
     cells = [summary(n_threads=2, n_threads_batch=batch) for batch in (1, 2, 4)]
-    assert [cell.n_threads_batch for cell in at_common_threads(cells)] == [2]
-    assert [cell.n_threads_batch for cell in at_common_threads([cells[2], cells[0]])] == [4]
+    assert [cell.config.n_threads_batch for cell in at_common_threads(cells)] == [2]
+    assert [cell.config.n_threads_batch for cell in at_common_threads([cells[2], cells[0]])] == [4]
 
 
 def test_a_bar_is_the_interval_else_smallest_and_largest_else_nothing() -> None:

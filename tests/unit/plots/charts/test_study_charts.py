@@ -33,7 +33,7 @@ from quant.base.errors import UserError
 from tests.support.cells import artifact
 from tests.support.rounds import a_round, results, sample, with_cell
 from tests.support.studies import operators_report
-from tests.support.summaries import ENVIRONMENT, MIB, environment, summary
+from tests.support.summaries import ENVIRONMENT, MIB, changed, environment, summary
 
 
 @pytest.fixture(autouse=True)
@@ -203,9 +203,9 @@ def levels(**speeds: float) -> list[CellSummary]:
 def test_what_is_slower_larger_and_no_better_is_beaten_and_a_tie_is_not() -> None:
     assert dominators(levels(Q8_0=20.0, Q6_K=25.0, Q4_0=30.0)) == {}
     # Of measured divergence Q4_0 loses no more than Q6_K: then the larger and slower file has nothing for it.
-    lossy = [msgspec.structs.replace(cell, kld=0.01, kld_se=0.001) for cell in levels(Q6_K=25.0, Q4_0=30.0)]
+    lossy = [changed(cell, kld=0.01, kld_se=0.001) for cell in levels(Q6_K=25.0, Q4_0=30.0)]
     assert list(dominators(lossy).values()) == ["Q4_0"]
-    assert dominators([*levels(Q8_0=20.0), *(msgspec.structs.replace(c, model="b") for c in lossy[:1])]) == {}
+    assert dominators([*levels(Q8_0=20.0), *(changed(c, model="b") for c in lossy[:1])]) == {}
 
 
 # Memory

@@ -7,7 +7,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
-import msgspec
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -25,7 +24,7 @@ from plots.render.draw import CHARTS, draw_all
 from profiler.records.cell_summary import CellSummary
 from quant.base.errors import UserError
 from tests.support.commandline import assert_one_line, slmprof
-from tests.support.summaries import ENVIRONMENT, MIB, environment, failed, request, summary
+from tests.support.summaries import ENVIRONMENT, MIB, changed, environment, failed, request, summary
 
 LATENCY, THREADS, MEMORY, SIZE, *_ = CHARTS
 FIRST = (LATENCY, THREADS, MEMORY, SIZE)
@@ -199,7 +198,11 @@ def test_the_dotted_line_scales_the_fastest_level_at_the_fewest_threads() -> Non
 
 
 def test_a_missing_point_is_left_out_and_the_failed_cell_is_named() -> None:
-    cells = [cell for cell in grid() if (cell.model, cell.quant, cell.n_threads) != ("large", "F16", 4)]
+    cells = [
+        cell
+        for cell in grid()
+        if (cell.artifact.model, cell.artifact.level, cell.config.n_threads) != ("large", "F16", 4)
+    ]
     figure = drawn(THREADS, [*cells, failed(model="large", n_params=400_000_000, quant="F16", n_threads=4)])
     _, decode = axes_of(figure)[2:]
     assert [x for x, _ in points(series(decode)["F16"])] == [1, 2]
@@ -445,9 +448,7 @@ def test_markup_in_a_models_name_is_text(name: str) -> None:
 @pytest.mark.parametrize("name", FIRST)
 def test_no_text_is_cut_off_and_neither_legend_nor_caption_covers_a_panel(name: str, style: str) -> None:
     cells = [
-        msgspec.structs.replace(
-            cell, model=f"{cell.model}-Organisation-Name-Language-Model-500M-Chat-Instruct-v0.3-final"
-        )
+        changed(cell, model=f"{cell.artifact.model}-Organisation-Name-Language-Model-500M-Chat-Instruct-v0.3-final")
         for cell in grid(weights="synthetic", standin_for="x" * 90)
     ]
     figure = drawn(name, cells, style)
@@ -602,7 +603,7 @@ def test_levels_stand_over_their_divergence_where_all_have_one() -> None:
 
 def test_levels_stand_over_bits_where_one_has_no_divergence() -> None:
     cells = with_loss()
-    cells[1] = msgspec.structs.replace(cells[1], kld=None, kld_se=None)
+    cells[1] = changed(cells[1], kld=None, kld_se=None)
     figure = drawn("pareto", cells)
     assert axes_of(figure)[0].get_xlabel() == "bits per weight"
     assert "Bits per weight stand for quality, which was not measured of all." in words(figure)

@@ -37,7 +37,7 @@ THREE = [
 def test_a_limit_is_kept_and_what_misses_it_says_by_how_much() -> None:
     found = chosen_answer(THREE, {}, Wish(limits=Limits(max_memory_bytes=250 * MIB)))
     assert found.headline == "tiny at Q4_K_M with 1 thread: 30 tokens/s in 200.0 MiB of memory"
-    assert [(each.cell.quant, each.is_best) for each in found.choices] == [
+    assert [(each.cell.artifact.level, each.is_best) for each in found.choices] == [
         ("Q4_K_M", True), ("Q2_K", False), ("Q8_0", False)
     ]  # fmt: skip
     assert found.choices[1].costs == "33% faster, 50.0 MiB less memory, KLD 0.9 ± 0.01"
@@ -52,7 +52,7 @@ def test_nothing_that_keeps_the_limits_says_what_would_have_to_give() -> None:
     found = chosen_answer(THREE, {}, Wish(limits=Limits(min_decode_tps=60)))
     assert found.headline == "No choice: nothing keeps the limits"
     assert any("relax --min-decode from 60 to 39: Q2_K" in reason for reason in found.reasons)
-    assert [each.cell.quant for each in found.choices] == ["Q2_K", "Q4_K_M"]
+    assert [each.cell.artifact.level for each in found.choices] == ["Q2_K", "Q4_K_M"]
     assert not any(each.is_best for each in found.choices)
 
 
@@ -63,7 +63,7 @@ def test_of_several_models_the_largest_that_keeps_the_limits_leads() -> None:
     found = chosen_answer([small, large, middle], {}, Wish(limits=Limits(max_memory_bytes=500 * MIB)))
     assert found.headline.startswith("middle at Q4_K_M")
     assert found.headline.endswith("the largest of 2 models that keep the limits")
-    assert [each.cell.model for each in found.choices if each.is_best] == ["middle", "small"]
+    assert [each.cell.artifact.model for each in found.choices if each.is_best] == ["middle", "small"]
     only = chosen_answer([small, large], {}, Wish(limits=Limits(max_memory_bytes=500 * MIB)))
     assert only.headline.endswith("the only one of 2 models that keeps the limits")
 
@@ -71,7 +71,7 @@ def test_of_several_models_the_largest_that_keeps_the_limits_leads() -> None:
 def test_quality_speed_and_memory_count_alike_where_all_are_measured() -> None:
     found = answer_by_quality(THREE, {})
     # Products of speed/40, 150/memory and half per 0.1 of KLD: 0.248, 0.490 and 0.002.
-    assert found.choices[0].cell.quant == "Q4_K_M"
+    assert found.choices[0].cell.artifact.level == "Q4_K_M"
     assert found.reasons[0] == "Asked for: no limit; weights speed=1, memory=1, quality=1."
     assert Wish().is_empty
     assert not Wish(flagged=True).is_empty
@@ -83,16 +83,16 @@ def test_quality_speed_and_memory_count_alike_where_all_are_measured() -> None:
 def test_flagged_cells_take_part_when_they_are_asked_for() -> None:
     cells = [THREE[0], cell("Q4_K_M", 30, 200, 4.8, kld=0.0001, kld_se=0.0, flags=("busy",)), failed(quant="F16")]
     wish = Wish(limits=Limits(min_decode_tps=10))
-    assert chosen_answer(cells, {}, wish).choices[0].cell.quant == "Q8_0"
+    assert chosen_answer(cells, {}, wish).choices[0].cell.artifact.level == "Q8_0"
     assert any(reason.endswith("not considered: 2 cells.") for reason in chosen_answer(cells, {}, wish).reasons)
     allowed = Wish(limits=Limits(min_decode_tps=10), flagged=True)
-    assert chosen_answer(cells, {}, allowed).choices[0].cell.quant == "Q4_K_M"
+    assert chosen_answer(cells, {}, allowed).choices[0].cell.artifact.level == "Q4_K_M"
 
 
 def test_loads_are_not_mixed_and_the_fuller_one_answers() -> None:
     other = [cell("Q8_0", 10, 300, 8.5, workload="other", n_prompt=7)]
     found = chosen_answer([*other, *THREE], {}, Wish(prefer=Prefer(speed=1)))
-    assert found.choices[0].cell.quant == "Q2_K"
+    assert found.choices[0].cell.artifact.level == "Q2_K"
     assert any("1 more device or workload" in reason for reason in found.reasons)
 
 

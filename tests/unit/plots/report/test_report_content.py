@@ -23,6 +23,7 @@ from plots.report.rerun import rerun_commands
 from plots.report.write import write_reports
 from profiler.analysis.summarise import outlines, summarise, summarise_and_warn
 from profiler.cli.options import axes_of
+from profiler.export.flat import FIELDS, flat
 from profiler.records.config import RunConfig
 from profiler.results.file import Results, read_results
 from profiler.sweep.grid import expand
@@ -51,8 +52,8 @@ def test_the_fastest_file_of_each_model_is_first_and_the_others_say_what_they_co
     found = answer(cells)
     assert found.headline == "tiny at Q4_0 with 2 threads: 40 tokens/s in 200.0 MiB of memory"
     best, other = found.choices
-    assert (best.cell.quant, best.cell.n_threads, best.is_best) == ("Q4_0", 2, True)
-    assert (other.cell.quant, other.cell.n_threads, other.is_best) == ("Q8_0", 2, False)
+    assert (best.cell.artifact.level, best.cell.config.n_threads, best.is_best) == ("Q4_0", 2, True)
+    assert (other.cell.artifact.level, other.cell.config.n_threads, other.is_best) == ("Q8_0", 2, False)
     assert other.costs == (
         "decode 25% slower, prefill 20% slower, 100.0 MiB more memory, 8.50 bits per weight against 4.50"
     )
@@ -89,7 +90,7 @@ def test_nothing_is_chosen_where_all_is_disturbed() -> None:
 def test_loads_and_devices_are_not_mixed() -> None:
     cells = [request(**rates(10)), request(quant="Q4_0", **rates(11)), summary(**rates(99)), summary(env_id="e" * 12)]
     found = answer(cells)
-    assert {choice.cell.workload for choice in found.choices} == {"chat"}
+    assert {choice.cell.config.workload for choice in found.choices} == {"chat"}
     assert "The results hold 2 more devices or workloads, which the table shows." in found.reasons
 
 
@@ -276,7 +277,7 @@ def test_the_charts_of_very_many_cells_are_of_some_and_say_so() -> None:
     ]
     chosen, note = fullest(cells, SOME)
     # A model has 100 cells, and 400 are drawn.
-    assert {cell.model for cell in chosen} == {"m0", "m1", "m2", "m3"}
+    assert {cell.artifact.model for cell in chosen} == {"m0", "m1", "m2", "m3"}
     assert note == "The charts show the 4 smallest of 20 models"
     assert fullest(cells[:100], SOME) == (cells[:100], None)
 
@@ -286,7 +287,7 @@ def test_only_the_rounds_of_the_cells_that_are_drawn_are_kept(tmp_path: Path) ->
         tmp_path / "r.jsonl", ENVIRONMENT, artifact(), a_round(0), with_cell(a_round(0), n_threads=2), a_round(1)
     )
     found = read_results([path])
-    one = [cell for cell in summarise(found) if cell.n_threads == a_round(0).cell.config.n_threads]
+    one = [cell for cell in summarise(found) if cell.config.n_threads == a_round(0).cell.config.n_threads]
     assert narrowed(found, one).rounds == [a_round(0), a_round(1)]
     assert len(found.rounds) == 3
 
@@ -302,9 +303,9 @@ def test_which_cells_are_drawn_is_settled_before_a_round_is_decoded(
     known = outlines(found)
     assert [cell.cell_key for cell in known] == [cell.cell_key for cell in summaries]
     for bare, cell in zip(known, summaries, strict=True):
-        unknown = {name for name in bare.__struct_fields__ if getattr(bare, name) != getattr(cell, name)}
-        assert all(getattr(bare, name) in (None, 0, ()) for name in unknown)
-        assert (bare.status, bare.rounds, bare.model) == (cell.status, cell.rounds, cell.model)
+        before, after = flat(bare), flat(cell)
+        assert all(before[name] in (None, 0, ()) for name in FIELDS if before[name] != after[name])
+        assert (bare.status, bare.rounds, bare.artifact.model) == (cell.status, cell.rounds, cell.artifact.model)
         assert bare.decode_tps is None
 
 
@@ -346,7 +347,7 @@ def test_the_charts_of_very_many_cells_do_not_wait_for_the_others_to_be_summaris
 
 def some_of_first(found: Results) -> Results:
     """Keep the rounds of the first load."""
-    return narrowed(found, [cell for cell in outlines(found) if cell.workload == "chat"])
+    return narrowed(found, [cell for cell in outlines(found) if cell.config.workload == "chat"])
 
 
 def test_plot_says_what_it_leaves_out_of_very_large_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from profiler.analysis.bandwidth_use import decode_bytes_per_token
 from profiler.analysis.summarise import summarise
+from profiler.records.cell_summary import EnergyFigures
 from profiler.records.record import Buffers, Round
 from profiler.tables.speed import render
 from quant.gguf_io.artifact import Artifact, Shape
@@ -15,6 +16,7 @@ from quant.gguf_io.header import GgufHeader, TensorInfo, Value
 from quant.gguf_io.types import TYPE_BY_NAME
 from tests.support.cells import artifact
 from tests.support.rounds import a_round, results, sample, with_cell
+from tests.support.summaries import changed
 
 # --- weights
 
@@ -114,7 +116,7 @@ def test_what_older_results_do_not_hold_gives_no_figure() -> None:
 
 def utilisation(*rounds: Round, **changes: object) -> float | None:
     (cell,) = summarise(results(*rounds, artifacts=[a_file(**changes)]))
-    return cell.utilisation
+    return cell.mbu
 
 
 def test_utilisation_is_tokens_times_bytes_over_the_ceiling() -> None:
@@ -151,9 +153,7 @@ def test_the_columns_stand_where_there_is_something_to_tell() -> None:
     assert "J/token" not in without
     cell = msgspec.structs.replace(
         summarise(results(at(100, 1024 * 512), artifacts=files))[0],
-        joules_per_token=0.1234,
-        energy_reason=None,
-        energy_source="RAPL (CPU packages), read before and after decode",
+        energy=EnergyFigures(joules_per_token=0.1234, source="RAPL (CPU packages), read before and after decode"),
     )
     table = render([cell], {})
     assert "| bandwidth | J/token |" in table
@@ -165,5 +165,5 @@ def test_the_columns_stand_where_there_is_something_to_tell() -> None:
         "- J/token: of decode, idle power included; source: RAPL (CPU packages), read before and after decode." in table
     )
     assert "no J/token" not in table
-    lost = msgspec.structs.replace(cell, joules_per_token=None, energy_reason="decode was too short")
+    lost = changed(cell, joules_per_token=None, energy_reason="decode was too short")
     assert "- no J/token: decode was too short." in render([lost], {})

@@ -274,9 +274,9 @@ def counted_round(index: int, *joules: float) -> Round:
 
 def test_joules_per_token_are_medians_over_repetitions_and_rounds() -> None:
     (cell,) = summarise(results(counted_round(0, 4, 8, 100), counted_round(1, 2, 2, 2), counted_round(2, 50, 60, 70)))
-    assert cell.joules_per_token == pytest.approx(8 / 4)
+    assert cell.energy.joules_per_token == pytest.approx(8 / 4)
     (cell,) = summarise(results(a_round()))
-    assert cell.joules_per_token is None
+    assert cell.energy.joules_per_token is None
 
 
 # --- beside a round
@@ -377,7 +377,7 @@ def test_what_older_programs_wrote_still_reads() -> None:
 def test_a_figure_says_its_source_and_a_missing_one_why() -> None:
     def words(record: Round) -> tuple[str | None, str | None, float | None]:
         (cell,) = summarise(results(record))
-        return cell.energy_source, cell.energy_reason, cell.joules_per_token
+        return cell.energy.source, cell.energy.reason, cell.energy.joules_per_token
 
     source, reason, joules = words(a_round())
     assert (source, joules) == (None, None)

@@ -12,6 +12,7 @@ from profiler.cli.results import table_of
 from profiler.export.flat import to_json
 from profiler.quality.figures import divergence, perplexity
 from profiler.quality.table import quality_table
+from profiler.records.cell_summary import QualityFigures
 from profiler.records.record import Failure, Quality
 from profiler.results.file import ResultsWriter, read_results
 from quant.base.errors import UserError
@@ -56,21 +57,25 @@ def base() -> Quality:
 def test_a_cell_carries_its_file_s_quality() -> None:
     results = with_artifacts([base(), quality()], F16, Q8)
     results.rounds = [a_round(cell=cell(Q8.sha256)), a_round(cell=cell(F16.sha256))]
-    by_level = {each.quant: each for each in summarise(results)}
+    by_level = {each.artifact.level: each for each in summarise(results)}
     found = by_level["Q8_0"]
-    assert (found.ppl, found.kld, found.same_top) == (pytest.approx(4, rel=1e-5), pytest.approx(0.02), 0.75)
-    assert found.kld_se == pytest.approx(0.01 / 19**0.5)
-    assert found.text_sha256 == "a" * 64
-    assert (by_level["F16"].kld, by_level["F16"].same_top) == (0, 1)
+    assert (found.quality.ppl.value, found.quality.kld.value, found.quality.same_top) == (
+        pytest.approx(4, rel=1e-5),
+        pytest.approx(0.02),
+        0.75,
+    )
+    assert found.quality.kld.se == pytest.approx(0.01 / 19**0.5)
+    assert found.quality.text_sha256 == "a" * 64
+    assert (by_level["F16"].quality.kld.value, by_level["F16"].quality.same_top) == (0, 1)
     exported = msgspec.json.decode(to_json([found]))[0]
-    assert (exported["ppl"], exported["text_sha256"]) == (found.ppl, found.text_sha256)
+    assert (exported["ppl"], exported["text_sha256"]) == (found.quality.ppl.value, found.quality.text_sha256)
 
 
 def test_a_file_that_was_not_scored_has_no_quality() -> None:
     results = with_artifacts([quality(status="failed", perplexity=None, divergence=None)], Q8)
     results.rounds = [a_round(cell=cell(Q8.sha256))]
     (found,) = summarise(results)
-    assert (found.ppl, found.ppl_se, found.kld, found.kld_se, found.same_top, found.text_sha256) == (None,) * 6
+    assert found.quality == QualityFigures()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def test_a_file_that_was_not_scored_has_no_quality() -> None:
 def test_different_texts_or_windows_are_not_compared(changes: dict[str, Any], words: str) -> None:
     results = with_artifacts([quality(), quality(F16.sha256, **changes)], F16, Q8)
     results.rounds = [a_round(cell=cell(Q8.sha256))]
-    assert summarise(results)[0].ppl is None
+    assert summarise(results)[0].quality.ppl is None
     problem = comparable(results).problem
     assert problem is not None
     assert f"measured on {words}, which cannot be compared" in problem

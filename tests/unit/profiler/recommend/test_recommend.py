@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from profiler.recommend.choose import narrowed, recommend
-from profiler.recommend.records import Candidate, Choice, Limits, Prefer, Quality, Span
+from profiler.recommend.records import Candidate, Choice, Limits, Prefer
 from profiler.records.cell_summary import CellSummary
+from profiler.records.span import Span
 from quant.base.errors import UserError
-from tests.support.summaries import MIB, failed, request, summary
+from tests.support.summaries import MIB, changed, failed, request, summary
 
 BITS = {"Q2_K": 3.0, "Q4_0": 4.5, "Q4_K_M": 4.9, "Q6_K": 6.6, "Q8_0": 8.5, "F16": 16.0}
 
@@ -224,35 +225,27 @@ def test_a_failed_cell_is_left_out_with_its_reason() -> None:
     assert [each.why for each in choice.left_out] == ["failed: killed by \\<SIGKILL\\>"]
 
 
-def kld(found: list[CellSummary], values: dict[str, tuple[float, float]]) -> dict[str, Quality]:
-    return {
-        each.artifact_sha256: Quality(kld=values[each.quant][0], kld_se=values[each.quant][1])
-        for each in found
-        if each.quant in values
-    }
+def scored(values: dict[str, tuple[float, float]]) -> list[CellSummary]:
+    """The cells, with the divergence and its error of some levels."""
+    figures = {level: {"kld": value, "kld_se": error} for level, (value, error) in values.items()}
+    return [changed(each, **figures.get(each.artifact.level, {})) for each in cells()]
 
 
 def test_measured_quality_counts_before_bits() -> None:
-    found = cells()
-    quality = kld(found, {"Q4_0": (0.020, 0.001), "Q6_K": (0.030, 0.001), "Q8_0": (0.040, 0.001)})
-    choice = choose(found, quality=quality)
+    found = scored({"Q4_0": (0.020, 0.001), "Q6_K": (0.030, 0.001), "Q8_0": (0.040, 0.001)})
+    choice = choose(found)
     assert (chosen(choice), choice.quality_basis) == (("Q4_0", 2), "kld")
     assert "diverges the least from the unquantized model (KLD 0.02 ± 0.001)" in choice.reason
-    # The summaries' own field does the same.
-    own = [cell(each.quant, 20, 100, kld=quality[each.artifact_sha256].kld, kld_se=0.001) for each in found[::2]]
-    assert chosen(choose(own)) == ("Q4_0", 1)
 
 
 def test_qualities_within_their_errors_are_a_tie() -> None:
-    found = cells()
-    quality = kld(found, {"Q4_0": (0.011, 0.001), "Q6_K": (0.012, 0.001), "Q8_0": (0.010, 0.001)})
-    assert chosen(choose(found, quality=quality)) == ("Q4_0", 2)  # the fastest of the tie
+    found = scored({"Q4_0": (0.011, 0.001), "Q6_K": (0.012, 0.001), "Q8_0": (0.010, 0.001)})
+    assert chosen(choose(found)) == ("Q4_0", 2)  # the fastest of the tie
 
 
 def test_a_limit_on_divergence() -> None:
-    found = cells()
-    quality = kld(found, {"Q4_0": (0.05, 0.0), "Q6_K": (0.01, 0.0)})
-    choice = choose(found, quality=quality, max_kld=0.02)
+    found = scored({"Q4_0": (0.05, 0.0), "Q6_K": (0.01, 0.0)})
+    choice = choose(found, max_kld=0.02)
     assert chosen(choice) == ("Q6_K", 2)
     assert [each.text for each in choice.near_misses] == [
         "Q4_0 with 2 threads diverges by up to 0.05 (--max-kld 0.05)",
@@ -311,7 +304,7 @@ def test_memory_at_another_context_is_scaled_by_the_cache() -> None:
     choice = choose(found, n_ctx=4000)  # padded to 4096
     assert choice.chosen is not None
     assert choice.chosen.memory_bytes is not None
-    assert (choice.chosen.memory_bytes.middle, choice.chosen.memory_estimated) == (204 * MIB, True)
+    assert (choice.chosen.memory_bytes.value, choice.chosen.memory_estimated) == (204 * MIB, True)
     assert chosen(choose(found, n_ctx=4000, max_memory_bytes=204 * MIB)) == ("Q4_0", 1)
     assert chosen(choose(found, n_ctx=4000, max_memory_bytes=204 * MIB - 1)) is None
     same = choose(found, n_ctx=700)
@@ -325,7 +318,7 @@ def test_a_cell_measured_at_the_context_goes_before_an_estimate() -> None:
     assert choice.n_considered == 1
     assert choice.chosen is not None
     assert choice.chosen.memory_bytes is not None
-    assert (choice.chosen.memory_bytes.middle, choice.chosen.memory_estimated) == (150 * MIB, False)
+    assert (choice.chosen.memory_bytes.value, choice.chosen.memory_estimated) == (150 * MIB, False)
     # Without a context asked for, the two are not weighed against each other.
     assert len(recommend(found).choices) == 2
 
@@ -347,8 +340,8 @@ def test_other_settings_are_named() -> None:
 
 def test_narrowing_to_a_model_or_a_load() -> None:
     found = [cell("Q4_0", 20, 100), cell("Q4_0", 20, 100, model="Second"), cell("Q4_0", 20, 100, make=request)]
-    assert [each.model for each in narrowed(found, model="second")] == ["Second"]
-    assert [each.workload for each in narrowed(found, workload="chat")] == ["chat"]
+    assert [each.artifact.model for each in narrowed(found, model="second")] == ["Second"]
+    assert [each.config.workload for each in narrowed(found, workload="chat")] == ["chat"]
     with pytest.raises(UserError, match="the results hold tiny, Second"):
         narrowed(found, model="third")
 
@@ -403,7 +396,7 @@ def test_whatever_is_measured_the_answer_keeps_its_word(
     assert choice.chosen.bpw == max(bits for bits, _ in able)
     rivals: list[Candidate] = [each.candidate for each in choice.runners_up]
     assert all(each.bpw <= choice.chosen.bpw for each in rivals)
-    same = [choose([each]).chosen for each in found if each.bpw == choice.chosen.bpw and not each.flags]
+    same = [choose([each]).chosen for each in found if each.artifact.bpw == choice.chosen.bpw and not each.flags]
     fits = [
         each
         for each in same

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -152,8 +153,7 @@ def test_the_command_s_defaults_are_those_of_the_plan() -> None:
     for workload in ("bench", "chat", "rag"):
         (made,) = expand(Axes(threads=(1,), workload=(workload,)), ["a" * 64])
         config = made.config
-        fields = {name: getattr(config, name) for name in type(config).__struct_fields__ if hasattr(summary(), name)}
-        cell = summary(**(fields | {"flash_attn_asked": config.flash_attn, "flash_attn": True}))
+        cell = msgspec.structs.replace(summary(), config=config)
         assert command_of(cell, FILE) == (
             f"slmprof profile org/name@abc123 -q Q8_0 -t 1 --workload {workload} -o again.jsonl"
         )

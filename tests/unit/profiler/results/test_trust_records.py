@@ -36,7 +36,7 @@ def test_an_anchors_round_is_kept_apart_from_its_cells(tmp_path: Path) -> None:
     assert found.anchors == [anchored(0), anchored(1)]
     (summary,) = summarise(found)
     assert summary.rounds == 2
-    assert summary.decode_tps == 40  # what the cell's own rounds say
+    assert summary.decode_tps.value == 40  # what the cell's own rounds say
     assert path.read_text().count('{"type":"anchor"') == 2
 
 

@@ -112,8 +112,8 @@ def test_a_summary_has_the_interval_of_the_rule_that_its_rounds_were_measured_un
     rounds = [decoded(index, step, target=0.02 if index > 5 else None) for index, step in enumerate(steps)]
     (ruled,) = summarise(results(*rounds))
     assert (plain.target, ruled.target, target_of(rounds)) == (None, 0.02, 0.02)
-    assert (plain.decode_tps_lo, plain.decode_tps_hi) == pytest.approx((1000 / 70, 1000 / 20))
-    assert (ruled.decode_tps_lo, ruled.decode_tps_hi) == pytest.approx((1000 / 80, 1000 / 10))
+    assert (plain.decode_tps.lo, plain.decode_tps.hi) == pytest.approx((1000 / 70, 1000 / 20))
+    assert (ruled.decode_tps.lo, ruled.decode_tps.hi) == pytest.approx((1000 / 80, 1000 / 10))
 
 
 def test_rounds_that_lie_far_out_are_labelled_by_their_number() -> None:
