@@ -126,9 +126,10 @@ def _devices(
                 elinewidth=0.8 * style.line,
                 label=level,
             )
-            hollow = first.kind == "estimated"
-            drawn.lines[0].set(**mark(look.colour, marker_of(first.artifact.arch), "hollow" if hollow else filling_of(first),
-                                      look.rim))  # fmt: skip
+            marker, filling = marker_of(first.artifact.arch), filling_of(first)
+            drawn.lines[0].set(
+                **mark(look.colour, marker, "hollow" if first.kind == "estimated" else filling, look.rim)
+            )
             ends_seen += [end for _, point in found for end in point]
             rows += [row_of(cell, device=load.names[cell.env_id], **ends("decode_tps", point)) for cell, point in found]
         axis.set_xscale("log")

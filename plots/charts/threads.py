@@ -53,8 +53,9 @@ def threads_chart(
         shifts = shifts_pt(len(levels), counts, room_in, style)
         for (level, series), shift in zip(series_of.items(), shifts, strict=True):
             if series:
+                marker, filling = marker_of(cells[0].artifact.arch), filling_of(cells[0])
                 draw_series(axis, list(series), list(series.values()), look_of[level], level, estimated=estimated,
-                            shift_pt=shift, marker=marker_of(cells[0].artifact.arch), filling=filling_of(cells[0]))  # fmt: skip
+                            shift_pt=shift, marker=marker, filling=filling)  # fmt: skip
         rows += [
             row_of(cell, phase=label, threads=count, **ends("tokens_per_s", point))
             for found in chosen.values()

@@ -72,16 +72,17 @@ def _groups(summaries: Sequence[CellSummary]) -> list[list[CellSummary]]:
 
 
 def _title(cell: CellSummary) -> str:
+    file, config = cell.artifact, cell.config
     load = {
-        "separate": f"prefill of {cell.config.n_prompt} and decode of {cell.config.n_gen} tokens, each at depth {cell.config.n_depth}",
-        "request": f"{cell.config.n_prompt} tokens in, {cell.config.n_gen} out, decode at depth {cell.config.decode_depth}",
-    }[cell.config.mode]
-    made_up = ""
-    if cell.artifact.weights != "real":
-        made_up = f", SYNTHETIC weights in the shape of {clean(cell.artifact.standin_for or '?')}"
-    if cell.artifact.standin_family is not None:
-        made_up = f", STAND-IN of {clean(cell.artifact.arch)} for {clean(cell.artifact.standin_family)}{made_up}"
-    return f"{clean(cell.artifact.model)} ({format_params(cell.artifact.n_params)}{made_up}), {clean(cell.config.workload)}: {load}"
+        "separate": f"prefill of {config.n_prompt} and decode of {config.n_gen} tokens, each at depth {config.n_depth}",
+        "request": f"{config.n_prompt} tokens in, {config.n_gen} out, decode at depth {config.decode_depth}",
+    }[config.mode]
+    synthetic = ""
+    if file.weights != "real":
+        synthetic = f", SYNTHETIC weights in the shape of {clean(file.standin_for or '?')}"
+    if file.standin_family is not None:
+        synthetic = f", STAND-IN of {clean(file.arch)} for {clean(file.standin_family)}{synthetic}"
+    return f"{clean(file.model)} ({format_params(file.n_params)}{synthetic}), {clean(config.workload)}: {load}"
 
 
 def _caption(group: Sequence[CellSummary], environment: Environment | None) -> list[str]:
