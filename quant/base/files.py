@@ -80,7 +80,13 @@ def _umask() -> int:
     return mask
 
 
-def require_space(folder: Path, need_bytes: int, what: str) -> None:
+def require_space(
+    folder: Path,
+    need_bytes: int,
+    what: str,
+    *,
+    hint: str = "choose another folder (-o, or SLMPROF_CACHE for kept files)",
+) -> None:
     """Refuse early when a folder's disk has not room for what is about to be written.
 
     Raises:
@@ -93,7 +99,7 @@ def require_space(folder: Path, need_bytes: int, what: str) -> None:
     if free_bytes < need_bytes * 1.01:
         raise UserError(
             f"{what} needs {format_bytes(need_bytes)} in {folder}, only {format_bytes(free_bytes)} are free; "
-            "free space, or choose another folder (-o, or SLMPROF_CACHE for kept files)"
+            f"free space, or {hint}"
         )
 
 

@@ -30,7 +30,7 @@ LLAMA_CPP = {
     "profiler/engine/llama.py",
     "quant/quantize/llama_worker.py",
 }
-HUGGINGFACE_HUB = {"quant/hub/fetch.py"}
+HUGGINGFACE_HUB = {"quant/hub/fetch.py", "quant/hub/listing.py"}
 # Where the module's name is not the distribution's.
 DISTRIBUTIONS = {"cpuinfo": "py-cpuinfo", "huggingface_hub": "huggingface-hub", "llama_cpp": "llama-cpp-python"}
 
