@@ -5,6 +5,7 @@ Source: the safetensors format (8 bytes little-endian header length, a JSON head
 """
 
 import json
+import math
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,9 +21,13 @@ _MAX_HEADER_BYTES = 100 << 20  # the format's own limit
 _MAX_CONFIG_BYTES = 16 << 20
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
-# safetensors' name -> bytes per element and how numpy reads it; bfloat16 is read as its bits.
-_DTYPES = {"F32": (4, "<f4"), "F16": (2, "<f2"), "BF16": (2, "<u2")}
-_OTHER_BYTES = {"F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+_LENGTH = struct.Struct("<Q")
+# safetensors' name -> numpy's, of the types that are converted; bfloat16 is read as its bits.
+_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_ELEMENT_BYTES = {
+    "F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2,
+    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,12 @@ class Tensor:
     @property
     def n_elements(self) -> int:
         """The product of the shape."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
+
+    @property
+    def end(self) -> int:
+        """The offset after the last byte."""
+        return self.offset + _ELEMENT_BYTES[self.dtype] * self.n_elements
 
     def read(self, first: int, count: int) -> NDArray[Any]:
         """Read `count` elements from the `first` on: float32, float16, or uint16 for bfloat16's bits.
@@ -53,9 +60,9 @@ class Tensor:
         """
         if self.dtype not in _DTYPES:
             raise UserError(f"tensor {self.name} in {self.path.name} is {self.dtype}; F32, F16 and BF16 are converted")
-        element_bytes, numpy_type = _DTYPES[self.dtype]
+        offset = self.offset + first * _ELEMENT_BYTES[self.dtype]
         try:
-            found = np.fromfile(self.path, dtype=numpy_type, count=count, offset=self.offset + first * element_bytes)
+            found = np.fromfile(self.path, dtype=_DTYPES[self.dtype], count=count, offset=offset)
         except OSError as error:
             raise UserError(f"cannot read {self.path}: {error.strerror or error}; fetch it again") from error
         if len(found) != count:
@@ -203,50 +210,51 @@ def _read_header(path: Path) -> list[Tensor]:
     """Read and check one file's header.
 
     Raises:
-        UserError: the header or a tensor does not lie within the file, or contradicts itself.
+        UserError: the header or a tensor is not within the file, or contradicts itself.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(8)
-            if len(start) < 8:
-                raise UserError(f"{path} is too short for a safetensors file; fetch it again")
-            (length,) = struct.unpack("<Q", start)
-            if length > size - 8:
-                raise UserError(
-                    f"the header of {path} is longer than the file ({length} bytes of {size}); fetch it again"
-                )
-            if length > _MAX_HEADER_BYTES:
-                raise UserError(
-                    f"the header of {path} is {length} bytes long, but the format allows {_MAX_HEADER_BYTES}; "
-                    "fetch it again"
-                )
-            header = json.loads(file.read(length))
+        header, data_start, size = _header_object(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"the header of {path} is no JSON ({str(error)[:80]}); fetch it again") from error
+        raise UserError(f"the header of {path} is no JSON ({str(error)[:80]}); download it again") from error
     if not isinstance(header, dict):
-        raise UserError(f"the header of {path} is no JSON object; fetch it again")
+        raise UserError(f"the header of {path} is no JSON object; download it again")
     header.pop("__metadata__", None)
-    spans: list[tuple[int, int]] = []
-    tensors = []
-    for name, entry in header.items():
-        tensor, begin, end = _tensor(path, name, entry, 8 + length)
-        if 8 + length + end > size:
+    tensors = [_tensor(path, name, entry, data_start) for name, entry in header.items()]
+    for tensor in tensors:
+        if tensor.end > size:
             raise UserError(
-                f"{path} is truncated: tensor {name} ends {8 + length + end - size} bytes behind it; fetch it again"
+                f"{path} is truncated: tensor {tensor.name} ends {tensor.end - size} bytes after its end; "
+                "download it again"
             )
-        spans.append((begin, end))
-        tensors.append(tensor)
-    spans.sort()
-    for (_, end), (begin, _) in pairwise(spans):
-        if begin < end:
-            raise UserError(f"tensors overlap in {path}; fetch it again")
+    for one, next_one in pairwise(sorted(tensors, key=lambda tensor: (tensor.offset, tensor.end))):
+        if next_one.offset < one.end:
+            raise UserError(f"tensors overlap in {path}; download it again")
     return tensors
 
 
-def _tensor(path: Path, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
+def _header_object(path: Path) -> tuple[Any, int, int]:
+    """Return a file's header, the offset of the tensors' data, and the file's size in bytes."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(_LENGTH.size)
+        if len(start) < _LENGTH.size:
+            raise UserError(f"{path} is too short for a safetensors file; download it again")
+        (length,) = _LENGTH.unpack(start)
+        if length > size - _LENGTH.size:
+            raise UserError(
+                f"the header of {path} is longer than the file ({length} bytes of {size}); download it again"
+            )
+        if length > _MAX_HEADER_BYTES:
+            raise UserError(
+                f"the header of {path} is {length} bytes long, but the format allows {_MAX_HEADER_BYTES}; "
+                "download it again"
+            )
+        return json.loads(file.read(length)), _LENGTH.size + length, size
+
+
+def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
     def broken(what: str) -> UserError:
         return UserError(f"the header of {path} is broken: tensor {name[:100]!r} {what}; fetch it again")
 
@@ -265,9 +273,8 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> tuple[Tensor,
         raise broken("has no place")
     begin, end = span
     tensor = Tensor(name=name, dtype=dtype, shape=tuple(shape), path=path, offset=data_start + begin)
-    element = _DTYPES[dtype][0] if dtype in _DTYPES else _OTHER_BYTES.get(dtype)
-    if element is None:
+    if dtype not in _ELEMENT_BYTES:
         raise broken(f"has the unknown type {dtype[:20]}")
-    if not 0 <= begin <= end or end - begin != element * tensor.n_elements:
-        raise broken("has a size that is not its shape's")
-    return tensor, begin, end
+    if begin < 0 or tensor.end != data_start + end:
+        raise broken("has a size that does not match its shape")
+    return tensor

@@ -265,7 +265,7 @@ def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Iterator[Job]:
-    """Match what the config asks for with what is there, in the order of the files.
+    """Match the tensors of the config with those of the checkpoint, in the order of the files.
 
     Raises:
         UserError: a tensor is missing, unexpected or of another shape.
@@ -276,16 +276,7 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
         for name, shape in each.source_tensors():
             users.setdefault(name, []).append(each)
             shapes[name] = shape
-    missing = [
-        name
-        for name, wanted_by in users.items()
-        if name not in checkpoint.tensors and not all(each.optional for each in wanted_by)
-    ]
-    if missing:
-        raise UserError(
-            f"{checkpoint.folder} lacks {len(missing)} tensors that its config asks for, such as {missing[0]}; "
-            "fetch the checkpoint again"
-        )
+    _refuse_missing(checkpoint, users)
     seen: set[str] = set()
     for name, tensor in checkpoint.tensors.items():
         if name.endswith((*_IGNORED, *family.ignored)):
@@ -300,15 +291,28 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
                 "config.json and the weights do not belong together"
             )
         seen.add(name)
-        for each in users[name]:
-            # Of several sources the last one to come completes the tensor.
-            if seen.issuperset(each.sources):
-                sources = tuple(checkpoint.tensors[source] for source in each.sources)
-                if len({source.dtype for source in sources}) > 1:
-                    raise UserError(
-                        f"{checkpoint.folder} holds the parts of {each.name} in several types; save it in one"
-                    )
-                yield Job(each, sources)
+        # Of several sources the last one to come completes the tensor.
+        yield from (_job(checkpoint, each) for each in users[name] if seen.issuperset(each.sources))
+
+
+def _refuse_missing(checkpoint: Checkpoint, users: Mapping[str, list[Planned]]) -> None:
+    missing = [
+        name
+        for name, needed_by in users.items()
+        if name not in checkpoint.tensors and not all(each.optional for each in needed_by)
+    ]
+    if missing:
+        raise UserError(
+            f"{checkpoint.folder} lacks {len(missing)} tensors that its config asks for, such as {missing[0]}; "
+            "download the checkpoint again"
+        )
+
+
+def _job(checkpoint: Checkpoint, planned: Planned) -> Job:
+    sources = tuple(checkpoint.tensors[name] for name in planned.sources)
+    if len({source.dtype for source in sources}) > 1:
+        raise UserError(f"{checkpoint.folder} holds the parts of {planned.name} in several types; save it in one")
+    return Job(planned, sources)
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...], *, cut: bool) -> bool:

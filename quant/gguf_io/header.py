@@ -273,7 +273,7 @@ def _read_one(path: Path, number: int) -> GgufHeader:
 
 def _parse(cursor: _Cursor, path: Path, number: int, size: int) -> GgufHeader:
     if size < 4 or cursor.take(4) != b"GGUF":
-        raise UserError(f"{path} is not a GGUF file; give a GGUF file, or a checkpoint's folder to convert")
+        raise UserError(f"{path} is not a GGUF file; pass a GGUF file, or a checkpoint's folder to convert")
     version = cursor.u32()
     if version and version & 0xFFFF == 0:
         raise _MalformedError("it is for big-endian machines")
@@ -282,28 +282,42 @@ def _parse(cursor: _Cursor, path: Path, number: int, size: int) -> GgufHeader:
     n_tensors, n_entries = cursor.u64(), cursor.u64()
     if max(n_tensors, n_entries) > MAX_ENTRIES:
         raise _MalformedError(f"it claims {n_entries} metadata entries and {n_tensors} tensors")
-    metadata: dict[str, Value] = {}
-    for _ in range(n_entries):
-        key = cursor.text(MAX_KEY_BYTES, "a metadata key")
-        if not key or key in metadata:
-            raise _MalformedError(f"metadata key {key!r} is {'there twice' if key else 'empty'}")
-        metadata[key] = _value(cursor, key)
-    alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1) or alignment > 1 << 20:
-        raise _MalformedError("its alignment is not a power of two")
-    raw = [_tensor_head(cursor) for _ in range(n_tensors)]
-    data_start = -(-cursor.position // alignment) * alignment if raw else cursor.position
+    metadata = _metadata(cursor, n_entries)
+    alignment = _alignment(metadata)
+    heads = [_tensor_head(cursor) for _ in range(n_tensors)]
+    data_start = _padded(cursor.position, alignment) if heads else cursor.position
     tensors, end = [], 0
-    for name, kind, dims, offset in raw:
-        # llama.cpp demands the same: tensors follow one another, so none overlaps another or the header.
+    for name, kind, dims, offset in heads:
+        # llama.cpp requires the same: tensors follow one another, so none overlaps another or the header.
         if offset != end:
             raise _MalformedError(f"tensor {name} starts at {offset} instead of {end}")
         nbytes = kind.nbytes(dims)
         tensors.append(TensorInfo(name, kind, dims, data_start + offset, nbytes, number))
         if data_start + offset + nbytes > size:
             raise _ShortError(f"tensor {name} ends at byte {data_start + offset + nbytes}, the file at {size}")
-        end = -(-(offset + nbytes) // alignment) * alignment
+        end = _padded(offset + nbytes, alignment)
     return GgufHeader((path,), version, metadata, tuple(tensors), data_start, size)
+
+
+def _metadata(cursor: _Cursor, n_entries: int) -> dict[str, Value]:
+    metadata: dict[str, Value] = {}
+    for _ in range(n_entries):
+        key = cursor.text(MAX_KEY_BYTES, "a metadata key")
+        if not key or key in metadata:
+            raise _MalformedError(f"metadata key {key!r} is {'there twice' if key else 'empty'}")
+        metadata[key] = _value(cursor, key)
+    return metadata
+
+
+def _alignment(metadata: dict[str, Value]) -> int:
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1) or alignment > 1 << 20:
+        raise _MalformedError("its alignment is not a power of two")
+    return alignment
+
+
+def _padded(n_bytes: int, alignment: int) -> int:
+    return -(-n_bytes // alignment) * alignment
 
 
 def _value(cursor: _Cursor, key: str) -> Value:

@@ -4,7 +4,6 @@ import difflib
 from dataclasses import dataclass
 
 from quant.base.errors import UserError
-from quant.gguf_io.types import TYPE_BY_NAME
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,6 @@ class QuantLevel:
     family: str  # "float" | "legacy" | "k-quant" | "i-quant" | "ternary" | "low-bit" | "fp4"
     main_type: str  # the ggml type most matrices get. Source: llama_ftype_get_default_type in src/llama-quant.cpp
     can_write: bool = True  # whether llama_model_quantize makes it
-
-    @property
-    def nominal_bpw(self) -> float:
-        """Bits per weight of the main type; a file's own figure is `Artifact.bpw`."""
-        return TYPE_BY_NAME[self.main_type].bpw
 
 
 LEVELS = (

@@ -90,18 +90,6 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         )
 
 
-def n_params_of(architecture: str, config: dict[str, Any]) -> int:
-    """Count the unique parameters of a shape: a tied output matrix counts once.
-
-    Raises:
-        UserError: the architecture is unknown here, or the config lacks a size.
-    """
-    from quant.convert.families import complete_config, find_family
-
-    family = find_family(architecture)
-    return sum(each.n_elements for each in family.tensors(complete_config(family, config)) if not each.optional)
-
-
 @cache
 def load_registry() -> dict[str, ModelSpec]:
     """Give all models by name, smallest first."""

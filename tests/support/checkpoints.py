@@ -42,6 +42,12 @@ QWEN2_05B: dict[str, Any] = {
 _MODEL_TYPES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}
 
 
+def n_params_of(architecture: str, config: dict[str, Any]) -> int:
+    """Count the unique parameters of a shape: a tied output matrix counts once."""
+    family = find_family(architecture)
+    return sum(each.n_elements for each in family.tensors(complete_config(family, config)) if not each.optional)
+
+
 @dataclass(frozen=True)
 class Shape:
     """The shape of a small llama-like model; `tokenizer` decides which ids are special."""

@@ -7,7 +7,7 @@ protocol buffers' wire format.
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gguf import TokenType
 
@@ -46,46 +46,64 @@ def sentencepiece_tokens(
     Raises:
         UserError: the file is no SentencePiece model.
     """
-    path = folder / "tokenizer.model"
-    try:
-        pieces = [_piece(body) for body in _messages(read_bytes(path), _PIECES)]
-    except (_BrokenError, struct.error, IndexError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no SentencePiece model ({error}); fetch it again") from error
-    if not pieces or len(pieces) > _MAX_PIECES:
-        raise UserError(f"{path} holds {len(pieces)} pieces, so it is no SentencePiece model; fetch it again")
-    size = n_vocab or len(pieces)
-    texts = [f"[PAD{token_id}]".encode() for token_id in range(size)]
-    scores, types = [_UNUSED_SCORE] * size, [int(TokenType.UNUSED)] * size
-    for token_id, (text, score, kind) in enumerate(pieces[:size]):
-        # llama.cpp's converter takes user-defined pieces for normal ones unless another file names them.
-        normal = kind == TokenType.USER_DEFINED
-        texts[token_id], scores[token_id] = text, score
-        types[token_id] = int(TokenType.NORMAL if normal else kind)
-    for text_added, token_id in (read_json(folder / "added_tokens.json") or {}).items():
-        if type(token_id) is int and 0 <= token_id < size:
-            texts[token_id], scores[token_id] = encoded(text_added, folder / "added_tokens.json"), _ADDED_SCORE
-            types[token_id] = int(TokenType.USER_DEFINED)
+    pieces = _pieces(folder / "tokenizer.model")
+    vocabulary = _Vocabulary.padded(n_vocab or len(pieces))
+    for token_id, (text, score, kind) in enumerate(pieces[: len(vocabulary.texts)]):
+        # llama.cpp's converter takes user-defined pieces as normal ones unless another file names them.
+        kind = TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind
+        vocabulary.texts[token_id], vocabulary.scores[token_id], vocabulary.types[token_id] = text, score, int(kind)
+    path = folder / "added_tokens.json"
+    for content, token_id in (read_json(path) or {}).items():
+        if type(token_id) is int and token_id >= 0:
+            vocabulary.add(token_id, content, TokenType.USER_DEFINED, path)
+    path = folder / "tokenizer_config.json"
     decoder = settings.get("added_tokens_decoder")
     for key, entry in decoder.items() if isinstance(decoder, dict) else ():
         added_id = written_id(key)
         if added_id is None or not (isinstance(entry, dict) and isinstance(entry.get("content"), str)):
-            raise UserError(
-                f"added_tokens_decoder in {folder / 'tokenizer_config.json'} is broken at '{key[:20]}'; fetch it again"
-            )
-        token_id, content = added_id, entry["content"]
-        if token_id >= size:
-            continue
-        if entry.get("special") or (adding is None and looks_special(content)):
-            types[token_id] = int(TokenType.CONTROL)
-        else:
-            content = plain_spaces(content) if adding is None else content
-            types[token_id] = int(TokenType.USER_DEFINED)
-        texts[token_id], scores[token_id] = encoded(content, folder / "tokenizer_config.json"), _ADDED_SCORE
+            raise UserError(f"added_tokens_decoder in {path} is broken at '{key[:20]}'; download it again")
+        vocabulary.add(added_id, *_decoder_entry(entry, as_written=adding is not None), path)
+    path = folder / "tokenizer.json"
     for token_id, entry in added_tokens(adding or {}, {}).items():
-        if 0 <= token_id < size:
-            texts[token_id], scores[token_id] = encoded(entry["content"], folder / "tokenizer.json"), _ADDED_SCORE
-            types[token_id] = int(TokenType.CONTROL if entry.get("special") else TokenType.USER_DEFINED)
-    return texts, scores, types
+        kind = TokenType.CONTROL if entry.get("special") else TokenType.USER_DEFINED
+        vocabulary.add(token_id, entry["content"], kind, path)
+    return vocabulary.texts, vocabulary.scores, vocabulary.types
+
+
+class _Vocabulary(NamedTuple):
+    """Texts, scores and types by token id; ids without a token are padded as "[PAD7]"."""
+
+    texts: list[bytes]
+    scores: list[float]
+    types: list[int]
+
+    @classmethod
+    def padded(cls, size: int) -> "_Vocabulary":
+        texts = [f"[PAD{token_id}]".encode() for token_id in range(size)]
+        return cls(texts, [_UNUSED_SCORE] * size, [int(TokenType.UNUSED)] * size)
+
+    def add(self, token_id: int, content: str, kind: TokenType, path: Path) -> None:
+        """Set a token that a file adds; an id beyond the vocabulary is ignored, as in llama.cpp's converter."""
+        if token_id < len(self.texts):
+            self.texts[token_id], self.scores[token_id] = encoded(content, path), _ADDED_SCORE
+            self.types[token_id] = int(kind)
+
+
+def _decoder_entry(entry: dict[str, Any], *, as_written: bool) -> tuple[str, TokenType]:
+    content = entry["content"]
+    if entry.get("special") or (not as_written and looks_special(content)):
+        return content, TokenType.CONTROL
+    return content if as_written else plain_spaces(content), TokenType.USER_DEFINED
+
+
+def _pieces(path: Path) -> list[tuple[bytes, float, TokenType]]:
+    try:
+        pieces = [_piece(body) for body in _messages(read_bytes(path), _PIECES)]
+    except (_BrokenError, struct.error, IndexError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no SentencePiece model ({error}); download it again") from error
+    if not pieces or len(pieces) > _MAX_PIECES:
+        raise UserError(f"{path} holds {len(pieces)} pieces, so it is no SentencePiece model; download it again")
+    return pieces
 
 
 def _piece(body: bytes) -> tuple[bytes, float, TokenType]:

@@ -1,7 +1,7 @@
 import pytest
 
 from quant.base.errors import UserError
-from quant.gguf_io.levels import LEVEL_BY_NAME, LEVELS, levels_asked_by_name, parse_levels, strip_level
+from quant.gguf_io.levels import LEVELS, levels_asked_by_name, parse_levels, strip_level
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,3 @@ def test_an_unknown_level_is_one_line_with_a_hint(text, words):
 )
 def test_a_stem_loses_its_level(stem, bare):
     assert strip_level(stem) == bare
-
-
-def test_nominal_bits_are_those_of_the_main_type():
-    assert LEVEL_BY_NAME["Q4_K_M"].nominal_bpw == 4.5
-    assert LEVEL_BY_NAME["Q8_0"].nominal_bpw == 8.5
-    assert LEVEL_BY_NAME["TQ1_0"].nominal_bpw == 1.6875

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from quant.base.errors import UserError
-from quant.sources.registry import find, load_registry, lookup, n_params_of
+from quant.sources.registry import find, load_registry, lookup
+from tests.support.checkpoints import n_params_of
 from tests.support.paths import ROOT
 
 # Published counts: of model cards and of the repositories' safetensors, in full; a few in millions.
