@@ -64,9 +64,9 @@ class Tensor:
         try:
             found = np.fromfile(self.path, dtype=_DTYPES[self.dtype], count=count, offset=offset)
         except OSError as error:
-            raise UserError(f"cannot read {self.path}: {error.strerror or error}; fetch it again") from error
+            raise UserError(f"cannot read {self.path}: {error.strerror or error}; download it again") from error
         if len(found) != count:
-            raise UserError(f"{self.path} ended while tensor {self.name} was read; fetch it again")
+            raise UserError(f"{self.path} ended while tensor {self.name} was read; download it again")
         return found
 
 
@@ -155,9 +155,9 @@ def read_object(path: Path, max_bytes: int = _MAX_CONFIG_BYTES) -> dict[str, Any
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({str(error)[:100]}); fetch it again") from error
+        raise UserError(f"{path} is no JSON ({str(error)[:100]}); download it again") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path} holds no JSON object; fetch it again")
+        raise UserError(f"{path} holds no JSON object; download it again")
     return data
 
 
@@ -177,21 +177,21 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
             "it has only pickled weights, which can run code; take a repository with safetensors, or save the model "
             "anew with transformers' save_pretrained"
             if pickles
-            else "fetch model.safetensors too"
+            else "download model.safetensors too"
         )
         raise UserError(f"{folder} has no safetensors files; {hint}")
     for part in parts:
         path = folder / part
         if not path.is_file():
-            raise UserError(f"{folder} lacks {part}, which its index names; fetch the checkpoint again")
+            raise UserError(f"{folder} lacks {part}, which its index names; download the checkpoint again")
         for tensor in _read_header(path):
             if tensor.name in tensors:
-                raise UserError(f"tensor {tensor.name} stands in two files of {folder}; fetch the checkpoint again")
+                raise UserError(f"tensor {tensor.name} stands in two files of {folder}; download the checkpoint again")
             tensors[tensor.name] = tensor
     if expected is not None and (missing := set(expected) - set(tensors)):
         raise UserError(
             f"{folder} lacks {len(missing)} tensors that its index names, such as {min(missing)}; "
-            "fetch the checkpoint again"
+            "download the checkpoint again"
         )
     return tensors
 
@@ -199,7 +199,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 def _weight_map(folder: Path) -> dict[str, str]:
     found = read_object(folder / _INDEX, _MAX_HEADER_BYTES).get("weight_map")
     if not isinstance(found, dict) or not found:
-        raise UserError(f"{folder / _INDEX} has no weight_map; fetch it again")
+        raise UserError(f"{folder / _INDEX} has no weight_map; download it again")
     for name, part in found.items():
         if not isinstance(part, str) or Path(part).name != part or not part.endswith(".safetensors"):
             raise UserError(f"{folder / _INDEX} puts {name} into {part!r}, which is no file of this directory")
@@ -256,7 +256,7 @@ def _header_object(path: Path) -> tuple[Any, int, int]:
 
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
     def broken(what: str) -> UserError:
-        return UserError(f"the header of {path} is broken: tensor {name[:100]!r} {what}; fetch it again")
+        return UserError(f"the header of {path} is broken: tensor {name[:100]!r} {what}; download it again")
 
     if not isinstance(entry, dict):
         raise broken("is no object")

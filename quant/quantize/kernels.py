@@ -50,7 +50,7 @@ def quantize_rows(
     assert n_bytes == made.nbytes
     if not library.ggml_validate_row_data(kind.number, made.ctypes.data, made.nbytes):
         raise UserError(
-            f"the weights hold values that {type_name} cannot store, infinite or no numbers; fetch it again"
+            f"the weights hold values that {type_name} cannot store, infinite or no numbers; download it again"
         )
     return made
 

@@ -260,7 +260,7 @@ def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, ori
             elif path.suffix in (".json", ".model", ".txt", ".jinja", ".md", ".tiktoken") and path.is_file():
                 digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}; fetch the checkpoint again") from error
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; download the checkpoint again") from error
     return digest.hexdigest()
 
 

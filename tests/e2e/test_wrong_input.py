@@ -36,7 +36,7 @@ def test_truncated_safetensors(checkpoint: Path, cache: Path, tmp_path: Path) ->
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     done = slmprof("convert", checkpoint, "-o", tmp_path / "out" / "x.gguf", cache=cache)
-    assert_one_line(done, "model.safetensors is truncated", "fetch it again")
+    assert_one_line(done, "model.safetensors is truncated", "download it again")
     assert not (tmp_path / "out").exists() or files_of(tmp_path / "out") == []
 
 

@@ -97,7 +97,7 @@ def load_vocabulary(
         )
     tokenizer = read_json(folder / "tokenizer.json")
     if tokenizer is None:
-        raise UserError(f"{folder} has neither tokenizer.json nor tokenizer.model; fetch the tokenizer's files too")
+        raise UserError(f"{folder} has neither tokenizer.json nor tokenizer.model; download the tokenizer's files too")
     model = tokenizer.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else None

@@ -60,7 +60,7 @@ def byte_fallback_tokens(
     by_id = _by_id(folder, tokenizer)
     base_size = len(by_id)
     if set(by_id) != set(range(base_size)):
-        raise UserError(f"the ids in {folder / 'tokenizer.json'} have gaps; fetch it again")
+        raise UserError(f"the ids in {folder / 'tokenizer.json'} have gaps; download it again")
     added = added_tokens(tokenizer, settings)
     control = {entry["content"] for entry in added.values() if entry.get("special")}
     control |= {
@@ -106,13 +106,13 @@ def _content(settings: dict[str, Any], name: str) -> str | None:
 def _by_id(folder: Path, tokenizer: dict[str, Any]) -> dict[int, str]:
     vocab = tokenizer["model"].get("vocab")
     if not isinstance(vocab, dict) or not vocab:
-        raise UserError(f"{folder / 'tokenizer.json'} has no vocabulary; fetch it again")
+        raise UserError(f"{folder / 'tokenizer.json'} has no vocabulary; download it again")
     by_id: dict[int, str] = {}
     for text, token_id in vocab.items():
         if type(token_id) is not int or not 0 <= token_id < _MAX_VOCAB:
-            raise UserError(f"{folder / 'tokenizer.json'} gives a token the id {token_id!r}; fetch it again")
+            raise UserError(f"{folder / 'tokenizer.json'} gives a token the id {token_id!r}; download it again")
         if token_id in by_id:
-            raise UserError(f"{folder / 'tokenizer.json'} gives the id {token_id} to two tokens; fetch it again")
+            raise UserError(f"{folder / 'tokenizer.json'} gives the id {token_id} to two tokens; download it again")
         by_id[token_id] = text
     return by_id
 

@@ -44,7 +44,7 @@ def encoded(text: str, path: Path) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{path} has a token that is no text ({text[:20]!r}); fetch it again") from error
+        raise UserError(f"{path} has a token that is no text ({text[:20]!r}); download it again") from error
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -58,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         data = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({str(error)[:100]}); fetch it again") from error
+        raise UserError(f"{path} is no JSON ({str(error)[:100]}); download it again") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path} holds no JSON object; fetch it again")
+        raise UserError(f"{path} holds no JSON object; download it again")
     return data

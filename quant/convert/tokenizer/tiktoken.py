@@ -44,7 +44,7 @@ def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple
         if len(token) > 1:
             parts = _parts(ranks, token, rank)
             if len(parts) != 2:
-                raise UserError(f"{path} has a token of rank {rank} that is no merge of two others; fetch it again")
+                raise UserError(f"{path} has a token of rank {rank} that is no merge of two others; download it again")
             merges.append(f"{written[parts[0]]} {written[parts[1]]}")
     return texts, types, merges
 
@@ -64,13 +64,13 @@ def read_ranks(path: Path) -> dict[bytes, int]:
             token = base64.b64decode(encoded, validate=True)
             ranks[token] = int(rank)
         except ValueError as error:
-            raise UserError(f"line {number} of {path} is no token and rank; fetch it again") from error
+            raise UserError(f"line {number} of {path} is no token and rank; download it again") from error
         if not 0 < len(token) <= _MAX_TOKEN_BYTES:
-            raise UserError(f"line {number} of {path} has a token of {len(token)} bytes; fetch it again")
+            raise UserError(f"line {number} of {path} has a token of {len(token)} bytes; download it again")
     if sorted(ranks.values()) != list(range(len(ranks))):
-        raise UserError(f"the ranks in {path} are not the numbers from 0 on, each once; fetch it again")
+        raise UserError(f"the ranks in {path} are not the numbers from 0 on, each once; download it again")
     if any(bytes([byte]) not in ranks for byte in range(256)):
-        raise UserError(f"{path} lacks some of the 256 bytes; fetch it again")
+        raise UserError(f"{path} lacks some of the 256 bytes; download it again")
     return ranks
 
 

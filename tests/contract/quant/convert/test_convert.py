@@ -779,7 +779,7 @@ def test_a_missing_tensor_is_named_before_anything_is_written(tmp_path):
     said = _refusal(lambda: convert(folder, tmp_path / "out" / "m.gguf"))
     assert said == (
         f"{folder} lacks 1 tensors that its config asks for, such as model.layers.1.mlp.up_proj.weight; "
-        "fetch the checkpoint again"
+        "download the checkpoint again"
     )
     assert not (tmp_path / "out").exists()
 

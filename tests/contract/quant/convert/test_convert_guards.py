@@ -136,7 +136,7 @@ def test_a_hub_s_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(tmp_path / "blob")
     done = slmprof("profile", folder, "-q", "Q8_0", "-o", tmp_path / "r.jsonl", cache=tmp_path / "cache")
-    assert_one_line(done, "model.safetensors", "fetch the checkpoint again")
+    assert_one_line(done, "model.safetensors", "download the checkpoint again")
 
 
 def test_a_repository_is_told_where_a_file_came_from(tmp_path: Path) -> None:

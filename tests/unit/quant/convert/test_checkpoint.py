@@ -122,7 +122,7 @@ def test_a_file_that_shrinks_or_vanishes_afterwards_is_named(tmp_path):
     path = tmp_path / "model.safetensors"
     tensor = open_checkpoint(_single(tmp_path, _file({"t": _entry()}, bytes(24)))).tensors["t"]
     os.truncate(path, path.stat().st_size - 4)
-    with pytest.raises(UserError, match=r"model\.safetensors ended while tensor t was read; fetch it again"):
+    with pytest.raises(UserError, match=r"model\.safetensors ended while tensor t was read; download it again"):
         tensor.read(0, 6)
     path.unlink()
     with pytest.raises(UserError, match=r"cannot read .*model\.safetensors: No such file or directory"):
@@ -193,13 +193,13 @@ def test_a_hub_cache_of_links_is_read_like_plain_files(tmp_path):
         (_file({"t": _entry(begin=0.0)}), "has no place"),
         (_file({"t": _entry(begin=False)}), "has no place"),
         (_file({"t": _entry(dtype="F2")}, bytes(24)), "has the unknown type F2"),
-        (_file({"t": _entry(begin=-24, end=0)}, bytes(24)), "a size that is not its shape's"),
-        (_file({"t": _entry(begin=24, end=0)}, bytes(24)), "a size that is not its shape's"),
-        (_file({"t": _entry(end=20)}, bytes(24)), "a size that is not its shape's"),
-        (_file({"t": _entry(end=28)}, bytes(28)), "a size that is not its shape's"),
-        (_file({"t": _entry(dtype="BF16")}, bytes(24)), "a size that is not its shape's"),
-        (_file({"t": _entry([(1 << 40) - 1] * 8)}, bytes(24)), "a size that is not its shape's"),
-        (_file({"t": _entry()}, bytes(20)), "truncated: tensor t ends 4 bytes behind it"),
+        (_file({"t": _entry(begin=-24, end=0)}, bytes(24)), "a size that does not match its shape"),
+        (_file({"t": _entry(begin=24, end=0)}, bytes(24)), "a size that does not match its shape"),
+        (_file({"t": _entry(end=20)}, bytes(24)), "a size that does not match its shape"),
+        (_file({"t": _entry(end=28)}, bytes(28)), "a size that does not match its shape"),
+        (_file({"t": _entry(dtype="BF16")}, bytes(24)), "a size that does not match its shape"),
+        (_file({"t": _entry([(1 << 40) - 1] * 8)}, bytes(24)), "a size that does not match its shape"),
+        (_file({"t": _entry()}, bytes(20)), "truncated: tensor t ends 4 bytes after its end"),
         (_file({"t": _entry(begin=1 << 62, end=(1 << 62) + 24)}, bytes(24)), "truncated"),
         (_file({"t": _entry(), "u": _entry(begin=20, end=44)}, bytes(44)), "tensors overlap"),
         (_file({"t": _entry(), "u": _entry()}, bytes(24)), "tensors overlap"),
@@ -302,7 +302,7 @@ def test_a_pickle_under_a_safetensors_name_is_no_header(tmp_path):
 
 
 def test_a_directory_without_weights_says_what_to_fetch(tmp_path):
-    assert "has no safetensors files; fetch model.safetensors too" in _refusal(_folder(tmp_path, {}))
+    assert "has no safetensors files; download model.safetensors too" in _refusal(_folder(tmp_path, {}))
 
 
 # --- config.json

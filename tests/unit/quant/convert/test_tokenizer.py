@@ -475,7 +475,7 @@ def test_a_broken_sentencepiece_model_is_one_line(tmp_path, content, words):
     folder = _spm(tmp_path, content)
     said = _refusal(lambda: _load(folder))
     assert said.startswith(str(folder / "tokenizer.model"))
-    assert said.endswith("fetch it again")
+    assert said.endswith("download it again")
     assert words in said
 
 
@@ -589,7 +589,7 @@ def test_a_negative_special_id_is_refused(tmp_path, token_id):
 
 def test_a_directory_without_a_tokenizer_says_what_to_fetch(tmp_path):
     assert _refusal(lambda: _load(tmp_path)) == (
-        f"{tmp_path} has neither tokenizer.json nor tokenizer.model; fetch the tokenizer's files too"
+        f"{tmp_path} has neither tokenizer.json nor tokenizer.model; download the tokenizer's files too"
     )
 
 
