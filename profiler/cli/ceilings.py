@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from profiler.device.bandwidth_record import READ, Ceiling, KernelRun, load_ceiling
-from profiler.device.energy.source import Meter, NoMeter
+from profiler.device.energy.meter import Meter, NoMeter
 from quant.base.units import format_bytes
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ def doctor(as_json: bool, bandwidth: bool) -> None:
     slmprof doctor --bandwidth
     """
     from profiler.cli.ceilings import beside_object, beside_rows, ceiling_of
-    from profiler.device.energy.source import find_meter
+    from profiler.device.energy.find import find_meter
     from profiler.doctor.diagnosis import diagnose, to_object
 
     diagnosis = diagnose()

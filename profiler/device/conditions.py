@@ -1,6 +1,6 @@
 """What the machine was doing before and after a repetition."""
 
-from profiler.device.os import this_system
+from profiler.device.os.system import this_system
 from profiler.records.record import Conditions
 
 
@@ -15,6 +15,4 @@ class ConditionsReader:
 
     def read(self) -> Conditions:
         """Read once; takes about a millisecond, some more where a system's own program must be asked."""
-        found = self._system.conditions(self._cpus, n_busy=self._n_threads)
-        assert isinstance(found, Conditions)
-        return found
+        return self._system.conditions(self._cpus, n_busy=self._n_threads)

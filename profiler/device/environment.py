@@ -5,7 +5,7 @@ import os
 import platform
 
 from profiler.device.llama_build import BackendFacts, probe_backend
-from profiler.device.os import Machine, machine_stamp, this_system
+from profiler.device.os.system import machine_stamp, this_system
 from profiler.records.record import Environment
 from quant.base.errors import UserError
 from quant.base.files import cache_dir, write_text
@@ -19,7 +19,6 @@ _OURS = {"GGML_NO_BACKTRACE"}  # set for every worker by this program
 def read_environment(backend: BackendFacts) -> Environment:
     """Read everything that two runs must share to be comparable. The same machine gives the same record."""
     machine = this_system().describe()
-    assert isinstance(machine, Machine)
     return Environment(
         system=platform.system(),
         system_release=platform.release(),
@@ -78,7 +77,6 @@ def _cpu_model() -> str:
 def physical_cores() -> int:
     """Give the cores that this process can really use: physical ones, within its affinity and its container's limit."""
     machine = this_system().describe()
-    assert isinstance(machine, Machine)
     usable = machine.cores_physical
     if machine.affinity is not None:
         usable = min(usable, len(machine.affinity))
@@ -96,7 +94,6 @@ def cores_of_kind(kind: str) -> tuple[int, ...]:
     if kind != "fast":
         raise UserError(f"unknown cores '{kind}'; write fast, or a list like 0-3")
     machine = this_system().describe()
-    assert isinstance(machine, Machine)
     if len(machine.core_kinds) < 2:
         raise UserError("all cores of this machine are alike, as far as the system tells; give --cores a list like 0-3")
     return machine.core_kinds[0].cpus
@@ -104,4 +101,4 @@ def cores_of_kind(kind: str) -> tuple[int, ...]:
 
 def available_memory_bytes() -> int:
     """Give the memory that a new process can have, a container's limit included."""
-    return int(this_system().available_bytes())
+    return this_system().available_bytes()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.device.os import machine_stamp
+from profiler.device.os.system import machine_stamp
 from profiler.records.record import Device
 from quant.base.errors import UserError
 from quant.base.files import cache_dir, write_text

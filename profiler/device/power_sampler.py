@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from profiler.device.energy.source import Meter
+from profiler.device.energy.meter import Meter
 from profiler.records.energy import EnergyTrace
 
 

@@ -9,7 +9,7 @@ import msgspec
 from profiler.device.conditions import ConditionsReader
 from profiler.device.environment import available_memory_bytes, physical_cores, read_environment
 from profiler.device.llama_build import has_assertions, probe_backend
-from profiler.device.os import Details, this_system
+from profiler.device.os.system import this_system
 from profiler.doctor.advice import Finding, Seen, advise
 from profiler.measure.repack_probe import repacking_works
 from profiler.sweep.grid import default_threads
@@ -63,7 +63,6 @@ def diagnose() -> Diagnosis:
     available = available_memory_bytes()
     backend = probe_backend()
     details = this_system().details()
-    assert isinstance(details, Details)
     seen = Seen(
         environment=read_environment(backend),
         conditions=conditions,

@@ -54,7 +54,7 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
 
     if job.config.cores:
         bind(job.config.cores)  # before llama.cpp makes any thread
-    from profiler.device.memory import read_memory
+    from profiler.device.memory.reader import read_memory
     from profiler.engine.llama import LlamaEngine
 
     engine = LlamaEngine()
@@ -82,7 +82,7 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
 
 
 def _energy_reader() -> Callable[[], EnergyReading]:
-    from profiler.device.energy.source import counters
+    from profiler.device.energy.find import counters
 
     read = counters()
     return lambda: EnergyReading(at_ns=time.perf_counter_ns(), counters_uj=read())

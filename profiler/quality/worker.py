@@ -115,7 +115,7 @@ def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) 
         EngineError: the model cannot be run, the text has no whole window, a logit is no number, or the reference
             reads the text as other tokens.
     """
-    from profiler.device.memory import read_memory
+    from profiler.device.memory.reader import read_memory
 
     config = job.config
     engine.load(Path(job.path), config)

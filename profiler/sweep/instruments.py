@@ -5,7 +5,8 @@ from collections.abc import Callable
 import msgspec
 
 from profiler.device.bandwidth_record import Ceiling, load_ceiling
-from profiler.device.energy.source import Meter, find_meter
+from profiler.device.energy.find import find_meter
+from profiler.device.energy.meter import Meter
 from profiler.device.power_sampler import tracing
 from profiler.measure.worker import Answer, Job
 from profiler.records.energy import EnergyTrace

@@ -7,7 +7,7 @@ import msgspec
 
 from profiler.device.bandwidth_record import kept_elsewhere
 from profiler.device.environment import available_memory_bytes, probe_backend, read_environment
-from profiler.device.os import physical_of
+from profiler.device.os.system import this_system
 from profiler.measure.launch import run_worker
 from profiler.measure.repack_probe import repack_in_force
 from profiler.measure.worker import Answer, Job
@@ -61,7 +61,7 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
             run=run,
             available_bytes=available_memory_bytes,
             say=view.say,
-            physical_of=physical_of,
+            physical_of=this_system().physical_of,
             seed=request.options.seed,
             fresh=request.fresh,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from profiler.analysis.stats import median
 from profiler.device.environment import available_memory_bytes, probe_backend, read_environment
-from profiler.device.os import physical_of
+from profiler.device.os.system import this_system
 from profiler.measure.launch import run_worker
 from profiler.sweep.grid import Axes, expand
 from profiler.sweep.thread_choice import ThreadChooser
@@ -28,13 +28,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()
     environment = read_environment(probe_backend())
-    limits = thread_limits(environment, None, physical_of)
+    limits = thread_limits(environment, None, this_system().physical_of)
     chooser = ThreadChooser(
         environment=environment,
         run=lambda job: run_worker(job, timeout_s=600),
         available_bytes=available_memory_bytes,
         say=print,
-        physical_of=physical_of,
+        physical_of=this_system().physical_of,
     )
     for path in arguments.files:
         file = Prepared(artifact=describe(path), path=path)

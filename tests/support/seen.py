@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from profiler.device.os import Details
+from profiler.device.os.machine import Details
 from profiler.doctor.advice import Seen
 from profiler.records.record import Conditions, CoreKind, Device, Environment
 

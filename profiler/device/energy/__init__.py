@@ -1,1 +1,1 @@
-"""Energy sensors, one module per kind."""
+"""Energy sensors: a module per kind, and find.py, which picks the device's."""

@@ -7,15 +7,15 @@ Documentation/hwmon/ina3221.rst (in*_input in millivolts, curr*_input in milliam
 from collections.abc import Callable
 from pathlib import Path
 
-from profiler.device.energy.source import Meter, NoMeter
+from profiler.device.energy.meter import Meter, NoMeter
 from profiler.device.os.files import read_int, read_text
 
-_INPUTS = ("VDD_IN", "POM_5V_IN")  # what the whole module takes; the others are parts of it
+_INPUTS = ("VDD_IN", "POM_5V_IN")  # the whole module; the other channels are parts of it
 _INTERVAL_MS = 100
 
 
 def find(root: Path) -> Meter | NoMeter | None:
-    """Give the sensor at the module's input, or None where there is none."""
+    """Return the sensor at the module's input; None without one."""
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         if read_text(chip / "name") != "ina3221":
             continue

@@ -1,19 +1,19 @@
-"""macOS: the power of the chip as powermetrics tells it, which only root may ask.
+"""macOS: the power of the chip as powermetrics reports it, which only root may run.
 
 Source: powermetrics(1). "Combined Power (CPU + GPU + ANE)" is Apple's estimate for the chip without its memory.
 """
 
 import re
-import subprocess
 
-from profiler.device.energy.source import Meter, NoMeter
+from profiler.device.energy.meter import Meter, NoMeter
+from profiler.device.os.programs import output_of
 
-_INTERVAL_MS = 500  # each look averages over this time
+_INTERVAL_MS = 500  # each reading averages over this time
 _TIMEOUT_S = 10
 
 
 def find() -> Meter | NoMeter:
-    """Give powermetrics where sudo starts it without a password."""
+    """Return powermetrics where sudo starts it without a password, else the reason."""
     if read_watts(interval_ms=20) is None:
         return NoMeter("powermetrics needs root, and sudo asks for a password; run sudo -v just before")
     return Meter(
@@ -25,23 +25,12 @@ def find() -> Meter | NoMeter:
 
 
 def read_watts(interval_ms: int = _INTERVAL_MS) -> float | None:
-    """Average over the interval; None where it is not permitted."""
+    """Return the average over the interval; None where it is not permitted."""
     command = ["/usr/bin/sudo", "-n", "/usr/bin/powermetrics", "-n", "1", "-i", str(interval_ms)]
-    try:
-        done = subprocess.run(  # noqa: S603  fixed words
-            [*command, "--samplers", "cpu_power"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return parse_watts(done.stdout)
+    return parse_watts(output_of(*command, "--samplers", "cpu_power", timeout_s=_TIMEOUT_S))
 
 
 def parse_watts(text: str) -> float | None:
-    """Read the combined power in the output of `powermetrics --samplers cpu_power`."""
+    """Parse the combined power in the output of `powermetrics --samplers cpu_power`."""
     found = re.search(r"^Combined Power \([^)]*\):\s*(\d{1,9})\s*mW", text, re.MULTILINE)
     return int(found[1]) / 1000 if found else None

@@ -1,20 +1,20 @@
-"""RAPL: the energy that a CPU package and its memory took, as x86 CPUs count it.
+"""RAPL: the energy used by a CPU package and its memory, as x86 CPUs count it.
 
-A package holds its cores and its graphics; the memory ("dram") is beside it. "psys" is the whole platform and holds
-both, and not every board connects it, so it is left out.
+A package includes its cores and its graphics, but not the memory ("dram"). "psys" is the whole platform and includes
+both; not every board connects it, so it is ignored.
 Source: the kernel's Documentation/power/powercap/powercap.rst; AMD's CPUs show the same zones under the same names.
 """
 
 from pathlib import Path
 
-from profiler.device.energy.source import Meter, NoMeter
+from profiler.device.energy.meter import Meter, NoMeter
 from profiler.device.os.files import read_int, read_text
 
 _FOLDER = "sys/class/powercap"
 
 
 def find(root: Path) -> Meter | NoMeter | None:
-    """Give the counters, the reason why they cannot be read, or None where there are none."""
+    """Return the counters, the reason why they cannot be read, or None where there are none."""
     zones = {
         path: name
         for path in sorted((root / _FOLDER).glob("intel-rapl:*"))
@@ -25,7 +25,7 @@ def find(root: Path) -> Meter | NoMeter | None:
     files = {f"{path.name} {name}": path / "energy_uj" for path, name in zones.items()}
     if any(read_int(file) is None for file in files.values()):
         return NoMeter(
-            "the CPU counts its energy (RAPL), but only root may read it; until the next start, "
+            "the CPU counts its energy (RAPL), but only root may read it; until the next boot, "
             f"sudo chmod a+r /{_FOLDER}/intel-rapl:*/energy_uj lets every user do so"
         )
     ranges = {key: read_int(file.with_name("max_energy_range_uj")) or 0 for key, file in files.items()}

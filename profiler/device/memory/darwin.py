@@ -1,4 +1,4 @@
-"""macOS: the physical footprint is the honest figure; there is no proportional size, and the peak does not reset.
+"""macOS: the physical footprint is the accurate figure; there is no proportional size, and the peak does not reset.
 
 Source: struct rusage_info_v4 in <sys/resource.h>, proc_pid_rusage in <libproc.h>.
 """
@@ -27,7 +27,7 @@ class RusageInfoV4(ctypes.Structure):
 
 
 def read() -> Memory:
-    """Read the process's figures by proc_pid_rusage and getrusage."""
+    """Return the process's figures from proc_pid_rusage and getrusage."""
     import resource
 
     info = RusageInfoV4()
@@ -38,7 +38,7 @@ def read() -> Memory:
 
 
 def from_info(info: RusageInfoV4, max_rss_bytes: int) -> Memory:
-    """Make the record; ru_maxrss is in bytes here, not in KiB as on Linux."""
+    """Return the record; ru_maxrss is in bytes here, not in KiB as on Linux."""
     return Memory(
         rss_bytes=info.resident_size,
         peak_rss_bytes=max_rss_bytes,

@@ -1,6 +1,6 @@
-"""Linux: /proc/self/status tells resident parts and the peak, smaps_rollup the proportional and the unique size.
+"""Linux: resident sizes and the peak from /proc/self/status, proportional and unique size from smaps_rollup.
 
-smaps tells how much of the model's file is resident through its mapping. A file on a tmpfs counts as shared memory.
+smaps shows how much of the model's file is resident through its mapping. A file on a tmpfs counts as shared memory.
 
 The peak is VmHWM, which belongs to this process alone; getrusage's ru_maxrss is inherited from the parent.
 Source: proc(5).
@@ -10,23 +10,23 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from profiler.device.os.files import read_text, sizes_of
 from profiler.records.record import Memory
 
-_KIB = 1024
 _MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ \S+ [0-9a-f]+ \S+ \d+\s*(.*)")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
 def read(proc: Path = Path("/proc/self"), model: Path | None = None) -> Memory:
-    """Read the process's figures; a file that cannot be read leaves its figures None."""
-    status, rollup = _text(proc / "status"), _text(proc / "smaps_rollup")
+    """Return the process's figures; those of a file that cannot be read are None."""
+    status, rollup = read_text(proc / "status") or "", read_text(proc / "smaps_rollup") or ""
     if model is None:
         return parse(status, rollup)
-    return parse(status, rollup, _text(proc / "smaps"), files_of(model))
+    return parse(status, rollup, read_text(proc / "smaps") or "", files_of(model))
 
 
 def files_of(model: Path) -> frozenset[str]:
-    """Name a model's file and its other shards as the kernel does: a link's target, not the link."""
+    """Return the paths of a model's file and its other shards as the kernel writes them, with links resolved."""
     shards = [model]
     if match := _SHARD.search(model.name):
         stem = model.name[: match.start()]
@@ -35,16 +35,9 @@ def files_of(model: Path) -> frozenset[str]:
     return frozenset(str(each.resolve()).replace("\n", "\\012") for each in shards)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-
-
 def parse(status: str, smaps_rollup: str, smaps: str = "", model: Collection[str] = ()) -> Memory:
-    """Make the record from the files' text; `model` names the files whose mappings are to be told apart."""
-    held, maps = _kib_lines(status), _kib_lines(smaps_rollup)
+    """Parse the files' text; `model` names the files whose mappings are counted separately."""
+    held, maps = sizes_of(status), sizes_of(smaps_rollup)
     private = [maps[name] for name in ("Private_Clean", "Private_Dirty", "Private_Hugetlb") if name in maps]
     return Memory(
         rss_bytes=held.get("VmRSS"),
@@ -64,15 +57,5 @@ def _mapped(smaps: str, model: Collection[str]) -> int:
         if match := _MAPPING.fullmatch(line):
             inside = match[1] in model
         elif inside and line.startswith("Rss:"):
-            total += _kib_lines(line)["Rss"]
+            total += sizes_of(line)["Rss"]
     return total
-
-
-def _kib_lines(text: str) -> dict[str, int]:
-    values = {}
-    for line in text.splitlines():
-        name, _, rest = line.partition(":")
-        words = rest.split()
-        if len(words) == 2 and words[1] == "kB" and words[0].isdigit():
-            values[name] = int(words[0]) * _KIB
-    return values

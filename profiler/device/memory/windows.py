@@ -1,4 +1,4 @@
-"""Windows: the working set is what is resident; private bytes count pages that may be swapped out."""
+"""Windows: the working set is the resident size; private bytes include pages that may be swapped out."""
 
 import psutil
 
@@ -6,6 +6,6 @@ from profiler.records.record import Memory
 
 
 def read() -> Memory:
-    """Read the process's figures through psutil."""
+    """Return the process's figures from psutil."""
     found = psutil.Process().memory_info()
     return Memory(rss_bytes=found.rss, peak_rss_bytes=getattr(found, "peak_wset", None))

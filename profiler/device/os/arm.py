@@ -1,4 +1,4 @@
-"""Names of Arm cores, which /proc/cpuinfo tells by number only.
+"""Names of Arm cores, which /proc/cpuinfo identifies by number only.
 
 Source: the MIDR_EL1 implementer and part numbers of Arm and NVIDIA, as util-linux's lscpu lists them.
 """
@@ -41,7 +41,7 @@ _MAKERS = {_ARM: "Arm", _NVIDIA: "NVIDIA"}
 
 
 def cpu_name(cpuinfo: str) -> str | None:
-    """Name the kinds of cores, "Arm Cortex-A76 + Arm Cortex-A55"; None where the CPU is no Arm core."""
+    """Return the names of the kinds of cores, "Arm Cortex-A76 + Arm Cortex-A55"; None on another CPU."""
     makers = re.findall(r"^CPU implementer\s*:\s*(0x[0-9a-f]+)", cpuinfo, re.MULTILINE)
     parts = re.findall(r"^CPU part\s*:\s*(0x[0-9a-f]+)", cpuinfo, re.MULTILINE)
     return " + ".join(_name(*pair) for pair in dict.fromkeys(zip(makers, parts, strict=False))) or None

@@ -15,10 +15,10 @@ _MOUNT = "sys/fs/cgroup"
 
 
 def group_folders(root: Path) -> list[Path]:
-    """Give this process's groups, innermost first: version 2's, or those of version 1's memory and cpu hierarchies.
+    """Return this process's groups, innermost first: of version 2, or of version 1's memory and cpu hierarchies.
 
-    A container sees its own group at the mount's top while /proc may name it by its path on the host, so every folder
-    up to the top is given; those that do not exist have no files to read.
+    A container sees its own group at the top of the mount while /proc may name it by its path on the host, so every
+    folder up to the top is included; those that do not exist have no files to read.
     """
     folders: list[Path] = []
     for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
@@ -27,11 +27,11 @@ def group_folders(root: Path) -> list[Path]:
         controllers = [name for name in names.split(",") if name in _V1_CONTROLLERS]
         if names and not controllers:
             continue
-        # Some systems mount "cpu,cpuacct" and call it "cpuacct,cpu"; a link with the single name is there too.
+        # Some systems mount "cpu,cpuacct" and list it as "cpuacct,cpu"; a link with the single name exists too.
         bases = [f"{_MOUNT}/{name}" for name in dict.fromkeys((names, *controllers))] if names else [_MOUNT]
         for base in bases:
             top = root / base
-            # A process outside its namespace's top has a path of "..", which names nothing that can be seen.
+            # A process outside the root of its namespace has a path with "..", which cannot be seen from here.
             inner = top if ".." in place.split("/") else top / place.strip("/")
             while inner != top:
                 folders.append(inner)
@@ -41,7 +41,7 @@ def group_folders(root: Path) -> list[Path]:
 
 
 def limits(root: Path) -> tuple[float | None, int | None]:
-    """Give the limit in CPUs and the limit of memory in bytes: the tightest of all groups around this process."""
+    """Return the limits in CPUs and in bytes of memory: the tightest of all groups around this process."""
     quotas, memory = [], []
     for folder in group_folders(root):
         words = (read_text(folder / "cpu.max") or "").split()  # "max 100000" without a limit
@@ -57,8 +57,8 @@ def limits(root: Path) -> tuple[float | None, int | None]:
     return min(quotas, default=None), min(memory, default=None)
 
 
-def left_bytes(root: Path) -> int | None:
-    """Give the memory that the tightest limit leaves; None without a limit."""
+def bytes_left(root: Path) -> int | None:
+    """Return the bytes left under the tightest limit; None without a limit."""
     left = []
     for folder in group_folders(root):
         for limit_name, used_name, inactive_name in (
@@ -68,7 +68,7 @@ def left_bytes(root: Path) -> int | None:
             limit, used = read_int(folder / limit_name), read_int(folder / used_name)
             if limit is None or used is None or limit >= _NO_LIMIT:
                 continue
-            # File pages that nobody touched lately are dropped before anything fails.
+            # The kernel drops inactive file pages before an allocation fails.
             match = re.search(rf"^{inactive_name} (\d+)$", read_text(folder / "memory.stat") or "", re.MULTILINE)
             left.append(limit - used + (int(match[1]) if match else 0))
     return min(left, default=None)

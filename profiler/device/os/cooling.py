@@ -1,7 +1,7 @@
-"""The kernel's own thermal control: does it hold the CPUs' clock down, on any board?
+"""The kernel's own thermal control: does it throttle the CPUs, on any board?
 
 A cooling device of the CPUs is called "thermal-cpufreq-0", on newer kernels "cpufreq-cpu0", and "Processor" where ACPI
-makes it; state 0 is no limit.
+creates it; state 0 is no limit.
 Source: the kernel's Documentation/driver-api/thermal/sysfs-api.rst and cpu-cooling-api.rst.
 """
 
@@ -14,7 +14,7 @@ _CPU_COOLERS = re.compile(r"(?:thermal-cpufreq-\d+|cpufreq-\S+|Processor)")
 
 
 def limits(root: Path) -> tuple[str, ...]:
-    """Tell by how many steps the clock is held down, "thermal limit step 3 of 12"; the furthest device counts."""
+    """Return how far the CPUs are throttled, "thermal limit step 3 of 12"; the device furthest from 0 counts."""
     states = [
         (state, read_int(device / "max_state"))
         for device in (root / "sys/class/thermal").glob("cooling_device*")

@@ -1,6 +1,6 @@
-"""Instructions that a CPU has, as the system names them and as ggml does.
+"""Instruction sets of a CPU: the system's names and ggml's.
 
-Only those for which ggml has kernels of its own and which a compiler of today takes from -march=native.
+Only those for which ggml has kernels and which current compilers enable with -march=native.
 Source: the kernel's arch/x86/include/asm/cpufeatures.h, Documentation/arch/arm64/elf_hwcaps.rst; sysctl hw.optional;
 ggml_backend_cpu_get_features in ggml-cpu.cpp of the pinned llama.cpp.
 """
@@ -39,12 +39,12 @@ _OF_DARWIN = {
 
 
 def of_cpuinfo(cpuinfo: str) -> tuple[str, ...]:
-    """Read /proc/cpuinfo: what every CPU that is listed has."""
+    """Parse /proc/cpuinfo and return what all listed CPUs have."""
     lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
     common = set.intersection(*(set(line.split()) for line in lines)) if lines else set()
     return tuple(name for flag, name in _OF_LINUX.items() if flag in common)
 
 
 def of_sysctl(values: dict[str, str]) -> tuple[str, ...]:
-    """Read the values of `sysctl hw`."""
+    """Return what the values of `sysctl hw` list."""
     return tuple(name for key, name in _OF_DARWIN.items() if values.get(f"hw.optional.{key}") == "1")

@@ -1,11 +1,16 @@
-"""Small files of /proc and /sys: their text, or None where they cannot be read."""
+"""Small files of /proc and /sys."""
 
 import re
 from pathlib import Path
 
+from quant.base.units import KIB
+
 
 def read_text(path: Path) -> str | None:
-    """Give a file's text without the line end, and without the NUL that ends a device tree's strings."""
+    """Return a file's text without the final newline, and without the NUL that ends a device tree's strings.
+
+    None where it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
@@ -13,6 +18,12 @@ def read_text(path: Path) -> str | None:
 
 
 def read_int(path: Path) -> int | None:
-    """Give a file's whole number; None where something else stands there, as "max"."""
+    """Return a file's integer; None where it holds something else, like "max", or cannot be read."""
     text = read_text(path)
     return int(text) if text is not None and re.fullmatch(r"-?\d{1,20}", text) else None
+
+
+def sizes_of(text: str | None) -> dict[str, int]:
+    """Parse lines like "MemTotal:  16000 kB", as in /proc/meminfo, and return bytes by name."""
+    found = re.findall(r"^(\w+):\s+(\d{1,20}) kB$", text or "", re.MULTILINE)
+    return {name: int(kib) * KIB for name, kib in found}

@@ -1,4 +1,4 @@
-"""A Jetson's power mode: it caps clocks and takes cores away.
+"""A Jetson's power mode, which caps clocks and switches cores off.
 
 Source: /var/lib/nvpmodel/status ("pmode:0002 fmode:quiet") and the POWER_MODEL lines of /etc/nvpmodel.conf.
 """
@@ -10,8 +10,8 @@ from profiler.device.os.files import read_text
 
 
 def power_mode(root: Path) -> str | None:
-    """Name the mode in force, by its number where the list of modes does not have it."""
-    number = _in_force(root)
+    """Return the name of the active mode, or its number where nvpmodel.conf does not list it."""
+    number = _active(root)
     if number is None:
         return None
     name = _modes(root).get(number)
@@ -19,15 +19,15 @@ def power_mode(root: Path) -> str | None:
 
 
 def fastest_mode(root: Path) -> int | None:
-    """Give the number of the mode without limits, unless it is in force already. It need not be 0 nor the highest."""
-    number = _in_force(root)
+    """Return the number of the mode without limits, unless it is active. It need not be 0 nor the highest."""
+    number = _active(root)
     if number is None:
         return None
     fastest = next((each for each, name in _modes(root).items() if name.startswith("MAXN")), None)
     return None if fastest == number else fastest
 
 
-def _in_force(root: Path) -> int | None:
+def _active(root: Path) -> int | None:
     match = re.search(r"pmode:(\d{1,4})", read_text(root / "var/lib/nvpmodel/status") or "")
     return int(match[1]) if match else None
 

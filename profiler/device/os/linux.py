@@ -1,6 +1,6 @@
 """Linux: /proc, /sys and the control groups. A Raspberry Pi, a Jetson and a container are Linux with quirks.
 
-Every function takes the root folder, so that recorded trees of machines that are not here can be tested.
+Every function takes the root folder, so that recorded trees of other machines can be tested.
 Source: proc(5), the kernel's Documentation/admin-guide/pm/cpufreq.rst and intel_pstate.rst,
 ABI/testing/sysfs-class-power and sysfs-platform_profile.rst.
 """
@@ -12,19 +12,20 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from profiler.device.os import Details, Machine, arm, cgroup, cooling, features, jetson, raspberry
-from profiler.device.os.files import read_int, read_text
+from profiler.device.os import arm, cgroup, cooling, features, jetson, raspberry
+from profiler.device.os.files import read_int, read_text, sizes_of
+from profiler.device.os.machine import Details, Machine, kind_names
 from profiler.records.record import Conditions, CoreKind
 
 ROOT = Path("/")
 _CPUS = "sys/devices/system/cpu"
 _CPU_ZONES = re.compile(r"cpu|soc|x86_pkg|package|core|acpitz|bcm", re.IGNORECASE)
 _CPU_CHIPS = ("k10temp", "zenpower", "coretemp", "cpu_thermal")  # hwmon drivers of a CPU's own sensor
-_SENSIBLE_C = (-40, 150)  # a sensor that is switched off tells nonsense
+_PLAUSIBLE_C = (-40, 150)  # a sensor that is switched off reports nonsense
 
 
 def cpu_list(text: str) -> tuple[int, ...]:
-    """Read the kernel's list format: "0-3,8"."""
+    """Parse the kernel's list format: "0-3,8"."""
     cpus: list[int] = []
     for part in text.split(","):
         if match := re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part.strip()):
@@ -33,7 +34,7 @@ def cpu_list(text: str) -> tuple[int, ...]:
 
 
 def describe(root: Path = ROOT) -> Machine:
-    """Read everything that does not change while a sweep runs."""
+    """Return what does not change while a sweep runs."""
     import psutil
 
     online = _online(root)
@@ -52,7 +53,7 @@ def describe(root: Path = ROOT) -> Machine:
         memory_bytes=memory.get("MemTotal") or psutil.virtual_memory().total,
         memory_limit_bytes=limit,
         page_bytes=os.sysconf("SC_PAGE_SIZE"),
-        huge_pages=_chosen(read_text(root / "sys/kernel/mm/transparent_hugepage/enabled")),
+        huge_pages=_bracketed(read_text(root / "sys/kernel/mm/transparent_hugepage/enabled")),
         governor=_governor(root, online),
         turbo=_turbo(root),
         power_mode=jetson.power_mode(root) or _platform_profile(root),
@@ -64,7 +65,7 @@ def _online(root: Path) -> tuple[int, ...]:
 
 
 def details(root: Path = ROOT) -> Details:
-    """Read what helps to explain the machine; asks a Raspberry Pi's firmware by a process."""
+    """Return facts that explain the machine to its user; on a Raspberry Pi this starts vcgencmd."""
     return Details(
         os_name=_os_name(root),
         cpu_features=features.of_cpuinfo(read_text(root / "proc/cpuinfo") or ""),
@@ -91,36 +92,35 @@ def _physical(root: Path, online: Sequence[int]) -> int:
     for cpu in online:
         topology = root / _CPUS / f"cpu{cpu}/topology"
         core, package = read_int(topology / "core_id"), read_int(topology / "physical_package_id")
-        # Clusters of an Arm board number their cores anew; siblings tell them apart everywhere.
+        # Each cluster of an Arm board numbers its cores from 0; siblings are unique everywhere.
         siblings = read_text(topology / "thread_siblings_list") or str(cpu)
         cores.add((package, core, siblings))
     return len(cores) or 1
 
 
 def physical_of(cpus: Sequence[int], root: Path = ROOT) -> int:
-    """Count the physical cores behind some logical CPUs."""
+    """Return the number of physical cores behind some logical CPUs."""
     return _physical(root, cpus)
 
 
 def core_kinds(root: Path, online: Sequence[int]) -> tuple[CoreKind, ...]:
-    """Group the CPUs by maximum frequency, fastest first; one group where there is no such figure."""
+    """Group the CPUs by maximum frequency, fastest first; one group where the frequency is unknown."""
     by_khz: dict[int | None, list[int]] = {}
     for cpu in online:
         by_khz.setdefault(read_int(root / _CPUS / f"cpu{cpu}/cpufreq/cpuinfo_max_freq"), []).append(cpu)
     if None in by_khz:
         return (CoreKind(name="all", cpus=tuple(online)),)
     ordered = sorted(((khz, cpus) for khz, cpus in by_khz.items() if khz is not None), reverse=True)
-    # Favoured cores of one kind differ by a few per cent; kinds differ by more.
+    # Favored cores of one kind differ by a few per cent; kinds differ by more.
     groups: list[tuple[int, list[int]]] = []
     for khz, cpus in ordered:
         if groups and khz > 0.9 * groups[-1][0]:
             groups[-1][1].extend(cpus)
         else:
             groups.append((khz, list(cpus)))
-    names = ["all"] if len(groups) == 1 else ["performance"] + ["middle"] * (len(groups) - 2) + ["efficiency"]
     return tuple(
         CoreKind(name=name, cpus=tuple(sorted(cpus)), max_mhz=khz / 1000)
-        for name, (khz, cpus) in zip(names, groups, strict=True)
+        for name, (khz, cpus) in zip(kind_names(len(groups)), groups, strict=True)
     )
 
 
@@ -144,7 +144,7 @@ def _turbo(root: Path) -> bool | None:
     return read_int(root / _CPUS / "cpufreq/boost") == 1
 
 
-def _chosen(text: str | None) -> str | None:
+def _bracketed(text: str | None) -> str | None:
     match = re.search(r"\[(\w+)\]", text or "")
     return match[1] if match else None
 
@@ -155,8 +155,7 @@ def _platform_profile(root: Path) -> str | None:
 
 
 def _meminfo(root: Path) -> dict[str, int]:
-    text = read_text(root / "proc/meminfo") or ""
-    return {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+    return sizes_of(read_text(root / "proc/meminfo"))
 
 
 def _zram_used(root: Path) -> int | None:
@@ -166,19 +165,16 @@ def _zram_used(root: Path) -> int | None:
 
 
 def available_bytes(root: Path = ROOT) -> int:
-    """Give the memory that a new process can have: the kernel's estimate, and no more than a container leaves."""
+    """Return the kernel's estimate of available memory, or what a container's limit leaves if that is less."""
     memory = _meminfo(root)
-    # Kernels before 3.14 make no estimate.
+    # Kernels before 3.14 have no estimate.
     free = memory.get("MemAvailable", sum(memory.get(name, 0) for name in ("MemFree", "Buffers", "Cached")))
-    left = cgroup.left_bytes(root)
+    left = cgroup.bytes_left(root)
     return max(free if left is None else min(free, left), 0)
 
 
 def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT, *, n_busy: int | None = None) -> Conditions:
-    """Read what the machine does now; takes about a millisecond, on a Raspberry Pi 5 some more for vcgencmd.
-
-    `n_busy`: how many of the CPUs work; the clock is that of the fastest so many.
-    """
+    """Return what changes while a sweep runs; takes about a millisecond, on a Raspberry Pi 5 some more for vcgencmd."""
     mhz = sorted(_mhz(root, cpus), reverse=True)[:n_busy]
     switches = re.search(
         r"^nonvoluntary_ctxt_switches:\s+(\d+)$", read_text(root / "proc/self/status") or "", re.MULTILINE
@@ -221,7 +217,7 @@ def _mhz(root: Path, cpus: Iterable[int] | None) -> list[float]:
 
 
 def _temperature(root: Path) -> float | None:
-    # Battery, wireless and board zones are not the CPU. AMD's CPUs have no zone at all, but a chip of their own.
+    # Battery, wireless and board zones are not the CPU. AMD CPUs have no zone, but an hwmon chip of their own.
     zones = [
         read_int(zone / "temp")
         for zone in (root / "sys/class/thermal").glob("thermal_zone*")
@@ -233,7 +229,7 @@ def _temperature(root: Path) -> float | None:
         if read_text(chip / "name") in _CPU_CHIPS
         for sensor in chip.glob("temp*_input")
     ]
-    least, most = _SENSIBLE_C
+    least, most = _PLAUSIBLE_C
     degrees = [milli / 1000 for milli in (*zones, *chips) if milli is not None and least < milli / 1000 < most]
     return max(degrees, default=None)
 
@@ -248,7 +244,7 @@ def _throttle_count(root: Path) -> int | None:
 
 
 def _cpu_times(root: Path) -> tuple[int | None, int | None]:
-    """Give stolen and busy nanoseconds of all CPUs since the start. Source: the first line of /proc/stat."""
+    """Return stolen and busy nanoseconds of all CPUs since boot. Source: the first line of /proc/stat."""
     words = (read_text(root / "proc/stat") or "").split("\n", 1)[0].split()
     if len(words) < 9 or words[0] != "cpu":
         return None, None
@@ -259,7 +255,7 @@ def _cpu_times(root: Path) -> tuple[int | None, int | None]:
 
 
 def _on_battery(root: Path) -> bool | None:
-    """Tell whether a battery feeds the machine; None without one. A mouse's battery has the scope "Device"."""
+    """Return whether the machine runs on battery; None without one. A mouse's battery has the scope "Device"."""
     supplies = [
         supply for supply in (root / "sys/class/power_supply").glob("*") if read_text(supply / "scope") != "Device"
     ]

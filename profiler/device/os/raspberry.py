@@ -1,25 +1,23 @@
-"""A Raspberry Pi's firmware: is the clock held down, and was it since the start?
+"""A Raspberry Pi's firmware: is the clock throttled, and was it since boot?
 
-Source: get_throttled in the documentation of vcgencmd (bits 0-3 now, 16-19 since the start); the drivers
+Source: get_throttled in the documentation of vcgencmd (bits 0-3 now, 16-19 since boot); the drivers
 raspberrypi-firmware and raspberrypi-hwmon of the Raspberry Pi kernel. The driver's file is missing on a Pi 5 and on
-newer kernels, and the kernel clears its bits 16-19 every two seconds; vcgencmd's stay until the next start.
+newer kernels, and the kernel clears its bits 16-19 every two seconds; vcgencmd's persist until the next boot.
 """
 
 import re
-import shutil
-import subprocess
-from functools import cache
 from pathlib import Path
 
 from profiler.device.os.files import read_int, read_text
+from profiler.device.os.programs import output_of
 
 _FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-_SINCE_START = 16
+_SINCE_BOOT = 16  # bits to the left
 _TIMEOUT_S = 2
 
 
 def throttle_now(root: Path, board: str | None) -> tuple[str, ...]:
-    """Name the flags that are raised; starts vcgencmd, some milliseconds, where the driver has no file."""
+    """Return the flags that are raised now; starts vcgencmd, some milliseconds, where the driver has no file."""
     bits = _driver_bits(root)
     if bits is None:
         bits = _firmware_bits(board)
@@ -27,42 +25,23 @@ def throttle_now(root: Path, board: str | None) -> tuple[str, ...]:
 
 
 def throttle_before(board: str | None) -> tuple[str, ...]:
-    """Name the flags that were raised since the start."""
-    return _names(_firmware_bits(board) >> _SINCE_START)
+    """Return the flags that were raised since boot."""
+    return _names(_firmware_bits(board) >> _SINCE_BOOT)
 
 
 def parse_throttled(text: str) -> int | None:
-    """Read "throttled=0x50005" of vcgencmd, or the driver's "50005"; None for anything else."""
+    """Parse "throttled=0x50005" of vcgencmd, or the driver's "50005"; None for anything else."""
     match = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", text.strip())
     return int(match[1], 16) if match else None
 
 
 def vcgencmd(*words: str) -> str:
-    """Ask the firmware; no answer is an empty text."""
-    program = _program()
-    if program is None:
-        return ""
-    try:
-        done = subprocess.run(  # noqa: S603  fixed words
-            [program, *words],
-            stdin=subprocess.DEVNULL,  # a worker's own holds its job
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout
-
-
-@cache
-def _program() -> str | None:
-    return shutil.which("vcgencmd")
+    """Return the firmware's answer; an empty text without one."""
+    return output_of("vcgencmd", *words, timeout_s=_TIMEOUT_S)
 
 
 def _firmware_bits(board: str | None) -> int:
-    # Boards of other makers have no vcgencmd, or one that does something else.
+    # Boards of other makers have no vcgencmd, or another program of that name.
     return parse_throttled(vcgencmd("get_throttled")) or 0 if board and "Raspberry Pi" in board else 0
 
 
@@ -73,7 +52,7 @@ def _driver_bits(root: Path) -> int | None:
 
 
 def _voltage_alarm(root: Path) -> int:
-    """Give bit 0 when the supply was too weak during the last two seconds, which is how often the kernel looks."""
+    """Return bit 0 where the supply was too weak within the last two seconds, the interval of the kernel's checks."""
     for chip in (root / "sys/class/hwmon").glob("hwmon*"):
         if read_text(chip / "name") == "rpi_volt" and read_int(chip / "in0_lcrit_alarm") == 1:
             return 1

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from profiler.device.os import Details
+from profiler.device.os.machine import Details
 from profiler.records.record import Conditions, Environment
 
 

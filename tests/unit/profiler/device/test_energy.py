@@ -10,9 +10,10 @@ from profiler.analysis.joules import joules_of
 from profiler.analysis.summarise import summarise
 from profiler.cli.ceilings import describe_meter
 from profiler.device.bandwidth_record import Ceiling, KernelRun
+from profiler.device.energy import find as energy
 from profiler.device.energy import ina3221, pmic, powermetrics, rapl
-from profiler.device.energy import source as energy
-from profiler.device.energy.source import Meter, NoMeter, find_meter
+from profiler.device.energy.find import find_meter
+from profiler.device.energy.meter import Meter, NoMeter
 from profiler.device.os import raspberry
 from profiler.device.power_sampler import sample as sample_power
 from profiler.device.power_sampler import tracing
@@ -160,7 +161,7 @@ def test_a_device_without_a_sensor_says_so(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(energy.sys, "platform", "linux")
     found = find_meter(None, tmp_path)
     assert isinstance(found, NoMeter)
-    assert found.reason.startswith("the system shows no sensor")
+    assert "no sensor" in found.reason
     assert energy.counters(tmp_path)() == {}
     read = energy.counters(tree(tmp_path, *LAPTOP_ZONES))
     assert read() == {"intel-rapl:0 package-0": 7000, "intel-rapl:0:2 dram": 900}

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from profiler.device.memory import darwin, linux, read_memory, windows
+from profiler.device.memory import darwin, linux, windows
+from profiler.device.memory.reader import read_memory
 from profiler.records.record import Memory
 
 KIB = 1024

@@ -215,7 +215,7 @@ def test_what_is_asked_and_where_the_answers_go(monkeypatch: pytest.MonkeyPatch)
         ("pmset", "-g", "therm"): "CPU_Speed_Limit = 80\n",
         ("pmset", "-g", "ps"): "Now drawing from 'Battery Power'\n",
     }
-    monkeypatch.setattr(darwin, "_output", lambda *command: answers[command])
+    monkeypatch.setattr(darwin, "output_of", lambda *command: answers[command])
     monkeypatch.setattr(
         psutil, "cpu_times", lambda: SimpleNamespace(user=5.0, system=2.0, nice=0.5, idle=100.0, iowait=9.0)
     )
@@ -231,7 +231,7 @@ def test_what_is_asked_and_where_the_answers_go(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_command_that_is_missing_says_nothing() -> None:
-    assert darwin._output("no-such-command-anywhere") == ""
+    assert darwin.output_of("no-such-command-anywhere") == ""
 
 
 # --- Windows

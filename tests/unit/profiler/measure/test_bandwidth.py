@@ -7,7 +7,7 @@ import pytest
 
 from profiler.cli.ceilings import age_of, beside_object, beside_rows
 from profiler.device.bandwidth_record import READ, Ceiling, KernelRun, keep_ceiling, kept_elsewhere, load_ceiling
-from profiler.device.energy.source import Meter, NoMeter
+from profiler.device.energy.meter import Meter, NoMeter
 from profiler.measure.bandwidth import buffer_bytes, last_cache_bytes
 from profiler.measure.bandwidth_worker import passes
 from quant.base.errors import UserError
