@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from plots.canvas.panels import Point
 from profiler.export.flat import csv_value
-from profiler.operators.report import Report
+from profiler.operators.report import OperatorReport
 from profiler.records.cell_summary import CellSummary
 from profiler.records.record import AnchorRound, Environment, Round
 from quant.gguf_io.artifact import Artifact
@@ -32,7 +32,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: Mapping[str, Artifact] = {}
     rounds: Sequence[Round] = ()
     anchors: Sequence[AnchorRound] = ()
-    operators: Sequence[Report] = ()
+    operators: Sequence[OperatorReport] = ()
 
 
 def row_of(cell: CellSummary, **figures: object) -> Row:

@@ -10,9 +10,8 @@ from plots.canvas.chart_input import Picture, Row, Study
 from plots.canvas.sheet import finish, sheet
 from plots.canvas.style import Look, Style
 from plots.canvas.text_width import printable
-from profiler.operators.report import Report
-from profiler.operators.summary import Breakdown
-from profiler.operators.summary import Row as Operator
+from profiler.operators.report import OperatorReport
+from profiler.operators.summary import Breakdown, BreakdownRow
 from quant.base.errors import UserError
 from quant.base.units import format_params
 
@@ -23,7 +22,7 @@ _COLOUR = "#44AA99"
 _MS = 1e6
 
 
-def read_reports(paths: Sequence[Path]) -> list[Report]:
+def read_reports(paths: Sequence[Path]) -> list[OperatorReport]:
     """Read what `slmprof operators --json` wrote.
 
     Raises:
@@ -34,7 +33,7 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
         try:
             with path.open("rb") as file:
                 text = file.read(_MAX_BYTES + 1)
-            reports.append(msgspec.json.decode(text, type=Report))
+            reports.append(msgspec.json.decode(text, type=OperatorReport))
         except OSError as error:
             raise UserError(
                 f"cannot read {path}: {error.strerror}; give what slmprof operators --json wrote"
@@ -62,7 +61,7 @@ def operator_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> 
             yield name, "no operator took any time"
 
 
-def _chart(report: Report, phases: Mapping[str, Breakdown], style: Style) -> Picture:
+def _chart(report: OperatorReport, phases: Mapping[str, Breakdown], style: Style) -> Picture:
     figure, axes = sheet(style, len(phases), 1, panel=(1.45 * (_MOST_ROWS + 1) + 4) * style.font / 72)
     rows: list[Row] = []
     for axis, (phase, found) in zip(axes, phases.items(), strict=True):
@@ -104,7 +103,7 @@ def _chart(report: Report, phases: Mapping[str, Breakdown], style: Style) -> Pic
     return Picture(figure, rows)
 
 
-def _folded(operators: Sequence[Operator]) -> list[tuple[str, float]]:
+def _folded(operators: Sequence[BreakdownRow]) -> list[tuple[str, float]]:
     """Give the slowest operators' names and shares, and the others as one."""
     items = [(printable(row.name), row.share) for row in operators]
     if len(items) <= _MOST_ROWS + 1:

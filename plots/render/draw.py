@@ -29,7 +29,7 @@ from plots.charts.threads import threads_chart
 from plots.charts.tradeoff import models_per_figure as tradeoffs_per_figure
 from plots.charts.tradeoff import tradeoff_chart
 from plots.render.parallel import sheets_begun
-from profiler.operators.report import Report
+from profiler.operators.report import OperatorReport
 from profiler.records.cell_summary import CellSummary
 from profiler.records.record import Environment
 from profiler.results.file import Results
@@ -84,7 +84,7 @@ def charts_begun(
     style: str = "paper",
     say: Callable[[str], None] = lambda line: None,
     results: Results | None = None,
-    operators: Sequence[Report] = (),
+    operators: Sequence[OperatorReport] = (),
     chosen: Collection[str] | None = None,
     columns: int | None = None,
     reference: bool = False,

@@ -1,25 +1,46 @@
 """`slmprof operators`: where the time goes inside a prefill and a decode step."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import imatrix_option, no_repack_option, pre_option, weights_option
+from profiler.cli.options import imatrix_option, no_repack_option, pre_option, threads_option, weights_option
 from quant.base.errors import UserError
 
 if TYPE_CHECKING:
-    from profiler.operators.records import Seen
-    from profiler.operators.report import Report
+    from profiler.operators.records import Observation, ObservationSettings
+    from profiler.operators.report import OperatorReport
+    from profiler.records.config import RunConfig
     from quant.sources.prepare import Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorsOptions:
+    """The options as typed."""
+
+    level: str | None
+    threads: int | None
+    prefill: int
+    depth: int
+    gen: int
+    reps: int
+    fa: str
+    no_repack: bool
+    weights: str
+    imatrix: Path | None
+    pre: str | None
+    timeout: str
+    seed: int
+    as_json: bool
+    trace: Path | None
 
 
 @click.command()
 @click.argument("source", metavar="SOURCE")
 @click.option("-q", "--level", metavar="LEVEL", help="One quantization level.  [default: a .gguf file as it is]")
-@click.option(
-    "-t", "--threads", metavar="N", type=click.IntRange(1, 512), help="Threads.  [default: the physical cores]"
-)
+@threads_option
 @click.option(
     "--prefill",
     metavar="N",
@@ -34,7 +55,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 1 << 20),
     default=0,
     show_default=True,
-    help="Tokens that the KV cache holds before the prefill.",
+    help="Tokens in the KV cache before the prefill.",
 )
 @click.option(
     "-n",
@@ -43,7 +64,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 4096),
     default=16,
     show_default=True,
-    help="Decode steps in each repetition; one step's medians are told.",
+    help="Decode steps in each repetition; reported are the medians of one step.",
 )
 @click.option(
     "-r",
@@ -52,7 +73,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 1000),
     default=5,
     show_default=True,
-    help="Repetitions, each once observed and once not.",
+    help="Repetitions, each with and without observing.",
 )
 @click.option(
     "--fa", type=click.Choice(["on", "off", "auto"]), default="auto", show_default=True, help="Flash attention."
@@ -62,85 +83,88 @@ if TYPE_CHECKING:
 @imatrix_option
 @pre_option
 @click.option(
-    "--timeout", metavar="TIME", default="30m", show_default=True, help="Give up after this time; 0 waits for ever."
+    "--timeout", metavar="TIME", default="30m", show_default=True, help="Time limit for the run; 0 disables it."
 )
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Decides the tokens."
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the random tokens.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one object instead of the tables; times in nanoseconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the tables; times in nanoseconds.")
 @click.option(
     "--trace",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write one prefill and one decode step as a Chrome trace, to be opened in Perfetto.",
+    help="Write one prefill and one decode step as a Chrome trace, which Perfetto opens.",
 )
 def operators(source: str, **options: Any) -> int:
-    """Time every node of llama.cpp's graph, and tell where a prefill and a decode step spend their time.
+    """Show where a prefill and a decode step spend their time, by timing every node of llama.cpp's graph.
 
-    Told per operator and per part of the model: calls, time, share, bytes moved, GB/s and GFLOP/s; per layer a strip.
-    Being observed costs time, so the same runs are also timed without, and both stand side by side.
+    Per operator and per part of the model: calls, time, share, bytes moved, GB/s and GFLOP/s; per layer a strip.
+    Observing costs time, so the same runs are also timed without it, and both times are shown.
 
     \b
     slmprof operators smollm2-135m -q Q4_0 -t 1
     slmprof operators model.gguf -t 4 --prefill 512 --trace trace.json
     """
+    return run_operators(source, OperatorsOptions(**options))
+
+
+def run_operators(source: str, options: OperatorsOptions) -> int:
+    """Observe one file and print the report; return the exit status.
+
+    Raises:
+        UserError: there is no single file to observe, or the trace cannot be written.
+    """
     from profiler.device.environment import physical_cores, read_environment
     from profiler.device.llama_build import probe_backend
     from profiler.measure.repack_probe import repack_in_force
-    from profiler.operators.records import Look
+    from profiler.operators.collect import config_of
+    from profiler.operators.records import ObservationSettings
     from profiler.operators.report import report_of
-    from profiler.operators.table import render
     from quant.base.units import parse_duration_s
 
-    timeout_s = parse_duration_s(options["timeout"]) or None
-    trace: Path | None = options["trace"]
-    if trace is not None and not trace.absolute().parent.is_dir():
-        raise UserError(f"the folder of {trace} is not there; make it first")
-    file = _file_of(source, options)
-    backend = probe_backend()
-    environment = read_environment(backend)
-    repack = repack_in_force(not options["no_repack"], lambda line: click.echo(line, err=True))
-    n_threads = options["threads"] or physical_cores()
-    look = Look(
-        n_prefill=options["prefill"],
-        n_depth=options["depth"],
-        n_gen=options["gen"],
-        reps=options["reps"],
-        seed=options["seed"],
+    timeout_s = parse_duration_s(options.timeout) or None
+    if options.trace is not None and not options.trace.absolute().parent.is_dir():
+        raise UserError(f"the folder of {options.trace} does not exist; create it first")
+    file = _prepare(source, options)
+    environment = read_environment(probe_backend())
+    settings = ObservationSettings(
+        n_prefill=options.prefill, n_depth=options.depth, n_gen=options.gen, reps=options.reps, seed=options.seed
     )
-    seen = _look(file, look, n_threads=n_threads, flash_attn=options["fa"], repack=repack, timeout_s=timeout_s)
-    if seen is None:
+    config = config_of(
+        settings,
+        n_threads=options.threads or physical_cores(),
+        flash_attn=options.fa,
+        repack=repack_in_force(not options.no_repack, _to_stderr),
+    )
+    observation = _observe(file, settings, config, timeout_s)
+    if observation is None:
         return 1
     report = report_of(
-        seen,
+        observation,
         file.artifact,
         environment,
-        look,
-        n_threads=n_threads,
-        repack=repack,
-        ceiling_bytes_per_s=_ceiling_bytes_per_s(environment.id, n_threads),
+        settings,
+        n_threads=config.n_threads,
+        repack=config.repack,
+        ceiling_bytes_per_s=_ceiling_bytes_per_s(environment.id, config.n_threads),
     )
-    if trace is not None:
-        _write_trace(trace, seen, report)
-    if options["as_json"]:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
-    else:
-        click.echo(render(report), nl=False)
+    if options.trace is not None:
+        _write_trace(options.trace, observation, report)
+    _print(report, as_json=options.as_json)
     return 0
 
 
-def _ceiling_bytes_per_s(env_id: str, n_threads: int) -> float | None:
-    """Give what this device reads per second with so many threads; None where doctor --bandwidth did not measure it."""
-    from profiler.device.bandwidth_record import load_ceiling
-
-    ceiling = load_ceiling(env_id)
-    return ceiling.read_bytes_per_s(n_threads) if ceiling else None
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)
 
 
-def _file_of(source: str, options: dict[str, Any]) -> "Prepared":
-    """Make the one file that is looked at.
+def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
+    """Make the one file to observe.
 
     Raises:
         UserError: there would be none, or several.
@@ -151,48 +175,66 @@ def _file_of(source: str, options: dict[str, Any]) -> "Prepared":
     from quant.sources.prepare import Wishes, prepare
     from quant.sources.resolve import resolve
 
-    level = options["level"]
+    level = options.level
     if level is None and resolve(source).kind != "gguf":
-        raise UserError(f"operators looks at one file; name one level of {source} with -q, like -q Q4_K_M")
+        raise UserError(f"operators observes one file; name one level of {source} with -q, like -q Q4_K_M")
     if level is not None and len(parse_levels(level)) != 1:
-        raise UserError(f"operators looks at one file, and {level} are several levels; name one, like -q Q4_K_M")
+        raise UserError(f"operators observes one file, and {level} are several levels; name one, like -q Q4_K_M")
     wishes = Wishes(
         levels=level,
         models_dir=cache_dir() / "models",
-        synthetic=options["weights"] == "synthetic",
-        imatrix=options["imatrix"],
-        pre=options["pre"],
+        synthetic=options.weights == "synthetic",
+        imatrix=options.imatrix,
+        pre=options.pre,
     )
     with progress_bar() as progress:
-        files = prepare([source], wishes, progress=progress, say=lambda line: click.echo(line, err=True))
-    return files[0]
+        (file,) = prepare([source], wishes, progress=progress, say=_to_stderr)
+    return file
 
 
-def _look(
-    file: "Prepared", look: Any, *, n_threads: int, flash_attn: str, repack: bool, timeout_s: float | None
-) -> "Seen | None":
+def _observe(
+    file: "Prepared", settings: "ObservationSettings", config: "RunConfig", timeout_s: float | None
+) -> "Observation | None":
+    """Observe in a worker process; None where it failed, which is reported."""
     from profiler.measure.launch import run_in_child
-    from profiler.operators.collect import config_of
-    from profiler.operators.worker import LookAnswer, LookJob
+    from profiler.operators.worker import ObserveAnswer, ObserveJob
 
-    config = config_of(look, n_threads=n_threads, flash_attn=flash_attn, repack=repack)
-    job = LookJob(path=str(file.path), config=config, look=look)
-    answer = run_in_child("profiler.operators.worker", job, LookAnswer, file.path.parent, timeout_s=timeout_s)
+    job = ObserveJob(path=str(file.path), config=config, settings=settings)
+    answer = run_in_child("profiler.operators.worker", job, ObserveAnswer, file.path.parent, timeout_s=timeout_s)
     if answer.failure is not None:
-        click.echo(f"slmprof: {file.artifact.file_name} could not be looked at: {answer.failure.message}", err=True)
+        _to_stderr(f"slmprof: {file.artifact.file_name} failed: {answer.failure.message}")
         return None
-    assert answer.seen is not None
-    return answer.seen
+    assert answer.observation is not None
+    return answer.observation
 
 
-def _write_trace(path: Path, seen: "Seen", report: "Report") -> None:
+def _ceiling_bytes_per_s(env_id: str, n_threads: int) -> float | None:
+    """Return the read bandwidth that doctor --bandwidth measured with this thread count; None if it did not."""
+    from profiler.device.bandwidth_record import load_ceiling
+
+    ceiling = load_ceiling(env_id)
+    return ceiling.read_bytes_per_s(n_threads) if ceiling else None
+
+
+def _write_trace(path: Path, observation: "Observation", report: "OperatorReport") -> None:
     import json
 
     from profiler.operators.trace import trace_of
     from quant.base.files import write_text
 
     try:
-        write_text(path, json.dumps(trace_of(seen, report)))
+        write_text(path, json.dumps(trace_of(observation, report)))
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    click.echo(f"wrote {path}; open it at https://ui.perfetto.dev", err=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}; choose another --trace") from error
+    _to_stderr(f"wrote {path}; open it at https://ui.perfetto.dev")
+
+
+def _print(report: "OperatorReport", *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
+        return
+    from profiler.operators.table import render
+
+    click.echo(render(report), nl=False)

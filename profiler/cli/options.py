@@ -22,6 +22,9 @@ weights_option = click.option(
     show_default=True,
     help="synthetic: random weights in the model's shape; no weights are fetched.",
 )
+threads_option = click.option(
+    "-t", "--threads", metavar="N", type=click.IntRange(1, 512), help="Threads.  [default: the physical cores]"
+)
 imatrix_option = click.option(
     "--imatrix", type=click.Path(path_type=Path), help="Importance matrix for quantizing; some levels need one."
 )

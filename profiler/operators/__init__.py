@@ -1,1 +1,1 @@
-"""Where the time of a prefill and of a decode step goes: every node of llama.cpp's graph, timed one by one."""
+"""Where the time of a prefill and a decode step goes: every node of llama.cpp's graph, timed one by one."""

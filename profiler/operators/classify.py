@@ -1,7 +1,7 @@
 """Which part of the model a node belongs to, and which layer.
 
-The weight's own name tells it best (blk.3.ffn_up.weight); then the name that llama.cpp gives the node (kqv_out-3,
-cache_k_l3); a node without either belongs with the one before it, since a graph is laid out layer by layer.
+The weight's name decides (blk.3.ffn_up.weight), else the node's name in llama.cpp (kqv_out-3, cache_k_l3); a node with
+neither belongs with the one before it, since a graph is ordered layer by layer.
 Source of the names: src/llama-arch.cpp, src/llama-graph.cpp and src/models/ of the pinned llama.cpp.
 """
 
@@ -18,7 +18,7 @@ _LAYER_OF_NODE = re.compile(r"^[^ ]*?-(\d+)(?: |$)|^cache_\w+?_l(\d+)(?: |$)")
 _WEIGHT = re.compile(r"\.(?:weight|bias|scale)$")
 _NORMS = frozenset({"RMS_NORM", "NORM", "L2_NORM", "GROUP_NORM"})
 _ATTENTION = frozenset({"ROPE", "SOFT_MAX", "FLASH_ATTN_EXT"})
-# In this order; the first that fits counts.
+# In this order; the first match counts.
 _BY_WEIGHT = (
     ("norm", re.compile(r"norm")),
     ("attention", re.compile(r"^blk\.\d+\.attn_")),
@@ -28,7 +28,7 @@ _BY_WEIGHT = (
 )
 _BY_NAME = (
     ("KV copy", re.compile(r"^cache_[kv]_")),
-    # The residual stream: sums of what attention or FFN gave and what went in.
+    # The residual stream: sums of the input and the output of attention or FFN.
     ("other", re.compile(r"^(?:ffn_inp|l_out|sa_out|attn_inp)")),
     ("norm", re.compile(r"norm(?!alized)")),
     ("attention", re.compile(r"^(?:Q|K|V|q|k|v|kv|qkv|kq|kqv|wqkv|wo|attn|fattn|kqv_out|kq_soft_max)(?:[^a-z]|cur|$)")),
@@ -38,29 +38,29 @@ _BY_NAME = (
 )
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a node stands in the model."""
+class Part(msgspec.Struct, frozen=True):
+    """The part of the model that a node belongs to."""
 
     module: str
     layer: int | None
     weight: Tensor | None = None
 
 
-NOWHERE = Place("other", None)
+NO_PART = Part("other", None)
 
 
-def place_of(node: Node, before: Place = NOWHERE) -> Place:
-    """Give a node's place; `before` is that of the node before it."""
+def part_of(node: Node, previous: Part = NO_PART) -> Part:
+    """Return a node's part of the model; `previous` is that of the node before it."""
     weight = _weight_of(node)
     layer = _layer_of(node, weight)
     module = _module_of(node, weight)
     if module is None:
-        # It goes on with the same layer's work, or it is the graph's own business, as the choice of output rows is.
-        goes_on = _is_unnamed(node) and node.op != "GET_ROWS" and before.module != "embedding"
-        module = before.module if goes_on else "other"
+        # It continues the same layer's work, or it belongs to the graph itself, as the choice of output rows does.
+        continues = _is_unnamed(node) and node.op != "GET_ROWS" and previous.module != "embedding"
+        module = previous.module if continues else "other"
     if layer is None and _is_unnamed(node):
-        layer = before.layer
-    return Place(module, layer, weight)
+        layer = previous.layer
+    return Part(module, layer, weight)
 
 
 def _weight_of(node: Node) -> Tensor | None:
@@ -70,7 +70,7 @@ def _weight_of(node: Node) -> Tensor | None:
 def _layer_of(node: Node, weight: Tensor | None) -> int | None:
     if weight is not None:
         match = _LAYER_OF_WEIGHT.match(weight.name)
-        # A weight that belongs to no layer, like the norm before the LM head, tells that the node belongs to none.
+        # A weight of no layer, like the norm before the LM head, means that the node belongs to none.
         return int(match[1]) if match else None
     match = _LAYER_OF_NODE.match(node.result.name)
     return int(match[1] or match[2]) if match else None
@@ -83,7 +83,7 @@ def _module_of(node: Node, weight: Tensor | None) -> str | None:
         return "KV copy"
     if weight is not None:
         found = next((module for module, pattern in _BY_WEIGHT if pattern.search(weight.name)), None)
-        # A tied table is the embedding where rows are taken from it, and the LM head where it is multiplied with.
+        # A tied table is the embedding where rows are read from it, and the LM head where it is multiplied with.
         return "LM head" if found == "embedding" and node.op == "MUL_MAT" else found
     if node.op in _ATTENTION:
         return "attention"

@@ -1,29 +1,29 @@
-"""What being observed costs, measured apart from the total that it is to be held against.
+"""What observing costs, measured independently of the total time that the corrected sum is compared with.
 
-Observed, each group is a graph of its own: two calls of a Python function, a graph to be planned, and, where the group
-is computed by several threads, the waking of them and the waiting for the last. Nodes that compute nothing (RESHAPE,
-VIEW, PERMUTE, TRANSPOSE) show the first part: that constant is taken off every group. ggml computes them in one thread,
-so with more threads the constant of threaded groups is measured on small neighbours (the sum that ends a layer and the
-norm that begins the next): what they take apart, less what they take together, is what it costs to be alone once more.
-No time is ever scaled to the known total; how far the corrected sum is from it stands beside it.
+Observed, each group is a graph of its own: two calls of a Python function, the planning of a graph and, where several
+threads compute the group, waking them and waiting for the last. Nodes that compute nothing (RESHAPE, VIEW, PERMUTE,
+TRANSPOSE) show the first part: that constant is subtracted from every group. ggml computes them in one thread, so with
+more threads the constant of threaded groups is measured on small neighbours (the sum that ends a layer and the norm
+that begins the next): their time apart less their time together is what one more graph costs.
+No time is ever scaled to the known total; the gap between corrected sum and total is reported beside it.
 """
 
 import msgspec
 
 from profiler.analysis.stats import median
-from profiler.operators.records import PhaseSeen
+from profiler.operators.records import PhaseObservation
 
 
 class Constants(msgspec.Struct, frozen=True, kw_only=True):
-    """Nanoseconds per group."""
+    """The cost of observing, in nanoseconds per group."""
 
     noop_ns: float
-    n_noops: int  # it was measured on
-    threaded_ns: float  # of a group that several threads compute; the same as noop_ns with one thread
+    n_noops: int  # nodes it was measured on
+    threaded_ns: float  # of a group that several threads compute; equal to noop_ns with one thread
     n_joins: int = 0
 
 
-class Sums(msgspec.Struct, frozen=True, kw_only=True):
+class PhaseTotals(msgspec.Struct, frozen=True, kw_only=True):
     """A phase as a whole: medians over runs."""
 
     raw_ns: float
@@ -36,44 +36,44 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     quiet_ns: float  # the corrected sum of each group's own median: less than corrected_ns where runs were disturbed
 
 
-def medians_of(seen: PhaseSeen) -> list[float]:
-    """Give each group's median over the runs."""
-    return [median(each) for each in zip(*seen.group_ns, strict=True)]
+def medians_of(phase: PhaseObservation) -> list[float]:
+    """Return each group's median over the runs, in nanoseconds."""
+    return [median(each) for each in zip(*phase.group_ns, strict=True)]
 
 
-def constants_of(seen: PhaseSeen) -> Constants:
-    """Measure the constants; zero where the graph has no node to measure them on."""
-    middle = medians_of(seen)
-    noops = [ns for group, ns in zip(seen.groups, middle, strict=True) if group.is_noop]
+def constants_of(phase: PhaseObservation) -> Constants:
+    """Return the constants; zero where the graph has no node to measure them on."""
+    medians = medians_of(phase)
+    noops = [ns for group, ns in zip(phase.groups, medians, strict=True) if group.is_noop]
     noop_ns = median(noops) if noops else 0.0
-    found = []
-    for join in seen.joins:
-        apart = middle[join.first : join.last + 1]
-        idle = sum(group.is_noop for group in seen.groups[join.first : join.last + 1])
-        found.append(sum(apart) - median(join.together_ns) - idle * noop_ns)
-    # Waking threads costs no less than not waking them; a lesser figure is the noise of the machine.
-    threaded_ns = max(noop_ns, median(found)) if found else noop_ns
-    return Constants(noop_ns=noop_ns, n_noops=len(noops), threaded_ns=threaded_ns, n_joins=len(found))
+    differences = []
+    for join in phase.joins:
+        apart = medians[join.first : join.last + 1]
+        n_noops = sum(group.is_noop for group in phase.groups[join.first : join.last + 1])
+        differences.append(sum(apart) - median(join.together_ns) - n_noops * noop_ns)
+    # Waking threads costs at least as much as not waking them; a smaller figure is noise.
+    threaded_ns = max(noop_ns, median(differences)) if differences else noop_ns
+    return Constants(noop_ns=noop_ns, n_noops=len(noops), threaded_ns=threaded_ns, n_joins=len(differences))
 
 
-def correction_of(seen: PhaseSeen, constants: Constants) -> list[float]:
-    """Give what is to be taken off each group."""
-    return [constants.threaded_ns if group.is_threaded else constants.noop_ns for group in seen.groups]
+def correction_of(phase: PhaseObservation, constants: Constants) -> list[float]:
+    """Return the correction to subtract from each group, in nanoseconds."""
+    return [constants.threaded_ns if group.is_threaded else constants.noop_ns for group in phase.groups]
 
 
-def sums_of(seen: PhaseSeen, constants: Constants) -> Sums:
-    """Put the raw sum, the correction, the corrected sum and the plain time side by side."""
-    correction_ns = sum(correction_of(seen, constants))
-    raw = [float(sum(run)) for run in seen.group_ns]
-    plain = [float(each) for each in seen.plain_ns]
-    steps = len(raw) // seen.reps
+def totals_of(phase: PhaseObservation, constants: Constants) -> PhaseTotals:
+    """Return the raw sum, the correction, the corrected sum and the plain time."""
+    correction_ns = sum(correction_of(phase, constants))
+    raw = [float(sum(run)) for run in phase.group_ns]
+    plain = [float(each) for each in phase.plain_ns]
+    steps = len(raw) // phase.reps
     pairs = [
         (median(raw[first : first + steps]) - correction_ns, median(plain[first : first + steps]))
         for first in range(0, len(raw), steps)
     ]
     gaps = [(corrected - unobserved) / unobserved for corrected, unobserved in pairs]
     raw_ns = median(raw)
-    return Sums(
+    return PhaseTotals(
         raw_ns=raw_ns,
         correction_ns=correction_ns,
         corrected_ns=raw_ns - correction_ns,
@@ -81,5 +81,5 @@ def sums_of(seen: PhaseSeen, constants: Constants) -> Sums:
         gap=median(gaps),
         gap_lowest=min(gaps),
         gap_highest=max(gaps),
-        quiet_ns=sum(medians_of(seen)) - correction_ns,
+        quiet_ns=sum(medians_of(phase)) - correction_ns,
     )

@@ -1,7 +1,7 @@
-"""What a node moves and computes, from the shapes alone.
+"""Bytes moved and operations computed by a node, from the shapes alone.
 
-Bytes are those of the operands, each read or written once: what small operands cost is less where a cache holds them,
-and what a matrix product reads twice is not counted. Operations are those of matrix products, 2 per multiply-add.
+Every operand counts once, read or written: small operands cost less where a cache holds them, and what a matrix product
+reads twice is not counted. Operations are those of matrix products, 2 per multiply-add.
 Sources of a node and their order: ggml/src/ggml.c of the pinned llama.cpp.
 """
 
@@ -11,12 +11,12 @@ NOOPS = frozenset({"RESHAPE", "VIEW", "PERMUTE", "TRANSPOSE", "NONE"})
 
 
 def bytes_moved(node: Node) -> int:
-    """Give the bytes that a node reads and writes."""
+    """Return the bytes that a node reads and writes."""
     if node.op in NOOPS:
         return 0
     written = node.result.n_bytes
     if node.op == "GET_ROWS":
-        # Only the rows that are asked for are read of the table.
+        # Only the selected rows of the table are read.
         table, ids = node.sources[:2]
         return ids.n_elements * table.row_bytes + ids.n_bytes + written
     if node.op == "SET_ROWS":
@@ -34,13 +34,13 @@ def bytes_moved(node: Node) -> int:
 
 
 def flops(node: Node) -> int:
-    """Give the operations of a matrix product; 0 for all else."""
+    """Return the operations of a matrix product; 0 for all other nodes."""
     if node.op in ("MUL_MAT", "MUL_MAT_ID"):
         return 2 * node.sources[0].shape[0] * node.result.n_elements
     if node.op == "FLASH_ATTN_EXT":
         query, keys = node.sources[:2]
         depth_k, n_queries, n_heads, n_sequences = query.shape
-        # What the mask hides is counted with the rest.
+        # Masked positions are counted too.
         return 2 * n_queries * n_heads * n_sequences * keys.shape[1] * (depth_k + node.result.shape[0])
     return 0
 
@@ -50,5 +50,5 @@ def _as_type(values: Tensor, table: Tensor) -> int:
 
 
 def _distinct(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Give each operand once: squaring reads its one operand once."""
+    """Return each operand once: squaring reads its one operand once."""
     return tuple(dict.fromkeys(tensors))

@@ -1,12 +1,10 @@
-"""What is known about the nodes of a graph, and what was seen of them. Raw observations; tables derive the rest."""
+"""The groups of nodes that are timed, and raw observations of them; everything else is derived."""
 
 import msgspec
 
-PHASES = ("prefill", "decode")
-
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """What was timed in one go: a node, or two that ggml computes as one; its place in the model and its cost."""
+    """Nodes timed as one: a single node, or two that ggml fuses; with its part of the model and its cost."""
 
     op: str
     name: str
@@ -21,37 +19,37 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Join(msgspec.Struct, frozen=True, kw_only=True):
-    """Neighbouring small groups that were also computed together: what that saves is the cost of being alone."""
+    """Small neighbouring groups that were also computed together; the difference is what separating them costs."""
 
-    first: int  # places in `groups`
+    first: int  # indices in `groups`
     last: int
     together_ns: tuple[int, ...]  # one per run
 
 
-class PhaseSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process saw of one phase. A run is a whole prefill or one decode step."""
+class PhaseObservation(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase as one process observed it. A run is a whole prefill or one decode step."""
 
     groups: tuple[Group, ...]  # in the order of the graph
     group_ns: tuple[tuple[int, ...], ...]  # one tuple per observed run, in the order of `groups`
-    start_ns: tuple[int, ...]  # when each group of the least disturbed run began
-    plain_ns: tuple[int, ...]  # the same runs without an observer, in turns with the observed ones
+    start_ns: tuple[int, ...]  # when each group of the fastest run began
+    plain_ns: tuple[int, ...]  # the same runs without an observer, in turn with the observed ones
     depth: int  # tokens in the cache before the first run
     n_tokens: int  # per run
     reps: int  # a repetition is one prefill, and all decode steps after it
     joins: tuple[Join, ...] = ()
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process saw."""
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """Both phases as one process observed them."""
 
-    prefill: PhaseSeen
-    decode: PhaseSeen
+    prefill: PhaseObservation
+    decode: PhaseObservation
     flash_attn: bool | None
     backends: tuple[str, ...]
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """How to look: token counts and repetitions."""
+class ObservationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Token counts and repetitions."""
 
     n_prefill: int
     n_depth: int

@@ -1,16 +1,16 @@
-"""One look at a model as a record: what `--json` writes and what the table is drawn from."""
+"""The operator report: what `--json` writes and what the table shows."""
 
 import msgspec
 
 from profiler.operators.correct import constants_of
-from profiler.operators.records import Look, Seen
+from profiler.operators.records import Observation, ObservationSettings
 from profiler.operators.summary import Breakdown, break_down
 from profiler.records.record import Environment
 from quant.gguf_io.artifact import Artifact
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is told. Times are nanoseconds; no paths."""
+class OperatorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one file's time goes under one setting. Times are nanoseconds; no paths."""
 
     artifact_sha256: str
     env_id: str
@@ -31,28 +31,33 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ceiling_bytes_per_s: float | None
     phases: dict[str, Breakdown]
 
+    @property
+    def threads(self) -> str:
+        """The thread count in words."""
+        return f"{self.n_threads} thread{'' if self.n_threads == 1 else 's'}"
+
 
 def report_of(
-    seen: Seen,
+    observation: Observation,
     artifact: Artifact,
     environment: Environment,
-    look: Look,
+    settings: ObservationSettings,
     *,
     n_threads: int,
     repack: bool,
     ceiling_bytes_per_s: float | None = None,
-) -> Report:
-    """Put together what was seen and what it was seen of."""
-    decode = constants_of(seen.decode)
-    prefill = constants_of(seen.prefill)
+) -> OperatorReport:
+    """Derive the report from raw observations and facts about the file and the machine."""
+    decode = constants_of(observation.decode)
+    prefill = constants_of(observation.prefill)
     if n_threads > 1 and decode.n_joins:
-        # Waking threads costs what it costs: the small nodes of a decode step show it, those of a prefill are large.
+        # Waking threads costs the same in both phases, but only decode has nodes small enough to show it.
         prefill = msgspec.structs.replace(prefill, threaded_ns=decode.threaded_ns, n_joins=decode.n_joins)
     phases = {
-        "prefill": break_down(seen.prefill, prefill, ceiling_bytes_per_s),
-        "decode": break_down(seen.decode, decode, ceiling_bytes_per_s),
+        "prefill": break_down(observation.prefill, prefill, ceiling_bytes_per_s),
+        "decode": break_down(observation.decode, decode, ceiling_bytes_per_s),
     }
-    return Report(
+    return OperatorReport(
         artifact_sha256=artifact.sha256,
         env_id=environment.id,
         model=artifact.model,
@@ -64,11 +69,11 @@ def report_of(
         standin_for=artifact.standin_for,
         cpu_model=environment.cpu_model,
         llama_commit=environment.llama_commit,
-        backends=seen.backends,
-        flash_attn=seen.flash_attn,
+        backends=observation.backends,
+        flash_attn=observation.flash_attn,
         n_threads=n_threads,
         repack=repack,
-        reps=look.reps,
+        reps=settings.reps,
         ceiling_bytes_per_s=ceiling_bytes_per_s,
         phases=phases,
     )

@@ -1,4 +1,4 @@
-"""From what was seen to what is told: times, bytes and operations by operator, by module and by layer."""
+"""From observations to a breakdown: times, bytes and operations by operator, by module and by layer."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple, TypeVar
@@ -6,15 +6,15 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from profiler.operators.classify import MODULES
-from profiler.operators.correct import Constants, Sums, correction_of, medians_of, sums_of
-from profiler.operators.records import Group, PhaseSeen
+from profiler.operators.correct import Constants, PhaseTotals, correction_of, medians_of, totals_of
+from profiler.operators.records import Group, PhaseObservation
 
 _NS = 1e9
 K = TypeVar("K", bound=Hashable)
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One operator, or one module, of one run."""
+class BreakdownRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One operator or one module in one run."""
 
     name: str
     calls: int
@@ -22,13 +22,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     share: float
     n_bytes: int
     n_flops: int
-    bytes_per_s: float | None  # None where nothing is moved, or where it took no time
+    bytes_per_s: float | None  # None where nothing is moved, or no time is left
     flops_per_s: float | None
-    of_ceiling: float | None  # bytes_per_s as a share of what the device can read; None without a ceiling
+    of_ceiling: float | None  # bytes_per_s as a share of the measured read bandwidth; None where there is none
 
 
 class LayerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One layer of one run: corrected time, and its parts."""
+    """One layer in one run: corrected time in nanoseconds, in all and by module."""
 
     layer: int
     ns: float
@@ -43,9 +43,9 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     n_runs: int
     n_groups: int
     constants: Constants
-    sums: Sums
-    operators: tuple[Row, ...]  # the slowest first
-    modules: tuple[Row, ...]
+    sums: PhaseTotals
+    operators: tuple[BreakdownRow, ...]  # the slowest first
+    modules: tuple[BreakdownRow, ...]
     layers: tuple[LayerRow, ...]
 
 
@@ -54,30 +54,32 @@ class _Item(NamedTuple):
     ns: float
 
 
-def break_down(seen: PhaseSeen, constants: Constants, ceiling_bytes_per_s: float | None = None) -> Breakdown:
-    """Add up the groups' corrected medians in three ways."""
+def break_down(phase: PhaseObservation, constants: Constants, ceiling_bytes_per_s: float | None = None) -> Breakdown:
+    """Add up the groups' corrected medians by operator, by module and by layer."""
     items = [
-        _Item(group, middle - off)
-        for group, middle, off in zip(seen.groups, medians_of(seen), correction_of(seen, constants), strict=True)
+        _Item(group, median_ns - correction_ns)
+        for group, median_ns, correction_ns in zip(
+            phase.groups, medians_of(phase), correction_of(phase, constants), strict=True
+        )
     ]
-    # What computes nothing takes no time: what is left of it is the noise of the constant that it was measured by.
+    # No-ops take no time: what is left of theirs after the correction is noise.
     working = [item for item in items if not item.group.is_noop]
     operators = _rows(working, lambda group: group.op, ceiling_bytes_per_s)
     modules = {row.name: row for row in _rows(working, lambda group: group.module, ceiling_bytes_per_s)}
     return Breakdown(
-        depth=seen.depth,
-        n_tokens=seen.n_tokens,
-        n_runs=len(seen.group_ns),
-        n_groups=len(seen.groups),
+        depth=phase.depth,
+        n_tokens=phase.n_tokens,
+        n_runs=len(phase.group_ns),
+        n_groups=len(phase.groups),
         constants=constants,
-        sums=sums_of(seen, constants),
+        sums=totals_of(phase, constants),
         operators=tuple(sorted(operators, key=lambda row: -row.ns)),
         modules=tuple(modules[name] for name in MODULES if name in modules),
         layers=tuple(_layers(working)),
     )
 
 
-def _rows(items: Sequence[_Item], key: Callable[[Group], str], ceiling: float | None) -> list[Row]:
+def _rows(items: Sequence[_Item], key: Callable[[Group], str], ceiling: float | None) -> list[BreakdownRow]:
     total = sum(item.ns for item in items)
     rows = []
     for name, members in _by(items, key).items():
@@ -86,7 +88,7 @@ def _rows(items: Sequence[_Item], key: Callable[[Group], str], ceiling: float | 
         n_flops = sum(item.group.n_flops for item in members)
         bytes_per_s = _per_s(n_bytes, ns)
         rows.append(
-            Row(
+            BreakdownRow(
                 name=name,
                 calls=len(members),
                 ns=ns,

@@ -1,11 +1,11 @@
-"""A breakdown as text for a terminal of 100 columns."""
+"""The operator report as text for a terminal of 100 columns."""
 
 import textwrap
 from collections.abc import Sequence
 
 from profiler.operators.classify import MODULES
-from profiler.operators.report import Report
-from profiler.operators.summary import Breakdown, Row
+from profiler.operators.report import OperatorReport
+from profiler.operators.summary import Breakdown, BreakdownRow
 from profiler.tables.speed import clean
 from quant.base.units import format_bytes, format_params
 
@@ -13,12 +13,12 @@ WIDTH = 100
 _MS, _US, _G = 1e6, 1e3, 1e9
 _NS = 1e9
 _HEAT = "▁▂▃▄▅▆▇█"
-_NOISE = 0.05  # beyond this share, runs were disturbed: what each group usually takes and what a run takes differ
+_NOISE = 0.05  # runs were disturbed where the groups' own medians and a run's median differ by a larger share
 _NAME = 16
 
 
-def render(report: Report) -> str:
-    """Write the whole report."""
+def render(report: OperatorReport) -> str:
+    """Return the whole report."""
     blocks = [_heading(report)]
     for phase, breakdown in report.phases.items():
         blocks.append("\n".join(_phase(phase, breakdown)))
@@ -27,14 +27,13 @@ def render(report: Report) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _heading(report: Report) -> str:
-    made_up = f", SYNTHETIC weights in the shape of {clean(report.standin_for or '?')}"
-    size = format_params(report.n_params) + (made_up if report.weights != "real" else "")
-    threads = f"{report.n_threads} thread{'' if report.n_threads == 1 else 's'}"
+def _heading(report: OperatorReport) -> str:
+    synthetic = f", SYNTHETIC weights in the shape of {clean(report.standin_for or '?')}"
+    size = format_params(report.n_params) + (synthetic if report.weights != "real" else "")
     flash = {True: "on", False: "off", None: "unknown"}[report.flash_attn]
     backends = "+".join(map(clean, report.backends))
     device = f"{clean(report.cpu_model)}; llama.cpp {clean(report.llama_commit)}, {backends}; flash attention {flash}"
-    lines = [f"{clean(report.model)} ({size}), {clean(report.level)}, {threads}", device]
+    lines = [f"{clean(report.model)} ({size}), {clean(report.level)}, {report.threads}", device]
     return "\n".join(line for text in lines for line in textwrap.wrap(text, WIDTH))
 
 
@@ -56,7 +55,7 @@ def _head(first: str, with_ceiling: bool) -> str:
     return line + (f" {'of ceiling':>11}" if with_ceiling else "")
 
 
-def _row(row: Row, with_ceiling: bool) -> str:
+def _row(row: BreakdownRow, with_ceiling: bool) -> str:
     line = (
         f"{clean(row.name)[:_NAME]:{_NAME}} {row.calls:6} {row.ns / _MS:10.3f} {row.share:7.1%}  "
         f"{format_bytes(row.n_bytes):>10} {_rate(row.bytes_per_s):>7} {_rate(row.flops_per_s):>8}"
@@ -72,7 +71,7 @@ def _rate(per_s: float | None) -> str:
 
 
 def _strips(found: Breakdown) -> list[str]:
-    """Draw one line for the layers as a whole and one per module, each from 0 to its own slowest layer."""
+    """Return one line for whole layers and one per module, each scaled from 0 to its own slowest layer."""
     layers = found.layers
     lines = [f"Layers {layers[0].layer} to {layers[-1].layer}, each from 0 to the slowest of its line:"]
     parts = [("all", [row.ns for row in layers])]
@@ -83,7 +82,7 @@ def _strips(found: Breakdown) -> list[str]:
     for name, values in parts:
         strip = heat(values)
         ends = f"{min(values) / _MS:.3f} to {max(values) / _MS:.3f} ms"
-        # A model of very many layers takes lines of its own.
+        # A model of very many layers takes several lines.
         room = WIDTH - _NAME - len(ends) - 3
         pieces = [strip[start : start + room] for start in range(0, len(strip), room)]
         lines.append(f"{name:{_NAME}} {pieces[0]}  {ends}")
@@ -92,14 +91,14 @@ def _strips(found: Breakdown) -> list[str]:
 
 
 def heat(values: Sequence[float]) -> str:
-    """Draw each value as a bar of eight heights, from 0 to the largest."""
+    """Return a bar of eight heights for each value, from 0 to the largest."""
     top = max(values, default=0.0)
     if top <= 0:
         return _HEAT[0] * len(values)
     return "".join(_HEAT[min(len(_HEAT) - 1, max(0, int(len(_HEAT) * value / top)))] for value in values)
 
 
-def _sums(report: Report) -> list[str]:
+def _sums(report: OperatorReport) -> list[str]:
     columns = f"{'raw sum':>10} {'correction':>11} {'corrected':>10} {'unobserved':>11}"
     lines = [f"{'ms per run':{_NAME}} {columns}  gap [lowest, highest]"]
     for phase, found in report.phases.items():
@@ -112,15 +111,15 @@ def _sums(report: Report) -> list[str]:
     return lines
 
 
-def _notes(report: Report) -> list[str]:
+def _notes(report: OperatorReport) -> list[str]:
     notes = []
     for phase, found in report.phases.items():
         sums = found.sums
         if abs(sums.quiet_ns - sums.corrected_ns) > _NOISE * sums.corrected_ns:
             notes.append(
                 f"noisy: the {phase} runs were disturbed. The nodes' own medians add up to {sums.quiet_ns / _MS:.3f} "
-                f"ms, a run's to {sums.corrected_ns / _MS:.3f} ms; the shares above are of the former. Stop what else "
-                "runs, or raise -r"
+                f"ms, a run's to {sums.corrected_ns / _MS:.3f} ms; the shares above are of the former. Stop other "
+                "programs, or raise -r"
             )
     for phase, found in report.phases.items():
         constants = found.constants
@@ -130,35 +129,35 @@ def _notes(report: Report) -> list[str]:
         )
         if constants.n_joins:
             text = (
-                f"correction of {phase}: {constants.noop_ns / _US:.2f} µs for a node of one thread, measured on "
+                f"correction of {phase}: {constants.noop_ns / _US:.2f} µs for a node in one thread, measured on "
                 f"{constants.n_noops} that compute nothing (RESHAPE, VIEW, PERMUTE, TRANSPOSE); "
-                f"{constants.threaded_ns / _US:.2f} µs for one of {report.n_threads} threads, measured on "
+                f"{constants.threaded_ns / _US:.2f} µs for one in {report.n_threads} threads, measured on "
                 f"{constants.n_joins} pairs of small decode neighbours, once apart and once together"
             )
         notes.append(text)
     notes.append(
-        "observed, every node is a graph of its own; the correction takes off what that costs, and nothing is scaled "
-        "to the unobserved time. RMS_NORM and the MUL after it stay one, as ggml computes them"
+        "observed, every node is a graph of its own; the correction subtracts what that costs, and nothing is scaled "
+        "to the unobserved time. RMS_NORM and the MUL after it stay one, since ggml fuses them"
     )
     notes.append(
-        f"medians over {report.reps} repetitions, each beside one without observing; the gap compares corrected sum "
-        "and unobserved time within each pair. A run without observing also holds llama.cpp's work outside the nodes"
+        f"medians over {report.reps} repetitions, each paired with an unobserved one; the gap compares corrected "
+        "sum and unobserved time within each pair. An unobserved run includes llama.cpp's work outside the nodes"
     )
     notes.append(
-        "moved: bytes of all operands, each once, whether from memory or from a cache; GB/s and GFLOP/s are 10^9 per "
-        "second; GFLOP/s counts matrix products alone; other: residual sums and the choice of rows"
+        "moved: bytes of all operands, each once, from memory or from a cache; GB/s and GFLOP/s are 10^9 per second; "
+        "GFLOP/s counts matrix products only; other: residual sums and the choice of rows"
     )
     if report.weights != "real":
-        notes.append("synthetic: the weights were made up; speed depends on their shapes and types, not on values")
+        notes.append("synthetic: the weights are random; speed depends on their shapes and types, not on values")
     if report.ceiling_bytes_per_s is None:
         notes.append(
-            "the read bandwidth was not measured with so many threads, so the distance from it is not told; "
+            f"the read bandwidth was not measured with {report.threads}, so there is no share of it; "
             "slmprof doctor --bandwidth measures it"
         )
     else:
         notes.append(
             f"of ceiling: GB/s as a share of the {report.ceiling_bytes_per_s / _G:.1f} GB/s that this device reads "
-            f"with {report.n_threads} thread{'' if report.n_threads == 1 else 's'}; a cache can give more"
+            f"with {report.threads}; a cache can deliver more"
         )
     return [
         line

@@ -77,20 +77,20 @@ class ObservedFake(FakeEngine):
         self.nodes = nodes
 
     def describe(self, call: Callable[[], None]) -> list[Node]:
-        """Give the scripted nodes."""
+        """Return the scripted nodes."""
         self.calls.append("describe")
         call()
         return self.nodes
 
-    def time(self, call: Callable[[], None], alone: Sequence[bool]) -> tuple[list[int], list[int]]:
-        """Give scripted times."""
+    def time(self, call: Callable[[], None], ends_group: Sequence[bool]) -> tuple[list[int], list[int]]:
+        """Return scripted times."""
         call()
         starts, ends = [], []
         now = self.clock()
         work = 0
-        for each, ends_group in zip(self.nodes, alone, strict=True):
+        for each, is_last in zip(self.nodes, ends_group, strict=True):
             work += 0 if each.op in ("RESHAPE", "VIEW") else 100
-            if ends_group:
+            if is_last:
                 starts.append(now)
                 now += work + 7
                 ends.append(now)

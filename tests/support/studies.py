@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from profiler.operators.correct import Constants, Sums
-from profiler.operators.report import Report
-from profiler.operators.summary import Breakdown
-from profiler.operators.summary import Row as Operator
+from profiler.operators.correct import Constants, PhaseTotals
+from profiler.operators.report import OperatorReport
+from profiler.operators.summary import Breakdown, BreakdownRow
 from profiler.records.record import AnchorRound, Buffers, Conditions, Environment, InForce, Memory, Round, Sample
 from profiler.results.file import Results
 from quant.gguf_io.artifact import Artifact
@@ -192,7 +191,7 @@ def _round(file: Artifact, board: Environment, turn: _Turn, draw: random.Random)
     )
 
 
-def operators_report(**changes: object) -> Report:
+def operators_report(**changes: object) -> OperatorReport:
     """Return what `slmprof operators --json` would write of a synthetic trace."""
     shares = {"MUL_MAT": 0.71, "FLASH_ATTN_EXT": 0.12, "RMS_NORM+MUL": 0.05, "ROPE": 0.03, "GLU": 0.03, "ADD": 0.02,
               "SET_ROWS": 0.01, "GET_ROWS": 0.01, "CPY": 0.008, "SCALE": 0.006, "CONT": 0.006}  # fmt: skip
@@ -200,7 +199,7 @@ def operators_report(**changes: object) -> Report:
     modules = tuple(_operator(name, share) for name, share in (("attention", 0.4), ("ffn", 0.5), ("head", 0.1)))
     phases = {
         phase: Breakdown(depth=0, n_tokens=n_tokens, n_runs=3, n_groups=11, constants=_zeros(Constants),
-                         sums=_zeros(Sums), operators=rows, modules=modules, layers=())
+                         sums=_zeros(PhaseTotals), operators=rows, modules=modules, layers=())
         for phase, n_tokens in (("prefill", 512), ("decode", 1))
     }  # fmt: skip
     fields: dict[str, object] = {
@@ -210,12 +209,12 @@ def operators_report(**changes: object) -> Report:
         "llama_commit": "c0ffee", "backends": ("CPU",), "flash_attn": True, "n_threads": 2, "repack": True, "reps": 3,
         "ceiling_bytes_per_s": None, "phases": phases,
     }  # fmt: skip
-    return msgspec.convert(msgspec.to_builtins(fields | changes), Report)
+    return msgspec.convert(msgspec.to_builtins(fields | changes), OperatorReport)
 
 
-def _operator(name: str, share: float) -> Operator:
-    return Operator(name=name, calls=30, ns=share * 2e7, share=share, n_bytes=10**8, n_flops=10**9, bytes_per_s=1e10,
-                    flops_per_s=1e11, of_ceiling=None)  # fmt: skip
+def _operator(name: str, share: float) -> BreakdownRow:
+    return BreakdownRow(name=name, calls=30, ns=share * 2e7, share=share, n_bytes=10**8, n_flops=10**9,
+                        bytes_per_s=1e10, flops_per_s=1e11, of_ceiling=None)  # fmt: skip
 
 
 def _zeros(kind: type) -> object:

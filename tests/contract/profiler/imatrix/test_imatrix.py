@@ -69,11 +69,10 @@ def test_slips_are_told_in_one_line(tmp_path: Path) -> None:
     text.write_bytes(b"caf\xe9")
     refused(model, "--text", text, "-o", out, words=("short.txt is not UTF-8 (byte 3)",))
     text.write_text("+ + +\n")  # no two of these are one token
-    too_short = "short.txt has 5 tokens, less than a window of 512; give a longer text or a smaller --n-ctx"
-    refused(model, "--text", text, "-o", out, words=(too_short,))
+    refused(model, "--text", text, "-o", out, words=("short.txt has 5 tokens", "window of 512", "--n-ctx"))
 
 
 def test_made_up_weights_are_refused(tmp_path: Path) -> None:
     path = tiny_gguf(tmp_path / "synthetic.gguf")
     done = slmprof("imatrix", path, "-o", tmp_path / "new.gguf", cache=tmp_path / "c")
-    assert_one_line(done, "synthetic.gguf are synthetic", "give real weights")
+    assert_one_line(done, "synthetic.gguf are synthetic")

@@ -3,26 +3,28 @@
 import pytest
 
 from profiler.engine import EngineError
-from profiler.operators.collect import collect, config_of
-from profiler.operators.correct import Constants, constants_of, sums_of
-from profiler.operators.records import Look, PhaseSeen
+from profiler.operators.collect import config_of, observe
+from profiler.operators.correct import Constants, constants_of, totals_of
+from profiler.operators.records import ObservationSettings, PhaseObservation
 from profiler.operators.summary import break_down
 from tests.support.nodes import ObservedFake, graph
 from tests.support.scripted_engine import FakeClock, FakeEngine, Script
 
-LOOK = Look(n_prefill=6, n_depth=0, n_gen=3, reps=2, seed=0)
+SETTINGS = ObservationSettings(n_prefill=6, n_depth=0, n_gen=3, reps=2, seed=0)
 
 
-def looked(look: Look = LOOK, n_threads: int = 1) -> tuple[FakeEngine, ObservedFake, PhaseSeen, PhaseSeen]:
+def observed_phases(
+    settings: ObservationSettings = SETTINGS, n_threads: int = 1
+) -> tuple[FakeEngine, ObservedFake, PhaseObservation, PhaseObservation]:
     clock = FakeClock()
     plain = FakeEngine(clock, Script(decode_ns=1900, decode_ns_per_depth=0, prefill_ns_per_token=300))
     observed = ObservedFake(clock, graph())
-    prefill, decode = collect(plain, observed, look, n_threads=n_threads, clock=clock)
+    prefill, decode = observe(plain, observed, settings, n_threads=n_threads, clock=clock)
     return plain, observed, prefill, decode
 
 
 def test_each_observed_run_stands_beside_a_plain_one() -> None:
-    plain, observed, prefill, decode = looked()
+    plain, observed, prefill, decode = observed_phases()
     one = ["clear", "prefill 6 at 0", "decode at 6", "decode at 7", "decode at 8"]
     described = ["clear", "describe", "prefill 6 at 0", "describe", "decode at 6", "describe", "decode at 7"]
     assert plain.calls == one * 3  # one warms up
@@ -35,7 +37,9 @@ def test_each_observed_run_stands_beside_a_plain_one() -> None:
 
 
 def test_a_depth_is_filled_once_and_restored() -> None:
-    plain, observed, prefill, decode = looked(Look(n_prefill=6, n_depth=9, n_gen=1, reps=1, seed=0))
+    plain, observed, prefill, decode = observed_phases(
+        ObservationSettings(n_prefill=6, n_depth=9, n_gen=1, reps=1, seed=0)
+    )
     assert plain.calls[:3] == ["clear", "prefill 9 at 0", "snapshot at 9"]
     assert observed.calls.count("restore to 9") == 2
     assert "clear" not in observed.calls
@@ -46,7 +50,7 @@ def test_a_cache_that_loses_tokens_is_found() -> None:
     clock = FakeClock()
     plain = FakeEngine(clock, Script(lose_tokens=1))
     with pytest.raises(EngineError, match="the cache holds 8 tokens where 9 were put"):
-        collect(plain, ObservedFake(clock, graph()), LOOK, n_threads=1, clock=clock)
+        observe(plain, ObservedFake(clock, graph()), SETTINGS, n_threads=1, clock=clock)
 
 
 def test_a_graph_that_changes_is_refused() -> None:
@@ -57,15 +61,15 @@ def test_a_graph_that_changes_is_refused() -> None:
             return nodes
 
     clock = FakeClock()
-    with pytest.raises(EngineError, match="graph changes from step to step"):
-        collect(FakeEngine(clock), Changing(clock, graph()), LOOK, n_threads=1, clock=clock)
+    with pytest.raises(EngineError, match="graph changes"):
+        observe(FakeEngine(clock), Changing(clock, graph()), SETTINGS, n_threads=1, clock=clock)
 
 
 def test_the_constant_is_what_nodes_that_do_nothing_take() -> None:
-    _, _, _, decode = looked()
+    _, _, _, decode = observed_phases()
     constants = constants_of(decode)
     assert constants == Constants(noop_ns=7, n_noops=4, threaded_ns=7, n_joins=0)
-    sums = sums_of(decode, constants)
+    sums = totals_of(decode, constants)
     # 19 working nodes of 100 ns in 20 groups, 7 ns each for being observed.
     assert (sums.raw_ns, sums.correction_ns, sums.corrected_ns) == (1900 + 140, 140, 1900)
     assert (sums.plain_ns, sums.gap, sums.gap_lowest, sums.gap_highest) == (1900, 0, 0, 0)
@@ -73,7 +77,7 @@ def test_the_constant_is_what_nodes_that_do_nothing_take() -> None:
 
 
 def test_with_threads_the_constant_is_what_neighbours_save_together() -> None:
-    _, observed, _, decode = looked(n_threads=2)
+    _, observed, _, decode = observed_phases(n_threads=2)
     assert observed.calls[-4:] == ["decode at 9", "decode at 10", "decode at 11", "decode at 12"]
     assert [(join.first, join.last, set(join.together_ns)) for join in decode.joins] == [
         (3, 5, {207}),
@@ -83,11 +87,11 @@ def test_with_threads_the_constant_is_what_neighbours_save_together() -> None:
     assert constants_of(decode) == Constants(noop_ns=7, n_noops=4, threaded_ns=7, n_joins=3)
 
 
-def phase(*, reps: int = 1, runs: list[tuple[int, ...]], plain: list[int]) -> PhaseSeen:
-    _, _, _, decode = looked()
+def phase(*, reps: int = 1, runs: list[tuple[int, ...]], plain: list[int]) -> PhaseObservation:
+    _, _, _, decode = observed_phases()
     groups = tuple(group for group in decode.groups if group.op in ("RESHAPE", "MUL_MAT"))[:3]
     assert [group.op for group in groups] == ["MUL_MAT", "RESHAPE", "RESHAPE"]
-    return PhaseSeen(
+    return PhaseObservation(
         groups=groups,
         group_ns=tuple(runs),
         start_ns=(0, 1, 2),
@@ -102,7 +106,7 @@ def test_the_gap_is_that_of_the_middle_pair() -> None:
     seen = phase(reps=3, runs=[(110, 10, 10), (210, 10, 10), (310, 10, 10)], plain=[100, 160, 400])
     constants = constants_of(seen)
     assert constants.noop_ns == 10
-    sums = sums_of(seen, constants)
+    sums = totals_of(seen, constants)
     assert (sums.raw_ns, sums.corrected_ns, sums.plain_ns) == (230, 200, 160)
     assert (sums.gap, sums.gap_lowest, sums.gap_highest) == (0.0, -0.25, 0.25)
 
@@ -128,7 +132,7 @@ def test_rates_and_the_distance_from_the_ceiling() -> None:
 
 def test_a_graph_without_nodes_that_do_nothing_is_not_corrected() -> None:
     seen = phase(runs=[(1000,)], plain=[1000])
-    bare = PhaseSeen(
+    no_noops = PhaseObservation(
         groups=seen.groups[:1],
         group_ns=((1000,),),
         start_ns=(0,),
@@ -137,9 +141,9 @@ def test_a_graph_without_nodes_that_do_nothing_is_not_corrected() -> None:
         n_tokens=1,
         reps=1,
     )
-    assert constants_of(bare) == Constants(noop_ns=0, n_noops=0, threaded_ns=0)
+    assert constants_of(no_noops) == Constants(noop_ns=0, n_noops=0, threaded_ns=0)
 
 
 def test_the_cache_has_room_for_every_step() -> None:
-    config = config_of(LOOK, n_threads=2, flash_attn="auto", repack=True)
+    config = config_of(SETTINGS, n_threads=2, flash_attn="auto", repack=True)
     assert (config.n_ctx, config.mode, config.n_outputs_max) == (6 + 3 + 4, "request", 1)

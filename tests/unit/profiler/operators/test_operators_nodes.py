@@ -2,9 +2,9 @@
 
 import pytest
 
-from profiler.operators.classify import NOWHERE, Place, place_of
+from profiler.operators.classify import NO_PART, Part, part_of
 from profiler.operators.cost import bytes_moved, flops
-from profiler.operators.group import alone, groups_of, joined, joins_of
+from profiler.operators.group import ends_of_groups, ends_when_joined, groups_of, joins_of
 from profiler.records.graph import Node
 from tests.support.nodes import graph, node, tensor
 
@@ -59,7 +59,7 @@ WEIGHTED = [
 @pytest.mark.parametrize(("op", "weight", "module", "layer"), WEIGHTED)
 def test_the_weight_tells_the_place(op: str, weight: str, module: str, layer: int | None) -> None:
     reads = tensor(weight, 64, 64)
-    assert place_of(node(op, "node_7", 64, of=[tensor("x", 64, op="ADD"), reads])) == Place(module, layer, reads)
+    assert part_of(node(op, "node_7", 64, of=[tensor("x", 64, op="ADD"), reads])) == Part(module, layer, reads)
 
 
 NAMED = [
@@ -81,18 +81,18 @@ NAMED = [
 
 @pytest.mark.parametrize(("op", "name", "module", "layer"), NAMED)
 def test_without_a_weight_the_name_tells_the_place(op: str, name: str, module: str, layer: int | None) -> None:
-    assert place_of(node(op, name, 64)) == Place(module, layer)
+    assert part_of(node(op, name, 64)) == Part(module, layer)
 
 
 def test_a_node_without_a_name_belongs_with_the_one_before() -> None:
     nameless = node("CONT", "node_31", 64)
-    assert place_of(nameless, Place("FFN", 3)) == Place("FFN", 3)
-    assert place_of(nameless, NOWHERE) == NOWHERE
+    assert part_of(nameless, Part("FFN", 3)) == Part("FFN", 3)
+    assert part_of(nameless, NO_PART) == NO_PART
 
 
 def test_the_choice_of_the_rows_that_go_on_belongs_to_no_module() -> None:
     rows = node("GET_ROWS", "node_27", 64, of=[tensor("node_26", 64, 8, op="MUL_MAT"), tensor("inp_out_ids", 1)])
-    assert place_of(rows, Place("attention", 3)) == Place("other", 3)
+    assert part_of(rows, Part("attention", 3)) == Part("other", 3)
 
 
 COSTS = [
@@ -157,7 +157,7 @@ def test_what_a_node_moves_and_computes(each: Node, n_bytes: int, n_flops: int) 
 
 def test_a_norm_and_its_weight_are_timed_together_and_nothing_else() -> None:
     nodes = graph()
-    together = [nodes[index].result.name for index, ends in enumerate(alone(nodes)) if not ends]
+    together = [nodes[index].result.name for index, ends in enumerate(ends_of_groups(nodes)) if not ends]
     assert together == ["norm-0", "norm-0", "norm"]
     fused = next(group for group in groups_of(nodes) if group.op == "RMS_NORM+MUL")
     # 896 floats in, 896 weights, 896 out; what is between stays in the cache.
@@ -166,8 +166,8 @@ def test_a_norm_and_its_weight_are_timed_together_and_nothing_else() -> None:
 
 def test_a_norm_whose_result_the_next_node_does_not_read_is_timed_alone() -> None:
     norm = node("RMS_NORM", "norm-0", 64, of=[tensor("x", 64)])
-    assert alone([norm, node("MUL", "y", 64, of=[tensor("a", 64), tensor("b", 64)])]) == [True, True]
-    assert alone([norm]) == [True]
+    assert ends_of_groups([norm, node("MUL", "y", 64, of=[tensor("a", 64), tensor("b", 64)])]) == [True, True]
+    assert ends_of_groups([norm]) == [True]
 
 
 def test_small_neighbours_are_joined_over_the_views_between_them() -> None:
@@ -179,9 +179,9 @@ def test_small_neighbours_are_joined_over_the_views_between_them() -> None:
         ("ffn_inp-0", "ffn_norm-0"),
         ("l_out-0", "result_norm"),
     ]
-    ends = alone(nodes)
+    ends = ends_of_groups(nodes)
     # The first pair loses two ends (ADD, RESHAPE), the others one each.
-    assert sum(ends) - sum(joined(ends, pairs)) == 4
+    assert sum(ends) - sum(ends_when_joined(ends, pairs)) == 4
     assert [groups[first].is_threaded for first, _ in pairs] == [True, True, True]
 
 
