@@ -47,7 +47,9 @@ def run(
     from profiler.cli.profile import measure_and_show
     from profiler.cli.quality import measure_quality
     from profiler.cli.results import load
+    from profiler.device.environment import physical_cores
     from profiler.quality.choose import refusal
+    from profiler.quality.session import QualityOptions
     from profiler.quality.table import quality_table
     from profiler.sweep.session import Request
     from quant.sources.prepare import DEFAULT_LEVELS, Wishes
@@ -75,7 +77,12 @@ def run(
     n_failed = outcome.n_failed
     if quality:
         try:
-            n_failed += measure_quality(list(sources), request.wishes, request.results, repack=not options["no_repack"])
+            n_failed += measure_quality(
+                list(sources),
+                request.wishes,
+                request.results,
+                QualityOptions(n_threads=physical_cores(), repack=not options["no_repack"]),
+            )
             click.echo(quality_table(load([request.results])), nl=False)
         except UserError:  # what was measured so far is not to end without its report
             write_reports(request.results, folder, formats or ("png",), style)

@@ -1,22 +1,22 @@
-"""Quality beside speed: what a results file holds of one text, by file."""
+"""QualityRecord beside speed: what a results file holds of one text, by file."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from profiler.records.cell_summary import CellSummary, QualityFigures
-from profiler.records.record import Quality
+from profiler.records.record import QualityRecord
 from profiler.results.file import Results
 
 
 class Comparable(msgspec.Struct, frozen=True, kw_only=True):
     """The records that may stand side by side, and why there are none where that is so."""
 
-    records: dict[str, Quality] = {}  # by the file's sha256; of several references the last
+    records: dict[str, QualityRecord] = {}  # by the file's sha256; of several references the last
     problem: str | None = None
 
 
-def settled(results: Results) -> list[Quality]:
+def settled(results: Results) -> list[QualityRecord]:
     """Give the records, but none without a reference of what was also scored with one."""
     compared = {_without_reference(record) for record in results.qualities if record.divergence is not None}
     return [
@@ -26,7 +26,7 @@ def settled(results: Results) -> list[Quality]:
     ]
 
 
-def _without_reference(record: Quality) -> tuple[object, ...]:
+def _without_reference(record: QualityRecord) -> tuple[object, ...]:
     return record.key[:-1]
 
 
@@ -44,7 +44,7 @@ def comparable(results: Results) -> Comparable:
     return Comparable(records={record.artifact_sha256: record for record in scored})
 
 
-def _part_of(record: Quality) -> int | None:
+def _part_of(record: QualityRecord) -> int | None:
     """Give how many windows of the text were scored; None for all, which another tokenizer makes more or fewer."""
     asked = record.n_chunks_asked
     return None if asked is None or record.n_chunks < asked else record.n_chunks
@@ -56,7 +56,7 @@ def with_quality(cells: Sequence[CellSummary], results: Results) -> list[CellSum
     return [_filled(cell, records[cell.artifact.sha256]) if cell.artifact.sha256 in records else cell for cell in cells]
 
 
-def _filled(cell: CellSummary, record: Quality) -> CellSummary:
+def _filled(cell: CellSummary, record: QualityRecord) -> CellSummary:
     assert record.perplexity is not None
     ppl, compared = record.perplexity.ppl, record.divergence
     figures = QualityFigures(

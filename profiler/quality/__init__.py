@@ -1,12 +1,11 @@
-"""What quantization does to a model: perplexity on a text, and divergence from the unquantized model.
+"""What quantization does to a model: perplexity on a text, and KLD from the unquantized model.
 
-Definitions are those of llama.cpp's llama-perplexity. The text's tokens, BOS first where the vocabulary asks for it,
-are cut into windows of n_ctx; each window is put into an empty cache, its first token replaced by BOS where there is
-one. What is scored are the predictions made in the second half: those of positions n_ctx/2 to n_ctx-2 for the token
-after.
+Definitions are those of llama.cpp's llama-perplexity. The text's tokens, with BOS first where the vocabulary adds one,
+are cut into windows of n_ctx; each window is read from an empty cache, its first token replaced by BOS where there is
+one. Scored are the predictions made in the second half: at positions n_ctx/2 to n_ctx-2, each of the next token.
 Source: tools/perplexity/perplexity.cpp of the pinned llama.cpp.
 
-Two things are more exact here. The unquantized model's distribution is kept in 16 bits as there, but spaced by the
-square root and made to sum to one (reference.py): llama-perplexity spaces evenly and cuts off 16 below the largest. And
-the divergence is added up from terms that are never negative (rows.py), so that small ones do not drown in rounding.
+Two things are more exact here. The unquantized model's distribution is stored in 16 bits as there, but spaced by the
+square root and normalized again (reference.py): llama-perplexity spaces evenly and cuts off 16 below the largest. And
+the KLD is a sum of terms that are never negative (rows.py), so that small ones do not drown in rounding.
 """

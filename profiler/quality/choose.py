@@ -1,4 +1,4 @@
-"""Which files are scored, and which of them is the unquantized model that the others are compared with."""
+"""The files to score, and which of them is the unquantized model that the others are compared with."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,15 +15,15 @@ UNQUANTIZED = ("F16", "BF16", "F32")
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """Files of one model."""
 
-    files: tuple[Prepared, ...]  # the reference is one of them, whether it was asked for or not
+    files: tuple[Prepared, ...]  # the reference is one of them, requested or not
     reference: Prepared | None  # None where the source has none
 
 
 def choose(source: str, wishes: Wishes, *, progress: Progress, say: Callable[[str], None]) -> Chosen:
-    """Make what is asked for, and the unquantized model: the first that is named among the levels, else F16.
+    """Prepare the requested files and the unquantized model: the first unquantized level in the request, else F16.
 
     Raises:
-        UserError: the weights are made up, or a file cannot be made.
+        UserError: the weights are synthetic, or a file cannot be made.
     """
     if wishes.synthetic:
         raise refusal(source)
@@ -33,17 +33,17 @@ def choose(source: str, wishes: Wishes, *, progress: Progress, say: Callable[[st
     if reference is None:
         reference = _unquantized(resolve(source), wishes, progress, say)
         if reference is None:
-            say(f"{source} has no unquantized file, so there is perplexity and no divergence")
+            say(f"{source} has no unquantized file; only perplexity is measured, no KLD")
     if reference is None or any(file.artifact.sha256 == reference.artifact.sha256 for file in files):
         return Chosen(files=tuple(files), reference=reference)
     return Chosen(files=(reference, *files), reference=reference)
 
 
 def refuse_synthetic(files: Sequence[Prepared]) -> None:
-    """Let real weights pass.
+    """Check that all weights are real.
 
     Raises:
-        UserError: a file's weights are made up.
+        UserError: a file's weights are synthetic.
     """
     for file in files:
         if file.artifact.weights == "synthetic":
@@ -51,9 +51,9 @@ def refuse_synthetic(files: Sequence[Prepared]) -> None:
 
 
 def refusal(name: str) -> UserError:
-    """Say why made-up weights are not scored."""
+    """Return the error for synthetic weights."""
     return UserError(
-        f"{name}: synthetic weights are random numbers, so there is no quality to lose; give a real checkpoint"
+        f"{name}: synthetic weights are random numbers, so there is no quality to lose; use a real checkpoint"
     )
 
 
@@ -68,11 +68,11 @@ def _unquantized(source: Source, wishes: Wishes, progress: Progress, say: Callab
 
         assert source.repo is not None
         if holds_ggufs(source.repo, source.revision):
-            there = gguf_levels(source.repo, source.revision)
-            found = next((name for name in UNQUANTIZED if name in there), None)
+            available = gguf_levels(source.repo, source.revision)
+            found = next((name for name in UNQUANTIZED if name in available), None)
             if found is None:
                 return None
             level = found
-    # An importance matrix would stand in the file and make another of it, with the same weights.
-    asked = msgspec.structs.replace(wishes, levels=level, imatrix=None)
-    return prepare([source.text], asked, progress=progress, say=say)[0]
+    # An importance matrix is noted in the file, which would make another file of the same weights.
+    unquantized = msgspec.structs.replace(wishes, levels=level, imatrix=None)
+    return prepare([source.text], unquantized, progress=progress, say=say)[0]

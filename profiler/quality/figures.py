@@ -1,4 +1,4 @@
-"""From what was seen at each scored token to the figures that people compare. Pure Python.
+"""From the values at each scored token to the figures that people compare. Pure Python.
 
 Source of the formulas: kl_divergence and perplexity in tools/perplexity/perplexity.cpp of the pinned llama.cpp.
 """
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from profiler.analysis.stats import quantile
 from profiler.records.record import Divergence, Mean, Perplexity
 
-_LARGEST = 700.0  # its exponential is still a number
+_MAX_EXPONENT = 700.0  # its exponential is still finite
 
 
-def estimate(values: Sequence[float]) -> Mean:
-    """Give the mean and its standard error."""
+def mean_with_error(values: Sequence[float]) -> Mean:
+    """Return the mean and its standard error."""
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
@@ -23,29 +23,31 @@ def estimate(values: Sequence[float]) -> Mean:
 
 
 def perplexity(nll: Sequence[float]) -> Perplexity:
-    """Give the exponential of the mean negative log-likelihood."""
-    return Perplexity(ppl=exponential(estimate(nll)), n_scored=len(nll))
+    """Return the exponential of the mean negative log-likelihood."""
+    return Perplexity(ppl=exponential(mean_with_error(nll)), n_scored=len(nll))
 
 
 def exponential(logarithm: Mean) -> Mean:
-    """Give the exponential of an estimate; its error by the first derivative."""
-    value = math.exp(min(logarithm.value, _LARGEST))
-    return Mean(value=value, se=min(value * logarithm.se, math.exp(_LARGEST)))
+    """Return the exponential of a mean; its error by the first derivative."""
+    value = math.exp(min(logarithm.value, _MAX_EXPONENT))
+    return Mean(value=value, se=min(value * logarithm.se, math.exp(_MAX_EXPONENT)))
 
 
 def divergence(nll: Sequence[float], base_nll: Sequence[float], kld: Sequence[float], n_same_top: int) -> Divergence:
-    """Compare with the unquantized model, token by token."""
+    """Compare with the unquantized model (base), token by token; all values in nats."""
     n = len(nll)
     share = n_same_top / n
-    squares = estimate([(math.exp(-one) - math.exp(-base)) ** 2 for one, base in zip(nll, base_nll, strict=True)])
+    squares = mean_with_error(
+        [(math.exp(-one) - math.exp(-base)) ** 2 for one, base in zip(nll, base_nll, strict=True)]
+    )
     rms = math.sqrt(squares.value)
     return Divergence(
-        kld=estimate(kld),
+        kld=mean_with_error(kld),
         kld_p90=quantile(kld, 0.9),
         kld_p99=quantile(kld, 0.99),
         kld_max=max(kld),
         same_top=Mean(value=share, se=math.sqrt(share * (1 - share) / max(1, n - 1))),
         dp_rms=Mean(value=rms, se=squares.se / (2 * rms) if rms else 0.0),
-        # Of the same tokens, so it is known better than either perplexity.
-        log_ppl_ratio=estimate([one - base for one, base in zip(nll, base_nll, strict=True)]),
+        # Paired token by token, so it is more certain than either perplexity.
+        log_ppl_ratio=mean_with_error([one - base for one, base in zip(nll, base_nll, strict=True)]),
     )

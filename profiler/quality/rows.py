@@ -1,6 +1,6 @@
-"""The statistics of one row of logits, against the row that the unquantized model gave at the same place.
+"""The statistics of one row of logits, compared with the unquantized model's row at the same position.
 
-float32 throughout where errors do not add up, float64 for sums; each row stays in the processor's cache.
+float32 where errors do not add up, float64 for sums; each row stays in the processor's cache.
 """
 
 import math
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-LOWEST = np.float32(-64)  # log-probabilities further below the largest count as this far: 2e-28 of its probability
+LOWEST = np.float32(-64)  # log-probabilities below the largest are clipped here: 2e-28 of its probability
 _SERIES_BELOW = 0.5
 
 
 class Row:
-    """Work space for rows of one length; one per thread."""
+    """Buffers for rows of one length; one per thread."""
 
     def __init__(self, n_vocab: int) -> None:
         self.below = np.empty(n_vocab, np.float32)  # of the last row: its logits less the largest
@@ -26,26 +26,26 @@ class Row:
         self._other = np.empty(n_vocab, np.float32)
 
     def read(self, logits: Any, token: int) -> float:
-        """Take a row of logits, (n_vocab,) float32, and give the right token's negative log-likelihood.
+        """Take a row of logits, (n_vocab,) float32, and return the right token's negative log-likelihood in nats.
 
-        It is not finite where a logit is not, or the right token's is so far below that it has no probability.
+        It is not finite where a logit is not, or where the right token's probability underflows.
         """
         self.top = int(logits.argmax())
         largest = logits[self.top]
-        with np.errstate(invalid="ignore"):  # of infinite logits; the caller looks at what comes back
+        with np.errstate(invalid="ignore"):  # of infinite logits; the caller checks the result
             np.subtract(logits, largest, out=self.below)
-        told = float(self.below[token])
+        token_below = float(self.below[token])
         np.maximum(self.below, LOWEST, out=self.below)
         np.exp(self.below, out=self.weights)
         self.log_sum = math.log(float(np.add.reduce(self.weights, dtype=np.float64)))
-        return self.log_sum - told
+        return self.log_sum - token_below
 
-    def divergence(self, below: Any) -> float:
-        """Give the Kullback-Leibler divergence of the last row from a reference's, in nats.
+    def kld(self, below: Any) -> float:
+        """Return the Kullback-Leibler divergence of the last row from a reference's, in nats.
 
         `below`, (n_vocab,) float32, is the reference's logits less the largest. With p the reference's probabilities,
-        q the row's and r = log(p / q), the sum of p · (r - 1 + exp(-r)) is the divergence, since both sum to one. No
-        term is negative, and an error in r enters multiplied by r alone.
+        q the row's and r = log(p / q), the sum of p · (r - 1 + exp(-r)) is the KLD, since both sum to one. No term is
+        negative, and an error in r is multiplied by r.
         """
         p, r, series, other = self._p, self._r, self._series, self._other
         np.exp(below, out=p)
@@ -53,12 +53,12 @@ class Row:
         p *= np.float32(1 / sum_p)
         np.subtract(below, self.below, out=r)
         r += np.float32(self.log_sum - math.log(sum_p))
-        # p · (r - 1 + exp(-r)) = p · (r - 1) + q, which loses digits where r is small: there stands the series.
+        # p · (r - 1 + exp(-r)) = p · (r - 1) + q, which loses digits where r is small: there the series is used.
         np.subtract(r, 1, out=other)
         other *= p
         np.multiply(self.weights, np.float32(math.exp(-self.log_sum)), out=series)
         other += series
-        with np.errstate(over="ignore", invalid="ignore"):  # where r is large the series is not taken
+        with np.errstate(over="ignore", invalid="ignore"):  # where r is large the series is not used
             _series_of(r, series)
         series *= p
         np.abs(r, out=r)

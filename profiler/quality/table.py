@@ -1,20 +1,22 @@
-"""The table of quality: one per model, text and windows, the unquantized model first."""
+"""The quality tables: one per model, text and windows, the unquantized model first."""
 
 from collections.abc import Sequence
+from math import floor, log10
 
 from profiler.analysis.quality_by_file import comparable, settled
-from profiler.records.record import Mean, Quality
+from profiler.quality.figures import exponential
+from profiler.records.record import Mean, QualityRecord
 from profiler.results.file import Results
 from profiler.tables.speed import aligned, clean
 from quant.base.units import format_bytes, format_params
 from quant.gguf_io.artifact import Artifact
 
-_HEAD = ("level", "bpw", "file", "perplexity", "ratio", "divergence", "90 %", "99 %", "max", "same top", "Δp RMS")
+_HEAD = ("level", "bpw", "file", "perplexity", "ratio", "KLD", "90 %", "99 %", "max", "same top", "Δp RMS")
 
 
 def quality_table(results: Results) -> str:
-    """Give the tables; empty where nothing was scored."""
-    groups: dict[tuple[object, ...], list[tuple[Artifact, Quality]]] = {}
+    """Return the tables; empty where nothing was scored."""
+    groups: dict[tuple[object, ...], list[tuple[Artifact, QualityRecord]]] = {}
     for record in settled(results):
         artifact = results.artifacts[record.artifact_sha256]
         key = (artifact.model, record.text_sha256, record.n_ctx, record.n_chunks_asked)
@@ -25,7 +27,7 @@ def quality_table(results: Results) -> str:
     return "\n".join(blocks)
 
 
-def _block(group: Sequence[tuple[Artifact, Quality]], results: Results) -> str:
+def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) -> str:
     ordered = sorted(group, key=lambda pair: (-pair[0].bpw, pair[0].level))
     artifact, record = ordered[0]
     scored = next((each for _, each in ordered if each.perplexity is not None), None)
@@ -39,7 +41,7 @@ def _block(group: Sequence[tuple[Artifact, Quality]], results: Results) -> str:
     return "\n".join([*lines, *_notes(ordered, results), ""])
 
 
-def _row(artifact: Artifact, record: Quality) -> list[str]:
+def _row(artifact: Artifact, record: QualityRecord) -> list[str]:
     level = clean(artifact.level) + (" imatrix" if artifact.imatrix_sha256 else "")
     row = [level, f"{artifact.bpw:.2f}", format_bytes(artifact.file_bytes)]
     if record.perplexity is None:
@@ -52,7 +54,7 @@ def _row(artifact: Artifact, record: Quality) -> list[str]:
         return [*row, "1", "0", *[""] * (len(_HEAD) - len(row) - 2)]
     return [
         *row,
-        _with_error(_ratio_of(found.log_ppl_ratio)),
+        _with_error(exponential(found.log_ppl_ratio)),
         _with_error(found.kld),
         f"{found.kld_p90:.2g}",
         f"{found.kld_p99:.2g}",
@@ -62,16 +64,8 @@ def _row(artifact: Artifact, record: Quality) -> list[str]:
     ]
 
 
-def _ratio_of(logarithm: Mean) -> Mean:
-    from profiler.quality.figures import exponential
-
-    return exponential(logarithm)
-
-
 def _with_error(found: Mean) -> str:
-    """Write a figure to the second digit of its error."""
-    from math import floor, log10
-
+    """Return a figure rounded to the second digit of its error."""
     if found.se <= 0 or not 1e-12 < abs(found.value) < 1e12 or not 1e-12 < found.se < 1e12:
         return f"{found.value:.4g} ± {found.se:.2g}"
     digits = max(0, 1 - floor(log10(found.se)))
@@ -84,13 +78,13 @@ def _share(found: Mean) -> str:
     return f"{_with_error(Mean(value=100 * found.value, se=100 * found.se))} %"
 
 
-def _notes(group: Sequence[tuple[Artifact, Quality]], results: Results) -> list[str]:
+def _notes(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) -> list[str]:
     references = {record.reference_sha256 for _, record in group if record.divergence is not None}
     names = sorted(clean(results.artifacts[each].level) for each in references if each and each in results.artifacts)
-    notes = ["perplexity: compare it within a model, or between models with the same tokenizer."]
+    notes = ["perplexity: comparable within a model, or between models with the same tokenizer."]
     if names:
         notes += [
-            f"against {' and '.join(names)}: ratio of the perplexities; divergence: Kullback-Leibler, nats per token;",
+            f"against {' and '.join(names)}: ratio of the perplexities; KLD: KL divergence, nats per token;",
             "same top: how often the most probable token is the same; Δp: change of the right token's probability.",
         ]
     else:

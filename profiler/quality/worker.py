@@ -1,7 +1,7 @@
 """One process: score some windows of a text with one model. Run as `python -m profiler.quality.worker`.
 
-The unquantized model writes its distributions into a folder; a quantized one is compared with what stands there. After
-each window a line goes to the parent, then the answer.
+The unquantized model writes its distributions into a folder; a quantized one is compared with them. After each window a
+line goes to the parent, at the end the answer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ def n_scored(n_ctx: int) -> int:
 
 
 class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker is to score."""
+    """What the worker scores."""
 
     path: str
     config: RunConfig
@@ -38,30 +38,30 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     n_chunks: int | None  # the most windows of the whole text
     first: int  # window
     n_windows: int  # from it on
-    folder: str | None  # of the reference's windows; None: the model alone
-    is_reference: bool  # write them, else read them
+    folder: str | None  # of the reference's windows; None: no comparison
+    is_reference: bool  # write the windows, else read them
 
 
 class ScoreAnswer(Answer, frozen=True, kw_only=True):
-    """What was seen at each scored token, window by window."""
+    """The values at each scored token, window by window."""
 
-    n_windows: int = 0  # of the whole text, as far as asked
+    n_windows: int = 0  # of the whole text, at most n_chunks
     n_tokens: int = 0  # of the whole text
     nll: tuple[float, ...] = ()  # negative log-likelihood of the right token, nats
-    kld: tuple[float, ...] = ()  # divergence from the reference, nats; empty without one
-    n_same_top: int = 0  # places where the most probable token is the reference's
+    kld: tuple[float, ...] = ()  # from the reference, nats; empty without one
+    n_same_top: int = 0  # tokens where the most probable token is the reference's
     peak_rss_bytes: int | None = None
 
 
-class News(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a worker is."""
+class WindowsScored(msgspec.Struct, frozen=True, kw_only=True):
+    """Progress."""
 
     n_done: int  # windows
     n_windows: int
 
 
 class ScoringEngine(Protocol):
-    """What is needed of an engine; see profiler/engine."""
+    """What scoring needs of an engine; see profiler/engine."""
 
     def load(self, path: Path, config: RunConfig) -> None:
         """Open the model."""
@@ -78,13 +78,13 @@ class ScoringEngine(Protocol):
         """The token that llama.cpp puts before a text; None when it puts none."""
 
     def tokenize(self, text: str) -> list[int]:
-        """Give the ids of a text without BOS."""
+        """Return the ids of a text without BOS."""
 
     def score(self, tokens: Sequence[int], first: int) -> Iterator[tuple[int, Any]]:
-        """Put tokens into an empty cache; give batch by batch a position and the logits from there on."""
+        """Put tokens into an empty cache; yield for each batch a position and the logits from there on."""
 
     def close(self) -> None:
-        """Free what there is."""
+        """Free everything."""
 
 
 def work(job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
@@ -95,7 +95,7 @@ def work(job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
 
 
 def work_with(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
-    """Do a job; a refusal of the engine is an answer."""
+    """Do a job; a failure of the engine is an answer."""
     try:
         return score(engine, job, tell)
     except EngineError as error:
@@ -112,8 +112,8 @@ def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) 
     """Score the job's windows.
 
     Raises:
-        EngineError: the model cannot be run, the text has no whole window, a logit is no number, or the reference
-            reads the text as other tokens.
+        EngineError: the model cannot be run, the text has no whole window, a logit is not finite, or the reference
+            tokenizes the text differently.
     """
     from profiler.device.memory.reader import read_memory
 
@@ -128,18 +128,18 @@ def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) 
         raise EngineError(
             "text",
             f"the text has {len(tokens)} tokens, which fill no window of {config.n_ctx}; "
-            "give a longer --text or a smaller --n-ctx",
+            "use a longer --text or a smaller --n-ctx",
         )
     nll: list[float] = []
     kld: list[float] = []
     n_same_top = 0
     with _Scorer(engine, config) as scorer:
         for number in range(job.first, min(job.first + job.n_windows, len(windows))):
-            seen = scorer.window(windows[number], number, job)
-            nll += seen.nll
-            kld += seen.kld
-            n_same_top += seen.n_same_top
-            tell(News(n_done=number + 1, n_windows=len(windows)))
+            scores = scorer.window(windows[number], number, job)
+            nll += scores.nll
+            kld += scores.kld
+            n_same_top += scores.n_same_top
+            tell(WindowsScored(n_done=number + 1, n_windows=len(windows)))
     return ScoreAnswer(
         n_windows=len(windows),
         n_tokens=len(tokens),
@@ -150,14 +150,14 @@ def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) 
     )
 
 
-class _Seen(msgspec.Struct):
+class _WindowScores(msgspec.Struct):
     nll: list[float]
     kld: list[float]
     n_same_top: int = 0
 
 
 class _Scorer:
-    """Rows in as many threads as the model runs in: the statistics are to cost little beside it."""
+    """Scores rows in as many threads as the model uses, so that the statistics cost little beside it."""
 
     def __init__(self, engine: ScoringEngine, config: RunConfig) -> None:
         import numpy as np
@@ -179,7 +179,7 @@ class _Scorer:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def window(self, tokens: list[int], number: int, job: ScoreJob) -> _Seen:
+    def window(self, tokens: list[int], number: int, job: ScoreJob) -> _WindowScores:
         """Score one window."""
         from profiler.quality.reference import WindowReader, WindowWriter, path_of
 
@@ -195,14 +195,14 @@ class _Scorer:
         reader = WindowReader(path)
         try:
             if reader.n_vocab != self._engine.n_vocab or reader.tokens != tokens:
-                raise EngineError("tokens", "it reads the text as other tokens than the unquantized one")
+                raise EngineError("tokens", "it tokenizes the text differently from the unquantized one")
             return self._rows(tokens, None, reader)
         finally:
             reader.close()
 
-    def _rows(self, tokens: list[int], writer: Any, reader: Any) -> _Seen:
+    def _rows(self, tokens: list[int], writer: Any, reader: Any) -> _WindowScores:
         n_rows = self._n_rows
-        seen = _Seen([0.0] * n_rows, [0.0] * n_rows if reader else [])
+        scores = _WindowScores([0.0] * n_rows, [0.0] * n_rows if reader else [])
         for position, logits in self._engine.score(tokens, self._first):
 
             def part(thread: int, position: int = position, logits: Any = logits) -> int:
@@ -210,28 +210,26 @@ class _Scorer:
                 same = 0
                 for index in range(thread, len(logits), self._n_threads):
                     at = position + index
-                    place = at - self._first
-                    seen.nll[place] = row.read(logits[index], tokens[at + 1])
+                    row_index = at - self._first
+                    scores.nll[row_index] = row.read(logits[index], tokens[at + 1])
                     if writer is not None:
-                        writer.put(place, row.below, row.top, work)
+                        writer.put(row_index, row.below, row.top, work)
                     if reader is not None:
-                        reader.below(place, work)
-                        seen.kld[place] = row.divergence(work)
-                        same += row.top == reader.top(place)
+                        reader.below(row_index, work)
+                        scores.kld[row_index] = row.kld(work)
+                        same += row.top == reader.top(row_index)
                 return same
 
-            seen.n_same_top += sum(self._pool.map(part, range(self._n_threads)))
-        _require_numbers(seen)
-        return seen
+            scores.n_same_top += sum(self._pool.map(part, range(self._n_threads)))
+        _require_finite(scores)
+        return scores
 
 
-def _require_numbers(seen: _Seen) -> None:
+def _require_finite(scores: _WindowScores) -> None:
     from math import isfinite
 
-    if not all(map(isfinite, (*seen.nll, *seen.kld))):
-        raise EngineError(
-            "values", "the model gives logits that are no numbers; its weights or its 16-bit arithmetic overflow"
-        )
+    if not all(map(isfinite, (*scores.nll, *scores.kld))):
+        raise EngineError("values", "the model's logits are not finite; its weights or its 16-bit arithmetic overflow")
 
 
 if __name__ == "__main__":

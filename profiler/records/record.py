@@ -234,7 +234,7 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     log_ppl_ratio: Mean  # logarithm of the quotient of the perplexities
 
 
-class Quality(msgspec.Struct, frozen=True, kw_only=True, tag="quality", tag_field="type"):
+class QualityRecord(msgspec.Struct, frozen=True, kw_only=True, tag="quality", tag_field="type"):
     """What one file makes of one text. Figures, not observations: those are some 100 KiB a level.
 
     A type of its own, so that a reader that does not know it refuses the file instead of leaving it out.
@@ -264,7 +264,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, tag="quality", tag_fiel
         return self.artifact_sha256, self.text_sha256, self.n_ctx, self.n_chunks_asked, self.reference_sha256
 
 
-Record = Environment | Artifact | Round | AnchorRound | Quality
+Record = Environment | Artifact | Round | AnchorRound | QualityRecord
 
 # vocabulary: the header and the vocabulary are read, the buffers set aside, and no weight is copied yet.
 PHASES = ("imported", "vocabulary", "loaded", "context", "prefilled", "decoded")

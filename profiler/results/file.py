@@ -17,7 +17,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from profiler.records.config import Cell
-from profiler.records.record import SCHEMA, AnchorRound, Environment, Quality, Record, Round, Status
+from profiler.records.record import SCHEMA, AnchorRound, Environment, QualityRecord, Record, Round, Status
 from profiler.results.stored import Head, Line, StoredRounds
 from quant.base.errors import UserError
 from quant.base.ints import Int64
@@ -27,7 +27,7 @@ MAX_LINE_BYTES = 16 << 20
 _BUFFER_BYTES = 1 << 20  # a round's line is as long as the usual buffer, which costs a call for each
 _START = b'{"type":"'  # how every line of this program begins
 _ROUND_START = b'{"type":"round"'
-_decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound | Quality)
+_decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound | QualityRecord)
 _encoder = msgspec.json.Encoder()
 
 
@@ -88,7 +88,7 @@ class Results(msgspec.Struct):
     artifacts: dict[str, Artifact] = {}
     rounds: Sequence[Round] = []  # of each round the last record, in the order of the file
     anchors: list[AnchorRound] = []  # every one, in the order of the file; no part of any cell's figures
-    qualities: list[Quality] = []  # of each file, text, window and reference the last
+    qualities: list[QualityRecord] = []  # of each file, text, window and reference the last
     warnings: list[str] = []
 
 
@@ -123,7 +123,7 @@ class _Reading:
         self._results = Results()
         self._paths: list[Path] = []
         self._latest: dict[tuple[str, str, int], tuple[Head, Line]] = {}
-        self._qualities: dict[object, Quality] = {}
+        self._qualities: dict[object, QualityRecord] = {}
         self._cells: dict[bytes, Cell] = {}  # a sweep writes the same few again and again
         self._n_clashes = 0
         self.good_bytes = 0  # of the file at hand, that hold whole lines
@@ -179,7 +179,7 @@ class _Reading:
             results.artifacts[record.sha256] = record
         elif isinstance(record, AnchorRound):
             results.anchors.append(record)
-        elif isinstance(record, Quality):
+        elif isinstance(record, QualityRecord):
             self._qualities[record.key] = record
 
     def results(self) -> Results:

@@ -1,4 +1,4 @@
-"""Perplexity, divergence and equal top tokens against llama-perplexity, on the same files, text and windows.
+"""Perplexity, KLD and equal top tokens against llama-perplexity, on the same files, text and windows.
 
 llama-perplexity keeps the unquantized model's distribution evenly spaced in 16 bits, ours is more exact; on a random
 model, whose most probable tokens lie close together, that alone moves some of its equal top tokens.
@@ -15,7 +15,8 @@ import msgspec
 
 from profiler.cli.quality import measure_quality
 from profiler.measure.corpus import default_text
-from profiler.records.record import Quality
+from profiler.quality.session import QualityOptions
+from profiler.records.record import QualityRecord
 from profiler.results.file import Results, read_results
 from quant.sources.prepare import Wishes
 from tests.parity.oracle import Oracle
@@ -38,7 +39,7 @@ _FINAL = re.compile(r"Final estimate: PPL = ([\d.]+)")
 
 
 class Theirs(msgspec.Struct, frozen=True, kw_only=True):
-    """What llama-perplexity printed; divergence is None of the unquantized file."""
+    """What llama-perplexity printed; KLD is None of the unquantized file."""
 
     ppl: float
     kld: float | None = None
@@ -58,7 +59,7 @@ def compare_quality(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     for row in findings:
         print(
             f"  {row['model']:12} {row['level']:7} perplexity {row['ppl']:12.4f} against {row['their_ppl']:12.4f}, "
-            f"divergence {row['kld']:.6f} against {row['their_kld']}, same top {row['same_top']:.4%} against "
+            f"KLD {row['kld']:.6f} against {row['their_kld']}, same top {row['same_top']:.4%} against "
             f"{row['their_same_top']}, {len(row['others'])} more figures equal but {row['differing'] or 'none'}  "
             f"{'ok' if row['ok'] else 'MISSED'}"
         )
@@ -72,9 +73,8 @@ def _of_model(oracle: Oracle, checkpoint: Path, folder: Path) -> list[dict[str, 
     results = folder / f"{checkpoint.name}.jsonl"
     models = folder / "models" / checkpoint.name
     wishes = Wishes(levels=",".join(LEVELS), models_dir=models)
-    failed = measure_quality(
-        [str(checkpoint)], wishes, results, text=text, n_ctx=N_CTX, n_chunks=N_CHUNKS, n_threads=N_THREADS
-    )
+    options = QualityOptions(n_ctx=N_CTX, n_chunks=N_CHUNKS, n_threads=N_THREADS)
+    failed = measure_quality([str(checkpoint)], wishes, results, options, text=text)
     assert not failed
     found = read_results([results])
     ours = {found.artifacts[each.artifact_sha256].level: each for each in found.qualities}
@@ -87,7 +87,7 @@ def _of_model(oracle: Oracle, checkpoint: Path, folder: Path) -> list[dict[str, 
     return rows
 
 
-def _file(models: Path, record: Quality, found: Results) -> Path:
+def _file(models: Path, record: QualityRecord, found: Results) -> Path:
     return models / found.artifacts[record.artifact_sha256].file_name
 
 
@@ -125,7 +125,7 @@ def _theirs(program: Path, model: Path, text: Path, base: Path, *, write: bool) 
     )
 
 
-def _others_of(record: Quality) -> dict[str, float]:
+def _others_of(record: QualityRecord) -> dict[str, float]:
     assert record.perplexity is not None
     assert record.divergence is not None
     found = record.divergence
@@ -153,7 +153,7 @@ def _differing(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, tu
     }
 
 
-def _judge(model: str, level: str, ours: Quality, theirs: Theirs) -> dict[str, Any]:
+def _judge(model: str, level: str, ours: QualityRecord, theirs: Theirs) -> dict[str, Any]:
     assert ours.perplexity is not None
     assert ours.divergence is not None
     ppl, kld, same_top = ours.perplexity.ppl.value, ours.divergence.kld.value, ours.divergence.same_top.value

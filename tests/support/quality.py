@@ -8,9 +8,9 @@ import msgspec
 
 from profiler.measure.corpus import Text
 from profiler.quality.choose import Chosen
-from profiler.quality.session import Options, Outcome, Tools, run_quality
+from profiler.quality.session import QualityCounts, QualityOptions, Tools, run_quality
 from profiler.quality.worker import ScoreAnswer, ScoreJob
-from profiler.records.record import Quality, Record
+from profiler.records.record import QualityRecord, Record
 from profiler.results.file import Results
 from quant.base.progress import silent
 from quant.gguf_io.artifact import Artifact
@@ -42,22 +42,22 @@ class Scoring:
     @property
     def known(self) -> Results:
         """What is there, as the results file would be read."""
-        qualities = {each.key: each for each in self.records if isinstance(each, Quality)}
+        qualities = {each.key: each for each in self.records if isinstance(each, QualityRecord)}
         return Results(qualities=list(qualities.values()), artifacts={})
 
-    def latest(self) -> dict[str, Quality]:
+    def latest(self) -> dict[str, QualityRecord]:
         """The records by the beginning of the file's hash, which is its level."""
         return {each.artifact_sha256.rstrip("-"): each for each in self.known.qualities}
 
     def run(
         self, reference: Prepared | None, *others: Prepared, text: str, n_ctx: int = 8, n_chunks: int | None = None
-    ) -> Outcome:
+    ) -> QualityCounts:
         """Score files with a text of digits, each of which is a token."""
         files = (*([reference] if reference else []), *others)
         return run_quality(
             Chosen(files=files, reference=reference),
             Text(name="digits", content=text.encode()),
-            Options(n_ctx=n_ctx, n_chunks=n_chunks),
+            QualityOptions(n_ctx=n_ctx, n_chunks=n_chunks),
             ENVIRONMENT,
             known=self.known,
             tools=Tools(
@@ -75,6 +75,6 @@ class Scoring:
         return work(job, lambda news: on_news(msgspec.json.encode(news)))
 
 
-def with_artifacts(records: list[Quality], *artifacts: Artifact) -> Results:
+def with_artifacts(records: list[QualityRecord], *artifacts: Artifact) -> Results:
     """Results of these records."""
     return Results(qualities=records, artifacts={each.sha256: each for each in artifacts})

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from profiler.measure.launch import run_in_child
-from profiler.quality.session import Options, config_of
-from profiler.quality.worker import News, ScoreAnswer, ScoreJob, work
-from profiler.records.record import Divergence, Quality
+from profiler.quality.session import QualityOptions, config_of
+from profiler.quality.worker import ScoreAnswer, ScoreJob, WindowsScored, work
+from profiler.records.record import Divergence, QualityRecord
 from profiler.results.file import read_results
 from tests.support.checkpoints import make_checkpoint
 from tests.support.commandline import assert_one_line, slmprof
@@ -27,12 +27,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_level(path: Path) -> dict[str, Quality]:
+def by_level(path: Path) -> dict[str, QualityRecord]:
     found = read_results([path])
     return {found.artifacts[each.artifact_sha256].level: each for each in found.qualities}
 
 
-def compared(record: Quality) -> Divergence:
+def compared(record: QualityRecord) -> Divergence:
     assert record.divergence is not None
     return record.divergence
 
@@ -66,7 +66,7 @@ def test_levels_of_a_checkpoint(folder: Path) -> None:
 def answer(folder: Path, path: Path, *, n_ctx: int, is_reference: bool) -> ScoreAnswer:
     scratch = folder / f"scratch-{n_ctx}"
     scratch.mkdir(exist_ok=True)
-    options = Options(n_ctx=n_ctx, n_threads=1)
+    options = QualityOptions(n_ctx=n_ctx, n_threads=1)
     found = work(
         ScoreJob(
             path=str(path),
@@ -117,7 +117,8 @@ def test_a_text_that_is_too_short_is_refused(folder: Path, tmp_path: Path) -> No
     command = ["quality", folder / "tiny", "-q", "F16", "--text", tmp_path / "short.txt", "-o", tmp_path / "r.jsonl"]
     done = slmprof(*command, cache=folder / "cache")
     assert done.status == 2
-    assert "which fill no window of 512; give a longer --text or a smaller --n-ctx" in done.err.splitlines()[-1]
+    assert "no window of 512" in done.err.splitlines()[-1]
+    assert "--n-ctx" in done.err.splitlines()[-1]
 
 
 def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None
     file = model(tmp_path, "F16", [0.0, 0.0])
     job = ScoreJob(
         path=str(file.path),
-        config=config_of(Options(n_ctx=8)),
+        config=config_of(QualityOptions(n_ctx=8)),
         text_path=str(tmp_path / "text"),
         n_chunks=None,
         first=1,
@@ -137,8 +138,8 @@ def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None
     found = run_in_child(
         "tests.support.scripted_quality_worker", job, ScoreAnswer, tmp_path, timeout_s=60, on_news=told.append
     )
-    assert [msgspec.json.decode(line, type=News) for line in told] == [
-        News(n_done=2, n_windows=3),
-        News(n_done=3, n_windows=3),
+    assert [msgspec.json.decode(line, type=WindowsScored) for line in told] == [
+        WindowsScored(n_done=2, n_windows=3),
+        WindowsScored(n_done=3, n_windows=3),
     ]
     assert found.nll == pytest.approx([math.log(2)] * 6)

@@ -64,7 +64,7 @@ def test_a_gguf_file_is_itself_the_reference_where_it_is_unquantized(monkeypatch
 def test_a_quantized_gguf_file_has_no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     making = Making(monkeypatch, "gguf", level="Q8_0")
     assert levels_of(making.choose(None)) == (["Q8_0"], None)
-    assert making.said == ["source has no unquantized file, so there is perplexity and no divergence"]
+    assert making.said == ["source has no unquantized file; only perplexity is measured, no KLD"]
 
 
 def test_made_up_weights_are_refused_before_anything_is_made_where_they_were_asked_for(

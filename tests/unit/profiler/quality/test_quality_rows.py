@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from profiler.quality.figures import divergence, estimate, perplexity
+from profiler.quality.figures import divergence, mean_with_error, perplexity
 from profiler.quality.reference import WindowReader, WindowWriter
 from profiler.quality.rows import Row
 from profiler.quality.worker import first_scored, n_scored
@@ -44,8 +44,8 @@ def test_a_divergence_is_the_textbook_s(sharpness: float, change: float) -> None
     reference.read(base, 0)
     assert row.read(other, 17) == pytest.approx(-log_softmax(other)[17], rel=1e-6)
     exact = textbook(base, other)
-    assert row.divergence(reference.below) == pytest.approx(exact, rel=2e-3, abs=1e-12)
-    assert row.divergence(row.below) == pytest.approx(0, abs=1e-12)
+    assert row.kld(reference.below) == pytest.approx(exact, rel=2e-3, abs=1e-12)
+    assert row.kld(row.below) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_divergence_is_never_negative() -> None:
@@ -56,7 +56,7 @@ def test_a_divergence_is_never_negative() -> None:
         row.read(base, 0)
         below = row.below.copy()
         row.read(other, 0)
-        assert 0 <= row.divergence(below) < 1e-10
+        assert 0 <= row.kld(below) < 1e-10
 
 
 def test_what_has_no_probability_counts_nothing_unless_it_is_the_right_token() -> None:
@@ -64,7 +64,7 @@ def test_what_has_no_probability_counts_nothing_unless_it_is_the_right_token() -
     logits[5] = -np.inf
     row = Row(N_VOCAB)
     assert math.isfinite(row.read(logits, 4))
-    assert row.divergence(row.below.copy()) == pytest.approx(0, abs=1e-12)
+    assert row.kld(row.below.copy()) == pytest.approx(0, abs=1e-12)
     assert row.read(logits, 5) == math.inf
 
 
@@ -108,24 +108,24 @@ def test_keeping_a_row_moves_its_divergence_by_less_than_its_module_says(
     row = Row(N_VOCAB)
     row.read(other, 0)
     exact = textbook(base, other)
-    assert row.divergence(below) == pytest.approx(exact, rel=2e-3, abs=1e-8 + 1e-4 * math.sqrt(2 * exact))
+    assert row.kld(below) == pytest.approx(exact, rel=2e-3, abs=1e-8 + 1e-4 * math.sqrt(2 * exact))
 
 
-def test_a_file_that_is_cut_short_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_is_truncated_is_not_read(tmp_path: Path) -> None:
     kept(tmp_path, rows(1.0, 7))
     path = tmp_path / "window"
     path.write_bytes(path.read_bytes()[:-1])
     reader = WindowReader(path)
-    with pytest.raises(OSError, match="cut short"):
+    with pytest.raises(OSError, match="truncated"):
         reader.below(1, np.empty(N_VOCAB, np.float32))
     reader.close()
 
 
 def test_a_mean_has_its_standard_error() -> None:
-    found = estimate([1.0, 2.0, 3.0, 6.0])
+    found = mean_with_error([1.0, 2.0, 3.0, 6.0])
     # Squared deviations 4, 1, 0 and 9: their mean 3.5, by three degrees of freedom.
     assert (found.value, found.se) == (3.0, pytest.approx(math.sqrt(3.5 / 3)))
-    assert estimate([5.0]).se == 0
+    assert mean_with_error([5.0]).se == 0
 
 
 def test_figures_of_a_few_tokens() -> None:

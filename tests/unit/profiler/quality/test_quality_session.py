@@ -36,8 +36,8 @@ def test_perplexity_is_the_inverse_geometric_mean_of_the_right_tokens_probabilit
 
 def test_a_level_is_compared_token_by_token(tmp_path: Path) -> None:
     scoring = Scoring(tmp_path)
-    outcome = scoring.run(model(tmp_path, "F16", ONE_IN_FOUR), model(tmp_path, "Q2_K", EVEN), text=TEXT)
-    assert (outcome.n_ok, outcome.n_failed, outcome.n_there) == (2, 0, 0)
+    counts = scoring.run(model(tmp_path, "F16", ONE_IN_FOUR), model(tmp_path, "Q2_K", EVEN), text=TEXT)
+    assert (counts.n_ok, counts.n_failed, counts.n_known) == (2, 0, 0)
     found = divergence_of(scoring, "q2_k")
     kld = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
     assert found.kld.value == pytest.approx(kld, rel=1e-4)
@@ -93,24 +93,24 @@ def test_what_is_there_is_not_done_again(tmp_path: Path) -> None:
     f16, q8, q2 = (model(tmp_path, level, EVEN) for level in ("F16", "Q8_0", "Q2_K"))
     scoring.run(f16, q8, text=TEXT)
     again = scoring.run(f16, q8, text=TEXT)
-    assert (again.n_ok, again.n_failed, again.n_there, len(scoring.jobs)) == (0, 0, 2, 2)
+    assert (again.n_ok, again.n_failed, again.n_known, len(scoring.jobs)) == (0, 0, 2, 2)
     more = scoring.run(f16, q8, q2, text=TEXT)
-    assert (more.n_ok, more.n_there) == (1, 2)
+    assert (more.n_ok, more.n_known) == (1, 2)
     assert [Path(job.path).name for job in scoring.jobs[2:]] == ["tiny-F16.gguf", "tiny-Q2_K.gguf"]
     other = scoring.run(f16, text=TEXT + "1")
-    assert (other.n_ok, other.n_there) == (1, 0)
+    assert (other.n_ok, other.n_known) == (1, 0)
 
 
 def test_a_level_that_fails_is_a_record_and_is_tried_again(tmp_path: Path) -> None:
     scoring = Scoring(tmp_path)
     f16, q8 = model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN)
-    outcome = scoring.run(f16, model(tmp_path, "Q2_K", EVEN, fail="decode"), q8, text=TEXT)
-    assert (outcome.n_ok, outcome.n_failed) == (2, 1)
+    counts = scoring.run(f16, model(tmp_path, "Q2_K", EVEN, fail="decode"), q8, text=TEXT)
+    assert (counts.n_ok, counts.n_failed) == (2, 1)
     failed = scoring.latest()["q2_k"]
     assert failed.error is not None
     assert (failed.status, failed.error.kind, failed.perplexity) == ("failed", "decode", None)
-    outcome = scoring.run(f16, model(tmp_path, "Q2_K", EVEN), q8, text=TEXT)
-    assert (outcome.n_ok, outcome.n_failed, outcome.n_there) == (1, 0, 2)
+    counts = scoring.run(f16, model(tmp_path, "Q2_K", EVEN), q8, text=TEXT)
+    assert (counts.n_ok, counts.n_failed, counts.n_known) == (1, 0, 2)
     assert scoring.latest()["q2_k"].status == "ok"
 
 
@@ -118,21 +118,22 @@ def test_without_its_reference_no_level_is_scored_and_figures_stay(tmp_path: Pat
     scoring = Scoring(tmp_path)
     scoring.run(model(tmp_path, "F16", EVEN), text=TEXT)
     broken = model(tmp_path, "F16", EVEN, fail="load")
-    outcome = scoring.run(broken, model(tmp_path, "Q8_0", EVEN), text=TEXT)
-    assert (outcome.n_ok, outcome.n_failed, outcome.n_there) == (0, 1, 1)
+    counts = scoring.run(broken, model(tmp_path, "Q8_0", EVEN), text=TEXT)
+    assert (counts.n_ok, counts.n_failed, counts.n_known) == (0, 1, 1)
     assert scoring.latest()["f16"].status == "ok"
     error = scoring.latest()["q8_0"].error
     assert error is not None
-    assert "F16, which it is to be compared with, failed" in error.message
+    assert error.message.startswith("F16, ")
+    assert error.message.endswith("failed")
 
 
 def test_a_level_that_reads_other_tokens_is_not_compared(tmp_path: Path) -> None:
     scoring = Scoring(tmp_path)
-    outcome = scoring.run(model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN, bos=1), text=TEXT)
-    assert (outcome.n_ok, outcome.n_failed) == (1, 1)
+    counts = scoring.run(model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN, bos=1), text=TEXT)
+    assert (counts.n_ok, counts.n_failed) == (1, 1)
     error = scoring.latest()["q8_0"].error
     assert error is not None
-    assert (error.kind, error.message) == ("tokens", "it reads the text as other tokens than the unquantized one")
+    assert error.kind == "tokens"
 
 
 def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
@@ -148,8 +149,8 @@ def test_logits_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
 def test_what_does_not_fit_into_memory_is_skipped(tmp_path: Path) -> None:
     scoring = Scoring(tmp_path)
     scoring.available_bytes = 1
-    outcome = scoring.run(model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN), text=TEXT)
-    assert (outcome.n_ok, outcome.n_failed, scoring.jobs) == (0, 0, [])
+    counts = scoring.run(model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN), text=TEXT)
+    assert (counts.n_ok, counts.n_failed, scoring.jobs) == (0, 0, [])
     assert {level: each.status for level, each in scoring.latest().items()} == {"f16": "skipped", "q8_0": "skipped"}
 
 
@@ -159,36 +160,34 @@ def test_where_only_the_unquantized_model_does_not_fit_there_is_perplexity_alone
     scoring = Scoring(tmp_path)
     monkeypatch.setattr(session, "needed_bytes", lambda known, _: 1000 if known.level == "F16" else 10)
     scoring.available_bytes = 100
-    outcome = scoring.run(model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN), text=TEXT)
-    assert (outcome.n_ok, outcome.n_failed) == (1, 0)
+    counts = scoring.run(model(tmp_path, "F16", EVEN), model(tmp_path, "Q8_0", EVEN), text=TEXT)
+    assert (counts.n_ok, counts.n_failed) == (1, 0)
     found = scoring.latest()
     assert (found["f16"].status, found["q8_0"].status) == ("skipped", "ok")
     assert (found["q8_0"].reference_sha256, found["q8_0"].divergence) == (None, None)
     assert found["q8_0"].perplexity is not None
-    assert any("so there is perplexity and no divergence" in line for line in scoring.said)
+    assert any("only perplexity is measured, no KLD" in line for line in scoring.said)
 
 
 def test_a_text_that_fills_no_window_is_the_user_s_mistake(tmp_path: Path) -> None:
     scoring = Scoring(tmp_path)
-    with pytest.raises(UserError, match="the text has 7 tokens, which fill no window of 8; give a longer --text"):
+    with pytest.raises(UserError, match=r"7 tokens, .*window of 8; .*--text"):
         scoring.run(model(tmp_path, "F16", EVEN), text=TEXT[1:])
     assert scoring.records == []
     assert not (tmp_path / "scratch").exists()
 
 
-def test_a_disk_without_room_for_a_window_is_the_user_s_to_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_room_for_a_window_is_the_user_s_to_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 100}))
-    with pytest.raises(UserError, match=r"has 100 B free, and a window takes 2\.9 KiB; make room"):
+    with pytest.raises(UserError, match=r"has 100 B free, and a window takes 2\.9 KiB; free space"):
         Scoring(tmp_path).run(model(tmp_path, "F16", EVEN), text=TEXT)  # three rows of 500 tokens of two bytes
 
 
-def test_made_up_weights_are_refused(tmp_path: Path) -> None:
+def test_synthetic_weights_are_refused(tmp_path: Path) -> None:
     import msgspec
 
     real = model(tmp_path, "F16", EVEN)
     refuse_synthetic([real])
-    made_up = msgspec.structs.replace(real, artifact=msgspec.structs.replace(real.artifact, weights="synthetic"))
+    synthetic = msgspec.structs.replace(real, artifact=msgspec.structs.replace(real.artifact, weights="synthetic"))
     with pytest.raises(UserError, match="tiny: synthetic weights are random numbers, so there is no quality to lose"):
-        refuse_synthetic([real, made_up])
+        refuse_synthetic([real, synthetic])

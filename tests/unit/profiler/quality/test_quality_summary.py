@@ -1,4 +1,4 @@
-"""Quality beside speed: only of one text, by the file's hash; and the table that a person reads."""
+"""QualityRecord beside speed: only of one text, by the file's hash; and the table that a person reads."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from profiler.export.flat import to_json
 from profiler.quality.figures import divergence, perplexity
 from profiler.quality.table import quality_table
 from profiler.records.cell_summary import QualityFigures
-from profiler.records.record import Failure, Quality
+from profiler.records.record import Failure, QualityRecord
 from profiler.results.file import ResultsWriter, read_results
 from quant.base.errors import UserError
 from tests.support.cells import artifact, cell
@@ -25,7 +25,7 @@ F16 = artifact(sha256="1" * 64, level="F16", file_name="tiny-F16.gguf", tensor_b
 Q8 = artifact(sha256="8" * 64, level="Q8_0")
 
 
-def quality(sha256: str = Q8.sha256, **changes: Any) -> Quality:
+def quality(sha256: str = Q8.sha256, **changes: Any) -> QualityRecord:
     """A record of 20 tokens, of perplexity 4 where the unquantized model has 2."""
     fields: dict[str, Any] = {
         "artifact_sha256": sha256,
@@ -43,10 +43,10 @@ def quality(sha256: str = Q8.sha256, **changes: Any) -> Quality:
         "perplexity": perplexity([1.386294, 1.386295] * 10),
         "divergence": divergence([1.386294, 1.386295] * 10, [0.693147] * 20, [0.01, 0.03] * 10, 15),
     }
-    return Quality(**(fields | changes))
+    return QualityRecord(**(fields | changes))
 
 
-def base() -> Quality:
+def base() -> QualityRecord:
     return quality(
         F16.sha256,
         perplexity=perplexity([0.693147] * 20),
@@ -128,7 +128,7 @@ def test_the_table() -> None:
     assert lines[0] == "## tiny (940.0K), quality on corpus.txt (aaaaaaaa)"
     assert lines[2] == "20 tokens scored, the second halves of 3 windows of 16; ± standard error"
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:9]]
-    assert rows[0] == ["level", "bpw", "file", "perplexity", "ratio", "divergence", "90 %", "99 %", "max", "same top",
+    assert rows[0] == ["level", "bpw", "file", "perplexity", "ratio", "KLD", "90 %", "99 %", "max", "same top",
                        "Δp RMS"]  # fmt: skip
     assert [row[0] for row in rows[2:]] == ["F16", "Q8_0", "Q4_0"]
     assert rows[2][4:] == ["1", "0", "", "", "", "", ""]
