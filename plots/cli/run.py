@@ -1,44 +1,44 @@
-"""`slmprof run`: everything in one command. It stands here because it draws, and only plots may import all."""
+"""`slmprof run`: everything in one command. It is part of plots because it draws."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from profiler.cli.options import axes_of, levels_of, profile_options, run_options_of
+from profiler.cli.options.measure import MeasureOptions, measure_options
 from quant.base.errors import UserError
 
 
 @click.command()
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@profile_options
+@measure_options
 @click.option(
-    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder for all that is made."
+    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder for all output."
 )
 @click.option(
     "--format",
     "formats",
     multiple=True,
     type=click.Choice(["png", "svg", "pdf"]),
-    help="File format of the charts; may be given several times.  [default: png]",
+    help="File format of the charts; can be repeated.  [default: png]",
 )
 @click.option(
     "--style",
     type=click.Choice(["paper", "slide", "web"]),
     default="paper",
     show_default=True,
-    help="Sizes of the charts, for a paper's column, a slide, or a page.",
+    help="Size of the charts: for a paper's column, a slide, or a web page.",
 )
-@click.option("--quality", is_flag=True, help="Measure also what each level costs, as slmprof quality does.")
+@click.option("--quality", is_flag=True, help="Also measure perplexity and KLD of each level, as slmprof quality does.")
 def run(
     sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style: str, quality: bool, **options: Any
 ) -> int:
-    """Take checkpoints to charts: fetch, convert, quantize, measure, draw.
+    """Convert, quantize, measure and plot in one go.
 
-    SOURCE is a name from slmprof models, a hub id like org/name, a checkpoint's directory, or a .gguf file. Lists are
-    crossed: each file under each combination of settings is a cell. In the folder are then models/ with the GGUF files,
-    results.jsonl with every round, table.md and results.csv, charts/, and report.html. The same command again does what
-    is missing and draws anew.
+    SOURCE is a name from slmprof models, a hub id like org/name, a checkpoint directory, or a .gguf file. Lists are
+    crossed: each file under each combination of settings is a cell. The folder gets models/ with the GGUF files,
+    results.jsonl with every round, table.md and results.csv, charts/, report.html and report.md. The same command again
+    does what is missing and draws everything again.
 
     \b
     slmprof run smollm2-135m -o results/
@@ -51,25 +51,14 @@ def run(
     from profiler.quality.choose import refusal
     from profiler.quality.session import QualityOptions
     from profiler.quality.table import quality_table
-    from profiler.sweep.session import Request
-    from quant.sources.prepare import DEFAULT_LEVELS, Wishes
+    from quant.sources.prepare import DEFAULT_LEVELS
 
-    request = Request(
-        sources=sources,
-        wishes=Wishes(
-            levels=levels_of(options["levels"]),
-            models_dir=folder / "models",
-            hub_levels=DEFAULT_LEVELS,
-            synthetic=options["weights"] == "synthetic",
-            imatrix=options["imatrix"],
-            pre=options["pre"],
-        ),
-        axes=axes_of(options, default_workload="bench,chat"),
-        options=run_options_of(options),
-        results=folder / "results.jsonl",
-        sweep_file=options["sweep"],
-        zipped=options["zipped"],
-        fresh=options["fresh"],
+    request = MeasureOptions(**options).request(
+        sources,
+        folder / "results.jsonl",
+        models_dir=folder / "models",
+        default_workload="bench,chat",
+        hub_levels=DEFAULT_LEVELS,
     )
     if quality and request.wishes.synthetic:
         raise refusal(sources[0])
@@ -84,7 +73,7 @@ def run(
                 QualityOptions(n_threads=physical_cores(), repack=not options["no_repack"]),
             )
             click.echo(quality_table(load([request.results])), nl=False)
-        except UserError:  # what was measured so far is not to end without its report
+        except UserError:  # the measured speeds get their report all the same
             write_reports(request.results, folder, formats or ("png",), style)
             raise
     write_reports(request.results, folder, formats or ("png",), style)
@@ -92,7 +81,7 @@ def run(
 
 
 def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: str) -> None:
-    """Write the table, the figures and the charts of a results file into a folder; name them on stderr."""
+    """Write table, CSV file, charts and reports of a results file into a folder; list them on stderr."""
     from plots.render.draw import draw_all
     from plots.report.write import write_reports as write_pages
     from profiler.analysis.summarise import summarise

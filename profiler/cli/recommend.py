@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from profiler.cli.limits import limit_options, limits_of, prefer_of
+from profiler.cli.options.limits import limit_options, limits_of, prefer_of
 from quant.base.errors import UserError
 
 

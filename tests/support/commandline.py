@@ -10,6 +10,8 @@ from typing import NamedTuple
 import click
 
 from profiler.cli import root
+from profiler.cli.options.measure import MeasureOptions
+from profiler.sweep.session import Request
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,3 +67,11 @@ def parse_example(line: str) -> click.Context:
     command = root.get_command(click.Context(root), name)
     assert command is not None, f"there is no command {name}"
     return command.make_context(name, arguments)
+
+
+def measure_request(context: click.Context) -> Request:
+    """Return the request that a parsed `profile` or `run` makes."""
+    options = {name: context.params[name] for name in MeasureOptions.__struct_fields__}
+    return MeasureOptions(**options).request(
+        context.params["sources"], Path("results.jsonl"), models_dir=Path(), default_workload="bench"
+    )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def console() -> "Console":
-    """Give a console on stderr; rich itself honours NO_COLOR."""
+    """Return a console on stderr; rich itself honours NO_COLOR."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
@@ -20,7 +20,7 @@ def console() -> "Console":
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Draw one bar per stage while the block runs; nothing when stderr is no terminal."""
+    """Draw one bar per stage while the block runs; nothing when stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield silent
         return
@@ -33,7 +33,7 @@ def progress_bar() -> Iterator[Progress]:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                # A stage's name can hold a stranger's file name, which is no markup.
+                # A stage's name can hold an untrusted file name, which is not markup.
                 tasks[stage] = bars.add_task(stage.replace("[", r"\["), total=total)
             bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
 

@@ -1,35 +1,32 @@
 """A sweep as a table that fills, on a terminal's stderr.
 
-It is drawn when something has happened, between two rounds, and never while one is measured: a screen that renews
-itself would take time from the cores that are being measured.
+It is drawn between two rounds and never while one is measured: refreshing the screen would take time from the cores
+that are being measured.
 """
 
 from typing import TYPE_CHECKING
 
-from profiler.cli.progress.lines import LineView, describe_cell, describe_result
-from profiler.cli.progress.state import Board, Row
+from profiler.cli.progress.state import Row, SweepState, describe_result
+from profiler.cli.progress.view import SweepView
 from profiler.records.record import Round
-from profiler.sweep.plan import Turn
-from profiler.sweep.stopping import Met, describe
-from quant.gguf_io.artifact import Artifact
+from quant.base.units import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
-_BESIDE_ROWS = 5  # the line above, the table's head and rule, the line below, and the cursor's
+_OTHER_ROWS = 5  # the line above, the table's head and rule, the line below, and the cursor's
 _FEWEST_ROWS = 1
 _NARROW = 70  # columns under which only the decode's speed is shown; under half of it not even the rounds
 _GAP = 2
 
 
-class TableView(LineView):
+class TableView(SweepView):
     """The table, the current cell, the time left, the temperature and the latest warnings; failures stay above it."""
 
     def __init__(self, console: "Console | None" = None) -> None:
         super().__init__()
-        self.board = Board()
         self._console = console
         self._live: Live | None = None
 
@@ -38,17 +35,12 @@ class TableView(LineView):
             self._live.stop()
             self._live = None
 
-    def started(self, n_turns: int, n_done: int) -> None:
+    def show_start(self) -> None:
         """Begin to draw; stdout is left alone."""
-        import time
-
         from rich.live import Live
 
         from profiler.cli.progress.bar import console
 
-        self._n_turns = self.board.n_turns = n_turns
-        self.board.n_before = n_done
-        self.begun_ns = time.monotonic_ns()
         self._console = self._console or console()
         self._live = Live(
             console=self._console,
@@ -59,62 +51,38 @@ class TableView(LineView):
             vertical_overflow="crop",
         )
         self._live.start()
-        self._draw()
+        self.show_turn()
 
-    def more(self, n_turns: int) -> None:
-        """Count what is measured again."""
-        super().more(n_turns)
-        self.board.n_turns += n_turns
+    def show_turn(self) -> None:
+        """Draw the table."""
+        if self._live is not None and self._console is not None:
+            # The size is read each time: it may have changed.
+            self._live.update(picture(self.state, *self._console.size), refresh=True)
 
-    def turn(self, turn: Turn, artifact: Artifact) -> None:
-        """Show what is being measured."""
-        super().turn(turn, artifact)
-        self.board.begin(turn.cell.key, describe_cell(turn, artifact), turn.round)
-        self._draw()
-
-    def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
-        """Fill the row; keep a line for a round without samples."""
-        self.keep(record)
-        self.board.end(record, left_s)
+    def show_round(self, record: Round) -> None:
+        """Draw the table; a line for a round without samples stays above it."""
         if record.error is not None:
-            self._write(f"{self._now}: {describe_result(record)}")
-        self._draw()
-
-    def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
-        """Mark the row of a cell that takes no further rounds, and leave out the rounds that this spares."""
-        self._n_turns -= n_spared
-        self.board.n_turns -= n_spared
-        self.board.rows[turn.cell.key].end = "done"
-        self._write(f"{describe_cell(turn, artifact)} {describe(met)}")
-        self._draw()
+            self.say(f"{self.state.now}: {describe_result(record)}")
+        self.show_turn()
 
     def say(self, line: str) -> None:
         """Write a line above the table."""
-        if self._live is None:
+        if self._live is None or self._console is None:
             super().say(line)
         else:
-            self._write(line)
-
-    def _draw(self) -> None:
-        if self._live is not None and self._console is not None:
-            # The size is asked anew each time: it may have changed.
-            self._live.update(picture(self.board, *self._console.size), refresh=True)
-
-    def _write(self, line: str) -> None:
-        if self._console is not None:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def picture(board: Board, width: int, height: int) -> "Group":
-    """Give what is drawn, fit for a terminal of this size. Names are a stranger's text, and no markup."""
+def picture(state: SweepState, width: int, height: int) -> "Group":
+    """Return what to draw on a terminal of this size. Names are untrusted text, not markup."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    n_warnings = len(board.warnings) if height > _BESIDE_ROWS + len(board.warnings) + _FEWEST_ROWS else 0
-    shown = board.shown(max(height - _BESIDE_ROWS - n_warnings, _FEWEST_ROWS))
-    columns = _columns(board, width)
-    states = [_state(row, key == board.current) for key, row in shown]
+    n_warnings = len(state.warnings) if height > _OTHER_ROWS + len(state.warnings) + _FEWEST_ROWS else 0
+    shown = state.shown(max(height - _OTHER_ROWS - n_warnings, _FEWEST_ROWS))
+    columns = _columns(state, width)
+    states = [_status(row, key == state.current) for key, row in shown]
     table = Table(box=None, padding=(0, _GAP, 0, 0), show_edge=False, header_style="bold")
     n_state = min(max((len(word) for word, _ in states), default=0), width // 3)
     room = width - sum(len(name) + _GAP for name in columns) - n_state - 2 * _GAP
@@ -126,21 +94,35 @@ def picture(board: Board, width: int, height: int) -> "Group":
     for (key, row), (word, style) in zip(shown, states, strict=True):
         figures = [_figure(row, column.split()[0].lower()) for column in columns]
         cells = [Text(row.name), *map(Text, figures), Text(word, style=style)]
-        table.add_row(*cells, style="bold" if key == board.current else "")
-    parts: list[Text | Table] = [_line(board.head(), "bold")]
+        table.add_row(*cells, style="bold" if key == state.current else "")
+    parts: list[Text | Table] = [_line(_head(state), "bold")]
     if shown:
         parts.append(table)
-    if left := len(board.rows) - len(shown):
+    if left := len(state.rows) - len(shown):
         parts.append(_line(f"{left} more cells", "dim"))
-    parts += [_line(text, "yellow") for text in board.warnings[len(board.warnings) - n_warnings :]]
-    if board.current is not None:
-        parts.append(_line(f"now {board.now}", ""))
+    parts += [_line(text, "yellow") for text in state.warnings[len(state.warnings) - n_warnings :]]
+    if state.current is not None:
+        parts.append(_line(f"now {state.now}", ""))
     return Group(*parts)
 
 
-def _columns(board: Board, width: int) -> list[str]:
-    """Choose the figures for which there is room."""
-    with_ttft = any(row.middle("ttft") is not None for row in board.rows.values())
+def _head(state: SweepState) -> str:
+    """Return a line on how far the sweep is, how long it will take, and how warm the device is."""
+    parts = [f"{state.n_over} of {state.n_turns} rounds"]
+    if state.n_before:
+        parts[0] += f", {state.n_before} before"
+    if state.left_s:
+        parts.append(f"{format_duration(state.left_s)} left")
+    if state.temperature_c is not None:
+        parts.append(f"{state.temperature_c:.0f} °C, at most {state.hottest_c:.0f}")
+    if state.throttle:
+        parts.append(f"the system reports {', '.join(state.throttle)}")
+    return "; ".join(parts)
+
+
+def _columns(state: SweepState, width: int) -> list[str]:
+    """Return the figures that fit."""
+    with_ttft = any(row.median("ttft") is not None for row in state.rows.values())
     if width < _NARROW:
         return ["decode t/s"] if width < _NARROW // 2 else ["rounds", "decode t/s"]
     return ["rounds", "prefill t/s", "decode t/s", *(["TTFT ms"] if with_ttft else [])]
@@ -155,14 +137,14 @@ def _line(text: str, style: str) -> "Text":
 def _figure(row: Row, name: str) -> str:
     if name == "rounds":
         return str(len(row.rounds))
-    middle = row.middle(name)
-    if middle is None:
+    value = row.median(name)
+    if value is None:
         return ""
-    return f"{middle:.0f}" if middle >= 1000 else f"{middle:.1f}" if middle >= 10 else f"{middle:.2f}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _state(row: Row, is_current: bool) -> tuple[str, str]:
-    """Say what is to be known of a row, and how it is coloured."""
+def _status(row: Row, is_current: bool) -> tuple[str, str]:
+    """Return a row's status and its colour."""
     if row.error is not None:
         return (row.end or "failed").upper(), "red"
     if row.flags:

@@ -11,7 +11,7 @@ from profiler.measure.workloads import WORKLOADS
 from profiler.sweep.grid import default_threads
 from profiler.sweep.plan import Options
 from quant.sources.prepare import DEFAULT_LEVELS
-from tests.support.commandline import ROOT, parse_example
+from tests.support.commandline import ROOT, measure_request, parse_example
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 METHOD = (ROOT / "docs" / "how-it-measures.md").read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_the_default_threads() -> None:
 def test_the_default_rounds() -> None:
     assert "six rounds by default" in METHOD_PROSE
     assert Options().rounds == 6
-    assert parse_example("slmprof profile x -o y").params["rounds"] == 6
+    assert measure_request(parse_example("slmprof profile smollm2-135m -o y")).options.rounds == 6
 
 
 def test_the_forms_of_export_and_plot() -> None:

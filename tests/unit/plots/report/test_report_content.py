@@ -22,14 +22,13 @@ from plots.report.facts import environments_of, methods_of
 from plots.report.rerun import rerun_commands
 from plots.report.write import write_reports
 from profiler.analysis.summarise import outlines, summarise, summarise_and_warn
-from profiler.cli.options import axes_of
 from profiler.export.flat import FIELDS, flat
 from profiler.records.config import RunConfig
 from profiler.results.file import Results, read_results
 from profiler.sweep.grid import expand
 from quant.base.errors import UserError
 from tests.support.cells import artifact, config
-from tests.support.commandline import assert_one_line, parse_example, slmprof
+from tests.support.commandline import assert_one_line, measure_request, parse_example, slmprof
 from tests.support.rounds import a_round, no_round, results, with_cell, write_lines
 from tests.support.summaries import ENVIRONMENT, MIB, environment, failed, request, summary
 
@@ -171,8 +170,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 def configs_of(command: str) -> list[RunConfig]:
     """What `slmprof profile` would measure."""
-    options = dict(parse_example(command).params)
-    return [cell.config for cell in expand(axes_of(options, default_workload="bench"), [SHA])]
+    return [cell.config for cell in expand(measure_request(parse_example(command)).axes, [SHA])]
 
 
 @pytest.mark.parametrize("changes", SETTINGS)

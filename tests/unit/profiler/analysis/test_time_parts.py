@@ -80,6 +80,6 @@ def test_the_command_line_keeps_the_rounds_of_its_own_sweep(capsys: pytest.Captu
     view.started(1, 5)
     view.turn(Turn(cell(), 0), artifact())
     view.finished(timed_round(), artifact(), None)
-    assert [record.wall_ns for record in view.rounds] == [1000 * MS]
-    assert 0 < view.begun_ns <= view.ended_ns
+    assert [record.wall_ns for record in view.state.rounds] == [1000 * MS]
+    assert view.state.elapsed_ns >= 0
     assert "[1/1] tiny Q8_0 t1 p6 n4 d0, round 1: prefill 100.0 t/s, decode 40.0 t/s" in capsys.readouterr().err

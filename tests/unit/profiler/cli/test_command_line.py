@@ -16,8 +16,7 @@ import pytest
 import profiler.__main__
 from profiler import __version__
 from profiler.cli import COMMANDS, root
-from profiler.cli.options import axes_of, levels_of, run_options_of
-from tests.support.commandline import ROOT, Done, environment, parse_example
+from tests.support.commandline import ROOT, Done, environment, measure_request, parse_example
 from tests.support.rounds import write_lines
 
 Call = Callable[..., Done]
@@ -87,9 +86,7 @@ EXAMPLES = [line for name in COMMANDS for line in examples_of(command_of(name))]
 def test_an_example_can_be_typed(line: str) -> None:
     context = parse_example(line)
     if context.command.name in ("profile", "run"):
-        axes_of(context.params, default_workload="bench")
-        levels_of(context.params["levels"])
-        run_options_of(context.params)
+        measure_request(context)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +94,7 @@ def test_an_example_can_be_typed(line: str) -> None:
 )
 def test_auto_stands_beside_numbers(text: str, threads: tuple[int, ...]) -> None:
     context = parse_example(f"slmprof profile m.gguf -t '{text}' -o r.jsonl")
-    assert axes_of(context.params, default_workload="bench").threads == threads
+    assert measure_request(context).axes.threads == threads
 
 
 @pytest.mark.parametrize("name", COMMANDS)

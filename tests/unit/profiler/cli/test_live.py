@@ -5,12 +5,14 @@ import re
 import sys
 
 import click
+import msgspec
 import pytest
 from rich.console import Console
 
-from profiler.cli.progress.lines import LineView, sweep_view
-from profiler.cli.progress.state import Board
+from profiler.cli.progress.lines import LineView
+from profiler.cli.progress.state import SweepState
 from profiler.cli.progress.table import TableView, picture
+from profiler.cli.progress.view import SweepView, sweep_view
 from profiler.records.record import Conditions, Round
 from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met
@@ -25,105 +27,110 @@ def warm(temperature_c: float, *throttle: str) -> Conditions:
     return Conditions(temperature_c=temperature_c, throttle=throttle)
 
 
-def play(view: LineView, record: Round, left_s: float | None = None) -> None:
+def play(view: SweepView, record: Round, left_s: float | None = None) -> None:
     file = FILES[record.cell.artifact_sha256]
     view.turn(Turn(record.cell, record.round), file)
     view.finished(record, file, left_s)
 
 
-def lines_of(board: Board, width: int = 100, height: int = 24) -> list[str]:
+def lines_of(state: SweepState, width: int = 100, height: int = 24) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None, force_terminal=True)
     with console.capture() as captured:
-        console.print(picture(board, width, height))
+        console.print(picture(state, width, height))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def board_of(*records: Round) -> Board:
-    board = Board()
-    board.n_turns = 12
+def begin(state: SweepState, record: Round, **changes: str) -> None:
+    file = msgspec.structs.replace(FILES[record.cell.artifact_sha256], **changes)
+    state.begin(Turn(record.cell, record.round), file)
+
+
+def state_of(*records: Round) -> SweepState:
+    state = SweepState()
+    state.n_turns = 12
     for record in records:
-        file = FILES[record.cell.artifact_sha256]
-        board.begin(record.cell.key, f"{file.model} {file.level}", record.round)
-        board.end(record, 190.0)
-    return board
+        begin(state, record)
+        state.end(record, 190.0)
+    return state
 
 
 def test_the_table_fills_with_medians_of_the_rounds_so_far() -> None:
-    board = board_of(
+    state = state_of(
         a_round(0, sample(prefill_ms=60, after=warm(52))),
         with_cell(a_round(0, sample(decode_ms=(50, 50, 50, 50), after=warm(61))), LARGE),
         a_round(1, sample(prefill_ms=30, after=warm(55))),
     )
-    board.begin(a_round(2).cell.key, "tiny Q4_0", 2)
+    begin(state, a_round(2))
     # Prefill of 6 tokens in 60 and in 30 ms: 100 and 200 t/s. Decode of 4 in 100 and in 200 ms.
-    assert lines_of(board) == [
+    assert lines_of(state) == [
         "3 of 12 rounds; 3 min 10 s left; 55 °C, at most 61",
-        "cell                rounds  prefill t/s  decode t/s",
-        "tiny Q4_0                2        150.0        40.0  measuring",
-        "big [bold]one Q8_0       1        100.0        20.0",
-        "now tiny Q4_0, round 3",
+        "cell                            rounds  prefill t/s  decode t/s",
+        "tiny Q4_0 t1 p6 n4 d0                2        150.0        40.0  measuring",
+        "big [bold]one Q8_0 t1 p6 n4 d0       1        100.0        20.0",
+        "now tiny Q4_0 t1 p6 n4 d0, round 3",
     ]
 
 
 def test_a_request_has_its_time_to_first_token() -> None:
-    board = board_of(a_round(0, sample(prefill_ms=60, choose_ms=1.5)))
-    assert [line.split()[-1] for line in lines_of(board)[1:3]] == ["ms", "61.5"]
+    state = state_of(a_round(0, sample(prefill_ms=60, choose_ms=1.5)))
+    assert [line.split()[-1] for line in lines_of(state)[1:3]] == ["ms", "61.5"]
 
 
-def test_a_warning_is_told_when_it_comes_and_stays_in_the_row() -> None:
+def test_a_warning_is_shown_when_it_comes_and_stays_in_the_row() -> None:
     hot = sample(before=warm(80, "under-voltage"), after=warm(82, "under-voltage"))
-    board = board_of(a_round(0, hot), a_round(1, hot))
-    told = lines_of(board, width=200)
-    assert told[0].endswith("82 °C, at most 82; the system reports under-voltage")
-    assert told[2].split()[-1] == "throttled"
-    assert [
-        line for line in told if line.startswith("throttled (tiny Q4_0): the system reports under-voltage in 1 of 1 ")
-    ]
-    assert len(board.warnings) == 1
+    state = state_of(a_round(0, hot), a_round(1, hot))
+    shown = lines_of(state, width=200)
+    assert shown[0].endswith("82 °C, at most 82; the system reports under-voltage")
+    assert shown[2].split()[-1] == "throttled"
+    warning = "throttled (tiny Q4_0 t1 p6 n4 d0): the system reports under-voltage in 1 of 1 "
+    assert [line for line in shown if line.startswith(warning)]
+    assert len(state.warnings) == 1
 
 
 def test_a_failed_cell_is_marked_and_keeps_its_figures() -> None:
-    told = lines_of(board_of(a_round(0), no_round(1, message="killed")))
-    assert told[2].split() == ["tiny", "Q4_0", "1", "100.0", "40.0", "FAILED"]
+    shown = lines_of(state_of(a_round(0), no_round(1, message="killed")))
+    assert shown[2].split()[-4:] == ["1", "100.0", "40.0", "FAILED"]
 
 
 def test_a_round_measured_again_takes_the_place_of_the_first() -> None:
-    told = lines_of(board_of(a_round(0, sample(prefill_ms=600)), a_round(0, sample(prefill_ms=60))))
-    assert told[2].split()[2:4] == ["1", "100.0"]
+    shown = lines_of(state_of(a_round(0, sample(prefill_ms=600)), a_round(0, sample(prefill_ms=60))))
+    assert shown[2].split()[-3:-1] == ["1", "100.0"]
 
 
 @pytest.fixture(scope="module")
-def full_board() -> Board:
+def full_state() -> SweepState:
     """Thirty cells, and one that is measured now and has a long name."""
     records = [with_cell(a_round(0), LARGE, n_threads=threads) for threads in range(1, 31)]
-    board = board_of(*records)
-    board.begin(records[20].cell.key, "x" * 300, 1)
-    return board
+    state = state_of(*records)
+    begin(state, records[20], model="x" * 300)
+    return state
 
 
 @pytest.mark.parametrize("width", [20, 34, 69, 70, 200])
 @pytest.mark.parametrize("height", [1, 9, 60])
-def test_it_fits_into_every_terminal(full_board: Board, width: int, height: int) -> None:
-    board = full_board
-    told = lines_of(board, width, height)
-    assert max(map(len, told)) <= width
-    assert len(told) <= max(height, 5)
+def test_it_fits_into_every_terminal(full_state: SweepState, width: int, height: int) -> None:
+    state = full_state
+    shown = lines_of(state, width, height)
+    assert max(map(len, shown)) <= width
+    assert len(shown) <= max(height, 5)
     if height == 60:
-        assert len(told) == 33  # the line above, the head, 30 rows, the line below
+        assert len(shown) == 33  # the line above, the head, 30 rows, the line below
     elif height == 9:
-        assert told[6] == "26 more cells"
+        assert shown[6] == "26 more cells"
 
 
 def test_where_rows_lack_room_the_current_one_is_shown() -> None:
-    board = Board()
-    for number in range(20):
-        board.begin(f"key{number}", f"cell-{number}", 0)
-    board.current = "key3"
-    assert [key for key, _ in board.shown(5)] == ["key1", "key2", "key3", "key4", "key5"]
-    board.current = "key19"
-    assert [key for key, _ in board.shown(5)][-1] == "key19"
-    board.current = None
-    assert len(board.shown(5)) == 5
+    state = SweepState()
+    rounds = [with_cell(a_round(0), SMALL, n_threads=threads) for threads in range(1, 21)]
+    for record in rounds:
+        begin(state, record)
+    keys = list(state.rows)
+    state.current = keys[3]
+    assert [key for key, _ in state.shown(5)] == keys[1:6]
+    state.current = keys[19]
+    assert [key for key, _ in state.shown(5)][-1] == keys[19]
+    state.current = None
+    assert len(state.shown(5)) == 5
 
 
 class Screen:
@@ -181,7 +188,7 @@ def test_the_screen_during_a_sweep_and_after_it() -> None:
     # What went wrong stays; the table is gone, since the whole one follows on stdout.
     assert after.text() == during.text()[:2]
     assert after.cursor_shown
-    assert len(view.rounds) == 2
+    assert len(view.state.rounds) == 2
 
 
 def test_ctrl_c_leaves_a_usable_terminal() -> None:
@@ -249,7 +256,7 @@ class Terminal(io.StringIO):
     ],
 )
 def test_lines_where_no_table_can_be_drawn(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], stderr: io.StringIO, kind: type[LineView]
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], stderr: io.StringIO, kind: type[SweepView]
 ) -> None:
     for name in ("TERM", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from profiler.cli.limits import read_weights
+from profiler.cli.options.limits import read_weights
 from profiler.cli.recommend import recommend as command
 from profiler.recommend.again import command_of
 from profiler.recommend.choose import recommend
