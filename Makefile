@@ -1,4 +1,4 @@
-# Everything runs in a virtual environment inside this folder; nothing outside it is touched but pip's cache.
+# Everything runs in a virtual environment inside this folder; only pip's cache is outside it.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
@@ -12,30 +12,30 @@ PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 .PHONY: bench-quality bench-compare bench-scale charts-look fuzz kills e2e-hub lock wheel clean
 
 help:
-	@echo "make quickstart      install, then the main job on a synthetic SmolLM2-135M: three levels, charts in $(QUICKSTART)/"
-	@echo "make install         an environment in $(VENV)/ with slmprof and what its development needs"
-	@echo "make test            install, then all tests"
-	@echo "make lint            ruff, mypy and the layer contracts"
-	@echo "make format          write the code as ruff formats it"
+	@echo "make quickstart      install, then profile a synthetic SmolLM2-135M at three levels; charts in $(QUICKSTART)/"
+	@echo "make install         create $(VENV)/ with slmprof and its development tools"
+	@echo "make test            install, then run all tests"
+	@echo "make lint            run ruff, mypy and the import contracts"
+	@echo "make format          format the code with ruff"
 	@echo "make parity          compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
-	@echo "make bench-convert   time conversion and quantization beside llama.cpp's own (long)"
-	@echo "make bench-memory    hold the parts of six models' memory against what the system measured"
-	@echo "make bench-estimate  hold estimates against a survey, quantized files and measured memory (long)"
-	@echo "make bench-synthetic time writing made-up files against copying, and hold their speed against random-normal ones"
-	@echo "make bench-quality   time scoring beside llama-perplexity"
-	@echo "make bench-compare   plant slow-downs in noisy series: compare finds 5 %, and calls nothing else a difference"
+	@echo "make bench-convert   time conversion and quantization against llama.cpp's own (long)"
+	@echo "make bench-memory    compare six models' memory by part with what the system measured"
+	@echo "make bench-estimate  compare estimates with a survey, quantized files and measured memory (long)"
+	@echo "make bench-synthetic time synthetic files against copying, and compare their speed with random-normal ones"
+	@echo "make bench-quality   time scoring against llama-perplexity"
+	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
-	@echo "make charts-look     draw every chart at two widths: no text on text, colours apart for any colour vision"
-	@echo "make fuzz            convert 20,000 broken checkpoints: each is converted or refused in one line (some minutes)"
-	@echo "make kills           kill a sweep and its workers at 100 random moments: nothing is lost or done twice (long)"
-	@echo "make e2e-hub         the main job on the real SmolLM2-135M, where a hub can be reached"
-	@echo "make lock            write constraints.txt anew from the newest allowed versions"
+	@echo "make charts-look     draw every chart at two widths; check overlaps, and colours for every colour vision"
+	@echo "make fuzz            convert 20,000 broken checkpoints; each is converted or refused in one line (minutes)"
+	@echo "make kills           kill a sweep and its workers at 100 random moments; nothing is lost or repeated (long)"
+	@echo "make e2e-hub         run the main job on the real SmolLM2-135M, where a hub can be reached"
+	@echo "make lock            rewrite constraints.txt with the newest allowed versions"
 	@echo "make wheel           build the wheel into dist/"
-	@echo "make clean           remove the environment, dist/ and what quickstart and parity made"
-	@echo "PYTHON=python3.13 chooses the interpreter, VENV=folder its environment"
+	@echo "make clean           remove the environment, dist/ and the files of quickstart and parity"
+	@echo "PYTHON=python3.13 selects the interpreter, VENV=FOLDER the environment"
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "slmprof needs Python 3.11, 3.12 or 3.13; give it with PYTHON=..." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "slmprof needs Python 3.11, 3.12 or 3.13; set PYTHON=..." >&2; exit 1; }
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
 		{ echo "llama.cpp is compiled during the installation; install a C++ compiler first" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -11,17 +11,16 @@ from tests.families import variants
 
 _HEAD = """# Families, and what they were checked against
 
-Written by `make parity` with llama-cpp-python {pin}, of whose source distribution llama.cpp's own converter is taken,
-and transformers 4.57. Every variant is a small checkpoint with random weights; each is converted to f32, f16, bf16 and
+Written by `make parity` with llama-cpp-python {pin}, whose source distribution contains llama.cpp's own converter, and
+transformers 4.57. Every variant is a small checkpoint with random weights; each is converted to f32, f16, bf16 and
 auto.
 
-- **files**: conversions whose every tensor (bytes, type, shape, order) and every key (type, value, order) equals those
-  of llama.cpp's converter, of all that it can do. **fails**: conversions at which that converter ends with an error.
-- **keys of our own**: keys in which ours differs on purpose, since that converter's file would be wrong; the logits
-  prove them.
+- **files**: conversions whose tensors (bytes, type, shape, order) and keys (type, value, order) all equal those of
+  llama.cpp's converter, of those that it can convert. **fails**: conversions at which that converter ends with an error.
+- **keys of our own**: keys that differ on purpose, since that converter's file would be wrong; the logits prove them.
 - **logits**: the largest difference of next-token logits between transformers in float32 and llama.cpp on our F32 file,
-  as a part of the logits' spread, over all positions, and the number of variants compared. Models with GELU differ
-  more: llama.cpp reads it from a table in float16. Models that transformers knows through remote code only are compared
+  relative to the logits' spread, over all positions, and the number of variants compared. Models with GELU differ more,
+  because llama.cpp reads it from a float16 table. Models that transformers knows only through remote code are compared
   with an equivalent one where there is one.
 
 | GGUF architecture | class in config.json | variants | files | fails | keys of our own | logits | compared |
@@ -29,19 +28,19 @@ auto.
 """
 
 
-_SPEED_HEAD = """# Speed beside llama-bench
+_SPEED_HEAD = """# Speed compared with llama-bench
 
-Written by `make parity` with llama-cpp-python {pin} on {cpu}, threads 1 and 2, synthetic weights. For each cell {pairs}
-rounds, and in each round one process of ours and two of llama-bench in a random order: **ratio** is ours to one
+Written by `make parity` with llama-cpp-python {pin} on {cpu}, threads 1 and 2, synthetic weights. Each cell has {pairs}
+rounds. Each round runs one process of ours and two of llama-bench in a random order: **ratio** is ours to one
 llama-bench run (median, 95 % interval), **control** is the other llama-bench run to the same one. llama-bench runs on
 the libraries of the installed package, with pp{n_prompt} and tg{n_gen}. d is the depth, fa flash attention, KV the
 cache's type. A spread is the median absolute deviation of the ratios' logarithms. **Memory** is `model_rss_bytes`
-beside the peak of llama-bench's process, as GNU time counts it, less the {bare_mib:.1f} MiB that it takes without a
+next to the peak of llama-bench's process as GNU time counts it, minus the {bare_mib:.1f} MiB that it takes without a
 model, both in MiB.
 
-Geometric mean of the ratios {geometric_mean:.4f}; cells whose interval lies wholly outside 0.97 to 1.03: {outside} of
-{n_rows}; median spread {spread:.4f} against the control's {control_spread:.4f}. Geometric mean of the
-memory, ours to llama-bench's: {rss_ratio:.3f}.
+Geometric mean of the ratios {geometric_mean:.4f}; cells whose interval is wholly outside 0.97 to 1.03: {outside} of
+{n_rows}; median spread {spread:.4f} against the control's {control_spread:.4f}. Geometric mean of the memory, ours to
+llama-bench's: {rss_ratio:.3f}.
 
 | model and level | settings | threads | test | ratio | interval | control | spread | control's | memory | bench's |
 |---|---|---:|---|---:|---|---:|---:|---:|---:|---:|
