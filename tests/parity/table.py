@@ -16,7 +16,8 @@ transformers 4.57. Every variant is a small checkpoint with random weights; each
 auto.
 
 - **files**: conversions whose tensors (bytes, type, shape, order) and keys (type, value, order) all equal those of
-  llama.cpp's converter, of those that it can convert. **fails**: conversions at which that converter ends with an error.
+  llama.cpp's converter, of those that it can convert. **fails**: conversions at which that converter ends with an
+  error.
 - **keys of our own**: keys that differ on purpose, since that converter's file would be wrong; the logits prove them.
 - **logits**: the largest difference of next-token logits between transformers in float32 and llama.cpp on our F32 file,
   relative to the logits' spread, over all positions, and the number of variants compared. Models with GELU differ more,
