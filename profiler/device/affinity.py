@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from profiler.engine import EngineError
 from profiler.records.config import MAX_THREADS
@@ -23,10 +23,10 @@ def read_cores(text: str) -> tuple[int, ...]:
     if text.strip().lower() == "fast":
         return cores_of_kind("fast")
     cores = parse_ints(text, "--cores", most=MAX_THREADS - 1)
-    usable = sorted(_usable())
+    usable = _usable()
     if missing := [core for core in cores if core not in usable]:
         raise UserError(
-            f"--cores {missing[0]}: this process may use the CPUs {_ranges(usable)} only; "
+            f"--cores {missing[0]}: this process may use the CPUs {cpu_ranges(usable)} only; "
             "others are not there, switched off, or kept from it"
         )
     return cores
@@ -48,22 +48,22 @@ def bind(cores: Sequence[int]) -> None:
         bound = os.sched_getaffinity(0)
     except OSError as error:
         raise EngineError(
-            "context", f"the system does not bind threads to {_ranges(cores)}: {error.strerror}"
+            "context", f"the system does not bind threads to {cpu_ranges(cores)}: {error.strerror}"
         ) from error
     if bound != set(cores):
-        raise EngineError("context", f"the system binds threads to {_ranges(sorted(bound))}, not to {_ranges(cores)}")
+        raise EngineError("context", f"the system binds threads to {cpu_ranges(bound)}, not to {cpu_ranges(cores)}")
 
 
 def _usable() -> set[int]:
     return set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def _ranges(cores: Sequence[int]) -> str:
-    """Write numbers as people do: 0-3, 6."""
+def cpu_ranges(cores: Collection[int]) -> str:
+    """Return CPU numbers in the kernel's list format: 0-3,6."""
     runs: list[list[int]] = []
-    for core in cores:
+    for core in sorted(cores):
         if runs and core == runs[-1][-1] + 1:
             runs[-1].append(core)
         else:
             runs.append([core])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

@@ -1,8 +1,8 @@
-"""What on a device would spoil a measurement, and the command that mends it. Nothing is read or changed here.
+"""Rules: what on a device would spoil a measurement, and the command that fixes it. Nothing is read or changed here.
 
-clock.py   what holds the clock down or lets it wander
-load.py    what else wants the CPU and the memory
-build.py   how llama.cpp was built, and what its threads are told
+clock.py   what throttles the clock or lets it vary
+load.py    what else uses the CPU and the memory
+build.py   how llama.cpp was built, and what rules its threads
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = ["Finding", "Seen", "advise"]
 
 
 def advise(seen: Seen) -> list[Finding]:
-    """Give the findings, warnings before notes."""
+    """Return the findings, warnings before notes."""
     found: Sequence[Finding | None] = [rule(seen) for rule in (*clock.RULES, *load.RULES, *build.RULES)]
     findings = [finding for finding in found if finding is not None]
     return sorted(findings, key=lambda finding: finding.severity != "warning")

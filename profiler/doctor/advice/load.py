@@ -1,4 +1,4 @@
-"""What else wants the CPU and the memory, and what of them this process may not have.
+"""What else uses the CPU and the memory, and what of them this process is denied.
 
 Source of the commands: taskset(1), swapon(8), docker-update(1), the kernel's
 Documentation/admin-guide/mm/transhuge.rst.
@@ -6,128 +6,118 @@ Documentation/admin-guide/mm/transhuge.rst.
 
 from collections.abc import Callable
 
+from profiler.device.affinity import cpu_ranges
 from profiler.doctor.advice.finding import Finding, Seen, note, warning
 from quant.base.units import format_bytes
 
-# One thread that always runs makes every barrier of llama.cpp's threads late. An idle macOS shows 1 to 3 by itself.
+# One busy thread delays every barrier of llama.cpp's threads. An idle macOS has a load of 1 to 3.
 _BUSY_LOAD = {"Darwin": 3.0}
 _BUSY_LOAD_ELSEWHERE = 0.5
 _STEAL_SHARE = 0.01
-# Systems put a few idle pages into swap at any time.
+# Systems swap out a few idle pages at any time.
 _SWAP_BYTES = 64 << 20
 _FREE_SHARE, _FREE_BYTES = 1 / 3, 512 << 20
 
 
 def load_average(seen: Seen) -> Finding | None:
-    """Warn of programs that use the CPU."""
+    """Warn of other programs that use the CPU."""
     load = seen.conditions.load_1m
     if load is None or load <= _BUSY_LOAD.get(seen.environment.system, _BUSY_LOAD_ELSEWHERE):
         return None
     return warning(
         "load",
         f"the load average of the last minute is {load:.2f}",
-        "other programs take the CPU from some rounds and not from others",
-        advice="close what top lists first, and wait a minute",
+        "other programs slow down some rounds and not others",
+        advice="close the programs at the top of the list, and wait a minute",
         command="top -o cpu" if seen.environment.system == "Darwin" else "top",
     )
 
 
 def steal(seen: Seen) -> Finding | None:
-    """Warn of a host that takes the CPU away."""
+    """Warn of a host that takes CPU time from this virtual machine."""
     stolen_ns, busy_ns = seen.conditions.steal_ns, seen.conditions.busy_ns
     if not stolen_ns or busy_ns is None or stolen_ns / (stolen_ns + busy_ns) < _STEAL_SHARE:
         return None
     return warning(
         "steal",
-        f"since the start the host took {stolen_ns / (stolen_ns + busy_ns):.1%} of the CPU time that was asked for",
+        f"since boot the host took {stolen_ns / (stolen_ns + busy_ns):.1%} of the CPU time requested here (steal)",
         "this virtual machine shares its cores: its speed depends on its neighbours",
-        advice="measure on a machine of your own or with reserved cores, or take more --rounds",
+        advice="measure on a dedicated machine or with reserved cores, or set more --rounds",
     )
 
 
 def swap(seen: Seen) -> Finding | None:
-    """Warn of memory that lies in swap."""
+    """Warn of memory that is swapped out."""
     used, zram = seen.conditions.swap_used_bytes, seen.details.zram_used_bytes
     if used is None or used < _SWAP_BYTES:
         return None
     where = f", {format_bytes(zram)} of it compressed in memory (zram)" if zram else ""
-    cost = "compressing takes the CPU" if zram else "fetching it back takes the disk"
-    # Emptying the swap needs room for what is in it.
+    cost = "compression uses the CPU" if zram else "reading them back uses the disk"
+    # Turning swap off needs free memory for its content.
     fits = seen.environment.system == "Linux" and used < seen.available_bytes
     return warning(
         "swap",
-        f"{format_bytes(used)} lie in swap{where}",
-        f"memory was short; when it is so again, pages move while tokens are timed, and {cost}",
+        f"{format_bytes(used)} of memory are swapped out{where}",
+        f"memory was short; when it is short again, pages are swapped while tokens are timed, and {cost}",
         advice=None if fits else "close programs, or restart the machine",
         command="sudo swapoff -a && sudo swapon -a" if fits else None,
     )
 
 
 def memory(seen: Seen) -> Finding | None:
-    """Warn of little memory that is left."""
+    """Warn of little available memory."""
     environment, left = seen.environment, seen.available_bytes
     whole = min(environment.memory_bytes, environment.memory_limit_bytes or environment.memory_bytes)
     if left >= _FREE_BYTES and left >= _FREE_SHARE * whole:
         return None
-    limited = " that the container may use" if whole < environment.memory_bytes else ""
+    limited = " allowed by the container" if whole < environment.memory_bytes else ""
     return warning(
         "memory",
         f"{format_bytes(left)} of the {format_bytes(whole)}{limited} are available",
-        "cells that need more are skipped, and others are read from disk while they are timed",
-        advice="close programs, or take smaller levels",
+        "cells that need more are skipped, and others read weights from disk while they are timed",
+        advice="close programs, or choose smaller levels",
     )
 
 
 def quota(seen: Seen) -> Finding | None:
-    """Warn of a container's limit that is below the number of cores."""
+    """Warn of a container's CPU limit below the number of cores."""
     limit, cores = seen.environment.cpu_quota, seen.environment.cores_physical
     if limit is None or limit >= cores:
         return None
     return warning(
         "cpu-quota",
         f"the container is limited to {limit:g} CPUs of {cores} cores",
-        "threads beyond the limit all stop for the rest of each period, about a tenth of a second",
+        "with more threads than that, all threads pause for the rest of each period, about a tenth of a second",
         advice="start the container with a higher limit, or keep -t below it",
         command=f"docker update --cpus {cores} CONTAINER",
     )
 
 
 def affinity(seen: Seen) -> Finding | None:
-    """Warn of CPUs that this process may not use."""
+    """Warn of CPUs that this process is not allowed to use."""
     allowed, logical = seen.environment.affinity, seen.environment.cores_logical
     if allowed is None or len(allowed) >= logical:
         return None
     return warning(
         "affinity",
-        f"this process may use {len(allowed)} of {logical} CPUs: {ranges(allowed)}",
-        "more threads than that share cores, and results are those of a smaller machine",
+        f"this process is allowed {len(allowed)} of {logical} CPUs: {cpu_ranges(allowed)}",
+        "more threads than that share CPUs, and results are those of a smaller machine",
         advice="start it without taskset, or the container without --cpuset-cpus",
         command=f"taskset -cp 0-{logical - 1} $$",
     )
 
 
 def huge_pages(seen: Seen) -> Finding | None:
-    """Note that plain memory does not get huge pages by itself."""
+    """Note that ordinary memory does not get huge pages."""
     setting = seen.environment.huge_pages
     if setting not in ("madvise", "never"):
         return None
     return note(
         "huge-pages",
         f"transparent huge pages are set to {setting}",
-        "repacked weights and the KV cache lie in small pages; set to always they lie in large ones, at another speed",
+        "repacked weights and the KV cache use small pages; always puts them in huge pages, which changes the speed",
         command="echo always | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
     )
-
-
-def ranges(cpus: tuple[int, ...]) -> str:
-    """Write CPU numbers in the kernel's list format: 0-3,8."""
-    runs: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if runs and cpu == runs[-1][1] + 1:
-            runs[-1][1] = cpu
-        else:
-            runs.append([cpu, cpu])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 RULES: tuple[Callable[[Seen], Finding | None], ...] = (

@@ -24,7 +24,7 @@ def usable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cores_are_those_that_are_there(usable: None) -> None:
     assert read_cores("4-5") == (4, 5)
-    with pytest.raises(UserError, match=r"^--cores 2: this process may use the CPUs 0-1, 4-5 only"):
+    with pytest.raises(UserError, match=r"^--cores 2: this process may use the CPUs 0-1,4-5 only"):
         read_cores("1-2")
 
 
@@ -66,3 +66,10 @@ def test_layers_for_the_gpu_need_the_gpu() -> None:
     with pytest.raises(UserError, match="--ngl chooses layers for the GPU; give --device gpu"):
         check_axes(Axes(threads=(1,), ngl=(8,)), zipped=False)
     check_axes(Axes(threads=(1,), ngl=(8,), device=("gpu",)), zipped=False)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"), [((0, 1, 2, 3), "0-3"), ((8, 0, 2, 1), "0-2,8"), ((5,), "5"), ((0, 2), "0,2"), ((), "")]
+)
+def test_cpu_numbers_are_written_as_the_kernel_does(cpus: tuple[int, ...], text: str) -> None:
+    assert module.cpu_ranges(cpus) == text

@@ -8,7 +8,6 @@ import pytest
 
 from profiler.analysis.joules import joules_of
 from profiler.analysis.summarise import summarise
-from profiler.cli.ceilings import describe_meter
 from profiler.device.bandwidth_record import Ceiling, KernelRun
 from profiler.device.energy import find as energy
 from profiler.device.energy import ina3221, pmic, powermetrics, rapl
@@ -17,6 +16,7 @@ from profiler.device.energy.meter import Meter, NoMeter
 from profiler.device.os import raspberry
 from profiler.device.power_sampler import sample as sample_power
 from profiler.device.power_sampler import tracing
+from profiler.doctor.text import describe_meter
 from profiler.measure.loop import Measured, Probes, measure
 from profiler.measure.worker import Answer, Job, _energy_reader
 from profiler.records.energy import EnergyReading, EnergySpan, EnergyTrace

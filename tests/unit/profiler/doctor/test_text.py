@@ -3,18 +3,27 @@
 import shlex
 from typing import Any
 
+import msgspec
 import pytest
 
-from profiler.cli.doctor import render, wrap_command
+from profiler.device.bandwidth_record import Ceiling, KernelRun
+from profiler.device.energy.meter import Meter, NoMeter
 from profiler.doctor.advice import Seen, advise
 from profiler.doctor.diagnosis import Diagnosis, to_object
+from profiler.doctor.text import render, wrap_command
 from profiler.records.record import CoreKind
 from tests.support.findings import CASES, MAC
 from tests.support.seen import QUIET, seen
 
 
 def diagnosis(of: Seen) -> Diagnosis:
-    return Diagnosis(seen=of, threads=(1, 2, 4), findings=tuple(advise(of)))
+    return Diagnosis(
+        seen=of,
+        threads=(1, 2, 4),
+        findings=tuple(advise(of)),
+        meter=NoMeter("no sensor is here"),
+        ceiling=None,
+    )
 
 
 def text(**changes: Any) -> str:
@@ -31,7 +40,9 @@ def test_a_quiet_device() -> None:
         "llama.cpp  c0ffee0, llama-cpp-python 0.3.36, OpenMP threads",
         "backends   CPU",
         "features   NEON, ARM_FMA, FP16_VA, DOTPROD, LLAMAFILE, REPACK",
-        "threads    1, 2, 4 unless -t tells others",
+        "threads    1, 2, 4 by default; -t changes it",
+        "energy     none: no sensor is here",
+        "bandwidth  not measured in this environment; run slmprof doctor --bandwidth",
         "",
         "Nothing here would spoil a measurement.",
     ]
@@ -39,31 +50,34 @@ def test_a_quiet_device() -> None:
 
 def test_warnings_and_notes() -> None:
     found = text(governor="ondemand", throttle=("under-voltage",), huge_pages="never").splitlines()
-    assert found[10:] == [
-        "2 things here would spoil a measurement:",
-        "",
+    assert found[12].startswith("2 things here")
+    assert [line for line in found[13:] if line.startswith("- ")] == [
         "- the system reports under-voltage now",
-        "  The clock is held below its maximum before a measurement even begins. Use a",
-        "  supply of 27 W (5.1 V, 5 A) and a short cable.",
-        "",
         "- the frequency governor is ondemand, not performance",
-        "  The clock follows the load or stays low: a round depends on what ran before",
-        "  it. Where cpupower is installed, sudo cpupower frequency-set -g performance",
-        "  does the same.",
+        "- transparent huge pages are set to never",
+    ]
+    assert [line for line in found[13:] if line.startswith("    ")] == [
         "    echo performance |",
         "      sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
-        "",
-        "To know when results are compared:",
-        "",
-        "- transparent huge pages are set to never",
-        "  Repacked weights and the KV cache lie in small pages; set to always they lie",
-        "  in large ones, at another speed.",
         "    echo always | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
     ]
+    # A note comes under a heading of its own, and sentences begin with a capital letter.
+    heading = found.index("Keep in mind when comparing results:")
+    assert found.index("- the frequency governor is ondemand, not performance") < heading
+    assert found.index("- transparent huge pages are set to never") > heading
+    assert found[15].startswith("  The clock is below its maximum")
 
 
 def test_one_warning_is_one_thing() -> None:
-    assert "\nOne thing here would spoil a measurement:\n" in text(on_battery=True)
+    assert "\n1 thing here would spoil a measurement:\n" in text(on_battery=True)
+
+
+def test_a_measured_ceiling_takes_the_place_of_the_hint() -> None:
+    run = KernelRun(kernel="read", n_threads=1, n_bytes=1_000_000_000, times_ns=(100_000_000,) * 3)
+    ceiling = Ceiling(env_id="e", measured_at="2025-01-03T11:55:00Z", runs=(run,))
+    found = render(msgspec.structs.replace(diagnosis(QUIET), ceiling=ceiling))
+    assert "slmprof doctor --bandwidth" not in found
+    assert "  GB/s          1    10.0" in found
 
 
 def test_cores_by_kind() -> None:
@@ -115,7 +129,7 @@ def test_a_long_command_is_broken_between_its_words() -> None:
 
 def test_the_object_has_everything() -> None:
     found = to_object(diagnosis(seen(governor="powersave")))
-    assert list(found) == ["device", "build", "conditions", "findings"]
+    assert list(found) == ["device", "build", "conditions", "findings", "energy", "ceilings"]
     assert found["device"]["cpu_model"] == "Arm Cortex-A76"
     assert found["device"]["core_kinds"] == ({"name": "all", "cpus": (0, 1, 2, 3), "max_mhz": 2400.0},)
     assert found["device"]["available_bytes"] == 6 << 30
@@ -132,3 +146,11 @@ def test_the_object_has_everything() -> None:
         "os_name", "available_bytes", "env_id", "default_threads", "repacking_works", "assertions"
     }  # fmt: skip
     assert described == set(seen().environment.__struct_fields__) - {"schema"}
+    assert found["energy"] == {"source": None, "covers": None, "interval_ms": None, "reason": "no sensor is here"}
+    assert found["ceilings"] is None
+
+
+def test_the_object_names_the_energy_source() -> None:
+    meter = Meter(source="INA3221", covers="the whole module", interval_ms=100, read_watts=lambda: 5.0)
+    found = to_object(msgspec.structs.replace(diagnosis(QUIET), meter=meter))
+    assert found["energy"] == {"source": "INA3221", "covers": "the whole module", "interval_ms": 100, "reason": None}
