@@ -158,10 +158,13 @@ def _paths_of(sheets: Iterator["Drawn"], say: Callable[[str], None]) -> Iterator
         else:
             n_paths += len(made)
             yield from made
-    for (name, reason), parts in missing.items():
-        # Of what was asked for or drawn nobody needs to hear that other loads or devices have none of it.
-        of = f" of {', '.join(parts)}" if all(parts) else ""
-        say(f"no chart {name}{of}: {reason}")
+    # Parts are named only where none was drawn: that other loads or devices lack a chart helps nobody.
+    named = [
+        f"{name} of {', '.join(parts)} ({reason})" if all(parts) else f"{name} ({reason})"
+        for (name, reason), parts in missing.items()
+    ]
+    if named:
+        say(f"charts not drawn: {'; '.join(named)}")
     if not n_paths:
         raise UserError("there is nothing to draw: no cell has figures for the charts asked for; see slmprof show")
 

@@ -321,14 +321,13 @@ def test_a_chart_that_does_not_exist_is_refused_with_the_names_of_those_that_do(
         draw_all([summary()], {}, tmp_path, chosen=["pie"])
 
 
-def test_loads_that_lack_a_chart_for_the_same_reason_are_told_in_one_line(tmp_path: Path) -> None:
+def test_all_charts_without_data_are_named_in_one_line(tmp_path: Path) -> None:
     said: list[str] = []
     cells = [summary(), summary(workload="long", n_prompt=1024)]
     draw_all(cells, {}, tmp_path, chosen=["decode-vs-size", "speed-vs-threads", "drift"], say=said.append)
-    assert said == [
-        "no chart speed-vs-threads of bench, long: only one thread count was measured",
-        "no chart drift: rounds stand in results files only, and none was given",
-    ]
+    (line,) = said
+    assert "speed-vs-threads of bench, long (" in line
+    assert "; drift (" in line
 
 
 def test_a_formula_in_a_strangers_name_is_text_in_the_figures_beside() -> None:

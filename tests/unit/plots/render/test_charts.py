@@ -489,7 +489,7 @@ def test_what_is_left_out_is_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
     said: list[str] = []
     paths = draw_all([summary()], {ENVIRONMENT.id: ENVIRONMENT}, tmp_path, say=said.append, chosen=FIRST)
     assert [path.name for path in paths] == [f"{name}-bench.png" for name in (LATENCY, MEMORY, SIZE)]
-    assert said == ["no chart speed-vs-threads of bench: only one thread count was measured"]
+    assert said == ["charts not drawn: speed-vs-threads of bench (only one thread count was measured)"]
 
 
 # Files
