@@ -8,7 +8,7 @@ from itertools import accumulate
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from quant.base.text import spaced
+from quant.base.text import one_line
 
 _MAX_CHARS = 200
 _MAX_LETTERS = 400  # of a line: more than the widest page has
@@ -18,7 +18,7 @@ _BREAK_CHARS = 20  # behind a place, from which textwrap tells whether a line ma
 
 def printable(text: str) -> str:
     """Make a stranger's text fit for one line: no letter that ends a line or that an SVG file cannot hold."""
-    return " ".join(spaced(text[:_MAX_CHARS]).split())
+    return one_line(text, _MAX_CHARS)
 
 
 # Captions share most of their lines and all of their letters.

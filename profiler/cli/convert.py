@@ -133,12 +133,12 @@ def _convert_unquantized(
 def _convert_to_levels(
     folder: Path, origin: "Origin", levels: str, options: ConvertOptions, progress: "Progress"
 ) -> tuple[int, list[Path]]:
-    from quant.quantize.from_checkpoint import Straight
+    from quant.quantize.from_checkpoint import checkpoint_writer
 
-    with Straight(folder, pre=options.pre, origin=origin) as opened:
-        made = opened.write(
-            opened.levels(levels, imatrix=options.imatrix),
-            lambda level: options.path_of(opened.stem, level),
+    with checkpoint_writer(folder, pre=options.pre, origin=origin) as writer:
+        made = writer.write(
+            writer.levels(levels, imatrix=options.imatrix),
+            lambda level: options.path_of(writer.stem, level),
             imatrix=options.imatrix,
             progress=progress,
         )

@@ -151,12 +151,12 @@ def _collect(file: "Prepared", job: "ImatrixJob", progress: "Progress") -> "Imat
     from profiler.imatrix.worker import ImatrixAnswer, WindowsDone
     from profiler.measure.launch import run_in_child
 
-    def on_news(line: bytes) -> None:
+    def on_progress(line: bytes) -> None:
         news = msgspec.json.decode(line, type=WindowsDone)
         progress("imatrix", news.done, news.total)
 
     answer = run_in_child(
-        "profiler.imatrix.worker", job, ImatrixAnswer, file.path.parent, timeout_s=None, on_news=on_news
+        "profiler.imatrix.worker", job, ImatrixAnswer, file.path.parent, timeout_s=None, on_progress=on_progress
     )
     if answer.failure is not None:
         raise UserError(

@@ -172,13 +172,13 @@ def _score_source(
         tools = Tools(
             scratch=scratch,
             write=writer.write,
-            run=lambda job, on_news: run_in_child(
+            run=lambda job, on_progress: run_in_child(
                 "profiler.quality.worker",
                 job,
                 ScoreAnswer,
                 Path(job.path).parent,
                 timeout_s=options.timeout_s,
-                on_news=on_news,
+                on_progress=on_progress,
             ),
             available_bytes=available_memory_bytes,
             progress=progress,

@@ -1,15 +1,15 @@
-"""The ceilings of a device, measured, never nominal: how fast it reads memory, and ggml's kernels weights.
+"""The measured ceilings of a device: how fast it reads memory, and how fast ggml's kernels read weights.
 
 Decode is bound by memory: a token reads every weight once, so bytes per token over the device's read bandwidth is the
-time that no engine can undercut. `slmprof doctor --bandwidth` measures it and keeps it with the environment's id.
+lower bound of any engine's time. `slmprof doctor --bandwidth` measures it and keeps it with the environment's id.
 """
 
 import msgspec
 
 from profiler.analysis.stats import median
-from quant.base.files import cache_dir, write_text
+from quant.base.kept import KeptJson
 
-READ = "read"  # the kernel that reads and does next to nothing with it
+READ = "read"  # the kernel that reads and computes next to nothing
 _NS_PER_S = 1e9
 
 
@@ -25,12 +25,12 @@ class KernelRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def best_bytes_per_s(self) -> float:
-        """The fastest pass: a ceiling is what was reached, not what is usual."""
+        """Of the fastest pass: a ceiling is what was reached, not what is typical."""
         return self.n_bytes * _NS_PER_S / min(self.times_ns)
 
     @property
     def median_bytes_per_s(self) -> float:
-        """The pass in the middle; far below the best one the machine was busy."""
+        """Of the median pass; when it is far below the fastest one, the machine was busy."""
         return self.n_bytes * _NS_PER_S / median(self.times_ns)
 
     @property
@@ -47,19 +47,19 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[KernelRun, ...]
 
     def thread_counts(self) -> tuple[int, ...]:
-        """Give the measured thread counts, smallest first."""
+        """Return the measured thread counts, smallest first."""
         return tuple(sorted({run.n_threads for run in self.runs}))
 
     def best_read(self, n_threads: int) -> KernelRun | None:
-        """Give the run that read the fastest with exactly this many threads, of whatever kernel."""
-        # A mat-vec reads its weights as truly as a plain read does: what any kernel reached is reachable.
+        """Return the run that read fastest with exactly this many threads, of any kernel."""
+        # A mat-vec reads its weights as a plain read does: what any kernel reached is reachable.
         runs = [run for run in self.runs if run.n_threads == n_threads]
         return max(runs, key=lambda run: run.best_bytes_per_s, default=None)
 
     def read_bytes_per_s(self, n_threads: int) -> float | None:
-        """Give the read bandwidth at the smallest measured count from `n_threads` on: that of fewer is no limit.
+        """Return the read bandwidth at the smallest measured count that is at least `n_threads`; fewer are no bound.
 
-        None where the count lies outside of what was measured.
+        None where the count is outside of what was measured.
         """
         counts = self.thread_counts()
         if not counts or not counts[0] <= n_threads <= counts[-1]:
@@ -69,21 +69,28 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_ceiling(env_id: str) -> Ceiling | None:
-    """Give what `doctor --bandwidth` measured in this environment; None where it did not run."""
-    try:
-        kept = msgspec.json.decode((cache_dir() / "ceiling" / f"{env_id}.json").read_bytes(), type=Ceiling)
-    except (OSError, msgspec.DecodeError):
+    """Return what `doctor --bandwidth` measured in this environment; None where it did not run."""
+    ceiling = _kept(env_id).read()
+    if ceiling is None or ceiling.env_id != env_id:
         return None
-    sound = all(run.times_ns and min(run.times_ns) > 0 for run in kept.runs)
-    return kept if kept.env_id == env_id and sound else None
+    is_valid = all(run.times_ns and min(run.times_ns) > 0 for run in ceiling.runs)
+    return ceiling if is_valid else None
 
 
 def kept_elsewhere(env_id: str) -> bool:
-    """Tell whether the bandwidth was measured in other states of this device only: its governor, say, was another."""
-    kept = [path.stem for path in (cache_dir() / "ceiling").glob("*.json")]
+    """Return whether the bandwidth was measured in other states of this device only, such as another governor."""
+    kept = [path.stem for path in _kept(env_id).path.parent.glob("*.json")]
     return bool(kept) and env_id not in kept
 
 
 def keep_ceiling(ceiling: Ceiling) -> None:
-    """Keep it for later runs; a newer one takes its place."""
-    write_text(cache_dir() / "ceiling" / f"{ceiling.env_id}.json", msgspec.json.encode(ceiling).decode())
+    """Keep the ceilings for later runs, in the place of older ones.
+
+    Raises:
+        UserError: the cache folder cannot be written.
+    """
+    _kept(ceiling.env_id).write(ceiling)
+
+
+def _kept(env_id: str) -> KeptJson[Ceiling]:
+    return KeptJson(f"ceiling/{env_id}.json", Ceiling)

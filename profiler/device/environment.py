@@ -8,16 +8,16 @@ from profiler.device.llama_build import BackendFacts, probe_backend
 from profiler.device.os.system import machine_stamp, this_system
 from profiler.records.record import Environment
 from quant.base.errors import UserError
-from quant.base.files import cache_dir, write_text
+from quant.base.kept import KeptJson
 
 __all__ = ["available_memory_bytes", "cores_of_kind", "physical_cores", "probe_backend", "read_environment"]
 
 _THREAD_VARIABLES = ("OMP_", "GOMP_", "KMP_", "GGML_")
-_OURS = {"GGML_NO_BACKTRACE"}  # set for every worker by this program
+_OURS = {"GGML_NO_BACKTRACE"}  # set by this program for every worker
 
 
 def read_environment(backend: BackendFacts) -> Environment:
-    """Read everything that two runs must share to be comparable. The same machine gives the same record."""
+    """Read everything that two runs must have in common to be comparable. The same machine leads to the same record."""
     machine = this_system().describe()
     return Environment(
         system=platform.system(),
@@ -53,29 +53,26 @@ def read_environment(backend: BackendFacts) -> Environment:
 
 
 def _without_paths(value: str) -> str:
-    """Keep a variable's value, but only a hash of one that names a place: records hold no paths and no user's name."""
+    """Return a variable's value, or a hash of one that holds a path: records hold no paths and no user's name."""
     if not {"/", "\\"} & set(value):
         return value
     return f"path {hashlib.sha256(value.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def _cpu_model() -> str:
-    """Give py-cpuinfo's name of the CPU. It takes a second, so the answer is kept for this CPU."""
-    kept = cache_dir() / "cpu" / f"{machine_stamp()}.txt"
-    try:
-        return kept.read_text(encoding="utf-8")
-    except OSError:
-        pass
+    """Return py-cpuinfo's name of the CPU. It takes a second, so the answer is kept for this CPU."""
+    return KeptJson(f"cpu/{machine_stamp()}.json", str).read_or(_read_cpu_model)
+
+
+def _read_cpu_model() -> str:
     import cpuinfo
 
     found = cpuinfo.get_cpu_info()
-    name = " ".join(str(found.get("brand_raw") or found.get("arch_string_raw") or platform.machine()).split())
-    write_text(kept, name)
-    return name
+    return " ".join(str(found.get("brand_raw") or found.get("arch_string_raw") or platform.machine()).split())
 
 
 def physical_cores() -> int:
-    """Give the cores that this process can really use: physical ones, within its affinity and its container's limit."""
+    """Return the number of cores that this process can use: physical ones, within its affinity and cgroup limit."""
     machine = this_system().describe()
     usable = machine.cores_physical
     if machine.affinity is not None:
@@ -86,19 +83,21 @@ def physical_cores() -> int:
 
 
 def cores_of_kind(kind: str) -> tuple[int, ...]:
-    """Give the CPUs of the fastest kind ("fast").
+    """Return the CPUs of the fastest kind ("fast").
 
     Raises:
         UserError: the kind is unknown, or all cores are alike.
     """
     if kind != "fast":
-        raise UserError(f"unknown cores '{kind}'; write fast, or a list like 0-3")
+        raise UserError(f"unknown --cores '{kind}'; write fast, or a list like 0-3")
     machine = this_system().describe()
     if len(machine.core_kinds) < 2:
-        raise UserError("all cores of this machine are alike, as far as the system tells; give --cores a list like 0-3")
+        raise UserError(
+            "all cores of this machine are of one kind, as far as the system reports; give --cores a list like 0-3"
+        )
     return machine.core_kinds[0].cpus
 
 
 def available_memory_bytes() -> int:
-    """Give the memory that a new process can have, a container's limit included."""
+    """Return the memory that a new process can use, a container's limit included."""
     return this_system().available_bytes()

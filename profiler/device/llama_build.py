@@ -1,6 +1,6 @@
-"""What the installed llama.cpp is: its build, its backends, its devices. Asked in a process, kept on disk.
+"""What the installed llama.cpp is: its build, its backends, its devices. Read in a child process, kept on disk.
 
-Run as `python -m profiler.device.llama_build` it prints the facts; the parent never loads llama.cpp.
+`python -m profiler.device.llama_build` is that process; the parent never loads llama.cpp.
 """
 
 import ctypes
@@ -8,20 +8,21 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
-import subprocess
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from profiler.device.os.system import machine_stamp
 from profiler.records.record import Device
+from quant.base.child import run_child
 from quant.base.errors import UserError
-from quant.base.files import cache_dir, write_text
+from quant.base.kept import KeptJson
+from quant.base.text import one_line
+from quant.base.worker import serve
 
 _KINDS = ("cpu", "gpu", "igpu", "accel")  # enum ggml_backend_dev_type, ggml-backend.h
 _PROBE_TIMEOUT_S = 120
+_REASON_CHARS = 200
 _ASSERT_HANDLERS = (b"__assert_fail", b"__assert_rtn", b"_wassert")  # of glibc and musl, macOS, Windows
 
 
@@ -36,42 +37,37 @@ class BackendFacts(msgspec.Struct, frozen=True, kw_only=True):
     cpu_features: tuple[str, ...]
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """The request for the facts."""
+
+
 def probe_backend() -> BackendFacts:
-    """Give the facts, from disk while the libraries are the same.
+    """Return the facts, from disk while the libraries are the same.
 
     Raises:
         UserError: llama-cpp-python is missing or cannot be loaded.
     """
-    kept = cache_dir() / "backend" / f"{build_stamp()}.json"
-    with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(kept.read_bytes(), type=BackendFacts)
-    from quant.base.child import child_environment
+    return KeptJson(f"backend/{build_stamp()}.json", BackendFacts).read_or(_probe)
 
+
+def _probe() -> BackendFacts:
+    output, ending = run_child("profiler.device.llama_build", Probe(), timeout_s=_PROBE_TIMEOUT_S)
+    if ending.timed_out:
+        raise UserError(f"llama.cpp did not load within {_PROBE_TIMEOUT_S} s; reinstall llama-cpp-python")
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "profiler.device.llama_build"],
-            capture_output=True,
-            timeout=_PROBE_TIMEOUT_S,
-            env=child_environment(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UserError(
-            f"llama.cpp said nothing about itself within {_PROBE_TIMEOUT_S} s; reinstall llama-cpp-python"
-        ) from error
-    try:
-        facts = msgspec.json.decode(done.stdout, type=BackendFacts)
+        return msgspec.json.decode(output, type=BackendFacts)
     except msgspec.DecodeError as error:
-        words = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
-        raise UserError(f"llama.cpp cannot be loaded ({words[:200]}); reinstall llama-cpp-python") from error
-    write_text(kept, msgspec.json.encode(facts).decode())
-    return facts
+        reason = one_line(ending.error_line, _REASON_CHARS) or ending.signal or "no reason given"
+        raise UserError(f"llama.cpp cannot be loaded ({reason}); reinstall llama-cpp-python") from error
 
 
 def build_stamp() -> str:
     """Hash the version, the libraries' sizes and times, and the machine: another build or board is another stamp.
 
-    A memory card can move to another board with everything that is kept on it. Loads nothing.
+    An SD card can move to another board with everything that is kept on it. Loads nothing.
+
+    Raises:
+        UserError: llama-cpp-python is missing.
     """
     spec = importlib.util.find_spec("llama_cpp")
     try:
@@ -88,7 +84,7 @@ def build_stamp() -> str:
 
 
 def parse_system_info(text: str) -> tuple[tuple[str, ...], str]:
-    """Give the CPU's features that are on, and the threading library, from llama.cpp's system info line.
+    """Return the CPU's features that are on, and the threading library, from llama.cpp's system info line.
 
     Every backend has a part of its own: "Metal : EMBED_LIBRARY = 1 | CPU : NEON = 1 | DOTPROD = 1 | ".
     """
@@ -103,7 +99,7 @@ def parse_system_info(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def has_assertions() -> bool | None:
-    """Tell whether ggml's CPU code was compiled with its assertions, as a debug build is; None where that is unclear.
+    """Return whether ggml's CPU code was compiled with its assertions, as a debug build is; None where unknown.
 
     Such code calls the C library's handler of failed assertions, so the library names it. Loads nothing.
     """
@@ -116,12 +112,12 @@ def has_assertions() -> bool | None:
     return None
 
 
-def _ask() -> BackendFacts:
+def _read_facts() -> BackendFacts:
     import llama_cpp
 
     from profiler.engine.ggml import devices, library
 
-    # Devices log how they were found; nobody reads that here.
+    # Backends log on stderr which devices they found; that is no error.
     quiet = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
     llama_cpp.llama_log_set(quiet, ctypes.c_void_p())
     llama_cpp.llama_backend_init()
@@ -153,4 +149,4 @@ def _described(device: int) -> Device:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(_ask()))
+    serve(Probe, lambda _probe: _read_facts())

@@ -72,7 +72,7 @@ def find_all(
         except UserError as error:
             asked.append(Found(model=source.spec.name if source.spec else source.text, skipped=str(error)))
     questions = [each for each in asked if isinstance(each, Question)]
-    replies = ask_all(questions, n_processes=n_processes, tell=lambda done, total: tell("estimate", done, total))
+    replies = ask_all(questions, n_processes=n_processes, on_reply=lambda done, total: tell("estimate", done, total))
     return [each if isinstance(each, Found) else _found(each, next(replies), wish, overheads) for each in asked]
 
 

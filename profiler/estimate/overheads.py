@@ -1,9 +1,9 @@
-"""What a model costs beside its weights, cache and buffers, learnt on this device from files of nothing but zeros.
+"""What a model takes in memory beyond its weights, cache and buffers, measured on this device with files of zeros.
 
-Three files of almost no weights are measured as `profile` measures: a small one, one with many more words, one with
-many more layers. What the system counts beyond the known buffers is the runtime's: libraries that are paged in, the
-vocabulary, and llama.cpp's graph. It is taken to grow by a constant for each word and for each layer.
-The words are made up, as those of synthetic weights; real ones are a few bytes longer.
+Three files of almost no weights are measured as `profile` measures: a small one, one with a larger vocabulary, one
+with more layers. What is resident beyond the known buffers is the runtime's: libraries that are paged in, the
+vocabulary, and llama.cpp's graph. The model is linear: a constant for each token of the vocabulary and for each layer.
+The tokens are synthetic; real ones are a few bytes longer.
 """
 
 import tempfile
@@ -18,28 +18,28 @@ from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from profiler.records.config import RunConfig, base_config
 from quant.base.errors import UserError
-from quant.base.files import cache_dir, write_text
+from quant.base.kept import KeptJson
 
 _TIMEOUT_S = 120
 _TOKENS = 64  # that the tiny files are run with
-# Layers and words of the three files.
+# Layers and vocabulary of the three files.
 _SMALL, _WORDY, _DEEP = (2, 1024), (2, 66_560), (34, 1024)
 
 
 class Overheads(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes that are resident beside what llama.cpp tells of."""
+    """Bytes that are resident beyond the buffers that llama.cpp reports."""
 
     base_bytes: int
     per_layer_bytes: float
     per_word_bytes: float
 
     def runtime_bytes(self, n_layer: int, n_vocab: int) -> int:
-        """Give the bytes of one model."""
+        """Return the bytes for one model."""
         return round(self.base_bytes + self.per_layer_bytes * n_layer + self.per_word_bytes * n_vocab)
 
 
 def fit(small: int, wordy: int, deep: int) -> Overheads:
-    """Make the constants of the three files' measured bytes."""
+    """Fit the constants to the three files' measured bytes."""
     per_layer = max(0, deep - small) / (_DEEP[0] - _SMALL[0])
     per_word = max(0, wordy - small) / (_WORDY[1] - _SMALL[1])
     base = small - per_layer * _SMALL[0] - per_word * _SMALL[1]
@@ -47,23 +47,20 @@ def fit(small: int, wordy: int, deep: int) -> Overheads:
 
 
 def load_overheads(env_id: str, say: Callable[[str], None] = lambda line: None) -> Overheads:
-    """Give what was learnt in this environment, or learn it now and say so.
+    """Return what was measured in this environment, or measure it now and report that.
 
     Raises:
-        UserError: llama.cpp does not run the tiny files, or the system does not tell a process's memory.
+        UserError: llama.cpp does not run the tiny files, or the system does not report a process's memory.
     """
-    kept = cache_dir() / "estimate" / f"{env_id}.json"
-    try:
-        return msgspec.json.decode(kept.read_bytes(), type=Overheads)
-    except (OSError, msgspec.DecodeError):
-        pass
-    say("running three tiny models, to learn what a model costs here beside its weights; once in this environment")
-    found = learn()
-    write_text(kept, msgspec.json.encode(found).decode())
-    return found
+
+    def measure() -> Overheads:
+        say("running three tiny models to measure the runtime's memory; once in this environment")
+        return measure_overheads()
+
+    return KeptJson(f"estimate/{env_id}.json", Overheads).read_or(measure)
 
 
-def learn() -> Overheads:
+def measure_overheads() -> Overheads:
     """Measure the three files.
 
     Raises:
@@ -71,7 +68,7 @@ def learn() -> Overheads:
     """
     shapes = (_SMALL, _WORDY, _DEEP)
     with tempfile.TemporaryDirectory(prefix="slmprof.") as folder, ThreadPoolExecutor(len(shapes)) as pool:
-        # At once: it is each process's own memory that counts, and no time.
+        # At once: only each process's own memory counts, and no time.
         small, wordy, deep = pool.map(lambda shape: _beyond_buffers(Path(folder), *shape), shapes)
     return fit(small, wordy, deep)
 
@@ -87,11 +84,11 @@ def _beyond_buffers(folder: Path, n_layer: int, n_vocab: int) -> int:
     answer = run_worker(Job(path=str(path), config=_config(), reps=1, seed=0), timeout_s=_TIMEOUT_S)
     measured = answer.measured
     if measured is None:
-        reason = answer.failure.message if answer.failure else "it gave no reason"
+        reason = answer.failure.message if answer.failure else "no reason given"
         raise UserError(f"llama.cpp does not run a tiny model here: {reason}; see slmprof doctor")
     total, buffers = model_rss_of(measured.memory), measured.buffers
     if total is None:
-        raise UserError("this system does not tell a process's memory, so none can be estimated")
+        raise UserError("this system does not report a process's memory, so it cannot be estimated")
     known = (buffers.weights_bytes, buffers.kv_cache_bytes, buffers.compute_bytes, buffers.output_bytes)
     return total - sum(each or 0 for each in known)
 

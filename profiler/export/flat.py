@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from profiler.records.cell_summary import CellSummary
-from quant.base.text import spaced
+from quant.base.text import printable
 
 # Flat name -> where it is in a CellSummary. `_lo` and `_hi` are those of an interval, null under six rounds.
 FIELDS = {
@@ -144,6 +144,6 @@ def csv_value(value: object) -> object:
         return ";".join(str(each) for each in value)
     if isinstance(value, str):
         # A carriage return alone would begin a new line: not every csv writer puts it in quotes.
-        shown = spaced(value)
+        shown = printable(value)
         return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
     return value

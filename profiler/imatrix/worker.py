@@ -3,7 +3,6 @@
 Run as `python -m profiler.imatrix.worker`. After each window it reports how many are done.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,7 @@ from profiler.engine import EngineError
 from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
 from profiler.records.record import Failure
-from quant.base.child import serve_and_tell
+from quant.base.worker import Send, serve_with_progress
 
 
 class ImatrixJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,17 +43,17 @@ class ImatrixAnswer(Answer, frozen=True, kw_only=True):
     unused: tuple[str, ...] = ()  # weights with experts that no token chose
 
 
-def work(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
+def work(job: ImatrixJob, send: Send) -> ImatrixAnswer:
     """Do a job; a failure of the engine is an answer."""
     try:
-        return _collect(job, tell)
+        return _collect(job, send)
     except EngineError as error:
         return ImatrixAnswer(failure=Failure(kind=error.kind, message=str(error)))
     except MemoryError:
         return ImatrixAnswer(failure=Failure(kind="memory", message="Python had no memory left"))
 
 
-def _collect(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
+def _collect(job: ImatrixJob, send: Send) -> ImatrixAnswer:
     from profiler.imatrix.collector import CollectingEngine
     from profiler.imatrix.run import config_of, parts_of, read_windows
     from quant.gguf_io.imatrix_writer import write_imatrix
@@ -67,7 +66,7 @@ def _collect(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
         return ImatrixAnswer(n_tokens=len(tokens))
     parts = parts_of(job.n_ctx, engine.n_vocab)
     engine.open_context(config_of(job.n_ctx, max(parts), job.n_threads))
-    read_windows(engine, windows, parts, lambda done: tell(WindowsDone(done=done, total=len(windows))))
+    read_windows(engine, windows, parts, lambda done: send(WindowsDone(done=done, total=len(windows))))
     sums = engine.squares.result()
     engine.close()
     if not sums:
@@ -78,4 +77,4 @@ def _collect(job: ImatrixJob, tell: Callable[[object], None]) -> ImatrixAnswer:
 
 
 if __name__ == "__main__":
-    serve_and_tell(ImatrixJob, work)
+    serve_with_progress(ImatrixJob, work)

@@ -9,8 +9,9 @@ import msgspec
 from profiler.device.bandwidth_record import Ceiling, KernelRun, keep_ceiling
 from profiler.device.os.files import read_text
 from profiler.measure.bandwidth_worker import Job
-from quant.base.child import last_words, one_line, run_child
+from quant.base.child import run_child
 from quant.base.errors import UserError
+from quant.base.text import message_line
 from quant.base.units import format_bytes
 
 # A pass must find next to nothing of the one before in the cache.
@@ -66,9 +67,9 @@ def measure_ceiling(env_id: str, threads: tuple[int, ...], *, repack: bool, avai
 
 
 def _run(job: Job) -> tuple[KernelRun, ...]:
-    ended = run_child("profiler.measure.bandwidth_worker", job, timeout_s=_TIMEOUT_S)
+    output, ending = run_child("profiler.measure.bandwidth_worker", job, timeout_s=_TIMEOUT_S)
     try:
-        return msgspec.json.decode(ended.output, type=tuple[KernelRun, ...])
+        return msgspec.json.decode(output, type=tuple[KernelRun, ...])
     except msgspec.DecodeError as error:
-        words = one_line(last_words(ended.stderr)) or f"status {ended.status}"
-        raise UserError(f"the bandwidth could not be measured ({words}); close programs and try again") from error
+        reason = message_line(ending.error_line) or f"status {ending.status}"
+        raise UserError(f"the bandwidth could not be measured ({reason}); close programs and try again") from error

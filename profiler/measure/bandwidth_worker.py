@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from profiler.device.bandwidth_record import READ, KernelRun
-from quant.base.child import serve
+from quant.base.worker import serve
 
 # What files consist of, by ggml's names. F32 is a reader first: weights are seldom stored so.
 TYPES = ("f32", "f16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K")

@@ -6,23 +6,20 @@ token ends in a segmentation fault. So a tiny quantized model is read once per b
 
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from profiler.device.llama_build import build_stamp
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from profiler.records.config import base_config
-from quant.base.files import cache_dir, write_text
+from quant.base.kept import KeptJson
 
 _N_EMBD, _N_FF, _N_VOCAB = 256, 512, 256
 _TIMEOUT_S = 60
 CRASH_FLAGS = "-DCMAKE_C_FLAGS=-mno-amx-tile -DCMAKE_CXX_FLAGS=-mno-amx-tile"  # leave the crashing code out
 ADVICE = (
     "llama.cpp crashes here in its repacked kernels (known of AMX code compiled by GCC 12), so weights keep their own "
-    "layout, as with --no-repack; to use them, build llama-cpp-python anew with GCC 13 or Clang, or with "
+    "layout, as with --no-repack; to use them, rebuild llama-cpp-python with GCC 13 or Clang, or with "
     f"CMAKE_ARGS='{CRASH_FLAGS}' pip install --no-cache-dir; slmprof doctor writes the whole command"
 )
 
@@ -37,12 +34,7 @@ def repack_in_force(requested: bool, say: Callable[[str], None] = lambda line: N
 
 def repacking_works() -> bool:
     """Return whether this build survives its repacked kernels; tried once per build and machine."""
-    kept = cache_dir() / "repack" / f"{build_stamp()}.json"
-    with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(kept.read_bytes(), type=bool)
-    works = _try_repacking()
-    write_text(kept, msgspec.json.encode(works).decode())
-    return works
+    return KeptJson(f"repack/{build_stamp()}.json", bool).read_or(_try_repacking)
 
 
 def _try_repacking() -> bool:

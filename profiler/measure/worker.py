@@ -15,7 +15,7 @@ from profiler.measure.loop import Measured, Probes, measure
 from profiler.records.config import RunConfig
 from profiler.records.energy import EnergyReading
 from profiler.records.record import Failure
-from quant.base.child import serve
+from quant.base.worker import serve
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from profiler.operators.collect import observe
 from profiler.operators.records import Observation, ObservationSettings
 from profiler.records.config import RunConfig
 from profiler.records.record import Failure
-from quant.base.child import serve
+from quant.base.worker import serve
 
 
 class ObserveJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -258,7 +258,7 @@ class _Session:
             self._fail(file, Failure(kind="memory", message=lack), "skipped")
             return None
 
-        def on_news(line: bytes) -> None:
+        def on_progress(line: bytes) -> None:
             news = msgspec.json.decode(line, type=WindowsScored)
             self._tools.progress(f"{file.name}, windows", news.n_done, news.n_windows)
 
@@ -273,7 +273,7 @@ class _Session:
             is_reference=file.is_reference,
         )
         begun_ns = time.monotonic_ns()
-        answer = self._tools.run(job, on_news)
+        answer = self._tools.run(job, on_progress)
         if answer.failure is None:
             file.add(answer, time.monotonic_ns() - begun_ns)
             return answer

@@ -4,7 +4,7 @@ The unquantized model writes its distributions into a folder; a quantized one is
 line goes to the parent, at the end the answer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
 from profiler.records.config import RunConfig
 from profiler.records.record import Failure
-from quant.base.child import serve_and_tell
+from quant.base.worker import Send, serve_with_progress
 
 
 def first_scored(n_ctx: int) -> int:
@@ -87,17 +87,17 @@ class ScoringEngine(Protocol):
         """Free everything."""
 
 
-def work(job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
+def work(job: ScoreJob, send: Send) -> ScoreAnswer:
     """Do a job with llama.cpp."""
     from profiler.engine.llama import LlamaEngine
 
-    return work_with(LlamaEngine(), job, tell)
+    return work_with(LlamaEngine(), job, send)
 
 
-def work_with(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
+def work_with(engine: ScoringEngine, job: ScoreJob, send: Send) -> ScoreAnswer:
     """Do a job; a failure of the engine is an answer."""
     try:
-        return score(engine, job, tell)
+        return score(engine, job, send)
     except EngineError as error:
         return ScoreAnswer(failure=Failure(kind=error.kind, message=str(error)))
     except MemoryError:
@@ -108,7 +108,7 @@ def work_with(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], Non
         engine.close()
 
 
-def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
+def score(engine: ScoringEngine, job: ScoreJob, send: Send) -> ScoreAnswer:
     """Score the job's windows.
 
     Raises:
@@ -139,7 +139,7 @@ def score(engine: ScoringEngine, job: ScoreJob, tell: Callable[[object], None]) 
             nll += scores.nll
             kld += scores.kld
             n_same_top += scores.n_same_top
-            tell(WindowsScored(n_done=number + 1, n_windows=len(windows)))
+            send(WindowsScored(n_done=number + 1, n_windows=len(windows)))
     return ScoreAnswer(
         n_windows=len(windows),
         n_tokens=len(tokens),
@@ -233,4 +233,4 @@ def _require_finite(scores: _WindowScores) -> None:
 
 
 if __name__ == "__main__":
-    serve_and_tell(ScoreJob, work)
+    serve_with_progress(ScoreJob, work)

@@ -6,6 +6,7 @@ import msgspec
 
 from profiler.records.cell_summary import CellSummary
 from profiler.sweep.cli_options import needed_n_ctx, options_for
+from quant.base.text import printable
 from quant.gguf_io.artifact import Artifact
 from quant.gguf_io.levels import LEVELS
 
@@ -17,15 +18,10 @@ def command_of(cell: CellSummary, artifact: Artifact | None, n_ctx: int | None =
     config = cell.config
     if n_ctx is not None and n_ctx >= needed_n_ctx(config):
         config = msgspec.structs.replace(config, n_ctx=n_ctx)
-    source, *level = [_shown(word) for word in _source(cell, artifact)]
+    source, *level = [printable(word, "?") for word in _source(cell, artifact)]
     source = f"./{source}" if source.startswith("-") else source
     threads = ["-t", str(cell.config.n_threads)]
     return shlex.join(["slmprof", "profile", source, *level, *threads, *options_for(config), "-o", AGAIN])
-
-
-def _shown(text: str) -> str:
-    """Make a stranger's name fit for a terminal's line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _source(cell: CellSummary, artifact: Artifact | None) -> list[str]:

@@ -79,11 +79,11 @@ def _elsewhere(results: Results, rounds: StoredRounds, task: Task[T], cells: Seq
         artifacts=results.artifacts,
         environments=results.environments,
     )
-    ended = run_child("profiler.results.percell_worker", job, timeout_s=None)
-    if ended.status != 0:
+    output, ending = run_child("profiler.results.percell_worker", job, timeout_s=None)
+    if ending.status != 0:
         return None
     try:
-        return msgspec.json.decode(ended.output, type=list[task.kind])  # type: ignore[name-defined]
+        return msgspec.json.decode(output, type=list[task.kind])  # type: ignore[name-defined]
     except msgspec.DecodeError:
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np  # noqa: F401  stats.quantiles_ns uses it where it is loaded; for many cells it pays for its import
 
 from profiler.results.percell import Job, Task, read_job, work_on
-from quant.base.child import serve
+from quant.base.worker import serve
 
 # Where a task is defined, as TASK.
 _TASKS = {"summary": "profiler.analysis.summarise", "side": "profiler.compare.match"}

@@ -25,8 +25,7 @@ from profiler.sweep.thread_search import (
     search_threads,
     thread_limits,
 )
-from quant.base.errors import UserError
-from quant.base.files import cache_dir, write_text
+from quant.base.kept import KeptJson
 from quant.base.units import format_bytes
 from quant.sources.prepare import Prepared
 
@@ -162,7 +161,7 @@ class _Kept:
 
     def __init__(self, cell: Cell, environment: Environment, limits: ThreadLimits, kinds: Sequence[str]) -> None:
         config = cell.config
-        matters = (
+        depends_on = (
             _VERSION,
             cell.artifact_sha256,
             environment.id,
@@ -172,20 +171,14 @@ class _Kept:
             (config.n_batch, config.n_ubatch, config.device, config.n_gpu_layers),
         )
         self._limits, self._kinds = limits, kinds
-        name = hashlib.sha256(msgspec.json.encode(matters)).hexdigest()[:32]
-        self.path = cache_dir() / "threads" / f"{name}.json"
+        name = hashlib.sha256(msgspec.json.encode(depends_on)).hexdigest()[:32]
+        self._json = KeptJson(f"threads/{name}.json", ThreadChoice)
+        self.path, self.write = self._json.path, self._json.try_write
 
     def read(self) -> ThreadChoice | None:
-        try:
-            choice = msgspec.json.decode(self.path.read_bytes(), type=ThreadChoice)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        choice = self._json.read()
+        if choice is None:
             return None
         in_bounds = all(1 <= n <= self._limits.most for n in (choice.n_threads, choice.n_threads_batch))
         whole = {tried.kind for tried in choice.tried if tried.rates} >= set(self._kinds)
         return choice if in_bounds and whole else None
-
-    def write(self, choice: ThreadChoice) -> None:
-        try:
-            write_text(self.path, msgspec.json.encode(choice).decode())
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}; make room, or set SLMPROF_CACHE") from error

@@ -4,12 +4,12 @@ Plain Markdown with aligned columns, so that it reads well on a terminal and ren
 """
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 from profiler.records.cell_summary import CellSummary, message_key
 from profiler.records.record import Environment
 from profiler.records.span import Span
+from quant.base.text import printable
 from quant.base.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
@@ -30,14 +30,9 @@ _SETTINGS = {
 }
 
 
-# Control, format, surrogate, private and unassigned letters, and those that end a line or a paragraph.
-_NO_TEXT = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-
-
 def clean(text: str) -> str:
     """Make a stranger's text safe for a terminal and a Markdown cell: no control characters, no bars, no markup."""
-    shown = "".join(" " if unicodedata.category(letter) in _NO_TEXT else letter for letter in text)
-    return re.sub(r"([\\|`<>*\[\]])", r"\\\1", shown).strip()
+    return re.sub(r"([\\|`<>*\[\]])", r"\\\1", printable(text)).strip()
 
 
 def render(

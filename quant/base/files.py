@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the folder where large ones are kept."""
+"""Files written whole or not at all, and the cache folder."""
 
 import hashlib
 import os
@@ -13,14 +13,15 @@ from quant.base.errors import UserError
 from quant.base.progress import Progress, silent
 from quant.base.units import format_bytes
 
+CACHE_ADVICE = "set SLMPROF_CACHE to another folder"
 _READ_BYTES = 1 << 20
-# As much as cp writes at once. Larger writes take larger pages, which the host of a virtual machine takes back when
-# they are free and must give again: there steps of 4 MiB took twice as long.
+# As much as cp writes at once. Larger writes take larger pages, which the host of a virtual machine reclaims when they
+# are free and must provide again: there steps of 4 MiB took twice as long.
 _WRITE_BYTES = 128 << 10
 
 
 def cache_dir() -> Path:
-    """Give the folder for converted and quantized files: SLMPROF_CACHE, else the system's own cache folder."""
+    """Return the folder for converted and quantized files: SLMPROF_CACHE, else the system's own cache folder."""
     if chosen := os.environ.get("SLMPROF_CACHE"):
         return Path(chosen).expanduser()
     import platformdirs
@@ -29,8 +30,11 @@ def cache_dir() -> Path:
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target` that takes its name when the block ends well, else is removed.
+def atomic_path(target: Path, *, advice: str = "choose another -o") -> Iterator[Path]:
+    """Yield a temporary path next to `target` that takes its name when the block succeeds, else is removed.
+
+    Args:
+        advice: what the user can do when the folder cannot be written.
 
     Raises:
         UserError: the folder cannot be made or written, or the disk is full.
@@ -39,7 +43,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=part_prefix(target), suffix=".part", dir=target.parent)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; choose another -o") from error
+        raise UserError(f"cannot write {target}: {error.strerror}; {advice}") from error
     os.close(handle)
     part = Path(name)
     try:
@@ -50,27 +54,27 @@ def atomic_path(target: Path) -> Iterator[Path]:
         part.chmod(0o666 & ~_umask())
         part.replace(target)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}; free space or choose another -o") from error
+        raise UserError(f"cannot write {target}: {error.strerror or error}; free space or {advice}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
 def write_in_steps(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write many bytes, a little at a time."""
+    """Write many bytes in steps that are written fastest."""
     view = memoryview(data).cast("B")
     for first in range(0, len(view), _WRITE_BYTES):
         file.write(view[first : first + _WRITE_BYTES])
 
 
 def part_prefix(target: Path) -> str:
-    """Give how the names of a file's unfinished parts begin."""
-    return f".{target.name[:50]}."  # a name has 255 bytes at most, and a letter up to four
+    """Return the start of the names that `atomic_path` gives to a file's unfinished parts."""
+    return f".{target.name[:50]}."  # a name has 255 bytes at most, and a character up to four
 
 
-def write_text(target: Path, text: str) -> None:
+def write_text(target: Path, text: str, *, advice: str = "choose another -o") -> None:
     """Write a text file whole or not at all."""
-    with atomic_path(target) as part:
+    with atomic_path(target, advice=advice) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -87,7 +91,7 @@ def require_space(
     *,
     hint: str = "choose another folder (-o, or SLMPROF_CACHE for kept files)",
 ) -> None:
-    """Refuse early when a folder's disk has not room for what is about to be written.
+    """Refuse early when a folder's disk has too little space for what is about to be written.
 
     Raises:
         UserError: fewer than `need_bytes` and a margin of 1 % are free.

@@ -1,25 +1,48 @@
-"""Files' sha256, remembered: a file that has not changed since is not read again."""
+"""SHA-256 of files, kept in the cache folder: a file that has not changed is not read again."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Self
+
+import msgspec
 
 from quant.base.errors import UserError
-from quant.base.files import cache_dir, sha256_of, write_text
+from quant.base.files import sha256_of
+from quant.base.kept import KeptJson
 from quant.base.progress import Progress, silent
 
 _KEPT_FILES = 10_000
 _LOCK_SECONDS = 10.0
 
 
+class _Hashed(msgspec.Struct, frozen=True, array_like=True):
+    """A file as it was when it was hashed. It counts as unchanged while all but the hash stay the same."""
+
+    n_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+    sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64)] = "0" * 64
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return what identifies a file's content, without its hash."""
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+
+    def with_hash(self, sha256: str) -> Self:
+        """Return the same with another hash."""
+        return msgspec.structs.replace(self, sha256=sha256)
+
+
+_KEPT = KeptJson("hashes.json", dict[str, _Hashed])
+
+
 def cached_sha256(paths: Sequence[Path], progress: Progress = silent) -> str:
     """Hash one file, or of several shards the list of their hashes, as `sha256_of` does.
-
-    A file counts as unchanged while its path, size, time of change and inode stay; the memory is a file in the cache
-    folder and may be lost at any time.
 
     Raises:
         UserError: a file cannot be read.
@@ -31,57 +54,36 @@ def cached_sha256(paths: Sequence[Path], progress: Progress = silent) -> str:
 def _one(path: Path, progress: Progress) -> str:
     name = str(path.resolve())
     try:
-        mark = _mark(path)
-        known = _read().get(name)
-        if isinstance(known, list) and known[:-1] == mark and _is_sha256(known[-1]):
-            return str(known[-1])
+        before = _Hashed.of(path)
+        known = (_KEPT.read() or {}).get(name)
+        if known is not None and known == before.with_hash(known.sha256):
+            return known.sha256
         digest = sha256_of([path], progress)
         # A file that changed while it was read has no hash worth keeping.
-        if _mark(path) == mark:
-            _remember(name, [*mark, digest])
+        if _Hashed.of(path) == before:
+            _keep(name, before.with_hash(digest))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     return digest
 
 
 def remember_sha256(path: Path, sha256: str) -> None:
-    """Remember the hash of a file that was just written, where it was computed on the way."""
+    """Keep the hash of a file that was just written, where it was computed on the way."""
     with suppress(OSError):
-        _remember(str(path.resolve()), [*_mark(path), sha256])
+        _keep(str(path.resolve()), _Hashed.of(path).with_hash(sha256))
 
 
-def _mark(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
-
-
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64
-
-
-def _memory() -> Path:
-    return cache_dir() / "hashes.json"
-
-
-def _read() -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        found = json.loads(_memory().read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _remember(name: str, entry: list[Any]) -> None:
+def _keep(name: str, hashed: _Hashed) -> None:
     """Add one entry under a lock; a cache folder that cannot be written costs time, not the result."""
     from filelock import FileLock, Timeout
 
-    with suppress(OSError, UserError, Timeout):
-        _memory().parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{_memory()}.lock", timeout=_LOCK_SECONDS):
-            known = _read()
+    with suppress(OSError, Timeout):
+        _KEPT.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{_KEPT.path}.lock", timeout=_LOCK_SECONDS):
+            known = _KEPT.read() or {}
             known.pop(name, None)
-            known[name] = entry
+            known[name] = hashed
             if len(known) > _KEPT_FILES:
                 known = {path: kept for path, kept in known.items() if Path(path).exists()}
                 known = dict(list(known.items())[-_KEPT_FILES:])
-            write_text(_memory(), json.dumps(known, indent=0))
+            _KEPT.try_write(known)

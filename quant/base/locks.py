@@ -1,4 +1,4 @@
-"""One process at a time at one piece of work, wherever its files lie."""
+"""One process at a time makes a file, whatever its folder."""
 
 import hashlib
 import os
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quant.base.errors import UserError
-from quant.base.files import cache_dir
+from quant.base.files import CACHE_ADVICE, cache_dir
 
 
 @contextmanager
 def alone(target: Path) -> Iterator[None]:
     """Wait until no other process of this user makes the file `target`, and keep others waiting until the block ends.
 
-    The lock lies in the cache folder, so nothing is left beside the user's files; the system frees it when a process
+    The lock file is in the cache folder, so none is left next to the user's files; the system frees it when a process
     dies.
 
     Raises:
@@ -29,7 +29,7 @@ def alone(target: Path) -> Iterator[None]:
         held = FileLock(lock)
         held.acquire()
     except OSError as error:
-        raise UserError(f"cannot write {lock.parent}: {error.strerror}; set SLMPROF_CACHE to another folder") from error
+        raise UserError(f"cannot write {lock.parent}: {error.strerror}; {CACHE_ADVICE}") from error
     try:
         yield
     finally:

@@ -1,8 +1,33 @@
-"""Letters of a stranger's text that no line can show."""
+"""Untrusted text made safe for one line: names and messages may come from any file."""
+
+import os
+import re
+from pathlib import Path
+
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
+_MESSAGE_CHARS = 400
 
 
-def spaced(text: str) -> str:
-    """Put a space in the place of each letter that cannot be printed: line ends, what a terminal would obey."""
+def printable(text: str, replacement: str = " ") -> str:
+    """Replace each character that cannot be printed: line ends, terminal controls, surrogates."""
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return "".join(character if character.isprintable() else replacement for character in text)
+
+
+def one_line(text: str, max_chars: int) -> str:
+    """Return one line of printable characters, each run of white space one space, cut to `max_chars`."""
+    # Cut first, with room for white space: untrusted text can be of any length.
+    return " ".join(printable(text[: 5 * max_chars]).split())[:max_chars].rstrip()
+
+
+def message_line(text: str, *folders: Path) -> str:
+    """Return a message as one line without folders: records hold no paths.
+
+    Args:
+        folders: those whose names may hold spaces, and so are looked for as they are written. The home is one.
+    """
+    for folder in (*folders, Path(os.path.expanduser("~"))):  # noqa: PTH111  returns "~" where there is no home
+        if len(folder.parts) > 1:
+            text = text.replace(f"{folder}{os.sep}", "")
+    return one_line(_FOLDERS.sub("", text), _MESSAGE_CHARS)

@@ -1,16 +1,17 @@
-"""llama.cpp's own converter, for architectures that are not converted here: from a source tree that the user points to.
+"""llama.cpp's own converter, from a source tree of the user, for architectures that are not converted here.
 
 This runs the code in that folder, in the Python environment that the user names; it needs what llama.cpp's converter
-needs, torch among it. Nothing of it is imported into this program.
+needs, such as torch. Nothing of it is imported into this program.
 """
 
 import subprocess
 import tempfile
 from pathlib import Path
 
-from quant.base.child import last_words, one_line, tail_of
+from quant.base.child import error_line, tail_of
 from quant.base.errors import UserError
 from quant.base.files import atomic_path
+from quant.base.text import message_line
 from quant.gguf_io.header import open_gguf_header
 
 _SCRIPT = "convert_hf_to_gguf.py"
@@ -19,7 +20,7 @@ _SCRIPT = "convert_hf_to_gguf.py"
 def convert_with(
     converter: Path, python: str, checkpoint_dir: Path, target: Path, *, outtype: str = "auto", model: str | None = None
 ) -> None:
-    """Convert a checkpoint with the converter in a folder; the file is whole or not there.
+    """Convert a checkpoint with the converter in a folder; the file is written whole or not at all.
 
     Raises:
         UserError: the folder holds no converter, the interpreter cannot be started, or the converter failed.
@@ -39,9 +40,9 @@ def convert_with(
                 f"cannot start {python}: {error.strerror}; name an interpreter with --converter-python"
             ) from error
         if done.returncode:
-            words = one_line(last_words(tail_of(stderr))) or f"status {done.returncode}"
+            reason = message_line(error_line(tail_of(stderr))) or f"status {done.returncode}"
             raise UserError(
-                f"{script} failed on {checkpoint_dir}: {words}; it needs torch and transformers in the environment "
+                f"{script} failed on {checkpoint_dir}: {reason}; it needs torch and transformers in the environment "
                 "that --converter-python names"
             )
         open_gguf_header(part)

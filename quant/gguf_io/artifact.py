@@ -10,9 +10,9 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.hashes import cached_sha256
 from quant.base.ints import MOST, Int64
-from quant.base.memo import Made, made_as
 from quant.base.progress import Progress, silent
-from quant.base.text import spaced
+from quant.base.quantized import QuantizedFacts, facts_of
+from quant.base.text import one_line
 from quant.gguf_io.decode_bytes import decode_weight_bytes
 from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
 from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, strip_level
@@ -92,7 +92,7 @@ def describe(path: Path, *, progress: Progress = silent) -> Artifact:
 
 
 def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
-    """Give the facts that stand in a header, and what is remembered of a file that was made here.
+    """Return the facts in a header, and what is known of a file that was quantized here.
 
     Raises:
         UserError: the file holds no model.
@@ -104,7 +104,7 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
         raise UserError(f"{path} holds no model{f' but a {_clean(kind)}' if arch else ''}; give a model's GGUF file")
     if not header.tensors:
         raise UserError(f"{path} holds no weights, only a vocabulary; give a model's GGUF file")
-    made = made_as(sha256)
+    known = facts_of(sha256)
     return Artifact(
         sha256=sha256,
         file_name=path.name,
@@ -115,8 +115,8 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
         n_params=sum(tensor.n_weights for tensor in header.tensors),
         level=level_of(header),
         tensor_types=dict(sorted(Counter(tensor.type.name for tensor in header.tensors).items())),
-        fallbacks=made.fallbacks if made else {},
-        imatrix_sha256=_imatrix(header, made),
+        fallbacks=known.fallbacks if known else {},
+        imatrix_sha256=_imatrix(header, known),
         weights="synthetic" if header.text(WEIGHTS_KEY) == "synthetic" else "real",
         standin_for=_clean(header.text(STANDIN_KEY) or "") or None,
         standin_family=_clean(header.text(STANDIN_FAMILY_KEY) or "") or None,
@@ -148,8 +148,8 @@ def _model_name(header: GgufHeader, path: Path) -> str:
 
 
 def _clean(text: str) -> str:
-    """Make a stranger's text fit for one line of a table."""
-    return " ".join(spaced(text[:1000]).split())[:_MAX_TEXT]
+    """Return untrusted text as one line of a table."""
+    return one_line(text, _MAX_TEXT)
 
 
 def _matching(pattern: re.Pattern[str], text: str | None) -> str | None:
@@ -164,8 +164,8 @@ def _source(header: GgufHeader) -> str | None:
     return None
 
 
-def _imatrix(header: GgufHeader, made: Made | None) -> str | None:
-    return _matching(re.compile("[0-9a-f]{64}"), header.text(IMATRIX_KEY)) or (made.imatrix_sha256 if made else None)
+def _imatrix(header: GgufHeader, known: QuantizedFacts | None) -> str | None:
+    return _matching(re.compile("[0-9a-f]{64}"), header.text(IMATRIX_KEY)) or (known.imatrix_sha256 if known else None)
 
 
 def _shape(header: GgufHeader, arch: str) -> Shape | None:

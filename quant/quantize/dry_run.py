@@ -39,17 +39,13 @@ class Plan:
     @property
     def fallbacks(self) -> dict[str, int]:
         """How many tensors fell back, by "q4_K -> q5_0"."""
-        return count_fallbacks(self.fallback_of)
+        counts = Counter(f"{wanted} -> {got}" for wanted, got in self.fallback_of.values())
+        return dict(sorted(counts.items()))
 
     @property
     def bpw(self) -> float:
         """Effective bits per weight."""
         return 8 * self.tensor_bytes / self.n_params
-
-
-def count_fallbacks(fallback_of: dict[str, tuple[str, str]]) -> dict[str, int]:
-    """Count tensors by "wanted -> got"."""
-    return dict(sorted(Counter(f"{wanted} -> {got}" for wanted, got in fallback_of.values()).items()))
 
 
 def plan_of(log: str, header: GgufHeader, level: str) -> Plan:

@@ -1,7 +1,7 @@
-"""From one GGUF file to others at the levels asked for, by llama.cpp's own quantizer.
+"""From one GGUF file to others at the requested levels, by llama.cpp's own quantizer.
 
-All levels are checked before the first is written. Work is known by content: the same file at the same level is made
-once. Memory stays near the quantizer's row buffer and the largest row, whatever the model's size.
+All levels are checked before the first is written. Work is identified by content: the same file at the same level is
+made once. Memory stays near the quantizer's row buffer and the largest row, whatever the model's size.
 """
 
 import time
@@ -10,20 +10,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from quant.base.child import Child
 from quant.base.cpus import usable_cpus
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, part_prefix, require_space
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
 from quant.base.locks import alone
-from quant.base.memo import Made, key_of, made_from, remember
 from quant.base.progress import Progress, silent
+from quant.base.quantized import QuantizedFacts, key_of, remember, result_of
 from quant.gguf_io.artifact import Artifact, artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
 from quant.gguf_io.imatrix import open_imatrix
 from quant.gguf_io.levels import LEVEL_BY_NAME, file_name, levels_asked_by_name, parse_levels, strip_level
-from quant.quantize.dry_run import Plan, count_fallbacks, plan_of, tensors_that_misfit, tensors_that_need_imatrix
-from quant.quantize.llama_process import Started, run_job
+from quant.quantize.dry_run import Plan, plan_of, tensors_that_misfit, tensors_that_need_imatrix
+from quant.quantize.llama_process import run_job
 from quant.quantize.llama_worker import Job
 
 _STALE_SECONDS = 3600.0  # a file that is being written changes more often
@@ -31,7 +32,7 @@ _STALE_SECONDS = 3600.0  # a file that is being written changes more often
 
 @dataclass(frozen=True)
 class Quantized:
-    """One level's file."""
+    """The file of one level."""
 
     level: str
     path: Path
@@ -41,7 +42,7 @@ class Quantized:
 
 @dataclass(frozen=True)
 class _Work:
-    """What all levels of one call share."""
+    """What all levels of one call have in common."""
 
     header: GgufHeader
     source_sha256: str
@@ -70,9 +71,9 @@ def quantize(
 ) -> list[Quantized]:
     """Make `<stem>-<LEVEL>.gguf` in `out_dir` for each level, in their order.
 
-    The source's own level is the source itself: it is given as it is and nothing is written. A file of an earlier call
-    is kept if it is what this source gives at this level; another file of that name is replaced. Several processes may
-    do this at once.
+    The source's own level is the source itself, and nothing is written for it. A file of an earlier call is kept if it
+    is what this source leads to at this level; another file of that name is replaced. Several processes may do this at
+    once.
 
     Args:
         source: an F32, F16 or BF16 model, or the first of its shards.
@@ -80,7 +81,7 @@ def quantize(
 
     Raises:
         UserError: a file is wrong, a level does not exist or needs an importance matrix, the disk is too small or
-            cannot be written, or llama.cpp gave up.
+            cannot be written, or llama.cpp failed.
     """
     names = parse_levels(",".join(levels))
     work = _begin(source, imatrix, n_threads, progress)
@@ -110,7 +111,7 @@ def quantize(
 
 
 def plan(source: Path, level: str, *, imatrix: Path | None = None) -> Plan:
-    """Tell what a level would make of a file, without writing anything.
+    """Plan one level of a file, without writing anything.
 
     Raises:
         UserError: the file or the level is wrong.
@@ -119,29 +120,18 @@ def plan(source: Path, level: str, *, imatrix: Path | None = None) -> Plan:
 
 
 def plans(
-    source: Path, levels: Sequence[str], *, imatrix: Path | None = None, started: Started | None = None
+    source: Path, levels: Sequence[str], *, imatrix: Path | None = None, planner: Child | None = None
 ) -> list[Plan]:
-    """Tell what each level would make of a file; one process for all, which may have been started before.
+    """Plan each level of a file, without writing anything; one process for all, which may have been started before.
 
     Raises:
         UserError: the file or a level is wrong.
     """
-    return _plans(_begin_plan(source, imatrix), parse_levels(",".join(levels)), started)
-
-
-def levels_without_imatrix(source: Path) -> list[str]:
-    """Give the levels that this model can have without an importance matrix, as llama.cpp's dry run says.
-
-    F32 is left out unless the file is F32, and so are levels for mixtures of experts in a model without experts.
-
-    Raises:
-        UserError: the file is wrong.
-    """
-    return choose_levels(source, "all")
+    return _plans(_begin_plan(source, imatrix), parse_levels(",".join(levels)), planner)
 
 
 def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> list[str]:
-    """Read a list of levels for one file: what a group's name brings in is left out where it cannot be made.
+    """Read a list of levels for one file; from a group, those that cannot be made are skipped.
 
     Raises:
         UserError: a level does not exist, the file is wrong, or nothing is left.
@@ -166,28 +156,6 @@ def _is_worth_having(plan: Plan) -> bool:
     level = LEVEL_BY_NAME[plan.level]
     # Without experts MXFP4_MOE is Q8_0 by another name.
     return not plan.needs_imatrix and (level.family != "fp4" or level.main_type in plan.types.values())
-
-
-def fallbacks_of(path: Path) -> dict[str, int]:
-    """Find the fallback types of a quantized file from wherever, and remember them for `describe`.
-
-    A tensor counts if llama.cpp would give it, at the file's level, a type for want of a fitting row length, and that
-    type is what it has.
-
-    Raises:
-        UserError: the file is wrong.
-    """
-    header = open_gguf_header(path)
-    sha256 = cached_sha256(header.paths)
-    artifact = artifact_of(header, sha256)
-    level = LEVEL_BY_NAME.get(artifact.level)
-    if artifact.fallbacks or level is None or level.family == "float" or not level.can_write:
-        return artifact.fallbacks
-    would = plan(path, level.name)
-    actual = {tensor.name: tensor.type.name for tensor in header.tensors}
-    found = count_fallbacks({name: pair for name, pair in would.fallback_of.items() if actual[name] == pair[1]})
-    remember(None, Made(sha256=sha256, fallbacks=found, imatrix_sha256=artifact.imatrix_sha256))
-    return found
 
 
 def _begin(source: Path, imatrix: Path | None, n_threads: int | None, progress: Progress) -> _Work:
@@ -219,17 +187,17 @@ def _begin_plan(source: Path, imatrix: Path | None) -> _Work:
     return _Work(open_gguf_header(source), "", imatrix, None, 1, silent)
 
 
-def _plans(work: _Work, levels: list[str], started: Started | None = None) -> list[Plan]:
+def _plans(work: _Work, levels: list[str], planner: Child | None = None) -> list[Plan]:
     plans = []
-    for outcome in _try_plans(work, levels, started):
+    for outcome in _try_plans(work, levels, planner):
         if isinstance(outcome, UserError):
             raise outcome
         plans.append(outcome)
     return plans
 
 
-def _try_plans(work: _Work, levels: list[str], started: Started | None = None) -> list[Plan | UserError]:
-    """Plan each level in one process; a level that llama.cpp refuses has the reason in its place."""
+def _try_plans(work: _Work, levels: list[str], planner: Child | None = None) -> list[Plan | UserError]:
+    """Plan each level in one process; for a level that llama.cpp refuses, return the reason."""
     if not levels:
         return []
     job = Job(
@@ -239,15 +207,15 @@ def _try_plans(work: _Work, levels: list[str], started: Started | None = None) -
     )
     return [
         UserError(outcome.refusal) if outcome.refusal else plan_of(outcome.log, work.header, name)
-        for outcome, name in zip(run_job(job, lambda done, total: None, started), levels, strict=True)
+        for outcome, name in zip(run_job(job, lambda done, total: None, planner), levels, strict=True)
     ]
 
 
-def check_imatrix(source: Path, header: GgufHeader, imatrix: Path | None, plans: Sequence[Plan]) -> None:
-    """Refuse all levels before the first is written, if one cannot be made.
+def check_imatrix(source: Path | str, header: GgufHeader, imatrix: Path | None, plans: Sequence[Plan]) -> None:
+    """Refuse all levels before the first is written if one cannot be made.
 
     Raises:
-        UserError: a level needs an importance matrix, or the one that is given does not fit.
+        UserError: a level needs an importance matrix, or the given one does not fit.
     """
     if imatrix is None:
         if needy := [plan.level for plan in plans if plan.needs_imatrix]:
@@ -271,15 +239,15 @@ def check_imatrix(source: Path, header: GgufHeader, imatrix: Path | None, plans:
 
 
 def _is_done(work: _Work, level: str, target: Path) -> bool:
-    """Tell whether the target is, byte for byte, what this work gave before."""
-    made = made_from(work.key(level))
-    if made is None or not target.is_file():
+    """Return whether the target is, byte for byte, what this work led to before."""
+    known = result_of(work.key(level))
+    if known is None or not target.is_file():
         return False
-    return cached_sha256([target], work.progress) == made.sha256
+    return cached_sha256([target], work.progress) == known.sha256
 
 
 def _write(work: _Work, plan: Plan, target: Path) -> bool:
-    """Make one file; False where another process made it meanwhile."""
+    """Make one file; return False where another process made it meanwhile."""
     with alone(target):
         if _is_done(work, plan.level, target):
             return False
@@ -297,12 +265,12 @@ def _write(work: _Work, plan: Plan, target: Path) -> bool:
             if outcome.refusal:
                 raise UserError(outcome.refusal)
             _verify(part, plan)
-        made = Made(
+        facts = QuantizedFacts(
             sha256=cached_sha256([target], work.progress),
             fallbacks=plan.fallbacks,
             imatrix_sha256=work.imatrix_sha256,
         )
-        remember(work.key(plan.level), made)
+        remember(work.key(plan.level), facts)
         return True
 
 
@@ -314,7 +282,7 @@ def _verify(part: Path, plan: Plan) -> None:
 
 
 def _remove_stale_parts(target: Path) -> None:
-    """Remove what a power cut left of an earlier attempt. The names are those that `atomic_path` gives."""
+    """Remove what a power cut left of an earlier attempt, under the names that `atomic_path` uses."""
     if not target.parent.is_dir():
         return
     for entry in target.parent.iterdir():

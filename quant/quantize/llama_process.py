@@ -1,21 +1,20 @@
-"""The parent's side of the quantizing worker: start it, pass on its progress, name what ended it."""
+"""The parent's side of the quantizing worker: run a job, report its progress, name what ended it."""
 
 import re
-import subprocess
-import tempfile
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
-from quant.base.child import child_command, child_environment, last_words, one_line, signal_name, tail_of
+from quant.base.child import Child, Ending
 from quant.base.errors import UserError
+from quant.base.text import message_line
 from quant.gguf_io.levels import LEVEL_BY_FTYPE
 from quant.quantize.llama_worker import Event, Job
 
+PLANNER = "quant.quantize.llama_worker"  # module
 _PROGRESS = re.compile(r"^\[ *(\d+)/ *(\d+)\]")
 _REASON = re.compile(r"failed to quantize: (.+)")
 _MESSAGE_CHARS = 300
@@ -23,72 +22,51 @@ _MESSAGE_CHARS = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """One level's end: what llama.cpp logged, and why it refused, if it did."""
+    """How one level ended: what llama.cpp logged, and why it refused, if it did."""
 
     log: str
     refusal: str | None
 
 
-class Started:
-    """A process that has loaded llama.cpp and waits for its job; it serves for one, and is ended if none comes."""
-
-    def __init__(self) -> None:
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  close() closes it
-        self._process = subprocess.Popen(  # noqa: S603  this program itself
-            child_command("quant.quantize.llama_worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.stderr,
-            env=child_environment(),
-        )
-
-    def run(self, job: Job, on_tensor: Callable[[int, int], None]) -> tuple[list[Outcome], int]:
-        """Give the job, wait for its end; give the outcome of each of its levels and the exit status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(msgspec.json.encode(job) + b"\n")
-            self._process.stdin.flush()
-        outcomes = _follow(self._process.stdout, job, on_tensor)
-        return outcomes, self._process.wait()
-
-    def close(self) -> None:
-        """End the process, whatever it does."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait()
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self.stderr.close()
-
-
-def run_job(job: Job, on_tensor: Callable[[int, int], None], started: Started | None = None) -> list[Outcome]:
-    """Run a job to its end and give the outcome of each of its levels.
+def run_job(job: Job, on_tensor: Callable[[int, int], None], child: Child | None = None) -> list[Outcome]:
+    """Run a job to its end and return the outcome of each of its levels.
 
     Args:
-        on_tensor: told the number of the tensor that is begun, and how many there are.
-        started: a process that was started earlier, so that its start costs no time now.
+        on_tensor: called with the number of the tensor that is begun, and how many there are.
+        child: a process of PLANNER that was started earlier, so that its start costs no time now.
 
     Raises:
         UserError: the job cannot be done at all, or the process ended before the job did.
     """
-    with closing(started or Started()) as process:
-        outcomes, status = process.run(job, on_tensor)
-        if status != 0 or len(outcomes) != len(job.ftypes):
-            raise UserError(_ending(job, status, process.stderr))
+    with closing(child or Child(PLANNER)) as child:
+        child.send(job)
+        outcomes = outcomes_of(job, _events(child), on_tensor)
+        ending = child.wait()
+    if ending.status != 0 or len(outcomes) != len(job.ftypes):
+        raise UserError(ending_message(f"quantizing {job.source}", ending))
     return outcomes
 
 
-def _follow(stdout: IO[bytes], job: Job, on_tensor: Callable[[int, int], None]) -> list[Outcome]:
+def _events(child: Child) -> Iterator[Event]:
+    decoder = msgspec.json.Decoder(Event)
+    while line := child.receive():
+        try:
+            yield decoder.decode(line)
+        except msgspec.DecodeError:
+            return  # the process died in the middle of a line
+
+
+def outcomes_of(
+    job: Job, events: Iterable[Event], on_tensor: Callable[[int, int], None] = lambda done, total: None
+) -> list[Outcome]:
+    """Collect the outcome of each level of a job from what its worker sends.
+
+    Raises:
+        UserError: the job cannot be done at all.
+    """
     outcomes: list[Outcome] = []
     pieces: list[str] = []
-    for line in stdout:
-        try:
-            event = msgspec.json.decode(line, type=Event)
-        except msgspec.DecodeError:
-            break  # the process died in the middle of a line
+    for event in events:
         if event.refusal:
             raise UserError(event.refusal)
         if event.text:
@@ -105,7 +83,7 @@ def _follow(stdout: IO[bytes], job: Job, on_tensor: Callable[[int, int], None]) 
 def _refusal(job: Job, ftype: int, log: str) -> str:
     reasons = _REASON.findall(log)
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    reason = (reasons or lines or ["it gave no reason"])[-1].strip()[:_MESSAGE_CHARS]
+    reason = (reasons or lines or ["llama.cpp gave no reason"])[-1].strip()[:_MESSAGE_CHARS]
     if job.out and "iostream" in reason:
         return f"cannot write {Path(job.out).parent}: the disk is full or failing; free space or choose another -o"
     if "requires an imatrix" in reason or "importance matrix" in reason:
@@ -114,17 +92,12 @@ def _refusal(job: Job, ftype: int, log: str) -> str:
     return f"llama.cpp cannot make {level} of {job.source}: {reason}; choose another level, or check the file"
 
 
-def _ending(job: Job, status: int, stderr: IO[bytes]) -> str:
-    return ending_of(f"quantizing {job.source}", status, stderr)
-
-
-def ending_of(work: str, status: int, stderr: IO[bytes]) -> str:
-    """Say in one line how a process that quantized ended before its work did."""
-    name = signal_name(status)
-    if name in ("SIGKILL", "SIGTERM"):
+def ending_message(work: str, ending: Ending) -> str:
+    """Return in one line how a process that quantized ended before its work did."""
+    if ending.killed_from_outside:
         return (
             f"{work} was killed from outside, most often because memory ran out; "
             "free memory or quantize on another machine"
         )
-    words = one_line(last_words(tail_of(stderr))) or name or f"status {status}"
-    return f"llama.cpp gave up {work}: {words}; check the file, or convert it again"
+    reason = message_line(ending.error_line) or ending.signal or f"status {ending.status}"
+    return f"llama.cpp failed at {work}: {reason}; check the file, or convert it again"

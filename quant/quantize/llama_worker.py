@@ -1,20 +1,18 @@
-"""One process that lets llama.cpp quantize: a job as JSON in, its log and status as JSON lines out.
+"""The process in which llama.cpp quantizes: it gets one job, and sends llama.cpp's log and the status of each level.
 
-Run as `python -m quant.quantize.llama_worker`. A bad file may make llama.cpp abort; then this process is lost and
-nothing else. The job comes on stdin, which stays open: when it closes, the parent is gone, so what was begun is
-removed.
+Run as `python -m quant.quantize.llama_worker`. A bad file may make llama.cpp abort; then only this process is lost.
 """
 
 import ctypes
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
-from quant.base.child import die_with_parent, end_child, prepare_child
 from quant.base.errors import UserError
+from quant.base.worker import Pipes, end_child
 from quant.gguf_io.imatrix import ImatrixHeader, keys_of, open_imatrix, read_imatrix
 
 # The rows in memory at once, with their float32 copy: what a board of 1 GB has, and enough to keep all threads busy.
@@ -36,31 +34,26 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One of the three: a piece of the log, the status of a level that ended, or what the user must mend."""
+    """One of three: a piece of the log, the status of a level that ended, or a reason that the user can act on."""
 
     text: str | None = None
     status: int | None = None
     refusal: str | None = None
 
 
-def work(job: Job, answer: BinaryIO) -> None:
-    """Do a job, telling all along."""
-
-    def tell(event: Event) -> None:
-        answer.write(msgspec.json.encode(event) + b"\n")
-        answer.flush()
-
+def work(job: Job, send: Callable[[Event], None]) -> None:
+    """Do a job; its events go to `send` as they come."""
     try:
         imatrix = open_imatrix(Path(job.imatrix)) if job.imatrix else None
         values = read_imatrix(imatrix) if imatrix else {}
     except UserError as error:
-        tell(Event(refusal=str(error)))
+        send(Event(refusal=str(error)))
         return
 
     import llama_cpp
 
     def log(level: int, text: bytes, user_data: object) -> None:
-        tell(Event(text=text.decode("utf-8", errors="replace")))
+        send(Event(text=text.decode("utf-8", errors="replace")))
 
     callback = llama_cpp.llama_log_callback(log)
     llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
@@ -89,11 +82,11 @@ def work(job: Job, answer: BinaryIO) -> None:
             max_buf_size=_BUFFER_BYTES,
         )
         out = os.fsencode(job.out) if job.out else b""
-        tell(Event(status=llama_cpp.llama_model_quantize(os.fsencode(job.source), out, ctypes.byref(params))))
+        send(Event(status=llama_cpp.llama_model_quantize(os.fsencode(job.source), out, ctypes.byref(params))))
 
 
 def _overrides(llama_cpp: Any, job: Job, imatrix: ImatrixHeader | None) -> Any:
-    """Write down the importance matrix as llama-quantize does."""
+    """Record the importance matrix in the file's keys, as llama-quantize does."""
     pairs = list(keys_of(imatrix, job.imatrix_sha256 or "").items()) if imatrix else []
     overrides = (llama_cpp.llama_model_kv_override * (len(pairs) + 1))()
     for override, (key, value) in zip(overrides, pairs, strict=False):
@@ -111,14 +104,14 @@ def _cut(text: str) -> bytes:
 
 def main() -> None:
     """Read a job, do it."""
-    answer = prepare_child()
-    stdin = sys.stdin.buffer
+    pipes = Pipes()
     # Loaded before the job comes: the parent may start this process ahead.
     import llama_cpp  # noqa: F401
 
-    job = msgspec.json.decode(stdin.readline(), type=Job)
-    die_with_parent(stdin, [job.out] if job.out else [])
-    work(job, answer)
+    job = pipes.receive(Job)
+    if job is not None:
+        pipes.end_with_parent([job.out] if job.out else [])
+        work(job, pipes.send)
     end_child()
 
 

@@ -176,7 +176,7 @@ def _from_checkpoint(
 ) -> list[Prepared]:
     """Go straight to the levels, unless the very same checkpoint was brought to the very same files before."""
     from quant.convert.provenance import inputs_of, write_notes
-    from quant.quantize.from_checkpoint import Straight
+    from quant.quantize.from_checkpoint import checkpoint_writer
 
     text = wishes.levels or DEFAULT_LEVELS
     name = model_name(source, folder)
@@ -186,13 +186,13 @@ def _from_checkpoint(
     levels = parse_levels(text)
     paths = _kept_files(wishes.models_dir, levels, identity)
     if levels_asked_by_name(text) != set(levels) or len(paths) != len(levels):
-        with Straight(folder, pre=wishes.pre, origin=origin) as opened:
-            levels = opened.levels(text, imatrix=wishes.imatrix)
+        with checkpoint_writer(folder, pre=wishes.pre, origin=origin) as writer:
+            levels = writer.levels(text, imatrix=wishes.imatrix)
             if missing := [level for level in levels if level not in paths]:
                 say(f"making {', '.join(missing)} of {name}")
-                made = opened.write(
+                made = writer.write(
                     missing,
-                    lambda level: wishes.models_dir / file_name(opened.stem, level),
+                    lambda level: wishes.models_dir / file_name(writer.stem, level),
                     imatrix=wishes.imatrix,
                     progress=progress,
                 )
@@ -208,11 +208,11 @@ def _from_checkpoint(
 def _keep(written: "Written", identity: str, imatrix: Path | None, progress: Progress) -> None:
     """Note what a file was made of, by its place, and what it fell back to, by its content."""
     from quant.base.hashes import cached_sha256
-    from quant.base.memo import Made, remember
+    from quant.base.quantized import QuantizedFacts, remember
 
     sha256 = cached_sha256([written.path], progress)
     imatrix_sha256 = cached_sha256([imatrix]) if imatrix else None
-    remember(None, Made(sha256=sha256, fallbacks=written.fallbacks, imatrix_sha256=imatrix_sha256))
+    remember(None, QuantizedFacts(sha256=sha256, fallbacks=written.fallbacks, imatrix_sha256=imatrix_sha256))
     write_text(_note(written.path), json.dumps({**_file_facts(written.path), "identity": identity}))
 
 

@@ -38,19 +38,19 @@ def synthetic_files(
     Raises:
         UserError: the config is wrong, a level cannot be made, or the disk is full.
     """
-    from quant.synthetic.gguf import Tiled
+    from quant.synthetic.gguf import shape_writer
 
     identity = identity_of(config, name, imatrix)
     wanted = parse_levels(levels)
     paths = kept(wanted, identity)
     if levels_asked_by_name(levels) != set(wanted) or len(paths) != len(wanted):
-        with Tiled(config, standin_for=name, hashed=True) as opened:
-            wanted = opened.levels(levels, imatrix=imatrix)
+        with shape_writer(config, standin_for=name, hashed=True) as writer:
+            wanted = writer.levels(levels, imatrix=imatrix)
             if missing := [level for level in wanted if level not in paths]:
                 as_family = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
                 say(f"making {', '.join(missing)} with synthetic weights in the shape of {name}{as_family}")
-                made = opened.write(
-                    missing, lambda level: folder / file_name(opened.stem, level), imatrix=imatrix, progress=progress
+                made = writer.write(
+                    missing, lambda level: folder / file_name(writer.stem, level), imatrix=imatrix, progress=progress
                 )
                 for written in made:
                     keep(written, identity)

@@ -26,7 +26,7 @@ from profiler.analysis.memory_parts import model_rss_of
 from profiler.device.environment import probe_backend, read_environment
 from profiler.estimate.estimate import estimates_of
 from profiler.estimate.overheads import load_overheads
-from profiler.estimate.process import Asker
+from profiler.estimate.process import Estimator
 from profiler.estimate.records import Question, Sizes
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
@@ -67,14 +67,14 @@ def _shape(model: str) -> dict[str, object]:
     return load_registry()[model].shape()
 
 
-def _sizes(asker: Asker, question: Question) -> Sizes:
-    reply = asker.ask(question)
+def _sizes(estimator: Estimator, question: Question) -> Sizes:
+    reply = estimator.ask(question)
     if reply.sizes is None:
         raise RuntimeError(f"{question.model}: {reply.refusal or reply.failure}")
     return reply.sizes
 
 
-def survey(asker: Asker) -> bool:
+def survey(estimator: Estimator) -> bool:
     """Print the survey's parts beside ours."""
     print("| model | KV survey | ours | weights survey | ours | off % | compute survey | ours | off % |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
@@ -83,13 +83,13 @@ def survey(asker: Asker) -> bool:
     for row in csv.DictReader(SURVEY.open(encoding="utf-8")):
         name = _NAMES.get(row["model"]) or by_name[row["model"]]
         question = Question(model=name, config=_shape(name), levels="Q4_K_M", contexts=(_config(0, 2048, "off"),))
-        sizes = _sizes(asker, question)
+        sizes = _sizes(estimator, question)
         compute, weights = sizes.contexts[0].compute_bytes / _MIB, sizes.levels[0].tensor_bytes / _MIB
         width = next(int(str(_shape(name)[key])) for key in _WIDTHS if key in _shape(name))
         if row["model"] in _TWICE:
             weights += TYPE_BY_NAME["q4_K"].nbytes((width, sizes.n_vocab)) / _MIB
         if row["model"].startswith(_MIXED_ORDER):
-            sizes = _sizes(asker, msgspec.structs.replace(question, contexts=(_config(0, 2048, "on"),)))
+            sizes = _sizes(estimator, msgspec.structs.replace(question, contexts=(_config(0, 2048, "on"),)))
         kv = sizes.contexts[0].kv_cache_bytes / _MIB
         told = float(row["model_parameter_mib"])
         in_gib = told >= 1024
@@ -107,13 +107,13 @@ def survey(asker: Asker) -> bool:
     return right
 
 
-def quantized_bytes(asker: Asker, models: Sequence[str], levels: str, work: Path) -> bool:
+def quantized_bytes(estimator: Estimator, models: Sequence[str], levels: str, work: Path) -> bool:
     """Quantize files of zeros and compare."""
     print("| model | levels | tensors | equal to the byte | off |\n|---|---:|---:|---:|---|")
     right = True
     for model in models:
         question = Question(model=model, config=_shape(model), levels=levels, contexts=(_config(1, 512),))
-        sizes = _sizes(asker, question)
+        sizes = _sizes(estimator, question)
         layout = layout_of_shape(_shape(model), standin_for=model)
         source = work / f"{model}-F16.gguf"
         write_hole_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
@@ -149,7 +149,9 @@ def _zeros(cells: Sequence[tuple[str, str]], work: Path) -> Iterator[tuple[str, 
         yield model, level, path
 
 
-def memory(asker: Asker, cells: Sequence[tuple[str, str]], files: Sequence[Path], n_ctx: int, work: Path) -> bool:
+def memory(
+    estimator: Estimator, cells: Sequence[tuple[str, str]], files: Sequence[Path], n_ctx: int, work: Path
+) -> bool:
     """Measure the peak of each cell and compare."""
     overheads = load_overheads(read_environment(probe_backend()).id)
     print("| model | level | mmap | estimated MiB | measured MiB | off % |\n|---|---|---|---:|---:|---:|")
@@ -158,7 +160,7 @@ def memory(asker: Asker, cells: Sequence[tuple[str, str]], files: Sequence[Path]
         shape, file = (_shape(model), None) if model else (None, str(path))
         configs = (_config(1, n_ctx),)
         question = Question(model=model or path.stem, config=shape, path=file, levels=level or None, contexts=configs)
-        sizes = _sizes(asker, question)
+        sizes = _sizes(estimator, question)
         for each in estimates_of(question.model, sizes, configs, overheads, load_modes=("mmap", "none")):
             config = msgspec.structs.replace(each.config, n_prompt=min(512, n_ctx))
             answer = run_worker(Job(path=str(path), config=config, reps=1, seed=0), timeout_s=1800)
@@ -187,15 +189,15 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="where the files are made and removed; it needs room for one")
     options = parser.parse_args()
     cells = tuple(tuple(each.split(":")) for each in options.cells.split(",")) if options.cells else CELLS
-    asker, right = Asker(), True
+    estimator, right = Estimator(), True
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         if options.what in (None, "survey"):
-            right &= survey(asker)
+            right &= survey(estimator)
         if options.what in (None, "bytes"):
-            right &= quantized_bytes(asker, options.models.split(","), options.levels, Path(folder))
+            right &= quantized_bytes(estimator, options.models.split(","), options.levels, Path(folder))
         if options.what in (None, "memory"):
-            right &= memory(asker, cells, options.files, options.n_ctx, Path(folder))
-    asker.close()
+            right &= memory(estimator, cells, options.files, options.n_ctx, Path(folder))
+    estimator.close()
     return 0 if right else 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from quant.convert.origin import Origin
 from quant.convert.to_gguf import convert
 from quant.gguf_io.header import open_gguf_header
-from quant.quantize.from_checkpoint import Straight
+from quant.quantize.from_checkpoint import checkpoint_writer
 from quant.quantize.levels_of_gguf import quantize
 from tests.parity.oracle import Oracle
 from tests.support.checkpoints import make_checkpoint
@@ -39,9 +39,9 @@ def compare_levels(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
         def target_of(level: str, folder: Path = folder) -> Path:
             return folder / "ours" / f"shape-{level}.gguf"
 
-        with Straight(checkpoint, origin=_ORIGIN) as opened:
-            levels = opened.levels("all")
-            opened.write(levels, target_of)
+        with checkpoint_writer(checkpoint, origin=_ORIGIN) as writer:
+            levels = writer.levels("all")
+            writer.write(levels, target_of)
         different = []
         for made in quantize(lossless, levels, folder / "theirs"):
             if _tensors(made.path) != _tensors(target_of(made.level)):

@@ -70,9 +70,9 @@ class Scoring:
             ),
         )
 
-    def _run(self, job: ScoreJob, on_news: Callable[[bytes], None]) -> ScoreAnswer:
+    def _run(self, job: ScoreJob, on_progress: Callable[[bytes], None]) -> ScoreAnswer:
         self.jobs.append(job)
-        return work(job, lambda news: on_news(msgspec.json.encode(news)))
+        return work(job, lambda news: on_progress(msgspec.json.encode(news)))
 
 
 def with_artifacts(records: list[QualityRecord], *artifacts: Artifact) -> Results:

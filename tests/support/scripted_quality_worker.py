@@ -1,16 +1,14 @@
 """Windows scored on the scripted engine; as a process: python -m tests.support.scripted_quality_worker."""
 
-from collections.abc import Callable
-
 from profiler.quality.worker import ScoreAnswer, ScoreJob, work_with
-from quant.base.child import serve_and_tell
+from quant.base.worker import Send, serve_with_progress
 from tests.support.scripted_scores import FakeScores
 
 
-def work(job: ScoreJob, tell: Callable[[object], None]) -> ScoreAnswer:
+def work(job: ScoreJob, send: Send) -> ScoreAnswer:
     """Do a job; the path is that of the script."""
-    return work_with(FakeScores(), job, tell)
+    return work_with(FakeScores(), job, send)
 
 
 if __name__ == "__main__":
-    serve_and_tell(ScoreJob, work)
+    serve_with_progress(ScoreJob, work)

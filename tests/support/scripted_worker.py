@@ -10,7 +10,7 @@ from profiler.measure.launch import run_worker
 from profiler.measure.loop import Probes, measure
 from profiler.measure.worker import Answer, Job
 from profiler.records.record import Conditions, Failure, Memory
-from quant.base.child import serve
+from quant.base.worker import serve
 from tests.support.scripted_engine import FakeClock, FakeEngine
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from profiler.estimate.process import Asker
+from profiler.estimate.process import Estimator
 from profiler.estimate.records import Question
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
@@ -27,10 +27,10 @@ N_CTX = 300
 
 
 @pytest.fixture(scope="module")
-def asker():
-    asker = Asker()
-    yield asker
-    asker.close()
+def estimator():
+    estimator = Estimator()
+    yield estimator
+    estimator.close()
 
 
 def question(shape, levels="Q4_0", n_ctx=N_CTX):
@@ -39,9 +39,9 @@ def question(shape, levels="Q4_0", n_ctx=N_CTX):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, asker, name):
+def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, estimator, name):
     levels = ["Q4_0", OTHER[name]]
-    sizes = asker.ask(question(SHAPES[name], ",".join(levels))).sizes
+    sizes = estimator.ask(question(SHAPES[name], ",".join(levels))).sizes
     layout = layout_of_shape(SHAPES[name], standin_for="m-1b")
     source = tmp_path / "m-F16.gguf"
     write_hole_at(layout, source, layout.keys, layout.types_at("F16"), 1)
@@ -61,8 +61,8 @@ def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, asker, name
     assert context.kv_cache_bytes == sizes.kv_formula_bytes
 
 
-def test_a_level_that_needs_an_imatrix_is_given_with_one(asker):
-    needy, plain = asker.ask(question(SHAPES["llama"], "IQ2_XXS,Q8_0")).sizes.levels
+def test_a_level_that_needs_an_imatrix_is_given_with_one(estimator):
+    needy, plain = estimator.ask(question(SHAPES["llama"], "IQ2_XXS,Q8_0")).sizes.levels
     assert (needy.needs_imatrix, needy.with_imatrix, "iq2_xxs" in needy.types) == (True, True, True)
     assert (plain.needs_imatrix, plain.with_imatrix) == (False, False)
 
@@ -77,8 +77,8 @@ def test_a_level_that_needs_an_imatrix_is_given_with_one(asker):
         {"architectures": ["NoSuchModel"]},
     ],
 )
-def test_a_hostile_config_is_refused_in_one_line(asker, changed):
-    reply = asker.ask(question({**SHAPES["llama"], **changed}))
+def test_a_hostile_config_is_refused_in_one_line(estimator, changed):
+    reply = estimator.ask(question({**SHAPES["llama"], **changed}))
     assert reply.sizes is None
     assert reply.failure is None
     assert len(reply.refusal.splitlines()) == 1

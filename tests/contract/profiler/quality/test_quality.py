@@ -136,7 +136,7 @@ def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None
     )
     told: list[bytes] = []
     found = run_in_child(
-        "tests.support.scripted_quality_worker", job, ScoreAnswer, tmp_path, timeout_s=60, on_news=told.append
+        "tests.support.scripted_quality_worker", job, ScoreAnswer, tmp_path, timeout_s=60, on_progress=told.append
     )
     assert [msgspec.json.decode(line, type=WindowsScored) for line in told] == [
         WindowsScored(n_done=2, n_windows=3),

@@ -10,8 +10,8 @@ from quant.base.errors import UserError
 from quant.convert.origin import Origin
 from quant.convert.to_gguf import convert
 from quant.gguf_io.header import open_gguf_header
-from quant.quantize.from_checkpoint import Straight
-from quant.quantize.levels_of_gguf import levels_without_imatrix, quantize
+from quant.quantize.from_checkpoint import checkpoint_writer
+from quant.quantize.levels_of_gguf import choose_levels, quantize
 from tests.support.checkpoints import make_checkpoint
 from tests.support.ggufs import tiny_imatrix
 
@@ -23,10 +23,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLMPROF_CACHE", str(tmp_path / "cache"))
 
 
-def straight(checkpoint: Path, folder: Path, levels: str, **options: object) -> dict[str, Path]:
-    with Straight(checkpoint, origin=ORIGIN) as opened:
-        chosen = opened.levels(levels, imatrix=options.get("imatrix"))
-        written = opened.write(chosen, lambda level: folder / f"tiny-{level}.gguf", **options)
+def from_checkpoint(checkpoint: Path, folder: Path, levels: str, **options: object) -> dict[str, Path]:
+    with checkpoint_writer(checkpoint, origin=ORIGIN) as writer:
+        chosen = writer.levels(levels, imatrix=options.get("imatrix"))
+        written = writer.write(chosen, lambda level: folder / f"tiny-{level}.gguf", **options)
     return {each.level: each.path for each in written}
 
 
@@ -68,9 +68,9 @@ def test_every_level_equals_the_lossless_file_quantized(shape: str, levels: str,
     checkpoint = make_checkpoint(tmp_path / "checkpoint", **SHAPES[shape])
     lossless = {"float16": "f16", "float32": "f32"}.get(str(SHAPES[shape].get("dtype")), "bf16")
     convert(checkpoint, tmp_path / "tiny-lossless.gguf", outtype=lossless, origin=ORIGIN)
-    found = straight(checkpoint, tmp_path / "ours", levels)
+    found = from_checkpoint(checkpoint, tmp_path / "ours", levels)
     if levels == "all":
-        assert list(found) == levels_without_imatrix(tmp_path / "tiny-lossless.gguf")
+        assert list(found) == choose_levels(tmp_path / "tiny-lossless.gguf", "all")
         assert len(found) >= 24
     expected = quantize(tmp_path / "tiny-lossless.gguf", list(found), tmp_path / "theirs")
     assert vocabulary(found["Q8_0"]) == vocabulary(tmp_path / "tiny-lossless.gguf")
@@ -90,7 +90,7 @@ def test_an_importance_matrix_gives_the_same_bytes_and_keys(tmp_path: Path) -> N
         if len(tensor.shape) == 2 and tensor.name != "token_embd.weight"
     }
     imatrix = tiny_imatrix(tmp_path / "words.gguf", sizes)
-    found = straight(checkpoint, tmp_path / "ours", "IQ2_XXS,Q2_K_S,Q4_K_M", imatrix=imatrix)
+    found = from_checkpoint(checkpoint, tmp_path / "ours", "IQ2_XXS,Q2_K_S,Q4_K_M", imatrix=imatrix)
     expected = quantize(tmp_path / "tiny-lossless.gguf", list(found), tmp_path / "theirs", imatrix=imatrix)
     for made in expected:
         assert contents(found[made.level]) == contents(made.path)
@@ -99,7 +99,7 @@ def test_an_importance_matrix_gives_the_same_bytes_and_keys(tmp_path: Path) -> N
 def test_a_level_that_needs_an_importance_matrix_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", hidden=256, ffn=512)
     with pytest.raises(UserError, match=r"IQ2_XXS of .* cannot be made without an importance matrix; give --imatrix"):
-        straight(checkpoint, tmp_path / "ours", "Q8_0,IQ2_XXS")
+        from_checkpoint(checkpoint, tmp_path / "ours", "Q8_0,IQ2_XXS")
     assert not (tmp_path / "ours").exists()
 
 
@@ -112,7 +112,7 @@ def test_infinite_weights_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     data[start : start + 4] = b"\x00\x00\x80\x7f"
     weights.write_bytes(data)
     with pytest.raises(UserError, match="values that q8_0 cannot store"):
-        straight(checkpoint, tmp_path / "ours", "Q8_0,F16")
+        from_checkpoint(checkpoint, tmp_path / "ours", "Q8_0,F16")
     assert list((tmp_path / "ours").iterdir()) == []
 
 
@@ -122,12 +122,12 @@ def test_a_vocabulary_that_is_wrong_is_found_while_the_weights_are_on_their_way_
     checkpoint = make_checkpoint(tmp_path / "checkpoint", hidden=256, ffn=512)
     (checkpoint / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"has neither tokenizer\.json nor tokenizer\.model"):
-        straight(checkpoint, tmp_path / "ours", "Q8_0,F16")
+        from_checkpoint(checkpoint, tmp_path / "ours", "Q8_0,F16")
     assert list((tmp_path / "ours").iterdir()) == []
 
 
 def test_one_thread_or_many_give_the_same_bytes(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", hidden=256, ffn=512)
-    one = straight(checkpoint, tmp_path / "one", "Q4_K_M", n_threads=1)["Q4_K_M"]
-    five = straight(checkpoint, tmp_path / "five", "Q4_K_M", n_threads=5)["Q4_K_M"]
+    one = from_checkpoint(checkpoint, tmp_path / "one", "Q4_K_M", n_threads=1)["Q4_K_M"]
+    five = from_checkpoint(checkpoint, tmp_path / "five", "Q4_K_M", n_threads=5)["Q4_K_M"]
     assert one.read_bytes() == five.read_bytes()

@@ -171,7 +171,7 @@ def test_cores_that_can_be_used(here: Any, changes: dict[str, Any], cores: int) 
 
 
 def test_the_fast_cores(here: Any) -> None:
-    with pytest.raises(UserError, match="alike"):
+    with pytest.raises(UserError, match="of one kind"):
         cores_of_kind("fast")
     here(msgspec.structs.replace(MACHINE, core_kinds=HYBRID))
     assert cores_of_kind("fast") == (0, 1)

@@ -1,7 +1,6 @@
 """What the installed llama.cpp is: its system info, what is kept on disk, and what is said of a broken library."""
 
-import subprocess
-import sys
+import signal
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ import pytest
 from profiler.device import llama_build as backend
 from profiler.device.llama_build import BackendFacts, has_assertions, parse_system_info, probe_backend
 from profiler.records.record import Device
+from quant.base.child import Ending
 from quant.base.errors import UserError
 
 FACTS = BackendFacts(
@@ -30,19 +30,23 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+NORMAL = Ending(0, "")
+
+
 class Probe:
     """Stands for the process that loads llama.cpp, and for the tiny model that is tried."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, stdout: bytes, stderr: bytes = b"") -> None:
-        self.stdout, self.stderr, self.calls = stdout, stderr, 0
-        monkeypatch.setattr(subprocess, "run", self.run)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stdout: bytes, ending: Ending = NORMAL) -> None:
+        self.stdout, self.ending, self.calls = stdout, ending, 0
+        monkeypatch.setattr(backend, "run_child", self.run)
         monkeypatch.setattr(backend, "build_stamp", lambda: self.stamp)
         self.stamp = "first"
 
-    def run(self, command: list[str], **_: object) -> SimpleNamespace:
-        assert command == [sys.executable, "-P", "-m", "profiler.device.llama_build"]
+    def run(self, module: str, job: backend.Probe, *, timeout_s: float) -> tuple[bytes, Ending]:
+        assert module == "profiler.device.llama_build"
+        assert timeout_s > 0
         self.calls += 1
-        return SimpleNamespace(stdout=self.stdout, stderr=self.stderr)
+        return self.stdout, self.ending
 
 
 # --- the system info line
@@ -121,8 +125,8 @@ def refusal() -> str:
 
 
 def test_a_broken_library_is_one_line(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    trace = b"Traceback (most recent call last):\n  File ...\nOSError: libgomp.so.1: cannot open shared object file\n"
-    Probe(monkeypatch, b"", trace)
+    trace = "Traceback (most recent call last):\n  File ...\nOSError: libgomp.so.1: cannot open shared object file\n"
+    Probe(monkeypatch, b"", Ending(1, trace))
     assert refusal() == (
         "llama.cpp cannot be loaded (OSError: libgomp.so.1: cannot open shared object file); reinstall llama-cpp-python"
     )
@@ -130,18 +134,13 @@ def test_a_broken_library_is_one_line(monkeypatch: pytest.MonkeyPatch, cache: Pa
 
 
 def test_a_library_that_kills_its_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    Probe(monkeypatch, b"", b"")
-    assert refusal() == "llama.cpp cannot be loaded (no reason given); reinstall llama-cpp-python"
+    Probe(monkeypatch, b"", Ending(-signal.SIGSEGV, ""))
+    assert refusal() == "llama.cpp cannot be loaded (SIGSEGV); reinstall llama-cpp-python"
 
 
 def test_a_library_that_never_answers_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    Probe(monkeypatch, b"")
-
-    def hang(command: list[str], *, timeout: float, **_: object) -> None:
-        raise subprocess.TimeoutExpired(command, timeout)
-
-    monkeypatch.setattr(subprocess, "run", hang)
-    assert refusal() == "llama.cpp said nothing about itself within 120 s; reinstall llama-cpp-python"
+    Probe(monkeypatch, b"", Ending(-signal.SIGKILL, "", timed_out=True))
+    assert "within 120 s; reinstall llama-cpp-python" in refusal()
 
 
 def test_a_library_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

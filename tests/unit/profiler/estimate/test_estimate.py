@@ -12,7 +12,7 @@ from profiler.estimate.cache_log import caches_of
 from profiler.estimate.estimate import estimates_of
 from profiler.estimate.export import to_objects
 from profiler.estimate.overheads import Overheads, fit
-from profiler.estimate.process import Asker
+from profiler.estimate.process import Estimator
 from profiler.estimate.records import ContextSize, LevelSize, Question, Sizes
 from profiler.estimate.table import Speed, render
 from profiler.export.flat import FIELDS
@@ -172,14 +172,14 @@ def test_noise_makes_no_negative_overheads():
 
 
 def test_a_process_that_dies_costs_one_question():
-    asker = Asker(module="quant.no_such_module")
+    estimator = Estimator(module="quant.no_such_module")
     question = Question(model="m", levels="Q4_0", contexts=CONFIGS)
     for _ in range(2):
-        failure = asker.ask(question).failure
+        failure = estimator.ask(question).failure
         assert failure is not None
         assert failure.kind == "worker"
         assert "no_such_module" in failure.message
-    asker.close()
+    estimator.close()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import io
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from profiler.measure import launch
-from profiler.measure.launch import fit_for_a_record, run_worker
+from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
-from quant.base.child import child_environment, tail_of
+from quant.base.child import Ending, child_environment, tail_of
+from quant.base.text import message_line
 from tests.support.cells import config, script
 from tests.support.paths import ROOT
 from tests.support.scripted_worker import run_scripted
@@ -18,7 +20,7 @@ FOLDER = Path("/srv/models")
 
 
 def failure(status: int, stderr: str = "") -> tuple[str, str | None, str]:
-    found = launch.failure_of(status, stderr)
+    found = launch.failure_of(Ending(status, stderr))
     return found.kind, found.signal, found.message
 
 
@@ -33,31 +35,31 @@ def failure(status: int, stderr: str = "") -> tuple[str, str | None, str]:
     ],
 )
 def test_folders_are_cut_off(message: str, kept: str) -> None:
-    assert fit_for_a_record(message, FOLDER) == kept
+    assert message_line(message, FOLDER) == kept
 
 
 def test_a_folder_whose_name_has_spaces_is_cut_off() -> None:
     folder = Path("/Users/Ann Other/my models")
-    assert fit_for_a_record(f"cannot open {folder / 'a.gguf'}", folder) == "cannot open a.gguf"
+    assert message_line(f"cannot open {folder / 'a.gguf'}", folder) == "cannot open a.gguf"
 
 
 def test_the_home_folder_is_cut_off_even_with_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/Users/Ann Other")
     monkeypatch.setenv("USERPROFILE", "/Users/Ann Other")
-    assert "Ann" not in fit_for_a_record("error in /Users/Ann Other/venv/lib/libggml.so", FOLDER)
+    assert "Ann" not in message_line("error in /Users/Ann Other/venv/lib/libggml.so", FOLDER)
 
 
 @pytest.mark.parametrize("folder", [Path(), Path("/"), Path("models")])
 def test_a_short_folder_does_not_eat_the_message(folder: Path) -> None:
-    assert fit_for_a_record("a.gguf: 3 / 4 tensors are missing.", folder) == "a.gguf: 3 / 4 tensors are missing."
+    assert message_line("a.gguf: 3 / 4 tensors are missing.", folder) == "a.gguf: 3 / 4 tensors are missing."
 
 
 def test_what_a_terminal_would_obey_is_taken_out() -> None:
-    assert fit_for_a_record("tensor '\x1b[2Jx\x07\u202e' is wrong\n", FOLDER) == "tensor ' [2Jx  ' is wrong"
+    assert message_line("tensor '\x1b[2Jx\x07\u202e' is wrong\n", FOLDER) == "tensor ' [2Jx ' is wrong"
 
 
 def test_a_message_has_an_end() -> None:
-    assert fit_for_a_record("x" * 10_000, FOLDER) == "x" * 400
+    assert message_line("x" * 10_000, FOLDER) == "x" * 400
 
 
 def test_the_assertion_is_chosen_among_the_last_words() -> None:
@@ -85,7 +87,7 @@ def test_without_a_telling_line_the_last_one_is_chosen() -> None:
 def test_a_worker_without_last_words_is_told_by_its_status() -> None:
     assert failure(7) == ("worker", None, "the worker ended with status 7 and no answer")
     assert failure(0) == ("worker", None, "the worker ended with status 0 and no answer")
-    assert failure(-signal.SIGSEGV) == ("abort", "SIGSEGV", "llama.cpp ended the process without a word")
+    assert failure(-signal.SIGSEGV) == ("abort", "SIGSEGV", "llama.cpp ended the process without a message")
     assert failure(-250)[:2] == ("abort", "signal 250")
 
 
@@ -115,7 +117,8 @@ def test_a_time_out_tells_the_time_and_the_option(tmp_path: Path) -> None:
 
 def test_an_engines_refusal_holds_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = launch.Failure(kind="load", message="cannot open /srv/my models/a.gguf\n", signal=None)
-    monkeypatch.setattr(launch, "_run", lambda *_: launch.Answer(failure=refusal))
+    answer = msgspec.json.encode(launch.Answer(failure=refusal))
+    monkeypatch.setattr(launch, "run_child", lambda *_, **_options: (answer, Ending(0, "")))
     found = run_worker(Job(path="/srv/my models/a.gguf", config=config(), reps=1, seed=0), timeout_s=None)
     assert found.failure == launch.Failure(kind="load", message="cannot open a.gguf")
 

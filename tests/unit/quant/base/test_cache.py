@@ -68,7 +68,7 @@ def test_every_place_in_the_cache_is_known() -> None:
         name
         for package in ("quant", "profiler", "plots")
         for path in (ROOT / package).rglob("*.py")
-        for name in re.findall(r'cache_dir\(\) / "([^"]+)"', path.read_text(encoding="utf-8"))
+        for name in re.findall(r'(?:cache_dir\(\) / |KeptJson\()f?"([^"/]+)', path.read_text(encoding="utf-8"))
     }
-    assert {"models", "locks"} <= used
+    assert {"models", "locks", "backend", "quantized"} <= used
     assert used <= set(KNOWN)

@@ -1,0 +1,45 @@
+"""The process behind a LevelWriter, whatever its source: it reads two requests and writes the files."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from quant.base.errors import UserError
+from quant.base.worker import Pipes, Send, end_child
+from quant.convert.layout import Layout
+from quant.convert.sparse_gguf import write_hole
+from quant.gguf_io.writer import Keys
+from quant.quantize.level_messages import Finished, OpenCheckpoint, Opened, OpenShape, Refused, WriteLevels
+
+S = TypeVar("S", OpenCheckpoint, OpenShape)
+WriteFiles = Callable[[Layout, Future[Keys], WriteLevels, Send], Finished]
+
+
+def serve_levels(kind: type[S], open_source: Callable[[S], tuple[Layout, str, WriteFiles]]) -> None:
+    """Be the process of a LevelWriter.
+
+    Args:
+        open_source: returns the tensors, the stem of the files' names, and what writes the files.
+    """
+    pipes = Pipes()
+    try:
+        opening = pipes.receive(kind)
+        assert opening is not None
+        layout, stem, write_files = open_source(opening)
+        write_hole(layout, Path(opening.header))
+        pipes.send(Opened(stem))
+        with ThreadPoolExecutor(1) as reader:
+            # The vocabulary takes long to read; the parent plans the levels meanwhile.
+            keys = reader.submit(lambda: layout.keys)
+            request = pipes.receive(WriteLevels)
+            if request is None:
+                end_child()
+            assert request is not None
+            pipes.end_with_parent([file.path for file in request.files])
+            pipes.send(write_files(layout, keys, request, pipes.send))
+    except UserError as error:
+        pipes.send(Refused(str(error)))
+    except OSError as error:
+        pipes.send(Refused(f"cannot write: {error.strerror}; free space or choose another -o"))
+    end_child()
