@@ -8,13 +8,14 @@ QUICKSTART ?= quickstart
 PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
-.PHONY: help install test lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
+.PHONY: help install test golden lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
 .PHONY: bench-quality bench-compare bench-scale charts-look fuzz kills e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart      install, then profile a synthetic SmolLM2-135M at three levels; charts in $(QUICKSTART)/"
 	@echo "make install         create $(VENV)/ with slmprof and its development tools"
 	@echo "make test            install, then run all tests"
+	@echo "make golden          rewrite the golden files of texts that people read; review the diff"
 	@echo "make lint            run ruff, mypy and the import contracts"
 	@echo "make format          format the code with ruff"
 	@echo "make parity          compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
@@ -46,6 +47,9 @@ install: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n logical --dist worksteal
+
+golden: $(INSTALLED)
+	SLMPROF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/golden
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
