@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from plots.report.content import gather
 from plots.report.markdown import to_markdown
 from profiler.cli import COMMANDS, root
-from profiler.cli.doctor import render
 from profiler.doctor.advice import advise
 from profiler.doctor.diagnosis import Diagnosis
+from profiler.doctor.text import render
 from profiler.results.file import Results
 from tests.support.cells import artifact
 from tests.support.compared import rounds_of
