@@ -1,4 +1,4 @@
-"""What charts are made of and what they give: a picture, and the figures that are in it."""
+"""What charts are made from and what they return: a picture, and the figures that are in it."""
 
 import csv
 import io
@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from matplotlib.figure import Figure
 
-from plots.canvas.panels import Point
+from plots.canvas.panels import distinct
 from profiler.export.flat import csv_value
 from profiler.operators.report import OperatorReport
 from profiler.records.cell_summary import CellSummary
 from profiler.records.record import AnchorRound, Environment, Round
+from profiler.records.span import Span
+from profiler.results.file import Results
 from quant.gguf_io.artifact import Artifact
 
 Row = dict[str, object]
@@ -24,8 +26,8 @@ class Picture(msgspec.Struct, frozen=True):
     rows: list[Row]
 
 
-class Study(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was read: cells as charts name them, and the records that they come from."""
+class ChartInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was read: cells as charts name them, and the records that they come from."""
 
     cells: Sequence[CellSummary]
     environments: Mapping[str, Environment]
@@ -35,8 +37,20 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     operators: Sequence[OperatorReport] = ()
 
 
+def chart_input(summaries: Sequence[CellSummary], results: Results, operators: Sequence[Report] = ()) -> ChartInput:
+    """Return what charts of these results are made from; `operators` are reports of `slmprof operators --json`."""
+    return ChartInput(
+        cells=distinct(summaries),
+        environments=results.environments,
+        artifacts=results.artifacts,
+        rounds=results.rounds,
+        anchors=results.anchors,
+        operators=operators,
+    )
+
+
 def row_of(cell: CellSummary, **figures: object) -> Row:
-    """Begin a mark's row with what tells its cell from the others."""
+    """Begin a mark's row with what identifies its cell."""
     return {
         "model": cell.artifact.model,
         "arch": cell.artifact.arch,
@@ -56,9 +70,9 @@ def row_of(cell: CellSummary, **figures: object) -> Row:
     }
 
 
-def ends(name: str, point: Point | None) -> Row:
-    """Give a figure and the ends of its bar as three columns; empty where there is none."""
-    middle, low, high = point or (None, None, None)
+def ends(name: str, figure: Span | None) -> Row:
+    """Return a figure and the ends of its bar as three columns; empty where there is none."""
+    middle, low, high = (figure.value, figure.lo, figure.hi) if figure else (None, None, None)
     return {name: middle, f"{name}_from": low, f"{name}_to": high}
 
 

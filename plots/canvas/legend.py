@@ -1,49 +1,52 @@
-"""Entries of a legend: levels by colour, families by marker, made-up weights by filling."""
+"""Entries of a legend: levels by colour, families by marker, synthetic weights by filling."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.lines import Line2D
 
 from plots.canvas.panels import levels_of
 from plots.canvas.series import mark
-from plots.canvas.style import Look, Marker, filling_of, marker_of
+from plots.canvas.style import Marker, filling_of, marker_of
 from plots.canvas.text_width import printable
+from plots.canvas.theme import Theme
 from profiler.records.cell_summary import CellSummary
 
 _GREY = "#555555"
 _FILLINGS = {"full": "real weights", "hollow": "synthetic weights", "half": "stand-in's shape"}
 
 
-def level_keys(
-    cells: Sequence[CellSummary], look_of: Mapping[str, Look], *, lines: bool = True, marks: bool = True
-) -> list[Line2D]:
-    """Name each level by its line, by a mark where the chart has no lines, or by both."""
-    estimated = any(cell.kind == "estimated" for cell in cells)
-    arches = {cell.artifact.arch for cell in cells}
+def mark_keys(cells: Sequence[CellSummary], theme: Theme) -> list[Line2D]:
+    """Return the entries of a chart of marks that no line joins: levels, families and fillings."""
+    return [*level_keys(cells, theme, lines=False), *family_keys(cells), *filling_keys(cells)]
+
+
+def level_keys(cells: Sequence[CellSummary], theme: Theme, *, lines: bool = True, marks: bool = True) -> list[Line2D]:
+    """Return an entry for each level: its line, a mark where the chart has no lines, or both."""
+    arches, fillings = {cell.artifact.arch for cell in cells}, {filling_of(cell) for cell in cells}
     shape = marker_of(next(iter(arches))) if len(arches) == 1 else "s"
-    fillings = {filling_of(cell) for cell in cells}
-    filling = "hollow" if estimated else next(iter(fillings)) if len(fillings) == 1 else "full"
+    filling = next(iter(fillings)) if len(fillings) == 1 else "full"
+    first = {cell.artifact.level: cell for cell in cells}
     return [
         Line2D(
             [],
             [],
-            linestyle=("--" if estimated else look_of[level].dash) if lines else "none",
-            color=look_of[level].colour,
+            linestyle=theme.dash_of(first[level]) if lines else "none",
+            color=theme.looks[level].colour,
             label=level,
-            **(mark(look_of[level].colour, shape, filling, look_of[level].rim) if marks else {"marker": ""}),
+            **(mark(theme.looks[level].colour, shape, filling, theme.looks[level].rim) if marks else {"marker": ""}),
         )
         for level in levels_of(cells)
     ]
 
 
 def family_keys(cells: Sequence[CellSummary]) -> list[Line2D]:
-    """Name each family by its marker; none where there is only one."""
+    """Return an entry for each family: its marker; none where there is only one."""
     arches = sorted({cell.artifact.arch for cell in cells})
     return [_key(printable(arch), marker_of(arch), "full") for arch in arches] if len(arches) > 1 else []
 
 
 def filling_keys(cells: Sequence[CellSummary]) -> list[Line2D]:
-    """Tell real, synthetic and stand-in apart where a chart has more than one of them."""
+    """Return entries that distinguish real, synthetic and stand-in where a chart has more than one of them."""
     found = {filling_of(cell) for cell in cells}
     if len(found) < 2 or any(cell.kind == "estimated" for cell in cells):
         return []

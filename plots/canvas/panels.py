@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from plots.canvas.text_width import printable
 from profiler.records.cell_summary import CellSummary
-from profiler.records.span import Span
+
+Item = TypeVar("Item")
 
 _LEVEL_CHARS = 24  # far more than llama.cpp's names have
 _ORIGIN = ("env_id", "label", "kind")
 _SETTING = ("mode", "workload", "n_prompt", "n_gen", "n_depth", "n_ctx", "n_batch", "n_ubatch", "n_outputs_max",
             "type_k", "type_v", "flash_attn", "load_mode", "repack", "device", "n_gpu_layers", "cores")  # fmt: skip
-Point = tuple[float, float, float]  # the median, and the ends of its interval or range
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,10 +27,10 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def distinct(summaries: Sequence[CellSummary]) -> list[CellSummary]:
-    """Give files that would look alike names of their own.
+    """Return the cells with names that no two files share, each fit for one line.
 
-    Made-up weights beside real ones, an imatrix, two files of one name and level. Names are a stranger's text, and are
-    made fit for one line as well.
+    Files would look alike with synthetic weights next to real ones, with an imatrix, or where two have one name and
+    level.
     """
     mixed = len({cell.artifact.weights for cell in summaries}) > 1
     shown = [
@@ -62,16 +63,12 @@ def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
     for cell in summaries:
         groups.setdefault(setting_of(cell), []).append(cell)
     made = []
-    names: Counter[tuple[str, str]] = Counter()
+    seen: Counter[str] = Counter()
     for cells in groups.values():
-        env_id, load = cells[0].env_id, load_name(cells[0])
-        names[env_id, load] += 1
-        if names[env_id, load] > 1:
-            load = f"{load}-{names[env_id, load]}"
         made.append(
             Panel(
-                env_id=env_id,
-                load=load,
+                env_id=cells[0].env_id,
+                load=numbered(load_name(cells[0]), seen, cells[0].env_id),
                 cells=[cell for cell in cells if cell.status == "ok" or cell.rounds],
                 lost=[cell for cell in cells if cell.status != "ok"],
             )
@@ -80,7 +77,7 @@ def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
 
 
 def setting_of(cell: CellSummary, without: Collection[str] = ()) -> tuple[object, ...]:
-    """Give all that must be equal in one chart, but for what is the chart's own axis."""
+    """Return everything that must be equal in one chart, except what is the chart's own axis."""
     names = ((cell, _ORIGIN), (cell.config, _SETTING))
     return tuple(getattr(holder, name) for holder, fields in names for name in fields if name not in without)
 
@@ -92,12 +89,33 @@ def load_name(cell: CellSummary) -> str:
     return f"p{cell.config.n_prompt}-n{cell.config.n_gen}-d{cell.config.n_depth}"
 
 
-def pages(panel: Panel, most: int) -> Iterator[Panel]:
-    """Split a panel so that no part has more than `most` models."""
-    models = models_of(panel.cells)
-    for first in range(0, max(len(models), 1), most):
-        part = models[first : first + most]
-        yield msgspec.structs.replace(panel, cells=[cell for cell in panel.cells if cell.artifact.model in part])
+def numbered(name: str, seen: Counter[str], within: str = "") -> str:
+    """Return a name for files, with a number from its second use on; names count apart `within` each device."""
+    key = f"{within}/{name}"
+    seen[key] += 1
+    return name if seen[key] == 1 else f"{name}-{seen[key]}"
+
+
+def stem_of(panel: Panel, groups: Sequence[Panel]) -> str:
+    """Return a panel's part of a file name; its device is in it where there are several."""
+    return panel.load + (f"-{panel.env_id}" if len({each.env_id for each in groups}) > 1 else "")
+
+
+def paged(name: str, items: Sequence[Item], most: int) -> Iterator[tuple[str, Sequence[Item]]]:
+    """Split items so that no part has more than `most`; yield each with its name, numbered from the second on."""
+    for first in range(0, len(items), most):
+        yield name if first == 0 else f"{name}-page{first // most + 1}", items[first : first + most]
+
+
+def pages(name: str, panel: Panel, most: int) -> Iterator[tuple[str, Panel]]:
+    """Split a panel so that no part has more than `most` models; yield each with its name."""
+    if not panel.cells:  # a chart says itself why it has nothing to draw
+        yield name, panel
+    for part, models in paged(name, models_of(panel.cells), most):
+        yield (
+            part,
+            msgspec.structs.replace(panel, cells=[cell for cell in panel.cells if cell.artifact.model in models]),
+        )
 
 
 def levels_of(cells: Sequence[CellSummary]) -> list[str]:
@@ -115,9 +133,9 @@ def models_of(cells: Sequence[CellSummary]) -> list[str]:
 
 
 def at_common_threads(cells: Sequence[CellSummary]) -> list[CellSummary]:
-    """Choose one thread count for a chart that has no axis for it: the largest that every file was measured at.
+    """Choose one thread count for a chart without an axis for it: the largest that every file was measured at.
 
-    Where there is none, the one that most files were measured at. Of several prefill thread counts, the one that equals
+    Where there is none, the one that most files were measured at. Of several prefill thread counts, the one equal to
     decode's, else the largest.
     """
     files: dict[int, set[str]] = {}
@@ -136,21 +154,3 @@ def at_common_threads(cells: Sequence[CellSummary]) -> list[CellSummary]:
 def pair_rank(cell: CellSummary) -> tuple[bool, int]:
     """Rank cells that differ in the other kind's threads only: equal counts first, then the most threads."""
     return (cell.config.n_threads_batch == cell.config.n_threads, cell.config.n_threads + cell.config.n_threads_batch)
-
-
-def spread(cell: CellSummary, name: str) -> Point | None:
-    """Give a figure with its interval, or its smallest and largest where rounds are too few; None without it."""
-    span: Span | None = getattr(cell, name)
-    return None if span is None else (span.value, span.lo, span.hi)
-
-
-def ms_per_token(values: Point) -> Point:
-    """Turn tokens per second into milliseconds per token; the ends change places."""
-    middle, lo, hi = values
-    return 1000 / middle, 1000 / hi, 1000 / lo
-
-
-def quality_of(cell: CellSummary) -> Point | None:
-    """Give what quantizing lost: the divergence from the unquantized model, with two standard errors; else None."""
-    kld = cell.quality.kld
-    return None if kld is None else (kld.value, max(0.0, kld.value - 2 * kld.se), kld.value + 2 * kld.se)

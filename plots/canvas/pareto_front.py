@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from plots.canvas.panels import Point, quality_of, spread
+from plots.canvas.figures import decode_tps, kld_of, peak_mib
 from profiler.records.cell_summary import CellSummary
+from profiler.records.span import Span
 
 
 def dominators(cells: Sequence[CellSummary]) -> dict[str, str]:
-    """Give for each cell that is beaten, by its key, the level that beats it.
+    """Return the level that beats a cell, by the cell's key, for each cell that is beaten.
 
     One cell beats another of the same model when it is nowhere worse and somewhere better. What is within the other's
-    bar is neither. Quality is the measured divergence where both have it, else bits per weight.
+    bar is neither. Quality is the measured KLD where both have it, else bits per weight.
     """
     beaten: dict[str, str] = {}
     for cell in cells:
@@ -25,22 +26,22 @@ def dominators(cells: Sequence[CellSummary]) -> dict[str, str]:
 
 def _beats(one: CellSummary, other: CellSummary) -> bool:
     signs = [
-        _sign(spread(one, "decode_tps"), spread(other, "decode_tps")),
-        -_sign(spread(one, "model_rss_bytes"), spread(other, "model_rss_bytes")),
+        _sign(decode_tps(one), decode_tps(other)),
+        -_sign(peak_mib(one), peak_mib(other)),
         _quality_sign(one, other),
     ]
     return min(signs) >= 0 and max(signs) > 0
 
 
 def _quality_sign(one: CellSummary, other: CellSummary) -> int:
-    first, second = quality_of(one), quality_of(other)
+    first, second = kld_of(one), kld_of(other)
     if first and second:
         return -_sign(first, second)
     return (one.artifact.bpw > other.artifact.bpw) - (one.artifact.bpw < other.artifact.bpw)
 
 
-def _sign(one: Point | None, other: Point | None) -> int:
-    """Give 1 where the first is larger beyond both bars, -1 where smaller, 0 where they overlap or are unknown."""
+def _sign(one: Span | None, other: Span | None) -> int:
+    """Return 1 where the first is larger beyond both bars, -1 where smaller, 0 where they overlap or are unknown."""
     if one is None or other is None:
         return 0
-    return (one[1] > other[2]) - (one[2] < other[1])
+    return (one.lo > other.hi) - (one.hi < other.lo)

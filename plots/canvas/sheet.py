@@ -1,7 +1,7 @@
 """A figure with room for its title above, its legend and its caption below; nothing overlaps, nothing is cut off."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from plots.canvas.style import Style
-from plots.canvas.text_width import width_in, wrapped
+from plots.canvas.text_width import shortened, width_in, wrapped
 
 _LINE = 1.35  # of a line's height to its letters
 _CAPTION_LINE = 1.25
@@ -19,6 +19,7 @@ _EDGE_IN = 0.06
 # Steps of a logarithmic axis within a decade, the coarsest first.
 _STEPS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 _MIN_TICKS = 4
+_LOG_FROM = 8.0  # a ratio of values that a linear axis would squeeze
 
 
 def sheet(style: Style, n_columns: int, n_rows: int = 1, *, panel: float | None = None) -> tuple[Figure, list[Axes]]:
@@ -34,10 +35,25 @@ def sheet(style: Style, n_columns: int, n_rows: int = 1, *, panel: float | None 
     return figure, [axis for row in axes for axis in row]
 
 
-def panel_in(figure: Figure, axis: Axes) -> float:
-    """Give about how many inches of a panel's width its data has."""
+def grid(style: Style, n_panels: int, most_columns: int, *, panel: float | None = None) -> tuple[Figure, list[Axes]]:
+    """Make a figure of `n_panels` panels, row by row; what is left of the last row stays empty."""
+    columns = min(most_columns, style.beside, n_panels)
+    figure, axes = sheet(style, columns, -(-n_panels // columns), panel=panel)
+    for axis in axes[n_panels:]:
+        axis.set_visible(False)
+    return figure, axes[:n_panels]
+
+
+def panel_in(axis: Axes) -> float:
+    """Return about how many inches of a panel's width its data has."""
     spec = axis.get_subplotspec()
-    return float(figure.get_figwidth()) / (spec.get_gridspec().ncols if spec else 1) * 0.8
+    assert axis.figure is not None
+    return float(axis.figure.bbox.width / axis.figure.dpi) / (spec.get_gridspec().ncols if spec else 1) * 0.8
+
+
+def name_panel(axis: Axes, name: str, style: Style, *, room_in: float | None = None) -> None:
+    """Write a name over a panel, shortened to its width or to `room_in`."""
+    axis.set_title(shortened(name, 0.85 * panel_in(axis) if room_in is None else room_in, style.font), loc="left")
 
 
 def rows_that_fit(style: Style, panel: float) -> int:
@@ -132,12 +148,28 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def log_axis(axis: Axes, along: Literal["x", "y"], low: float, high: float) -> None:
+    """Make an axis logarithmic from `low` to `high`."""
+    axis.set(**{f"{along}scale": "log", f"{along}lim": (low, high)})
+    log_ticks(axis.xaxis if along == "x" else axis.yaxis, low, high)
+
+
+def value_axis(axis: Axes, along: Literal["x", "y"], values: Sequence[float]) -> None:
+    """Begin an axis at zero, or make it logarithmic where values are too far apart for that."""
+    low, high = min(values), max(values)
+    if low > 0 and high / low > _LOG_FROM:
+        log_axis(axis, along, low / 1.3, high * 1.3)
+    else:
+        axis.set(**{f"{along}lim": (0, high * 1.18)})
+
+
 def count_ticks(axis: Any, counts: Sequence[int], room_in: float, font_pt: float) -> None:
     """Put a tick at every count, and its number where numbers do not meet; powers of two come first."""
     scale = room_in / max(1, counts[-1] - counts[0])
+    apart_in = (0.6 * len(str(counts[-1])) + 1.2) * font_pt / 72
     named: list[int] = []
     for count in sorted(counts, key=lambda count: (count & (count - 1) != 0, count)):
-        if all(abs(count - other) * scale > 1.8 * font_pt / 72 for other in named):
+        if all(abs(count - other) * scale > apart_in for other in named):
             named.append(count)
     axis.set_major_locator(FixedLocator(counts))
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value) if round(value) in named else ""))

@@ -1,11 +1,11 @@
 """How every chart looks: sizes for a paper's column, a slide or a page; colours of levels, marks of families.
 
-A level has one colour in every chart and every file: the fewer bits a weight has, the lighter. Float, legacy and
-k-quant levels go from black over red to yellow; i-quants and the other small ones go from dark to light blue and teal.
-Levels of equal bits are near each other in colour, and told apart by their lines' dashes and by their names.
-Source of the first scale: matplotlib's "inferno" (Smith & van der Walt, 2015, public domain), at places where
-neighbours look different to people of any colour vision. A family (architecture) has one marker everywhere, and a
-mark's filling tells real weights from made-up ones: full, hollow for synthetic, half full for a stand-in's shape.
+A level has one colour in every chart and every file. The levels that are usual together are far apart for readers of
+any colour vision, and of float, legacy and k-quant levels those with fewer bits are lighter; rarer variants (Q4_K_S,
+IQ3_S) are near the usual one. Source: found by maximising the least CIEDE2000 distance between the usual ten, as seen
+with normal vision, protanopia, deuteranopia and tritanopia; `python -m tests.benchmarks.charts_look` checks it. A
+family (architecture) has one marker everywhere, and its filling tells real weights from synthetic ones: full, hollow
+for synthetic, half full for a stand-in's shape.
 """
 
 import warnings
@@ -26,15 +26,15 @@ matplotlib.use("Agg")
 FORMATS = ("png", "svg", "pdf")
 # Bits per weight are not enough: Q4_0 and Q4_K_S have the same.
 LEVEL_COLOURS = {
-    "F32": "#000000", "BF16": "#190C3E", "F16": "#02020C",
-    "Q8_0": "#330A5F", "Q6_K": "#7A1D6D",
-    "Q5_1": "#8F2469", "Q5_K_M": "#A32C61", "Q5_K_S": "#AC2F5D", "Q5_0": "#B63458",
-    "Q4_K_M": "#CB4149", "Q4_K_S": "#D74F3E", "Q4_1": "#E25834", "Q4_0": "#EC6726",
-    "Q3_K_L": "#F78311", "Q3_K_M": "#FC9F07", "Q3_K_S": "#FBAC11", "Q2_K": "#F2E055", "Q2_K_S": "#F2E661",
-    "IQ4_NL": "#08519C", "IQ4_XS": "#1A63AE", "IQ3_M": "#2B7BBA", "IQ3_S": "#3484BF", "IQ3_XS": "#3A8AC2",
-    "IQ3_XXS": "#4292C6", "IQ2_M": "#79B6D9", "IQ2_S": "#85BCDC", "IQ2_XS": "#8FC2DF", "IQ2_XXS": "#9AC8E2",
-    "IQ1_M": "#B7D6EA", "IQ1_S": "#C6DFEF",
-    "MXFP4_MOE": "#00796B", "NVFP4": "#00897B", "TQ2_0": "#26A69A", "TQ1_0": "#5FBDB3", "Q2_0": "#3FAF9F",
+    "F32": "#000000", "BF16": "#14142E", "F16": "#02020C",
+    "Q8_0": "#0B0E79", "Q6_K": "#982312",
+    "Q5_1": "#584C80", "Q5_K_M": "#605785", "Q5_K_S": "#6D6591", "Q5_0": "#766E9A",
+    "Q4_K_M": "#3C76F8", "Q4_K_S": "#5B8BF9", "Q4_1": "#5F8A10", "Q4_0": "#6C991A",
+    "Q3_K_L": "#E483BA", "Q3_K_M": "#ED94C5", "Q3_K_S": "#F1A8D0", "Q2_K": "#BAD130", "Q2_K_S": "#C6D95A",
+    "IQ4_NL": "#0F7459", "IQ4_XS": "#68C790", "IQ3_M": "#946B7B", "IQ3_S": "#9D7484", "IQ3_XS": "#A27888",
+    "IQ3_XXS": "#A67D8D", "IQ2_M": "#B096F3", "IQ2_S": "#B9A2F4", "IQ2_XS": "#C1ADF5", "IQ2_XXS": "#CAB9F6",
+    "IQ1_M": "#B6D6FE", "IQ1_S": "#C6DFFE",
+    "MXFP4_MOE": "#4504FF", "NVFP4": "#5A26FF", "TQ2_0": "#26A69A", "TQ1_0": "#5FBDB3", "Q2_0": "#3FAF9F",
     "Q1_0": "#80CBC4",
 }  # fmt: skip
 # Of levels that llama.cpp did not have when this was written: (bits per weight from, colour).
@@ -45,12 +45,12 @@ _DASHES: dict[str, Dash] = {"legacy": (0, (5, 1.2)), "i-quant": (0, (3, 1, 1, 1)
                             "low-bit": _SHORT, "fp4": _SHORT}  # fmt: skip
 _VARIANT_DASH: Dash = (0, (2.5, 1.5, 0.8, 1.5))
 
-# Families that a reader is likely to see side by side have marks that look least alike.
+# Families that are often side by side have the most different marks.
 Marker = str | tuple[int, int, int]
 FAMILY_MARKERS: dict[str, Marker] = {
     "llama": "o", "qwen2": "s", "qwen3": "D", "gemma": "^", "gemma2": "<", "gemma3": "v", "phi2": "P", "phi3": "X",
     "gptneox": "p", "gpt2": "*", "bloom": "h", "openelm": ">", "stablelm": "8", "olmo": "d", "olmo2": "H",
-    # Stars and polygons by (corners, kind, turn): matplotlib's letters do not suffice.
+    # Stars and polygons by (corners, kind, turn): matplotlib has too few named markers.
     "minicpm": (4, 1, 0), "minicpm3": (4, 1, 45), "smollm3": (6, 1, 0), "granite": (3, 1, 0), "internlm2": (7, 0, 0),
     "mamba": (8, 1, 0),
 }  # fmt: skip
@@ -68,7 +68,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     font: float
     caption: float
     line: float
-    beside: int = 3  # panels beside each other at most
+    beside: int = 3  # panels side by side at most
 
 
 STYLES = {
@@ -82,10 +82,10 @@ STYLES = {
 
 
 def find_style(name: str) -> Style:
-    """Give a style by its name.
+    """Return a style by its name.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no style has that name.
     """
     if name not in STYLES:
         raise UserError(f"unknown style '{name}'; choose from {', '.join(STYLES)}")
@@ -93,7 +93,7 @@ def find_style(name: str) -> Style:
 
 
 def fitted(style: Style, columns: int | None) -> Style:
-    """Make every chart as wide as one column, panels below each other, or as two; None leaves it to the chart."""
+    """Make every chart as wide as one column, with its panels stacked, or as two; None leaves it to the chart."""
     if columns == 1:
         return msgspec.structs.replace(style, page=style.column, beside=1)
     return msgspec.structs.replace(style, column=style.page) if columns == 2 else style
@@ -108,7 +108,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 def looks(cells: Sequence[CellSummary]) -> dict[str, Look]:
-    """Give each level of some cells its look, which depends on nothing but the level.
+    """Return the look of each level, which depends on nothing but the level.
 
     Of several files of one level (with and without an imatrix) the later ones have another dash and a dark rim.
     """
@@ -131,13 +131,15 @@ def looks(cells: Sequence[CellSummary]) -> dict[str, Look]:
 
 
 def marker_of(arch: str) -> Marker:
-    """Give a family's marker; one that is not in the table gets one by its name, the same every time."""
+    """Return a family's marker; one that is not in the table gets one by its name, the same every time."""
     known = FAMILY_MARKERS.get(arch)
     return known or MARKERS[zlib.crc32(arch.encode()) % len(MARKERS)]
 
 
 def filling_of(cell: CellSummary) -> str:
-    """Tell how a cell's marks are filled: "full", "hollow" for synthetic weights, "half" in a stand-in's shape."""
+    """Return "hollow" for estimates and synthetic weights, "half" for a stand-in's shape, "full" for real weights."""
+    if cell.kind == "estimated":
+        return "hollow"
     if cell.artifact.standin_family is not None:
         return "half"
     return "full" if cell.artifact.weights == "real" else "hollow"
@@ -173,11 +175,11 @@ def drawing(style: Style) -> Iterator[None]:
         # Text stays text, so that it can be found, read aloud and edited; the names are for viewers without DejaVu.
         "svg.fonttype": "none",
         "pdf.fonttype": 42,
-        # A model's name is a stranger's text: "$" is a letter here, not mathematics.
+        # A model's name is untrusted text: "$" is a character here, not mathematics.
         "text.parse_math": False,
         "hatch.linewidth": 0.5,
     }
     with matplotlib.rc_context(values), warnings.catch_warnings():  # type: ignore[arg-type, unused-ignore]
-        # A letter that the font lacks is drawn as a box, which is enough said.
+        # A character that the font lacks is drawn as a box; a warning would add nothing.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield

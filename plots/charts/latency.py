@@ -1,6 +1,7 @@
-"""Latency against the number of unique parameters: prefill, time to first token, decode.
+"""Latency: prefill, time to first token, decode. Against unique parameters for three models or more, else by level.
 
-Colours are levels, markers families, fillings tell real weights from made-up ones. No line joins different models.
+Colours are levels, markers families, fillings distinguish real weights from synthetic ones. A thin line joins the
+models of one level.
 """
 
 import math
@@ -8,127 +9,136 @@ from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
-from plots.canvas.caption import caption, marks
 from plots.canvas.chart_input import Picture, Row, ends, row_of
+from plots.canvas.figures import MILLION, decode_ms, ends_of, prefill_ms, ttft_ms
+from plots.canvas.frame import Frame, frame
 from plots.canvas.labels import boxes, name_points
-from plots.canvas.legend import family_keys, filling_keys, level_keys
-from plots.canvas.panels import Panel, Point, at_common_threads, levels_of, models_of, ms_per_token, spread
-from plots.canvas.series import draw_levels, shifts_pt
-from plots.canvas.sheet import finish, log_ticks, panel_in, sheet
-from plots.canvas.style import Look, Style
-from plots.charts.published import Published, draw_published, published_key, told
+from plots.canvas.legend import filling_keys, mark_keys
+from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of
+from plots.canvas.series import Mark, draw_levels, join_levels, row_mark, shifts_pt
+from plots.canvas.sheet import log_axis, panel_in, sheet, value_axis
+from plots.canvas.style import Style
+from plots.canvas.text_width import shortened
+from plots.canvas.theme import Theme
+from plots.charts.published import Published, draw_published, published_key, published_note
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.records.span import Span
 
-_MILLION = 1e6
-ValueOf = Callable[[CellSummary], Point | None]
-_AROUND = 1.6  # a factor left free on both sides of the models
-
-
-def _prefill(cell: CellSummary) -> Point | None:
-    found = spread(cell, "prefill_tps")
-    return ms_per_token(found) if found else None
-
-
-def _decode(cell: CellSummary) -> Point | None:
-    found = spread(cell, "decode_tps")
-    return ms_per_token(found) if found else None
-
-
-def _ttft(cell: CellSummary) -> Point | None:
-    return spread(cell, "ttft_ms")
-
-
-_FIGURES = (
-    ("prefill_ms_per_token", "prefill, ms per token", _prefill),
-    ("ttft_ms", "time to first token, ms", _ttft),
-    ("decode_ms_per_token", "decode, ms per token", _decode),
+ValueOf = Callable[[CellSummary], Span | None]
+_FIGURES: tuple[tuple[str, str, ValueOf], ...] = (
+    ("prefill_ms_per_token", "prefill, ms per token", prefill_ms),
+    ("ttft_ms", "time to first token, ms", ttft_ms),
+    ("decode_ms_per_token", "decode, ms per token", decode_ms),
 )
+_AROUND = 1.6  # a factor left free on both sides of the models
+_LEAST_MODELS = 3  # that an axis of parameters needs
+_ROW_EM = 1.5  # height of a level's row, in letters
 
 
-def latency_chart(
-    panel: Panel,
-    environment: Environment | None,
-    style: Style,
-    look_of: Mapping[str, Look],
-    *,
-    published: Sequence[Published] = (),
-) -> Picture | str:
-    """Draw the chart, or say why there is none; `published` results of other boards stand faintly behind."""
+def latency_chart(panel: Panel, theme: Theme, *, published: Sequence[Published] = ()) -> Picture | str:
+    """Draw the chart, or return why there is none; `published` results of other boards are faint behind it."""
     with_figures = [cell for cell in panel.cells if any(value_of(cell) for _, _, value_of in _FIGURES)]
     if not with_figures:
         return "no cell has figures"
     cells = at_common_threads(with_figures)
     present = [each for each in _FIGURES if any(each[2](cell) for cell in cells)]
-    figure, axes = sheet(style, len(present))
-    levels = levels_of(cells)
-    sizes = [cell.artifact.n_params / _MILLION for cell in cells]
-    low, high = min(sizes) / _AROUND, max(sizes) * _AROUND
-    behind = [each for each in published if low <= each.n_params / _MILLION <= high]
-    shifts = shifts_pt(len(levels), [math.log(size) for size in sizes], panel_in(figure, axes[0]), style)
-    shift_of = dict(zip(levels, shifts, strict=True))
-    shown: list[Published] = []
-    for axis, (name, label, value_of) in zip(axes, present, strict=True):
-        marked = [
-            (cell, cell.artifact.n_params / _MILLION, point) for cell in cells if (point := value_of(cell)) is not None
-        ]
-        draw_levels(axis, marked, look_of, shift_of=shift_of)
-        seen = [end for _, _, point in marked for end in point]
-        shown += draw_published(axis, behind, name, style)
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        axis.set_xlim(low, high)
-        seen += [value for each in behind if (value := each.ms(name)) is not None]
-        axis.set_ylim(min(seen) / 1.25, max(seen) * 1.25)
-        log_ticks(axis.xaxis, *axis.get_xlim())
-        log_ticks(axis.yaxis, *axis.get_ylim())
-        axis.set_xlabel("unique parameters, million")
-        axis.set_title(label, loc="left")
-    beside = "Levels stand beside each other at each model. " if any(shifts) else ""
-    finish(
-        figure,
-        style,
-        title="Latency against model size",
-        subtitle=marks(cells),
-        words=beside + told(shown) + caption(panel, cells, environment),
-        handles=[
-            *level_keys(cells, look_of, lines=False),
-            *family_keys(cells),
-            *filling_keys(cells),
-            *published_key(shown),
-        ],
-    )
-    if len(models_of(cells)) > 1:
-        for axis, (_, _, value_of) in zip(axes, present, strict=True):
-            _name_models(figure, axis, cells, value_of, shift_of, style)
-    rows = [row_of(cell, **_figures(cell, [(name, value_of) for name, _, value_of in present])) for cell in cells]
+    sizes = [cell.artifact.n_params for cell in cells]
+    behind = [each for each in published if min(sizes) / _AROUND <= each.n_params <= max(sizes) * _AROUND]
+    rows = [row_of(cell, **_columns(cell, present)) for cell in cells]
+    if len(models_of(cells)) < _LEAST_MODELS and not behind:
+        return Picture(_by_level(panel, cells, present, theme), rows)
+    figure, shown = _by_parameters(panel, cells, present, behind, theme)
     return Picture(figure, [*rows, *(each.row() for each in dict.fromkeys(shown))])
 
 
-def _figures(cell: CellSummary, present: Sequence[tuple[str, ValueOf]]) -> Row:
-    return {key: value for name, value_of in present for key, value in ends(name, value_of(cell)).items()}
+def _columns(cell: CellSummary, present: Sequence[tuple[str, str, ValueOf]]) -> Row:
+    return {key: value for name, _, value_of in present for key, value in ends(name, value_of(cell)).items()}
 
 
-def _name_models(
-    figure: Figure,
-    axis: Axes,
+def _by_level(
+    panel: Panel, cells: Sequence[CellSummary], present: Sequence[tuple[str, str, ValueOf]], theme: Theme
+) -> Figure:
+    """Draw a row per level with a dot in each panel; the rows of two models are stacked, each model under its name."""
+    models, levels = models_of(cells), levels_of(cells)
+    heads = {} if len(models) == 1 else {model: place * (len(levels) + 1) for place, model in enumerate(models)}
+    row_of_cell = {
+        cell.cell_key: heads.get(cell.artifact.model, -1) + 1 + levels.index(cell.artifact.level) for cell in cells
+    }
+    names = {row_of_cell[cell.cell_key]: cell.artifact.level for cell in cells}
+    n_rows = max(names) + 1
+    figure, axes = sheet(theme.style, len(present), panel=(_ROW_EM * n_rows + 4.5) * theme.style.font / 72)
+    for place, (axis, (_, label, value_of)) in enumerate(zip(axes, present, strict=True)):
+        marks = [row_mark(cell, row_of_cell[cell.cell_key], point) for cell in cells if (point := value_of(cell))]
+        draw_levels(axis, marks, theme)
+        value_axis(axis, "x", ends_of(each.across for each in marks if each.across))
+        is_first = place == 0 or theme.style.beside == 1
+        axis.set_yticks(list(names), [name if is_first else "" for name in names.values()])
+        axis.set_ylim(n_rows - 0.4, -0.6)
+        axis.tick_params(axis="y", length=0)
+        axis.set_xlabel(label)
+        for model, row in heads.items() if is_first else ():
+            name = shortened(model, 0.9 * panel_in(axis), theme.style.font)
+            axis.text(0, row, name, transform=axis.get_yaxis_transform(), va="center", fontweight="bold")
+    title = "Latency by level"
+    if len(models) == 1:
+        title += f" of {shortened(models[0], 0.5 * figure.get_figwidth(), theme.style.font + 1)}"
+    frame(figure, theme, panel, cells, Frame(title=title, notes="Left is faster.", handles=filling_keys(cells)))
+    return figure
+
+
+def _by_parameters(
+    panel: Panel,
     cells: Sequence[CellSummary],
-    value_of: ValueOf,
-    shift_of: Mapping[str, float],
-    style: Style,
-) -> None:
+    present: Sequence[tuple[str, str, ValueOf]],
+    behind: Sequence[Published],
+    theme: Theme,
+) -> tuple[Figure, list[Published]]:
+    """Draw every level's latency against parameters; also return which published results are in it."""
+    figure, axes = sheet(theme.style, len(present))
+    levels, sizes = levels_of(cells), [cell.artifact.n_params / MILLION for cell in cells]
+    shifts = shifts_pt(len(levels), [math.log(size) for size in sizes], panel_in(axes[0]), theme.style)
+    shift_of = dict(zip(levels, shifts, strict=True))
+    joined = len(models_of(cells)) >= _LEAST_MODELS
+    shown: list[Published] = []
+    marked: list[tuple[Axes, list[Mark]]] = []
+    for axis, (name, label, value_of) in zip(axes, present, strict=True):
+        marks = [Mark(cell, cell.artifact.n_params / MILLION, point) for cell in cells if (point := value_of(cell))]
+        if joined:
+            join_levels(axis, marks, theme, shift_of)
+        draw_levels(axis, marks, theme, shift_of)
+        shown += draw_published(axis, behind, name, theme.style)
+        seen = ends_of(each.point for each in marks)
+        seen += [value for each in behind if (value := each.ms(name)) is not None]
+        log_axis(axis, "x", min(sizes) / _AROUND, max(sizes) * _AROUND)
+        log_axis(axis, "y", min(seen) / 1.25, max(seen) * 1.25)
+        axis.set_xlabel("unique parameters, million")
+        axis.set_title(label, loc="left")
+        marked.append((axis, marks))
+    notes = ["A thin line joins the models of one level."] if joined else []
+    notes += ["Levels are side by side at each model."] if any(shifts) else []
+    own = Frame(
+        title="Latency against model size",
+        notes=" ".join([*notes, *published_note(shown)]),
+        handles=[*mark_keys(cells, theme), *published_key(shown)],
+    )
+    frame(figure, theme, panel, cells, own)
+    for axis, marks in marked if len(models_of(cells)) > 1 else ():
+        _name_models(axis, marks, shift_of, theme.style)
+    return figure, shown
+
+
+def _name_models(axis: Axes, marks: Sequence[Mark], shift_of: Mapping[str, float], style: Style) -> None:
     """Name the models of which the name fits: by the fastest or the slowest of a model's marks."""
+    figure = axis.figure
+    assert isinstance(figure, Figure)
     points: dict[str, list[tuple[float, float]]] = {}
-    taken: list[Bbox] = []
+    taken = []
     half = 0.3 * style.font * figure.dpi / 72
-    for cell in cells:
-        if (point := value_of(cell)) is not None:
-            x = cell.artifact.n_params / _MILLION
-            points.setdefault(cell.artifact.model, []).append((x, point[0]))
-            bar = axis.transData.transform([(x, end) for end in point])
-            bar[:, 0] += shift_of[cell.artifact.level] * figure.dpi / 72
-            taken += boxes(bar, half, joined=False)
+    for each in marks:
+        points.setdefault(each.cell.artifact.model, []).append((each.x, each.point.value))
+        bar = axis.transData.transform([(each.x, end) for end in (each.point.value, *ends_of([each.point]))])
+        bar[:, 0] += shift_of[each.cell.artifact.level] * figure.dpi / 72
+        taken += boxes(bar, half, joined=False)
     places = {name: [min(line, key=lambda p: p[1]), max(line, key=lambda p: p[1])] for name, line in points.items()}
     name_points(figure, axis, places.items(), style, taken=taken)

@@ -1,6 +1,6 @@
 """Memory by level, stacked by part, with the measured total as a mark: the parts must add up to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -8,17 +8,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from plots.canvas.caption import caption, marks
 from plots.canvas.chart_input import Picture, Row, ends, row_of
-from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of, spread
+from plots.canvas.figures import MIB, ends_of, peak_mib
+from plots.canvas.frame import Frame, frame
+from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of
 from plots.canvas.series import error_bars
-from plots.canvas.sheet import finish, rows_that_fit, sheet
-from plots.canvas.style import Look, Style
-from plots.canvas.text_width import shortened
+from plots.canvas.sheet import grid, name_panel, rows_that_fit
+from plots.canvas.style import Style
+from plots.canvas.theme import Theme
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
 
-_MIB = 1 << 20
 # Not the colours of levels, so that no colour has two meanings. Source: Paul Tol, Colour Schemes (2021), "muted".
 PARTS = {
     "weights": ("#332288", ""),
@@ -35,116 +34,99 @@ def parts_of(cell: CellSummary) -> dict[str, float] | None:
     """Split a cell's measured peak (less the process before the model) into MiB; None without the figures.
 
     Each part is what profiler/analysis/memory_parts.py counts as resident: of mapped weights the touched pages, of the
-    compute buffer (with the output buffer) what was used. Where a record does not tell it, a part is as large as
-    llama.cpp set it aside, and then weights are cut to what the peak leaves for them.
+    compute buffer (with the output buffer) what was used. Where a record lacks it, a part is as large as llama.cpp
+    allocated it, and then weights are cut to what the peak leaves for them.
     """
-    if cell.model_rss_bytes is None or cell.model_rss_bytes.value <= 0 or cell.memory.weights_bytes is None:
+    peak, remainder = cell.model_rss_bytes, cell.memory.remainder_bytes
+    if peak is None or peak.value <= 0 or cell.memory.weights_bytes is None:
         return None
-    told = _told(cell)
-    if cell.memory.remainder_bytes is None:
-        over = sum(told.values()) - cell.model_rss_bytes.value
-        told["weights"] -= min(max(0, over), told["weights"])
-    rest = (
-        cell.model_rss_bytes.value - sum(told.values())
-        if cell.memory.remainder_bytes is None
-        else cell.memory.remainder_bytes
-    )
-    return {name: value / _MIB for name, value in {**told, "remainder": max(0, rest)}.items()}
+    known = _known(cell)
+    if remainder is None:
+        over = sum(known.values()) - peak.value
+        known["weights"] -= min(max(0, over), known["weights"])
+        remainder = round(peak.value - sum(known.values()))
+    return {name: value / MIB for name, value in {**known, "remainder": max(0, remainder)}.items()}
 
 
-def _told(cell: CellSummary) -> dict[str, float]:
-    touched = (
-        cell.memory.compute_buffer_bytes
-        if cell.memory.compute_touched_bytes is None
-        else cell.memory.compute_touched_bytes
-    )
+def _known(cell: CellSummary) -> dict[str, float]:
+    memory = cell.memory
+    touched = memory.compute_buffer_bytes if memory.compute_touched_bytes is None else memory.compute_touched_bytes
     return {
-        "weights": cell.memory.mapped_bytes or cell.memory.weights_bytes or 0,
-        "repacked weights": cell.memory.repacked_bytes or 0,
-        "KV cache": cell.memory.kv_cache_bytes or 0,
-        "compute buffer": (touched or 0) + (cell.memory.output_buffer_bytes or 0),
-        "runtime": cell.memory.runtime_bytes or 0,
+        "weights": memory.mapped_bytes or memory.weights_bytes or 0,
+        "repacked weights": memory.repacked_bytes or 0,
+        "KV cache": memory.kv_cache_bytes or 0,
+        "compute buffer": (touched or 0) + (memory.output_buffer_bytes or 0),
+        "runtime": memory.runtime_bytes or 0,
     }
 
 
 def _over(cell: CellSummary) -> float:
-    """Give how many MiB the parts told exceed the measured peak."""
-    if cell.memory.remainder_bytes is not None:
-        return max(0.0, -cell.memory.remainder_bytes / _MIB)
-    return max(0.0, (sum(_told(cell).values()) - (cell.model_rss_bytes.value if cell.model_rss_bytes else 0)) / _MIB)
+    """Return by how many MiB the known parts exceed the measured peak."""
+    peak, remainder = cell.model_rss_bytes, cell.memory.remainder_bytes
+    if remainder is None:
+        remainder = round((peak.value if peak else 0) - sum(_known(cell).values()))
+    return max(0.0, -remainder / MIB)
 
 
 def _panel_in(panel: Panel, style: Style) -> float:
-    """Give a panel's height: a line per level, a title and an axis."""
+    """Return a panel's height: a line per level, a title and an axis."""
     return (1.75 * len(levels_of(panel.cells)) + 6.0) * style.font / 72
 
 
 def models_per_figure(panel: Panel, style: Style) -> int:
-    """Tell how many panels fit."""
+    """Return how many panels fit."""
     return min(_COLUMNS, style.beside) * rows_that_fit(style, _panel_in(panel, style))
 
 
-def memory_chart(
-    panel: Panel, environment: Environment | None, style: Style, look_of: Mapping[str, Look]
-) -> Picture | str:
-    """Draw the chart, or say why there is none."""
+def memory_chart(panel: Panel, theme: Theme) -> Picture | str:
+    """Draw the chart, or return why there is none."""
     with_parts = [cell for cell in panel.cells if parts_of(cell)]
     if not with_parts:
         return "the memory's parts are not known"
-    cells = at_common_threads(with_parts)
+    cells, style = at_common_threads(with_parts), theme.style
     models, levels = models_of(cells), levels_of(cells)
-    columns = min(len(models), _COLUMNS, style.beside)
-    figure, axes = sheet(style, columns, -(-len(models) // columns), panel=_panel_in(panel, style))
-    for axis, model in zip(axes, models, strict=False):
+    figure, axes = grid(style, len(models), _COLUMNS, panel=_panel_in(panel, style))
+    for axis, model in zip(axes, models, strict=True):
         _draw_model(axis, [cell for cell in cells if cell.artifact.model == model], levels, style)
-        axis.set_title(shortened(model, figure.get_figwidth() / columns * 0.8, style.font), loc="left")
-    for axis in axes[len(models) :]:
-        axis.set_visible(False)
-    words = "Resident memory at its peak, less the process before the model was opened. "
-    words += _unexplained(cells)
-    if len(models) > 1:
-        words += "Scales differ between models. "
-    estimated = cells[0].kind == "estimated"
-    handles = [
-        Patch(label=part, **_fill(part, estimated))
+        name_panel(axis, model, style)
+    is_estimated = cells[0].kind == "estimated"
+    handles: list[Any] = [
+        Patch(label=part, **_fill(part, is_estimated))
         for part in PARTS
         if any((parts_of(cell) or {})[part] for cell in cells)
     ]
-    word = "estimated" if estimated else "measured"
-    peak = Line2D([], [], linestyle="none", label=f"{word} peak", **_peak_mark(style))
-    finish(
-        figure,
-        style,
+    peak = f"{'estimated' if is_estimated else 'measured'} peak"
+    own = Frame(
         title="Memory by part",
-        subtitle=marks(cells),
-        words=words + caption(panel, cells, environment, ranges_only=True),
-        handles=[*handles, peak],
+        notes="Peak resident memory, less the process before the model was opened. " + _unexplained(cells),
+        bars="range",
+        scales_differ=True,
+        handles=[*handles, Line2D([], [], linestyle="none", label=peak, **_peak_mark(style))],
     )
+    frame(figure, theme, panel, cells, own)
     return Picture(figure, [_row(cell) for cell in cells])
 
 
 def _unexplained(cells: Sequence[CellSummary]) -> str:
-    """Say what the runtime and the remainder are, and where parts and peak do not meet."""
-    words = ""
+    """Return what the runtime and the remainder are, and where parts and peak do not meet."""
+    words = []
     if any(cell.memory.runtime_bytes for cell in cells):
-        words += "Runtime: Python's, llama.cpp's and ggml's own memory, most of it the vocabulary. "
-    words += "Remainder: what no part explains. "
+        words.append("Runtime: memory of Python, llama.cpp and ggml themselves, most of it the vocabulary.")
+    words.append("Remainder: what no part explains.")
     over = max(map(_over, cells))
     if over >= 1 and any(cell.memory.remainder_bytes is None and _over(cell) for cell in cells):
-        words += (
-            f"Where the parts exceed the peak (by up to {over:.0f} MiB), weights are cut: they need not be resident. "
+        words.append(
+            f"Where the parts exceed the peak (by up to {over:.0f} MiB), weights are cut: they need not be resident."
         )
     elif over >= 1:
-        words += f"Where a bar passes the peak (by up to {over:.0f} MiB), parts were freed or shared before it. "
-    return words
+        words.append(f"Where a bar passes the peak (by up to {over:.0f} MiB), parts were freed or shared before it.")
+    return " ".join(words)
 
 
 def _row(cell: CellSummary) -> Row:
     parts = {f"{name.replace(' ', '_')}_mib": value for name, value in (parts_of(cell) or {}).items()}
-    peak = spread(cell, "model_rss_bytes")
-    remainder = {"remainder_mib": cell.memory.remainder_bytes / _MIB} if cell.memory.remainder_bytes is not None else {}
-    mib = tuple(end / _MIB for end in peak) if peak else None
-    return row_of(cell, **{**parts, **remainder}, **ends("peak_mib", mib))  # type: ignore[arg-type]
+    remainder = {"remainder_mib": cell.memory.remainder_bytes / MIB} if cell.memory.remainder_bytes is not None else {}
+    return row_of(cell, **{**parts, **remainder}, **ends("peak_mib", peak_mib(cell)))
 
 
 def _draw_model(axis: Axes, cells: Sequence[CellSummary], levels: Sequence[str], style: Style) -> None:
@@ -154,9 +136,8 @@ def _draw_model(axis: Axes, cells: Sequence[CellSummary], levels: Sequence[str],
         lengths = [(parts_of(cell) or {})[part] for cell in cells]
         axis.barh(rows, lengths, left=starts, height=0.66, label=part, **_fill(part, cells[0].kind == "estimated"))
         starts = [start + length for start, length in zip(starts, lengths, strict=True)]
-    peaks = [point for cell in cells if (point := spread(cell, "model_rss_bytes"))]
-    peaks = [(middle / _MIB, low / _MIB, high / _MIB) for middle, low, high in peaks]
-    middles = [point[0] for point in peaks]
+    peaks = [point for cell in cells if (point := peak_mib(cell))]
+    middles = [point.value for point in peaks]
     axis.errorbar(
         middles,
         rows,
@@ -167,14 +148,14 @@ def _draw_model(axis: Axes, cells: Sequence[CellSummary], levels: Sequence[str],
         label="peak",
         **_peak_mark(style),
     )
-    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": style.font - 1}
-    for row, (middle, _, high) in zip(rows, peaks, strict=True):
-        axis.annotate(f"{middle:.0f}", (high, row), xytext=(0.5 * style.font, 0), **beside)
+    next_to: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": style.font - 1}
+    for row, peak in zip(rows, peaks, strict=True):
+        axis.annotate(f"{peak.value:.0f}", (peak.hi, row), xytext=(0.5 * style.font, 0), **next_to)
     for row in set(range(len(levels))) - set(rows):
-        axis.annotate("no figures", (0, row), xytext=(0.4 * style.font, 0), color="#777777", **beside)
+        axis.annotate("no figures", (0, row), xytext=(0.4 * style.font, 0), color="#777777", **next_to)
     axis.set_yticks(range(len(levels)), levels)
     axis.set_ylim(len(levels) - 0.4, -0.6)
-    axis.set_xlim(0, max(*(point[2] for point in peaks), *starts) * 1.22)
+    axis.set_xlim(0, max(*ends_of(peaks), *starts) * 1.22)
     axis.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
     axis.set_xlabel("resident memory, MiB")
     axis.grid(visible=False, axis="y")

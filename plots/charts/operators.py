@@ -1,15 +1,18 @@
-"""Where the time of a prefill and of a decode step goes, by operator: what `slmprof operators --json` told."""
+"""Where the time of a prefill and of a decode step goes, by operator: the output of `slmprof operators --json`."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from matplotlib.axes import Axes
 
-from plots.canvas.chart_input import Picture, Row, Study
+from plots.canvas.chart_input import ChartInput, Picture, Row
+from plots.canvas.panels import numbered
 from plots.canvas.sheet import finish, sheet
-from plots.canvas.style import Look, Style
+from plots.canvas.style import Style
 from plots.canvas.text_width import printable
+from plots.canvas.theme import Theme
 from profiler.operators.report import OperatorReport
 from profiler.operators.summary import Breakdown, BreakdownRow
 from quant.base.errors import UserError
@@ -23,7 +26,7 @@ _MS = 1e6
 
 
 def read_reports(paths: Sequence[Path]) -> list[OperatorReport]:
-    """Read what `slmprof operators --json` wrote.
+    """Read the output of `slmprof operators --json`.
 
     Raises:
         UserError: a file cannot be read, or is something else.
@@ -36,29 +39,26 @@ def read_reports(paths: Sequence[Path]) -> list[OperatorReport]:
             reports.append(msgspec.json.decode(text, type=OperatorReport))
         except OSError as error:
             raise UserError(
-                f"cannot read {path}: {error.strerror}; give what slmprof operators --json wrote"
+                f"cannot read {path}: {error.strerror}; save the output of slmprof operators --json there"
             ) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(
-                f"{path} is not what slmprof operators --json writes ({str(error)[:100]}); save its output with > FILE"
+                f"{path} is not the output of slmprof operators --json ({str(error)[:100]}); save it with > FILE"
             ) from error
     return reports
 
 
-def operator_charts(study: Study, style: Style, look_of: Mapping[str, Look]) -> Iterator[tuple[str, Picture | str]]:
+def operator_charts(inputs: ChartInput, theme: Theme) -> Iterator[tuple[str, Picture | str]]:
     """Draw a chart for each report."""
-    if not study.operators:
-        yield "", "none was given; save slmprof operators --json in a file and give it with --operators"
-    names: dict[str, int] = {}
-    for report in study.operators:
-        plain = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in report.model)[:60]
-        name = f"{plain}-{printable(report.level)[:24].replace('/', '_')}-t{report.n_threads}"
-        names[name] = names.get(name, 0) + 1
+    if not inputs.operators:
+        yield "", "use --operators FILE, the output of slmprof operators --json"
+    seen: Counter[str] = Counter()
+    for report in inputs.operators:
+        model = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in report.model)[:60]
+        level = printable(report.level)[:24].replace("/", "_")
+        name = numbered(f"{model}-{level}-t{report.n_threads}", seen)
         phases = {phase: found for phase, found in report.phases.items() if found.operators}
-        if phases:
-            yield name if names[name] == 1 else f"{name}-{names[name]}", _chart(report, phases, style)
-        else:
-            yield name, "no operator took any time"
+        yield name, _chart(report, phases, theme.style) if phases else "no operator took any time"
 
 
 def _chart(report: OperatorReport, phases: Mapping[str, Breakdown], style: Style) -> Picture:
@@ -82,21 +82,21 @@ def _chart(report: OperatorReport, phases: Mapping[str, Breakdown], style: Style
         f"{phase}: " + ", ".join(f"{printable(row.name)} {row.share:.0%}" for row in found.modules)
         for phase, found in phases.items()
     )
-    made_up = report.weights != "real"
-    shape = f" Synthetic weights in the shape of {printable(report.standin_for or '?')}." if made_up else ""
+    synthetic = report.weights != "real"
+    shape = f" Synthetic weights in the shape of {printable(report.standin_for or '?')}." if synthetic else ""
     backends = "+".join(map(printable, report.backends))
     words = (
         f"{printable(report.model)} ({format_params(report.n_params)}), {printable(report.level)}, "
         f"{report.n_threads} thread{'' if report.n_threads == 1 else 's'}; {printable(report.cpu_model)}, "
         f"llama.cpp {printable(report.llama_commit)}, {backends}.{shape} Medians of {report.reps} repetitions, less "
-        "what looking on costs each operator; the title's time is that of unobserved runs, and one report has no "
+        "the cost of observing each operator; the time in the title is that of unobserved runs, and one report has no "
         f"range. By module: {modules}."
     )
     finish(
         figure,
         style,
         title="Where the time goes",
-        subtitle="synthetic weights" if made_up else "",
+        subtitle="synthetic weights" if synthetic else "",
         words=words,
         handles=[],
     )
@@ -104,7 +104,7 @@ def _chart(report: OperatorReport, phases: Mapping[str, Breakdown], style: Style
 
 
 def _folded(operators: Sequence[BreakdownRow]) -> list[tuple[str, float]]:
-    """Give the slowest operators' names and shares, and the others as one."""
+    """Return the slowest operators' names and shares, and the others as one."""
     items = [(printable(row.name), row.share) for row in operators]
     if len(items) <= _MOST_ROWS + 1:
         return items

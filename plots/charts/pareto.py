@@ -1,81 +1,63 @@
 """Speed and memory against quality: a line joins the files of a model that no other of its files beats."""
 
-from collections.abc import Mapping
-
-from matplotlib.axes import Axes
-
-from plots.canvas.caption import caption, marks
 from plots.canvas.chart_input import Picture, ends, row_of
+from plots.canvas.figures import decode_tps, ends_of, flat, kld_of, peak_mib
+from plots.canvas.frame import Frame, frame
 from plots.canvas.labels import FAR, name_points
-from plots.canvas.legend import family_keys, filling_keys, level_keys
-from plots.canvas.panels import Panel, Point, at_common_threads, levels_of, models_of, quality_of, spread
+from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of
 from plots.canvas.pareto_front import dominators
-from plots.canvas.series import draw_levels
-from plots.canvas.sheet import finish, log_ticks, sheet
-from plots.canvas.style import Look, Style
-from plots.charts.tradeoff import memory_of
+from plots.canvas.series import Mark, draw_levels, join_files
+from plots.canvas.sheet import sheet, value_axis
+from plots.canvas.theme import Theme
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.records.span import Span
 
-_LOG_FROM = 8.0
+_FIGURES = ((decode_tps, "decode, tokens/s"), (peak_mib, "peak memory, MiB"))
+_NOTES = (
+    "Right is better quality; up is faster, down is smaller. A grey line joins the files of one model that no other of "
+    "its files beats in speed, memory and quality beyond the error bars; beaten files are faint."
+)
 
 
-def pareto_chart(
-    panel: Panel, environment: Environment | None, style: Style, look_of: Mapping[str, Look]
-) -> Picture | str:
-    """Draw the chart, or say why there is none."""
-    usable = [cell for cell in panel.cells if memory_of(cell) and spread(cell, "decode_tps")]
+def pareto_chart(panel: Panel, theme: Theme) -> Picture | str:
+    """Draw the chart, or return why there is none."""
+    usable = [cell for cell in panel.cells if peak_mib(cell) and decode_tps(cell)]
     if not usable:
         return "no cell has both decode and memory"
     cells = at_common_threads(usable)
     if len(levels_of(cells)) < 2:
         return "only one level was measured"
-    measured = all(quality_of(cell) for cell in cells)
-    places = {cell.cell_key: _quality(cell, measured) for cell in cells}
+    measured = all(kld_of(cell) for cell in cells)
     beaten = dominators(cells)
-    figure, axes = sheet(style, 2)
-    lines: dict[str, list[CellSummary]] = {
-        model: [cell for cell in cells if cell.artifact.model == model and cell.cell_key not in beaten]
-        for model in models_of(cells)
-    }
-    for axis, value_of, label in zip(axes, (_decode, memory_of), ("decode, tokens/s", "peak memory, MiB"), strict=True):
-        for line in lines.values():
-            joined = sorted((places[cell.cell_key][0], (value_of(cell) or (0.0,))[0]) for cell in line)
-            axis.plot(*zip(*joined, strict=True), color="#B0B0B0", linewidth=0.8 * style.line, marker="", zorder=1)
-        marked = [(cell, places[cell.cell_key][0], point) for cell in cells if (point := value_of(cell))]
-        draw_levels(axis, marked, look_of, faint=beaten, across=places if measured else None)
-        _scale(axis, [end for _, _, point in marked for end in point])
-        axis.set_xlabel("Kullback-Leibler divergence" if measured else "bits per weight")
+    figure, axes = sheet(theme.style, 2)
+    lines: list[dict[str, list[tuple[float, float]]]] = []
+    for axis, (value_of, label) in zip(axes, _FIGURES, strict=True):
+        marks = [
+            Mark(cell, quality.value, point, quality if measured else None, cell.cell_key in beaten)
+            for cell in cells
+            if (quality := _quality(cell, measured)) and (point := value_of(cell))
+        ]
+        lines.append(_fronts(marks))
+        for line in lines[-1].values():
+            join_files(axis, line, theme.style)
+        draw_levels(axis, marks, theme)
+        value_axis(axis, "y", ends_of(each.point for each in marks))
+        axis.set_xlabel("KLD, nats" if measured else "bits per weight")
         axis.set_ylabel(label)
         axis.margins(x=0.1)
         if measured:
             axis.invert_xaxis()
-    words = "Right is better quality; up is faster, down is smaller. A grey line joins the files of one model that no "
-    words += "other of its files beats in speed, memory and quality beyond the error bars; beaten files are faint. "
-    if not measured:
-        words += "Bits per weight stand for quality, which was not measured of all. "
-    finish(
-        figure,
-        style,
-        title="Which levels are worth having",
-        subtitle=marks(cells),
-        words=words + caption(panel, cells, environment),
-        handles=[*level_keys(cells, look_of, lines=False), *family_keys(cells), *filling_keys(cells)],
-    )
-    if len(lines) > 1:
-        for axis, value_of in zip(axes, (_decode, memory_of), strict=True):
-            points = {
-                model: sorted((places[cell.cell_key][0], (value_of(cell) or (0.0,))[0]) for cell in line)
-                for model, line in lines.items()
-                if line
-            }
-            name_points(figure, axis, points.items(), style, places=FAR)
+    unmeasured = "" if measured else " Bits per weight stand for quality, which was not measured of all."
+    frame(figure, theme, panel, cells, Frame(title="Which levels are worth having", notes=_NOTES + unmeasured))
+    if len(models_of(cells)) > 1:
+        for axis, fronts in zip(axes, lines, strict=True):
+            name_points(figure, axis, fronts.items(), theme.style, places=FAR)
     rows = [
         row_of(
             cell,
-            **ends("decode_tps", _decode(cell)),
-            **ends("peak_mib", memory_of(cell)),
-            **ends("kld", quality_of(cell)),
+            **ends("decode_tps", decode_tps(cell)),
+            **ends("peak_mib", peak_mib(cell)),
+            **ends("kld", kld_of(cell)),
             on_front=cell.cell_key not in beaten,
             beaten_by=beaten.get(cell.cell_key),
         )
@@ -84,19 +66,15 @@ def pareto_chart(
     return Picture(figure, rows)
 
 
-def _decode(cell: CellSummary) -> Point | None:
-    return spread(cell, "decode_tps")
+def _fronts(marks: list[Mark]) -> dict[str, list[tuple[float, float]]]:
+    """Return each model's places that no other of its files beats, from left to right."""
+    fronts: dict[str, list[tuple[float, float]]] = {}
+    for model in models_of([each.cell for each in marks]):
+        fronts[model] = sorted(
+            (each.x, each.point.value) for each in marks if each.cell.artifact.model == model and not each.faint
+        )
+    return fronts
 
 
-def _quality(cell: CellSummary, measured: bool) -> Point:
-    return (quality_of(cell) if measured else None) or (cell.artifact.bpw, cell.artifact.bpw, cell.artifact.bpw)
-
-
-def _scale(axis: Axes, values: list[float]) -> None:
-    low, high = min(values), max(values)
-    if low > 0 and high / low > _LOG_FROM:
-        axis.set_yscale("log")
-        axis.set_ylim(low / 1.3, high * 1.3)
-        log_ticks(axis.yaxis, *axis.get_ylim())
-    else:
-        axis.set_ylim(0, high * 1.15)
+def _quality(cell: CellSummary, measured: bool) -> Span:
+    return (kld_of(cell) if measured else None) or flat(cell.artifact.bpw)

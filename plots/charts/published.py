@@ -1,6 +1,6 @@
-"""Published results of other boards, to stand faintly behind one's own. They are others' numbers, not this program's.
+"""Published results of other boards, drawn faintly behind one's own. Others measured them, not this program.
 
-The data is edge_reference.csv beside this file: device, model, level, engine, setting, speeds, and for each line where
+The data is edge_reference.csv next to this file: device, model, level, engine, setting, speeds, and for each line where
 it was published. Parameters come from the registry, else from the model's name.
 """
 
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from plots.canvas.chart_input import Row
+from plots.canvas.figures import MILLION
 from plots.canvas.style import Style
 from quant.sources.registry import lookup
 
@@ -25,7 +26,7 @@ _MS_PER_S = 1000
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """One published result; None where it was not told. Of a range the middle is taken."""
+    """One published result; None where it was not published. Of a range the middle is taken."""
 
     device: str
     model: str
@@ -37,12 +38,12 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     decode_tps: float | None
 
     def ms(self, figure: str) -> float | None:
-        """Give milliseconds per token for one of the latency chart's figures; first tokens differ with their prompt."""
+        """Return ms per token for a figure of the latency chart; None for first tokens, which vary by prompt."""
         tps = {"prefill_ms_per_token": self.prefill_tps, "decode_ms_per_token": self.decode_tps}.get(figure)
         return _MS_PER_S / tps if tps else None
 
     def row(self) -> Row:
-        """Give its row beside those of the chart's own marks."""
+        """Return its row for the chart's CSV file."""
         return {
             "model": self.model,
             "kind": "published",
@@ -92,10 +93,10 @@ def _middle(text: str) -> float | None:
 
 
 def draw_published(axis: Axes, published: Sequence[Published], figure: str, style: Style) -> list[Published]:
-    """Draw them behind everything; give those that have this figure."""
+    """Draw them behind everything; return those that have this figure."""
     shown = [each for each in published if each.ms(figure)]
     axis.plot(
-        [each.n_params / 1e6 for each in shown],
+        [each.n_params / MILLION for each in shown],
         [each.ms(figure) or 0.0 for each in shown],
         linestyle="none",
         marker=_MARKER,
@@ -108,18 +109,16 @@ def draw_published(axis: Axes, published: Sequence[Published], figure: str, styl
 
 
 def published_key(shown: Sequence[Published]) -> list[Line2D]:
-    """Give the legend's entry; none where nothing was drawn."""
+    """Return the legend's entry; none where nothing was drawn."""
     if not shown:
         return []
     return [Line2D([], [], linestyle="none", marker=_MARKER, color=_COLOUR, label="published, other boards")]
 
 
-def told(shown: Sequence[Published]) -> str:
-    """Say in the caption what the faint points are."""
+def published_note(shown: Sequence[Published]) -> list[str]:
+    """Return what a caption must explain about the faint points."""
     if not shown:
-        return ""
+        return []
     devices = sorted({each.device.split(" (")[0] for each in shown})
-    return (
-        f"Grey points: results published by others for {', '.join(devices)}, of other engines, settings and levels; "
-        "each one's source stands in the chart's CSV file. "
-    )
+    others = f"results published by others for {', '.join(devices)}, of other engines, settings and levels"
+    return [f"Grey points: {others}; the source of each is in the chart's CSV file."]

@@ -35,15 +35,12 @@ _DATED = {"svg": "Date", "pdf": "CreationDate"}
 @click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
               help="Sizes for a paper's column, a slide, or a page.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
-def compare(
-    base: Path, new: Path, by: str | None, threshold: float, fail_on_regression: bool, chart: Path | None, style: str,
-    as_json: bool,
-) -> None:  # fmt: skip
+def compare(base: Path, new: Path, **options: Any) -> None:
     """Compare two results files: two builds, two boards, before and after a change.
 
-    Cells of the same model, level and settings are matched. A difference is called one when it is more than chance
-    between rounds (a permutation test, adjusted for the number of tests); six rounds on each side are the least,
-    ten find a slow-down of 5 % in noise of 2 %.
+    Cells of the same model, level and settings are matched. A difference is significant when it is more than chance
+    between rounds (a permutation test, adjusted for the number of tests). It needs six rounds on each side; ten find a
+    slow-down of 5 % in noise of 2 %.
 
     \b
     slmprof compare before.jsonl after.jsonl
@@ -52,27 +49,34 @@ def compare(
     """
     from profiler.cli.results import load
     from profiler.compare.comparison import compare_results
-    from profiler.compare.text import describe_cell, describe_slow_down, render_comparison
+    from profiler.compare.text import render_comparison
 
     found = load([base])
-    comparison = compare_results(found, found if base == new else load([new]), by)
-    if as_json:
+    comparison = compare_results(found, found if base == new else load([new]), options["by"])
+    if options["as_json"]:
         import msgspec
 
         click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=1).decode())
     else:
         click.echo(render_comparison(comparison), nl=False)
-    if chart is not None:
-        _draw(comparison, chart, style, (base.name, new.name))
-    if fail_on_regression:
-        slow = comparison.slow_downs(threshold)
-        for pair, change in slow:
-            click.echo(f"slow-down: {describe_slow_down(pair, change, by)}", err=True)
-        for cell in comparison.broken():
-            click.echo(f"{cell.status} now, and measured before: {describe_cell(cell)}", err=True)
-        if not any(change.p is not None for pair in comparison.pairs for change in pair.changes):
-            click.echo("nothing could be tested for a slow-down: no matched cell has six rounds on each side", err=True)
-        sys.exit(1 if slow or comparison.broken() else 0)
+    if options["chart"] is not None:
+        _draw(comparison, options["chart"], options["style"], (base.name, new.name))
+    if options["fail_on_regression"]:
+        sys.exit(_check(comparison, options["threshold"]))
+
+
+def _check(comparison: Any, threshold: float) -> int:
+    """Print significant slow-downs beyond the threshold and cells that fail now; return the exit status."""
+    from profiler.compare.text import describe_cell, describe_slow_down
+
+    slow, broken = comparison.slow_downs(threshold), comparison.broken()
+    for pair, change in slow:
+        click.echo(f"slow-down: {describe_slow_down(pair, change, comparison.by)}", err=True)
+    for cell in broken:
+        click.echo(f"{cell.status} now, and measured before: {describe_cell(cell)}", err=True)
+    if not any(change.p is not None for pair in comparison.pairs for change in pair.changes):
+        click.echo("nothing could be tested for a slow-down: no matched cell has six rounds on each side", err=True)
+    return 1 if slow or broken else 0
 
 
 def _draw(comparison: Any, path: Path, style: str, labels: tuple[str, str]) -> None:

@@ -1,43 +1,34 @@
 """`slmprof plot`: charts of results files."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder for the charts.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the charts.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]),
-              help="File format; may be given several times.  [default: png]")  # fmt: skip
+              help="File format; repeat it for several.  [default: png]")  # fmt: skip
 @click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
               help="Sizes for a paper's column, a slide, or a page.")  # fmt: skip
 @click.option("--columns", type=click.IntRange(1, 2), help="Make every chart as wide as one or two columns.  "
               "[default: as many as its panels need]")  # fmt: skip
 @click.option("--chart", "charts", metavar="NAMES", help="Draw only these, comma-separated; see the list above.")
 @click.option("--operators", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-              help="What slmprof operators --json wrote; may be given several times.")  # fmt: skip
-@click.option("--all", "everything", is_flag=True, help="Draw all of very large results, too.  [default: of over 2000 "
-              "cells some, unless --chart names charts]")  # fmt: skip
+              help="Output of slmprof operators --json; repeat it for several.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Draw very large results whole.  [default: of over 2000 cells "
+              "a part, unless --chart names charts]")  # fmt: skip
 @click.option("--reference", is_flag=True, help="Show published results of other boards faintly behind latency.")
-def plot(
-    results: tuple[Path, ...],
-    output: Path,
-    formats: tuple[str, ...],
-    style: str,
-    columns: int | None,
-    charts: str | None,
-    operators: tuple[Path, ...],
-    everything: bool,
-    reference: bool,
-) -> None:
-    """Draw charts, and write beside each the figures that are in it, as NAME.csv.
+def plot(results: tuple[Path, ...], output: Path, **options: Any) -> None:
+    """Draw charts, and write the figures in each to NAME.csv next to it.
 
-    A chart of which the results have no figures is left out, and why is said. Results of several devices may be given
-    together: each device gets its charts, and two charts compare them.
+    Charts without data are omitted; one line names them and the reasons. Pass results of several devices together:
+    each device gets its charts, and two charts compare them.
 
     \b
-    latency-vs-parameters   prefill, first token and decode against model size
+    latency-vs-parameters   prefill, first token and decode against model size, or by level of one or two models
     speed-vs-threads        tokens per second, and what perfect scaling would be
     memory-by-part          what the memory is used for
     decode-vs-size          what a smaller file buys
@@ -47,7 +38,7 @@ def plot(
     speed-vs-depth          how a long context slows down
     roofline                decode against the memory's limit
     drift                   whether the device kept its speed over the sweep
-    device-comparison, device-facets   several devices beside each other
+    device-comparison, device-facets   several devices side by side
     operators               where the time goes (with --operators)
 
     \b
@@ -55,33 +46,30 @@ def plot(
     slmprof plot results.jsonl -o charts --format svg --format pdf --style slide
     slmprof plot pi5.jsonl mac.jsonl -o charts --chart device-comparison,pareto --columns 1
     """
+    from plots.canvas.chart_input import chart_input
     from plots.charts.operators import read_reports
-    from plots.render.draw import draw_all
+    from plots.render.draw import DrawOptions, draw_all
     from plots.render.sampling import MANY_CELLS, some_of
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import load, say_of_quality
 
-    found = load(results)
-
     def say(line: str) -> None:
         click.echo(line, err=True)
 
+    charts = options["charts"]
+    found = load(results)
     say_of_quality(found)
-    if not everything and charts is None:
-        found, left = some_of(found)
-        if left:
-            say(f"{left}, since there are over {MANY_CELLS} cells; --all or --chart draws all.")
-    for path in draw_all(
-        summarise(found),
-        found.environments,
-        output,
-        formats=formats or ("png",),
-        style=style,
-        say=say,
-        results=found,
-        operators=read_reports(operators),
+    if charts is None and not options["everything"]:
+        found, subset = some_of(found)
+        if subset:
+            say(f"{subset}, since there are over {MANY_CELLS} cells; --all or --chart draws all.")
+    inputs = chart_input(summarise(found), found, read_reports(options["operators"]))
+    how = DrawOptions(
+        formats=options["formats"] or ("png",),
+        style=options["style"],
+        columns=options["columns"],
         chosen=None if charts is None else [name.strip() for name in charts.split(",") if name.strip()],
-        columns=columns,
-        reference=reference,
-    ):
+        reference=options["reference"],
+    )
+    for path in draw_all(inputs, output, how, say=say):
         click.echo(path)

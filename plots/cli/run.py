@@ -82,7 +82,8 @@ def run(
 
 def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: str) -> None:
     """Write table, CSV file, charts and reports of a results file into a folder; list them on stderr."""
-    from plots.render.draw import draw_all
+    from plots.canvas.chart_input import chart_input
+    from plots.render.draw import DrawOptions, draw_all
     from plots.report.write import write_reports as write_pages
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import export_text, load
@@ -97,6 +98,7 @@ def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: 
 
     summaries = summarise(found)
     if any(summary.rounds for summary in summaries):
-        draw_all(summaries, found.environments, folder / "charts", formats=formats, style=style, say=say, results=found)
+        how = DrawOptions(formats=formats, style=style)
+        draw_all(chart_input(summaries, found), folder / "charts", how, say=say)
     write_pages(found, [folder / "report.html", folder / "report.md"])
     say(f"report.html, report.md, table.md, results.csv, results.jsonl, models/ and charts/ are in {folder}")

@@ -1,4 +1,4 @@
-"""Charts as SVG inside the page: their text stays text, and lies on white whatever the page's colours.
+"""Charts as SVG inside the page: their text stays text, on white whatever the page's colours.
 
 A level has one colour everywhere, chosen for a white ground; the darkest would not be seen on a dark one.
 """
@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from plots.canvas.chart_input import chart_input
 from plots.render.sampling import SOME, fullest, narrowed, some_of
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary
@@ -24,7 +25,7 @@ _DROPPED = ("metadata", "style")
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """One chart: its name, everything that its title and caption say, and the element itself."""
+    """One chart: its name, the text of its title and caption, and the element itself."""
 
     name: str
     words: str
@@ -32,22 +33,27 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     wide: bool
 
 
-Drawn = tuple[list[Chart], str | None]  # the charts, and what is left out
+class Charts(msgspec.Struct, frozen=True, kw_only=True):
+    """The charts of a report, which cells they are of, and what they omit."""
+
+    charts: list[Chart] = []
+    cells: Sequence[CellSummary] = ()
+    note: str | None = None
 
 
 @contextmanager
-def charts_begun(results: Results) -> Iterator[Callable[[Sequence[CellSummary]], Drawn]]:
-    """Begin to draw, where a few of very many cells are drawn: these can be known before the others are summarised.
+def charts_begun(results: Results) -> Iterator[Callable[[Sequence[CellSummary]], Charts]]:
+    """Begin to draw where only some of very many cells are drawn: these are known before the others are summarised.
 
-    What it gives takes the summaries of all cells, and gives the charts and what is left out.
+    Yields a function that takes the summaries of all cells and returns the charts.
     """
     with ExitStack() as stack:
-        kept, left = some_of(results)
-        begun = stack.enter_context(_begun(summarise(kept), kept)) if left else None
+        kept, subset = some_of(results)
+        begun = stack.enter_context(_begun(summarise(kept), kept)) if subset else None
 
-        def finish(summaries: Sequence[CellSummary]) -> Drawn:
+        def finish(summaries: Sequence[CellSummary]) -> Charts:
             if begun is not None:
-                return begun(f"{left}; slmprof plot --all draws all.")
+                return begun(f"{subset}; slmprof plot --all draws all.")
             chosen, rest = fullest(summaries, SOME)
             with _begun(chosen, narrowed(results, chosen)) as drawn:
                 return drawn(f"{rest}; slmprof plot draws all." if rest else None)
@@ -56,45 +62,35 @@ def charts_begun(results: Results) -> Iterator[Callable[[Sequence[CellSummary]],
 
 
 @contextmanager
-def _begun(cells: Sequence[CellSummary], results: Results) -> Iterator[Callable[[str | None], Drawn]]:
-    """Begin the charts of these cells; what it gives takes what is left out, and waits for them."""
+def _begun(cells: Sequence[CellSummary], results: Results) -> Iterator[Callable[[str | None], Charts]]:
+    """Begin the charts of these cells; yields a function that takes what they omit, and waits for them."""
     from plots.render import draw
 
     if not any(cell.rounds for cell in cells):
-        yield lambda left: ([], "There are no charts: no cell has figures.")
+        yield lambda note: Charts(cells=cells, note="There are no charts: no cell has figures.")
         return
+    options = draw.DrawOptions(formats=("svg",), style="web", in_report=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        draw.charts_begun(
-            cells,
-            results.environments,
-            Path(folder),
-            formats=("svg",),
-            style="web",
-            results=results,
-            with_rows=False,
-        ) as paths,
+        draw.charts_begun(chart_input(cells, results), Path(folder), options) as paths,
     ):
 
-        def finish(left: str | None) -> Drawn:
+        def finish(note: str | None) -> Charts:
             try:
                 charts = [
                     inlined(path.read_text(encoding="utf-8"), path.stem, f"chart{number}-")
                     for number, path in enumerate(paths, 1)
                 ]
             except UserError as error:
-                return [], f"There are no charts: {error}."
-            return charts, left
+                return Charts(cells=cells, note=f"There are no charts: {error}.")
+            return Charts(charts=charts, cells=cells, note=note)
 
         yield finish
 
 
 def inlined(document: str, name: str, prefix: str) -> Chart:
-    """Turn an SVG document of our own drawing into an element of a page that holds several.
-
-    Ids get a prefix, so that no two charts share one.
-    """
-    root = ElementTree.fromstring(document)  # noqa: S314  drawn a moment ago by matplotlib, not read from a stranger
+    """Turn an SVG document of our own into an element of a page that holds several; ids get a prefix to stay unique."""
+    root = ElementTree.fromstring(document)  # noqa: S314  drawn a moment ago by matplotlib, not untrusted
     for element in root.iter():
         for child in [child for child in element if _local(child.tag) in _DROPPED]:
             element.remove(child)
@@ -127,7 +123,7 @@ def _rewritten(key: str, value: str, prefix: str) -> str:
 
 
 def _sheet_words(root: ElementTree.Element, prefix: str) -> list[str]:
-    """Give the texts that belong to the figure and to no axis: title, marks, caption."""
+    """Return the texts that belong to the figure and to no axis: title, marks, caption."""
     figure = root.find(f"./g[@id='{prefix}figure_1']")
     groups = [] if figure is None else [each for each in figure if each.get("id", "").startswith(f"{prefix}text_")]
     return [" ".join(" ".join(text.itertext()).split()) for group in groups for text in group.iter("text")]

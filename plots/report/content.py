@@ -1,4 +1,4 @@
-"""Everything that a report says, gathered once; html.py and markdown.py only write it down."""
+"""The content of a report, gathered once; html.py and markdown.py only write it down."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -9,10 +9,11 @@ import msgspec
 from plots.report.answer import Answer, Choice, answer
 from plots.report.cautions import Caution, cautions
 from plots.report.cells import Column, columns_of
-from plots.report.charts import Chart, Drawn, charts_begun
+from plots.report.charts import Chart, Charts, charts_begun
 from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
+from plots.report.setup import setup_of
 from profiler.analysis.quality_by_file import comparable
 from profiler.analysis.summarise import summarise_and_warn
 from profiler.records.cell_summary import CellSummary
@@ -43,6 +44,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     subtitle: str
+    setup: list[tuple[str, str]]  # device, workloads, rounds: what all charts and tables share
     synthetic: str | None
     results_name: str
     summaries: list[CellSummary]
@@ -52,7 +54,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     charts: list[Chart]
     charts_note: str | None
     columns: list[Column]
-    brackets: str
     notices: list[str]  # what is odd about the files themselves
     cautions: list[Caution]
     environments: list[Facts]
@@ -93,8 +94,8 @@ def gather(
         return _gathered(results, *summarised.result(), results_name, wish, asked, finish)
 
 
-def _no_charts(summaries: Sequence[CellSummary]) -> Drawn:
-    return [], None
+def _no_charts(summaries: Sequence[CellSummary]) -> Charts:
+    return Charts(cells=summaries)
 
 
 def _gathered(
@@ -104,31 +105,31 @@ def _gathered(
     results_name: str,
     wish: Wish | None,
     asked: str,
-    finish: Callable[[Sequence[CellSummary]], Drawn],
+    finish: Callable[[Sequence[CellSummary]], Charts],
 ) -> Report:
-    """Gather all else while charts are drawn, and take these last."""
+    """Gather everything else while charts are drawn, and wait for these last."""
     found = _answer(results, summaries, wish)
     names = shlex.split(results_name)
     commands = rerun_commands(results, summaries, output=names[0] if len(names) == 1 else "results.jsonl")
     left = len(commands) - _MOST_COMMANDS
     choice_names, choices = _table_of(found.choices)
-    columns, told = columns_of(summaries), cautions(results, summaries, messages)
-    charts, charts_note = finish(summaries)
+    columns, warnings = columns_of(summaries), cautions(results, summaries, messages)
+    drawn = finish(summaries)
     return Report(
         title=_title(summaries),
         subtitle=_subtitle(results, summaries),
+        setup=setup_of(results.environments, drawn.cells, summaries),
         synthetic=_synthetic(summaries),
         results_name=results_name,
         summaries=summaries,
         answer=found,
         choice_names=choice_names,
         choices=choices,
-        charts=charts,
-        charts_note=charts_note,
+        charts=drawn.charts,
+        charts_note=drawn.note,
         columns=columns,
-        brackets=_brackets(summaries),
         notices=[f"{notice[:1].upper()}{notice[1:]}." for notice in results.warnings],
-        cautions=told,
+        cautions=warnings,
         environments=environments_of(results, summaries),
         files=files_of(results, summaries, _MOST_FILES),
         methods=methods_of(summaries, results),
@@ -180,31 +181,15 @@ def _subtitle(results: Results, summaries: Sequence[CellSummary]) -> str:
 
 
 def _synthetic(summaries: Sequence[CellSummary]) -> str | None:
-    made_up = sum(cell.artifact.weights != "real" for cell in summaries)
-    if not made_up:
+    n_synthetic = sum(cell.artifact.weights != "real" for cell in summaries)
+    if not n_synthetic:
         return None
-    which = "all cells" if made_up == len(summaries) else f"{made_up} of {len(summaries)} cells"
-    return f"Synthetic weights in {which}: made up in the model's shape, for speed and memory only."
-
-
-def _brackets(summaries: Sequence[CellSummary]) -> str:
-    kinds = {
-        any(span is not None and span.kind == "interval" for span in (cell.decode_tps, cell.prefill_tps))
-        for cell in summaries
-        if cell.rounds > 1
-    }
-    words = {
-        frozenset({True}): "the 95 % interval of the median; where two overlap it is a tie",
-        frozenset({False}): "the smallest and the largest round, since an interval needs six rounds",
-        frozenset(
-            {True, False}
-        ): "the 95 % interval of the median, or the smallest and the largest of under six rounds",
-    }
-    return words.get(frozenset(kinds), "nothing, since one round has no range")
+    which = "all cells" if n_synthetic == len(summaries) else f"{n_synthetic} of {len(summaries)} cells"
+    return f"Synthetic weights in {which}: random numbers in the model's shape, for speed and memory only."
 
 
 def _table_of(choices: Sequence[Choice]) -> tuple[list[str], list[ShownChoice]]:
-    """Write the answer's table, without the columns that nothing was measured for."""
+    """Return the answer's table, without the columns that nothing was measured for."""
     rows = [_figures(choice.cell) for choice in choices]
     kept = [place for place in range(6) if any(row[place] for row in rows)]
     names = [_CHOICE_NAMES[0], *(_CHOICE_NAMES[1 + place] for place in kept), _CHOICE_NAMES[-1]]

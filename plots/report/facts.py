@@ -1,4 +1,4 @@
-"""What a reader must know beside the numbers: the device and its build, and how each number was obtained."""
+"""What a reader must know besides the numbers: the device and its build, and how each number was obtained."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -11,8 +11,6 @@ from profiler.records.record import Environment
 from profiler.results.file import Results
 from quant.base.units import format_bytes, format_params
 
-_INTERVAL_ROUNDS = 6
-
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Names and values under a title."""
@@ -22,7 +20,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def environments_of(results: Results, summaries: Sequence[CellSummary]) -> list[Facts]:
-    """Describe every device and build that a cell was measured on, the one of most cells first."""
+    """Return a description of every device and build, the one with most cells first."""
     counts: dict[str, int] = {}
     for cell in summaries:
         counts[cell.env_id] = counts.get(cell.env_id, 0) + 1
@@ -33,7 +31,7 @@ def environments_of(results: Results, summaries: Sequence[CellSummary]) -> list[
 def _environment(env_id: str, environment: Environment | None, n_cells: int) -> Facts:
     cells = f"{n_cells} cell{'' if n_cells == 1 else 's'}"
     if environment is None:
-        return Facts(title=f"Environment {env_id}, {cells}", rows=[("known", "nothing: the results lack its line")])
+        return Facts(title=f"Environment {env_id}, {cells}", rows=[("known", "nothing: the results lack its record")])
     kinds = []
     for kind in environment.core_kinds:
         name = "" if kind.name == "all" else f" {kind.name}"
@@ -47,7 +45,7 @@ def _environment(env_id: str, environment: Environment | None, n_cells: int) -> 
         ("CPUs allowed", None if environment.affinity is None else ", ".join(map(str, environment.affinity))),
         ("CPU limit", None if environment.cpu_quota is None else f"{environment.cpu_quota:g} CPUs"),
         ("memory", format_bytes(environment.memory_bytes) + (f", limited to {format_bytes(limit)}" if limit else "")),
-        ("pages", f"{format_bytes(environment.page_bytes)}, huge pages {environment.huge_pages or 'not told'}"),
+        ("pages", f"{format_bytes(environment.page_bytes)}, huge pages {environment.huge_pages or 'unknown'}"),
         ("system", f"{environment.system} {environment.system_release}, {environment.machine}"),
         ("governor", environment.governor),
         ("turbo", None if environment.turbo is None else "on" if environment.turbo else "off"),
@@ -66,7 +64,7 @@ def _environment(env_id: str, environment: Environment | None, n_cells: int) -> 
 
 
 def files_of(results: Results, summaries: Sequence[CellSummary], most: int) -> list[tuple[str, str]]:
-    """Name the files that were measured and where they come from, at most `most` of them."""
+    """Return the files that were measured and their origin, at most `most` of them."""
     wanted = dict.fromkeys(cell.artifact.sha256 for cell in summaries)
     rows = []
     for sha256 in list(wanted)[:most]:
@@ -89,34 +87,34 @@ def files_of(results: Results, summaries: Sequence[CellSummary], most: int) -> l
 # Where a figure is -> what it is called, and how it was obtained.
 _FIGURES = {
     "ttft_ms": ("time to first token", "prefill and choosing the token, without load and tokenization"),
-    "token_gaps": ("gap between tokens, p95", "95 of 100 single decode steps of all rounds took no longer"),
-    "model_rss_bytes": ("memory", "peak resident size of the process less what it had before the model was opened"),
+    "token_gaps": ("gap between tokens, p95", "95 % of the single decode steps of all rounds took no longer"),
+    "model_rss_bytes": ("memory", "peak resident size of the process, less its size before the model was opened"),
     "mbu": (
         "bandwidth",
-        "weights read per second of decode, as a share of the bandwidth measured at that thread count or the next",
+        "MBU: weights read per second of decode, as a share of the bandwidth measured at that or the next thread count",
     ),
     "energy.joules_per_token": (
         "J/token",
-        "energy of decode per token, all that the source covers, idle power included",
+        "energy of decode per token of everything the source covers, idle power included",
     ),
 }
 _ROUND = (
-    "a process of its own, started fresh; one warm-up with a whole prefill and some decode steps; the KV cache is "
-    "emptied before each repetition; rounds of all cells take turns in a seeded random order"
+    "a fresh process; one warm-up with a whole prefill and some decode steps; the KV cache is cleared before each "
+    "repetition; rounds of all cells take turns in a seeded random order"
 )
-_DEPTHS = {"separate": "at the depth that is told", "request": "after its own prompt"}
+_DEPTHS = {"separate": "at the stated depth", "request": "after its own prompt"}
 
 
 def methods_of(summaries: Sequence[CellSummary], results: Results) -> list[tuple[str, str]]:
-    """Say how each kind of number in the report was obtained."""
+    """Return how each kind of number in the report was obtained."""
     measured = [cell for cell in summaries if cell.rounds]
-    rows = [("a number and its range", _rounds(measured))]
+    rows: list[tuple[str, str]] = []
     if targets := sorted({cell.target for cell in measured if cell.target is not None}):
-        told = " or ".join(f"{target * 100:g} %" for target in targets)
-        until = f"rounds went on until the interval was within {told} of the median"
+        within = " or ".join(f"{target * 100:g} %" for target in targets)
+        until = f"rounds were repeated until the interval was within {within} of the median"
         rows.append(("when to stop", f"{until}; intervals are wide enough for such a stop"))
     rows.append(("a round", _ROUND))
-    rows.append(("prefill", "prompt tokens divided by the time from handing them over until their logits are there"))
+    rows.append(("prefill", "prompt tokens divided by the time until their logits are there"))
     depth = " or ".join(words for mode, words in _DEPTHS.items() if any(cell.config.mode == mode for cell in summaries))
     rows.append(("decode", f"tokens of a fixed sequence divided by the sum of their single steps, {depth}"))
     rows += [row for name, row in _FIGURES.items() if any(attrgetter(name)(cell) is not None for cell in summaries)]
@@ -144,22 +142,6 @@ def _quality_rows(summaries: Sequence[CellSummary], results: Results) -> list[tu
         mean = "mean Kullback-Leibler divergence of the next token's distribution from that of"
         rows.append(("KLD", f"{mean} {named}, in nats"))
     return rows
-
-
-def _rounds(measured: Sequence[CellSummary]) -> str:
-    if not measured:
-        return "none was measured"
-    rounds, reps = sorted({cell.rounds for cell in measured}), sorted({cell.reps for cell in measured})
-    told = f"the median over {_many(rounds, 'round')} of {_many(reps, 'repetition')}; "
-    if rounds[0] >= _INTERVAL_ROUNDS:
-        return told + "the range is a 95 % interval of the median; where two overlap, nothing tells which is faster"
-    if rounds[-1] < _INTERVAL_ROUNDS:
-        return told + "the range is the smallest and the largest round, since an interval needs six rounds"
-    return told + "the range is a 95 % interval of the median, or smallest and largest round where there are under six"
-
-
-def _many(values: Sequence[int], what: str) -> str:
-    return f"{_span(values)} {what}{'' if values[-1] == 1 else 's'}"
 
 
 def _span(values: Sequence[int]) -> str:

@@ -7,12 +7,13 @@ from plots.report.content import Report
 from profiler.records.record import Environment
 from profiler.tables.speed import aligned, render
 
-_MOST_CELLS = 200  # a page of a wiki bears no more
+_MOST_CELLS = 200  # more than a page of a wiki takes
 
 
 def to_markdown(report: Report, environments: dict[str, Environment]) -> str:
     """Write answer, table, warnings, environment and commands."""
     lines = [f"# {markdown(report.title)}", "", markdown(report.subtitle), ""]
+    lines += [*_pairs(report.setup), ""] if report.setup else []
     lines += ["## Answer", "", f"**{markdown(report.answer.headline)}**", ""]
     lines += [f"**{markdown(report.synthetic)}**", ""] if report.synthetic else []
     if report.choices:
@@ -32,7 +33,7 @@ def to_markdown(report: Report, environments: dict[str, Environment]) -> str:
 
 def _cells(report: Report, environments: dict[str, Environment]) -> list[str]:
     shown = report.summaries[:_MOST_CELLS]
-    # The table's own titles stand one step deeper here; no text in it begins a line with a number sign.
+    # The table's own titles are one level deeper here; no text in it begins a line with a number sign.
     lines = [f"#{line}" if line.startswith("## ") else line for line in render(shown, environments).splitlines()]
     if left := len(report.summaries) - len(shown):
         lines += ["", f"and {left} more cells: `{report.show_commands[1]}`"]
@@ -42,7 +43,7 @@ def _cells(report: Report, environments: dict[str, Environment]) -> list[str]:
 def _cautions(report: Report) -> list[str]:
     lines = [text for notice in report.notices for text in (markdown(notice), "")]
     if not report.cautions:
-        return [*lines, "None: nothing disturbed a cell, and none failed.", ""]
+        return [*lines, "None: no cell was disturbed or failed.", ""]
     for caution in report.cautions:
         lines += [f"### {markdown(caution.name)}: {caution.n_cells} cell{'' if caution.n_cells == 1 else 's'}", ""]
         lines += [f"- **{markdown(each.cell)}**: {markdown(each.message)}" for each in caution.examples]

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 
 import plots.render.draw
 import plots.render.parallel
+from plots.canvas.chart_input import chart_input
 from plots.canvas.style import LEVEL_COLOURS
-from plots.render.draw import draw_all
+from plots.render.draw import DrawOptions, draw_all
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary, QualityFigures
 from profiler.records.record import Mean
@@ -28,12 +29,12 @@ from tests.support.extents import faults
 from tests.support.studies import BOARDS, LEVELS, MODELS, files, many_models, operators_report, study
 from tests.support.summaries import environment
 
-# What is measured by default and the usual smaller levels; and the i-quants beside them.
+# What is measured by default with the usual smaller levels and the i-quants near Q4; and the smaller i-quants.
 TOGETHER = (
-    ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"),
+    ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K", "IQ4_NL", "IQ4_XS"),
     ("Q8_0", "Q4_K_M", "IQ4_XS", "IQ3_XXS", "IQ2_M", "IQ1_M", "Q2_K"),
 )
-LEAST_DISTANCE = 8.0  # CIEDE2000; 2.3 is just noticed, and thin lines need more
+LEAST_DISTANCE = 10.0  # CIEDE2000; 2.3 is just noticed, and thin lines need more
 MANY = 60
 
 
@@ -45,6 +46,18 @@ def too_near(levels: Sequence[str], least: float = LEAST_DISTANCE) -> list[str]:
         for vision in VISIONS
         if (far := distance(LEVEL_COLOURS[one], LEVEL_COLOURS[other], vision)) < least
     ]
+
+
+def one_model() -> tuple[Results, list[CellSummary]]:
+    """One model with the ten usual levels."""
+    found = study(files(MODELS[:1], TOGETHER[0]), threads=(4,), rounds=3)
+    return found, summarise(found)
+
+
+def two_models() -> tuple[Results, list[CellSummary]]:
+    """Two models with the ten usual levels."""
+    found = study(files(MODELS[:2], TOGETHER[0]), threads=(4,), rounds=3)
+    return found, summarise(found)
 
 
 def one_board() -> tuple[Results, list[CellSummary]]:
@@ -77,6 +90,8 @@ def ten_boards() -> tuple[Results, list[CellSummary]]:
 
 
 STUDIES: dict[str, Callable[[], tuple[Results, list[CellSummary]]]] = {
+    "one-model": one_model,
+    "two-models": two_models,
     "one-board": one_board,
     "quality": with_quality,
     "many-models": many,
@@ -84,6 +99,8 @@ STUDIES: dict[str, Callable[[], tuple[Results, list[CellSummary]]]] = {
 }
 # What a study adds to those before it; the rest of its charts would be the same once more.
 CHARTS_OF: dict[str, tuple[str, ...] | None] = {
+    "one-model": ("latency-vs-parameters", "decode-vs-size"),
+    "two-models": ("latency-vs-parameters",),
     "one-board": None,
     "quality": ("level-tradeoff", "pareto"),
     "many-models": ("latency-vs-parameters", "decode-vs-size", "pareto", "roofline"),
@@ -116,14 +133,9 @@ def look(
             results, cells = STUDIES[name]()
             for columns in widths:
                 draw_all(
-                    cells,
-                    results.environments,
+                    chart_input(cells, results, (operators_report(),) if name == "one-board" else ()),
                     folder / f"{name}-{columns}",
-                    results=results,
-                    operators=(operators_report(),) if name == "one-board" else (),
-                    chosen=charts or CHARTS_OF[name],
-                    columns=columns,
-                    reference=name == "many-models",
+                    DrawOptions(chosen=charts or CHARTS_OF[name], columns=columns, reference=name == "many-models"),
                     say=lambda line: print(line, file=sys.stderr),
                 )
     plt.close("all")

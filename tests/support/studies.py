@@ -17,6 +17,8 @@ from tests.support.summaries import environment
 
 MIB = 1 << 20
 LEVELS = {"F16": 16.0, "Q8_0": 8.5, "Q6_K": 6.56, "Q5_K_M": 5.7, "Q4_K_M": 4.85, "Q4_0": 4.5}
+SMALLER_LEVELS = {"IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K_M": 3.9, "Q2_K": 3.0}
+_BITS = LEVELS | SMALLER_LEVELS
 MODELS = (
     ("smollm2-135m", "llama", 134_515_008),
     ("qwen2-0.5b", "qwen2", 494_032_768),
@@ -50,10 +52,10 @@ def files(models: Sequence[tuple[str, str, int]] = MODELS, levels: Sequence[str]
         synthetic = len(models) > len(MODELS) and place % 3 == 1
         standin = synthetic and place % 9 == 1
         for level in levels:
-            n_bytes = round(n_params * LEVELS[level] / 8)
+            n_bytes = round(n_params * _BITS[level] / 8)
             made.append(
                 artifact(
-                    f"{place:03}{list(LEVELS).index(level):03}".ljust(64, "0"),
+                    f"{place:03}{list(_BITS).index(level):03}".ljust(64, "0"),
                     **_ARTIFACT,
                     model=model,
                     arch=arch,

@@ -31,7 +31,7 @@ def test_white_is_white_and_red_and_green_are_alike_to_some() -> None:
 
 
 @pytest.mark.parametrize("levels", TOGETHER)
-def test_levels_that_stand_beside_each_other_stay_apart_for_any_colour_vision(levels: tuple[str, ...]) -> None:
+def test_levels_that_are_side_by_side_stay_apart_for_any_colour_vision(levels: tuple[str, ...]) -> None:
     assert too_near(levels) == []
 
 
@@ -43,9 +43,8 @@ def test_colours_that_are_too_near_are_told_with_who_mixes_them_up() -> None:
 
 def test_every_level_has_a_colour_and_fewer_bits_are_lighter() -> None:
     assert {level.name for level in LEVELS} <= set(LEVEL_COLOURS)
-    for names in TOGETHER[:1]:
-        lightness = [lab_of(LEVEL_COLOURS[name])[0] for name in names]
-        assert lightness == sorted(lightness)
+    lightness = [lab_of(LEVEL_COLOURS[name])[0] for name in TOGETHER[0] if not name.startswith("IQ")]
+    assert lightness == sorted(lightness)
 
 
 def test_a_level_looks_the_same_whatever_stands_beside_it() -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from plots.canvas.panels import at_common_threads, distinct, levels_of, models_of, ms_per_token, pages, panels, spread
+from plots.canvas.figures import decode_ms, spread
+from plots.canvas.panels import at_common_threads, distinct, levels_of, models_of, pages, panels
 from tests.support.summaries import failed, summary
 
 OTHER_SETTINGS: list[tuple[str, Any]] = [

@@ -3,7 +3,7 @@
 import csv
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import matplotlib.pyplot as plt
 import msgspec
 import pytest
 
-from plots.canvas.chart_input import Picture, Study, csv_of
+from plots.canvas.chart_input import ChartInput, Picture, chart_input, csv_of
 from plots.canvas.panels import distinct
 from plots.canvas.pareto_front import dominators
 from plots.canvas.style import STYLES, drawing, looks
+from plots.canvas.theme import Theme
 from plots.charts.depth import depth_charts
 from plots.charts.devices import device_charts
 from plots.charts.drift import drift_charts
@@ -24,7 +25,7 @@ from plots.charts.operators import operator_charts, read_reports
 from plots.charts.published import load_published
 from plots.charts.roofline import roofline_charts
 from plots.render import parallel as processes
-from plots.render.draw import NAMES, draw_all
+from plots.render.draw import NAMES, DrawOptions, draw_all
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary
 from profiler.records.record import AnchorRound, Round
@@ -42,16 +43,21 @@ def _close() -> Iterator[None]:
     plt.close("all")
 
 
-def made(charts: Any, study: Study) -> dict[str, Picture | str]:
+def made(charts: Any, inputs: ChartInput) -> dict[str, Picture | str]:
+    theme = Theme(style=STYLES["paper"], looks=looks(inputs.cells), environments=inputs.environments)
     with drawing(STYLES["paper"]):
-        return dict(charts(study, STYLES["paper"], looks(study.cells)))
+        return dict(charts(inputs, theme))
 
 
-def of(found: Results) -> Study:
-    return Study(
-        cells=distinct(summarise(found)), environments=found.environments, artifacts=found.artifacts,
-        rounds=found.rounds, anchors=found.anchors,
-    )  # fmt: skip
+def of(found: Results) -> ChartInput:
+    return chart_input(summarise(found), found)
+
+
+def draw_charts(
+    cells: list[CellSummary], folder: Path, say: Callable[[str], None] = lambda line: None, **options: Any
+) -> list[Path]:
+    """Draw charts of cells that have no records."""
+    return draw_all(ChartInput(cells=distinct(cells), environments={}), folder, DrawOptions(**options), say=say)
 
 
 def picture(found: dict[str, Picture | str], name: str) -> Picture:
@@ -87,7 +93,7 @@ def test_speed_stands_over_what_is_in_the_cache_and_contexts_may_grow_with_it() 
         summary(n_depth=0, decode_depth=0, n_ctx=768),
         summary(n_depth=1024, decode_depth=1024, n_ctx=1792, decode_tps=15.0, decode_tps_lo=14.0, decode_tps_hi=16.0),
     ]
-    chart = picture(made(depth_charts, Study(cells=cells, environments={})), "bench")
+    chart = picture(made(depth_charts, ChartInput(cells=cells, environments={})), "bench")
     decode = chart.figure.axes[1]
     assert decode.containers[0].lines[0].get_xydata().tolist() == [[0, 20.0], [1024, 15.0]]
     assert decode.get_xlim()[0] < 0 < 1024 < decode.get_xlim()[1]
@@ -101,13 +107,13 @@ def test_a_line_over_depths_keeps_its_thread_count() -> None:
         for depth, threads in ((0, (1, 2, 4)), (1024, (1, 2)))
         for n in threads
     ]
-    chart = picture(made(depth_charts, Study(cells=cells, environments={})), "bench")
+    chart = picture(made(depth_charts, ChartInput(cells=cells, environments={})), "bench")
     assert {(row["depth"], row["n_threads"]) for row in chart.rows} == {(0, 2), (1024, 2)}
 
 
 def test_one_depth_is_no_axis() -> None:
-    (reason,) = made(depth_charts, Study(cells=[summary()], environments={})).values()
-    assert reason == "every load was measured at one depth only; give several with -d"
+    (reason,) = made(depth_charts, ChartInput(cells=[summary()], environments={})).values()
+    assert reason == "one depth only, use -d"
 
 
 # Roofline
@@ -171,7 +177,7 @@ def test_a_round_without_a_readable_time_is_left_out() -> None:
 def test_devices_stand_below_each_other_each_with_its_own_figures() -> None:
     other = environment(board="Other Board")
     cells = [summary(), summary(env_id=other.id, decode_tps=30.0, decode_tps_lo=29.0, decode_tps_hi=31.0)]
-    study = Study(cells=cells, environments={ENVIRONMENT.id: ENVIRONMENT, other.id: other})
+    study = ChartInput(cells=cells, environments={ENVIRONMENT.id: ENVIRONMENT, other.id: other})
     chart = picture(made(device_charts, study), "bench")
     assert [(row["device"], row["decode_tps"]) for row in chart.rows] == [
         ("Test Board 5, 1 thr.", 20.0),
@@ -183,8 +189,8 @@ def test_devices_stand_below_each_other_each_with_its_own_figures() -> None:
 
 def test_other_loads_on_another_device_are_not_compared() -> None:
     cells = [summary(), summary(env_id="other", n_prompt=64)]
-    (reason,) = made(device_charts, Study(cells=cells, environments={})).values()
-    assert reason == "only one device was measured with any one load and setting"
+    (reason,) = made(device_charts, ChartInput(cells=cells, environments={})).values()
+    assert reason == "one device only"
 
 
 # The levels worth having
@@ -227,7 +233,7 @@ def test_memory_that_is_known_by_part_is_shown_as_it_was_seen() -> None:
 def test_a_report_becomes_a_chart_with_a_panel_per_phase(tmp_path: Path) -> None:
     path = tmp_path / "operators.json"
     path.write_bytes(msgspec.json.encode(operators_report()))
-    study = Study(cells=[], environments={}, operators=read_reports([path]))
+    study = ChartInput(cells=[], environments={}, operators=read_reports([path]))
     chart = picture(made(operator_charts, study), "smollm2-135m-Q4_K_M-t2")
     prefill, _ = chart.figure.axes
     assert prefill.get_title(loc="left").startswith("prefill of 512 tokens")
@@ -261,7 +267,7 @@ def test_published_results_have_sizes_and_sources_and_no_figure_that_nobody_publ
 
 
 def test_only_the_charts_asked_for_are_drawn_each_with_its_figures(tmp_path: Path) -> None:
-    paths = draw_all([summary()], {}, tmp_path, chosen=["decode-vs-size"])
+    paths = draw_charts([summary()], tmp_path, chosen=["decode-vs-size"])
     assert [path.name for path in paths] == ["decode-vs-size-bench.png"]
     (row,) = csv.DictReader((tmp_path / "decode-vs-size-bench.csv").read_text().splitlines())
     assert (row["quant"], row["decode_tps"], row["decode_tps_from"], row["file_bytes"]) == (
@@ -277,7 +283,7 @@ def test_processes_draw_what_one_draws(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(processes, "_PICTURES_PER_PROCESS", each)
         monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
         told.append([])
-        paths = draw_all(cells, {}, tmp_path / folder, formats=["svg"], chosen=names, say=told[-1].append)
+        paths = draw_charts(cells, tmp_path / folder, formats=["svg"], chosen=names, say=told[-1].append)
         told[-1] += [path.name for path in paths]
     assert told[0] == told[1]
     assert len(told[0]) == 5
@@ -313,21 +319,22 @@ def test_what_a_drawing_process_cannot_write_is_told(tmp_path: Path, monkeypatch
     monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot"):
-        draw_all([summary()], {}, tmp_path / "file", chosen=["decode-vs-size", "pareto"])
+        draw_charts([summary()], tmp_path / "file", chosen=["decode-vs-size", "pareto"])
 
 
 def test_a_chart_that_does_not_exist_is_refused_with_the_names_of_those_that_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"no chart 'pie'; choose from {', '.join(NAMES)}"):
-        draw_all([summary()], {}, tmp_path, chosen=["pie"])
+        draw_charts([summary()], tmp_path, chosen=["pie"])
 
 
-def test_all_charts_without_data_are_named_in_one_line(tmp_path: Path) -> None:
+def test_all_charts_without_data_are_in_one_line_each_reason_once(tmp_path: Path) -> None:
     said: list[str] = []
     cells = [summary(), summary(workload="long", n_prompt=1024)]
-    draw_all(cells, {}, tmp_path, chosen=["decode-vs-size", "speed-vs-threads", "drift"], say=said.append)
+    draw_charts(cells, tmp_path, chosen=["decode-vs-size", "speed-vs-threads", "drift"], say=said.append)
     (line,) = said
-    assert "speed-vs-threads of bench, long (" in line
-    assert "; drift (" in line
+    assert line.count("\n") == 0
+    assert "speed-vs-threads of bench, long (only one thread count was measured)" in line
+    assert "drift (" in line
 
 
 def test_a_formula_in_a_strangers_name_is_text_in_the_figures_beside() -> None:

@@ -1,7 +1,7 @@
 """The first four charts: labels, series, plotted values, bars, looks and words. Pictures are looked at by people."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,11 +17,16 @@ from matplotlib.text import Text
 import plots.render.draw
 import plots.render.parallel
 from plots.canvas.caption import caption
+from plots.canvas.chart_input import ChartInput, Picture
 from plots.canvas.panels import distinct, panels
 from plots.canvas.style import STYLES, drawing, looks
+from plots.canvas.theme import Theme
+from plots.charts.latency import latency_chart
 from plots.charts.memory import PARTS, parts_of
-from plots.render.draw import CHARTS, draw_all
+from plots.charts.published import Published
+from plots.render.draw import CHARTS, DrawOptions, draw_all
 from profiler.records.cell_summary import CellSummary
+from profiler.records.record import Environment
 from quant.base.errors import UserError
 from tests.support.commandline import assert_one_line, slmprof
 from tests.support.summaries import ENVIRONMENT, MIB, changed, environment, failed, request, summary
@@ -42,7 +47,10 @@ def draw(name: str, cells: list[CellSummary], style: str = "paper", **changes: A
     """Draw one chart of cells that belong together."""
     (panel,) = panels(distinct(cells))
     with drawing(STYLES[style]):
-        made = CHARTS[name](panel, environment(**changes), STYLES[style], looks(panel.cells))
+        theme = Theme(
+            style=STYLES[style], looks=looks(panel.cells), environments={panel.env_id: environment(**changes)}
+        )
+        made = CHARTS[name](panel, theme)
     return made if isinstance(made, str) else made.figure
 
 
@@ -79,7 +87,21 @@ def words(figure: Figure) -> str:
 def told(cells: list[CellSummary]) -> str:
     """The caption of a chart that draws all figures, without drawing it."""
     (panel,) = panels(distinct(cells))
-    return caption(panel, panel.cells, ENVIRONMENT)
+    theme = Theme(style=STYLES["paper"], looks=looks(panel.cells), environments={ENVIRONMENT.id: ENVIRONMENT})
+    return caption(panel, panel.cells, theme)
+
+
+def draw_charts(
+    cells: list[CellSummary],
+    folder: Path,
+    environments: Mapping[str, Environment] = {},
+    say: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> list[Path]:
+    """Draw all charts of some cells into a folder."""
+    return draw_all(
+        ChartInput(cells=distinct(cells), environments=environments), folder, DrawOptions(**options), say=say
+    )
 
 
 def grid(**changes: Any) -> list[CellSummary]:
@@ -97,14 +119,20 @@ def test_more_models_than_a_caption_can_name_are_counted() -> None:
     few = told([summary(model=f"m{n}", n_params=n * 10**8) for n in range(1, 31)])
     assert "m1 100.0M, m2 200.0M" in few
     many = told([summary(model=f"m{n}", n_params=n * 10**8) for n in range(1, 32)])
-    assert many.startswith("31 models of 100.0M to 3.10B unique parameters, named in the CSV file beside.")
+    assert many.startswith("31 models of 100.0M to 3.10B unique parameters, named in the CSV file")
 
 
-# Latency against parameters
+# Latency against parameters, and by level
+
+THREE = {"small": 100_000_000, "medium": 200_000_000, "large": 400_000_000}
+
+
+def three(**changes: Any) -> list[CellSummary]:
+    return [summary(model=model, n_params=n, **changes) for model, n in THREE.items()]
 
 
 def test_latency_has_a_panel_per_figure_and_a_series_per_level() -> None:
-    cells = [request(model=model, n_params=n, quant=level, bpw=LEVELS[level][0]) for model, n in MODELS.items()
+    cells = [request(model=model, n_params=n, quant=level, bpw=LEVELS[level][0]) for model, n in THREE.items()
              for level in LEVELS]  # fmt: skip
     axes = axes_of(drawn(LATENCY, cells))
     titles = [axis.get_title(loc="left") for axis in axes]
@@ -116,8 +144,10 @@ def test_latency_has_a_panel_per_figure_and_a_series_per_level() -> None:
 
 
 def test_latency_is_the_reciprocal_of_speed_with_its_interval() -> None:
-    prefill, ttft, decode = axes_of(drawn(LATENCY, [request(), request(model="b", n_params=300_000_000)]))
-    assert points(series(prefill)["Q8_0"]) == [(100, pytest.approx(5.0)), (300, pytest.approx(5.0))]
+    cells = [request(model=model, n_params=n) for model, n in THREE.items()]
+    prefill, ttft, decode = axes_of(drawn(LATENCY, cells))
+    assert points(series(prefill)["Q8_0"]) == [(100, pytest.approx(5.0)), (200, pytest.approx(5.0)),
+                                               (400, pytest.approx(5.0))]  # fmt: skip
     assert ends(series(prefill)["Q8_0"])[0] == (pytest.approx(4.0), pytest.approx(6.25))
     assert points(series(ttft)["Q8_0"])[0] == (100, 640.0)
     assert ends(series(ttft)["Q8_0"])[0] == (pytest.approx(600.0), pytest.approx(700.0))
@@ -125,15 +155,52 @@ def test_latency_is_the_reciprocal_of_speed_with_its_interval() -> None:
     assert ends(series(decode)["Q8_0"])[0] == (pytest.approx(40.0), pytest.approx(62.5))
 
 
+def test_a_thin_line_joins_three_models_of_a_level() -> None:
+    (prefill, _) = axes_of(drawn(LATENCY, [*three(), *three(quant="Q4_0", bpw=4.5, prefill_tps=100.0)]))
+    joined = {line.get_color(): line.get_xydata().tolist() for line in prefill.lines if line.get_linewidth() < 0.6}
+    colours = {level: series(prefill)[level].lines[0].get_color() for level in ("Q8_0", "Q4_0")}
+    assert joined == {
+        colours["Q8_0"]: [[100, pytest.approx(5)], [200, pytest.approx(5)], [400, pytest.approx(5)]],
+        colours["Q4_0"]: [[100, pytest.approx(10)], [200, pytest.approx(10)], [400, pytest.approx(10)]],
+    }
+
+
+@pytest.mark.parametrize("models", [{"small": 100_000_000}, MODELS])
+def test_latency_of_one_or_two_models_is_a_row_per_level_and_has_no_axis_of_parameters(models: dict[str, int]) -> None:
+    cells = [summary(model=model, n_params=n, quant=level, bpw=LEVELS[level][0]) for model, n in models.items()
+             for level in LEVELS]  # fmt: skip
+    figure = drawn(LATENCY, cells)
+    prefill, decode = axes_of(figure)
+    assert [axis.get_xlabel() for axis in (prefill, decode)] == ["prefill, ms per token", "decode, ms per token"]
+    assert [label.get_text() for label in prefill.get_yticklabels()] == list(LEVELS) * len(models)
+    assert {text.get_text() for text in prefill.texts} == (set(models) if len(models) > 1 else set())
+    rows = [row for name, each in series(prefill).items() for _, row in points(each)]
+    assert sorted(rows) == ([0, 1, 2] if len(models) == 1 else [1, 2, 3, 5, 6, 7])
+    assert {x for each in series(prefill).values() for x, _ in points(each)} == {pytest.approx(5.0)}
+    assert ends(series(prefill)["Q8_0"], along=0)[0] == (pytest.approx(4.0), pytest.approx(6.25))
+    assert any("Latency by level" in text.get_text() for text in figure.texts)
+
+
+def test_published_results_give_one_model_its_axis_of_parameters() -> None:
+    other = Published(device="Board", model="x", level="Q4_0", engine="e", source="s", n_params=120_000_000,
+                      prefill_tps=10.0, decode_tps=5.0)  # fmt: skip
+    (panel,) = panels([summary()])
+    with drawing(STYLES["paper"]):
+        made = latency_chart(panel, Theme(style=STYLES["paper"], looks=looks(panel.cells)), published=[other])
+    assert isinstance(made, Picture)
+    assert axes_of(made.figure)[0].get_xlabel() == "unique parameters, million"
+    assert made.rows[-1]["source"] == "s"
+
+
 def test_separate_mode_has_no_time_to_first_token() -> None:
-    titles = [axis.get_title(loc="left") for axis in axes_of(drawn(LATENCY, [summary()]))]
+    titles = [axis.get_title(loc="left") for axis in axes_of(drawn(LATENCY, three()))]
     assert titles == ["prefill, ms per token", "decode, ms per token"]
 
 
 def test_under_six_rounds_bars_are_smallest_and_largest_and_the_caption_says_so() -> None:
     few = {"prefill_tps_lo": None, "prefill_tps_hi": None, "decode_tps_lo": None, "decode_tps_hi": None, "rounds": 3}
-    figure = drawn(LATENCY, [summary(**few)])
-    assert ends(series(axes_of(figure)[0])["Q8_0"]) == [(pytest.approx(2.5), pytest.approx(10.0))]
+    figure = drawn(LATENCY, three(**few))
+    assert ends(series(axes_of(figure)[0])["Q8_0"])[0] == (pytest.approx(2.5), pytest.approx(10.0))
     assert "Medians over 3 rounds of 3 repetitions; error bars: smallest and largest round (an interval" in words(
         figure
     )
@@ -149,12 +216,21 @@ def test_a_single_round_has_no_bars_and_the_caption_says_so() -> None:
     assert "tie" not in words(drawn(SIZE, [cell]))
 
 
-def test_levels_of_one_model_stand_beside_each_other_without_moving_the_data() -> None:
-    (axis, _) = axes_of(drawn(LATENCY, [summary(), summary(quant="Q4_0", bpw=4.5)]))
+def test_levels_are_side_by_side_at_each_model_without_moving_the_data() -> None:
+    (axis, _) = axes_of(drawn(LATENCY, [*three(), *three(quant="Q4_0", bpw=4.5)]))
     lines = [container.lines[0] for container in series(axis).values()]
     assert [line.get_xdata()[0] for line in lines] == [100, 100]
     left, right = (line.get_transform().transform((100, 5.0))[0] for line in lines)
-    assert right - left > 5
+    assert right - left > 2
+
+
+def test_in_a_report_a_caption_has_only_what_is_its_own() -> None:
+    (panel,) = panels([summary(), failed(quant="F16")])
+    theme = Theme(style=STYLES["paper"], looks={}, environments={ENVIRONMENT.id: ENVIRONMENT}, in_report=True)
+    assert caption(panel, panel.cells, theme) == "bench, 1 thread. Failed, so not drawn: tiny F16 with 1 thread."
+    other = environment(board="Other Board")
+    both = msgspec.structs.replace(theme, environments={ENVIRONMENT.id: ENVIRONMENT, other.id: other})
+    assert caption(panel, panel.cells, both).startswith("bench on Test Board 5, 1 thread.")
 
 
 # Speed against threads
@@ -266,7 +342,7 @@ def test_a_file_of_which_the_parts_are_not_known_has_an_empty_row_and_is_named()
     figure = drawn(MEMORY, cells)
     other, _ = axes_of(figure)
     assert [text.get_text() for text in other.texts] == ["200", "no figures"]
-    assert "Not drawn for want of such figures: other Q4_0." in words(figure)
+    assert "Not drawn, without these figures: other Q4_0." in words(figure)
 
 
 def test_a_part_that_no_file_has_stays_out_of_the_legend() -> None:
@@ -317,7 +393,7 @@ def test_a_level_has_one_colour_in_every_chart(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(plots.render.parallel, "usable_cpus", lambda: 1)  # figures of another process are not seen here
     # The second load lacks the first level, which must not move the others' colours.
     second = [request(quant=level, bpw=LEVELS[level][0], n_threads=n) for level in ("Q8_0", "Q4_0") for n in (1, 2)]
-    draw_all([*grid(), *second], {}, tmp_path, chosen=FIRST)
+    draw_charts([*grid(), *second], tmp_path, chosen=FIRST)
     assert len(figures) == 8
     seen: dict[str, set[Any]] = {}
     for figure in figures:
@@ -411,7 +487,7 @@ def test_what_failed_or_was_skipped_is_told() -> None:
 
 def test_a_file_that_was_not_measured_at_the_charts_threads_is_told() -> None:
     cells = [*grid(), summary(model="late", n_params=7, n_threads=8)]
-    assert "Not drawn for want of such figures: late Q8_0." in words(drawn(SIZE, cells))
+    assert "Not drawn, without these figures: late Q8_0." in words(drawn(SIZE, cells))
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -487,7 +563,7 @@ def test_a_chart_without_figures_gives_its_reason(name: str, cells: list[CellSum
 
 def test_what_is_left_out_is_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
     said: list[str] = []
-    paths = draw_all([summary()], {ENVIRONMENT.id: ENVIRONMENT}, tmp_path, say=said.append, chosen=FIRST)
+    paths = draw_charts([summary()], tmp_path, {ENVIRONMENT.id: ENVIRONMENT}, say=said.append, chosen=FIRST)
     assert [path.name for path in paths] == [f"{name}-bench.png" for name in (LATENCY, MEMORY, SIZE)]
     assert said == ["charts not drawn: speed-vs-threads of bench (only one thread count was measured)"]
 
@@ -498,9 +574,7 @@ def test_what_is_left_out_is_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("form", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_every_format_is_written_with_the_same_bytes_each_time(form: str, magic: bytes, tmp_path: Path) -> None:
     # Memory has hatches, the most changeable of what is written.
-    first, second = (
-        draw_all([summary()], {}, tmp_path / name, formats=(form,), chosen=[MEMORY]) for name in ("a", "b")
-    )
+    first, second = (draw_charts([summary()], tmp_path / name, formats=(form,), chosen=[MEMORY]) for name in ("a", "b"))
     assert [path.name for path in first] == [f"{MEMORY}-bench.{form}"]
     assert first[0].read_bytes().startswith(magic)
     assert first[0].read_bytes() == second[0].read_bytes()
@@ -510,7 +584,7 @@ def test_every_format_is_written_with_the_same_bytes_each_time(form: str, magic:
 
 def test_text_in_an_svg_file_stays_text_and_the_file_is_well_formed(tmp_path: Path) -> None:
     odd = "a$b$<script>&\x00\x1b"
-    (path,) = draw_all([summary(model=odd), summary(model="b")], {}, tmp_path, formats=("svg",), chosen=[SIZE])
+    (path,) = draw_charts([summary(model=odd), summary(model="b")], tmp_path, formats=("svg",), chosen=[SIZE])
     texts = ["".join(each.itertext()) for each in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
     assert "file size, MiB" in texts
     assert "Q8_0" in texts
@@ -518,7 +592,7 @@ def test_text_in_an_svg_file_stays_text_and_the_file_is_well_formed(tmp_path: Pa
 
 
 def test_a_letter_that_the_font_lacks_is_no_warning(tmp_path: Path) -> None:
-    assert draw_all([summary(model="千问")], {}, tmp_path, chosen=[LATENCY])
+    assert draw_charts([summary(model="千问")], tmp_path, chosen=[LATENCY])
 
 
 def test_two_environments_get_files_of_their_own_and_figures_that_never_mix(
@@ -529,7 +603,7 @@ def test_two_environments_get_files_of_their_own_and_figures_that_never_mix(
     monkeypatch.setattr(plots.render.draw, "_save", lambda figure, path, form: figures.append(figure) or path)
     monkeypatch.setattr(plots.render.parallel, "usable_cpus", lambda: 1)  # figures of another process are not seen here
     cells = [summary(), summary(env_id=other.id, model="elsewhere")]
-    paths = draw_all(cells, {ENVIRONMENT.id: ENVIRONMENT, other.id: other}, tmp_path, chosen=FIRST)
+    paths = draw_charts(cells, tmp_path, {ENVIRONMENT.id: ENVIRONMENT, other.id: other}, chosen=FIRST)
     names = [f"{name}-bench-{env_id}.png" for env_id in (ENVIRONMENT.id, other.id) for name in (LATENCY, MEMORY, SIZE)]
     assert [path.name for path in paths] == names
     assert ["Other Board" in words(figure) for figure in figures] == [False] * 3 + [True] * 3
@@ -544,8 +618,8 @@ def test_many_models_go_on_in_another_figure_and_none_is_left_out(
         plots.render.draw, "_save", lambda figure, path, form: found.update({path.stem: figure}) or path
     )
     names = [f"m{number}" for number in range(5)]
-    draw_all([summary(model=name, n_params=10**8 + place, n_threads=threads) for place, name in enumerate(names)
-              for threads in (1, 2)], {}, tmp_path, chosen=[THREADS])  # fmt: skip
+    draw_charts([summary(model=name, n_params=10**8 + place, n_threads=threads) for place, name in enumerate(names)
+              for threads in (1, 2)], tmp_path, chosen=[THREADS])  # fmt: skip
     rows = [stem for stem in found if stem.startswith(THREADS)]
     assert rows == [f"{THREADS}-bench", f"{THREADS}-bench-page2"]
     titles = [axis.get_title(loc="left") for stem in rows for axis in axes_of(found[stem])]
@@ -557,14 +631,14 @@ def test_many_models_go_on_in_another_figure_and_none_is_left_out(
 @pytest.mark.parametrize("wrong", [{"formats": ("gif",)}, {"style": "poster"}])
 def test_an_unknown_format_or_style_is_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="choose from"):
-        draw_all([summary()], {}, tmp_path, **wrong)
+        draw_charts([summary()], tmp_path, **wrong)
 
 
 @pytest.mark.parametrize("cells", [[], [failed(), failed(quant="Q4_0")]])
 def test_nothing_to_draw_is_one_error_and_no_folder(cells: list[CellSummary], tmp_path: Path) -> None:
     said: list[str] = []
     with pytest.raises(UserError, match="nothing to draw"):
-        draw_all(cells, {}, tmp_path / "charts", say=said.append)
+        draw_charts(cells, tmp_path / "charts", say=said.append)
     assert said == []
     assert list(tmp_path.iterdir()) == []
 
@@ -593,7 +667,7 @@ def with_loss() -> list[CellSummary]:
 
 def test_levels_stand_over_their_divergence_where_all_have_one() -> None:
     speed, memory = axes_of(drawn("pareto", with_loss()))
-    assert speed.get_xlabel() == memory.get_xlabel() == "Kullback-Leibler divergence"
+    assert speed.get_xlabel() == memory.get_xlabel() == "KLD, nats"
     assert speed.xaxis_inverted()
     assert {name: points(each) for name, each in series(speed).items()} == {
         "F16": [(0.0, 10.0)], "Q8_0": [(0.01, 20.0)], "Q4_0": [(0.2, 30.0)],
@@ -612,7 +686,7 @@ def test_levels_stand_over_bits_where_one_has_no_divergence() -> None:
 
 def test_a_level_s_speed_and_loss_stand_over_its_memory() -> None:
     speed, loss = axes_of(drawn("level-tradeoff", with_loss()))
-    assert (speed.get_ylabel(), loss.get_ylabel()) == ("decode, tokens/s", "Kullback-Leibler divergence")
+    assert (speed.get_ylabel(), loss.get_ylabel()) == ("decode, tokens/s", "KLD, nats")
     assert points(series(speed)["Q4_0"]) == [(56.0, 30.0)]
     assert points(series(loss)["Q4_0"]) == [(56.0, 0.2)]
     ((low, high),) = ends(series(loss)["Q4_0"])

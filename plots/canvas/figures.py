@@ -1,0 +1,67 @@
+"""The figures that charts draw, each with its range, in the units of the axes."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from profiler.records.cell_summary import CellSummary
+from profiler.records.span import Span
+
+MIB = 1 << 20
+MILLION = 1e6
+
+
+def decode_tps(cell: CellSummary) -> Span | None:
+    """Return decode in tokens per second."""
+    return cell.decode_tps
+
+
+def prefill_tps(cell: CellSummary) -> Span | None:
+    """Return prefill in tokens per second."""
+    return cell.prefill_tps
+
+
+def decode_ms(cell: CellSummary) -> Span | None:
+    """Return decode in milliseconds per token."""
+    return _ms_per_token(cell.decode_tps)
+
+
+def prefill_ms(cell: CellSummary) -> Span | None:
+    """Return prefill in milliseconds per token."""
+    return _ms_per_token(cell.prefill_tps)
+
+
+def ttft_ms(cell: CellSummary) -> Span | None:
+    """Return the time to first token in milliseconds."""
+    return cell.ttft_ms
+
+
+def peak_mib(cell: CellSummary) -> Span | None:
+    """Return the peak in MiB, less the process before the model was opened."""
+    peak = cell.model_rss_bytes
+    return _with(peak, peak.value / MIB, peak.lo / MIB, peak.hi / MIB) if peak else None
+
+
+def kld_of(cell: CellSummary) -> Span | None:
+    """Return what quantizing lost: the KLD from the unquantized model, with two standard errors; else None."""
+    kld = cell.quality.kld
+    return Span(kld.value, max(0.0, kld.value - 2 * kld.se), kld.value + 2 * kld.se, "interval") if kld else None
+
+
+def flat(value: float) -> Span:
+    """Return a figure that has no range."""
+    return Span(value, value, value, "min-max")
+
+
+def ends_of(figures: Iterable[Span]) -> list[float]:
+    """Return both ends of every range, for the limits of an axis."""
+    return [end for figure in figures for end in (figure.lo, figure.hi)]
+
+
+def _ms_per_token(tps: Span | None) -> Span | None:
+    """Turn tokens per second into milliseconds per token; the ends change places."""
+    return _with(tps, 1000 / tps.value, 1000 / tps.hi, 1000 / tps.lo) if tps else None
+
+
+def _with(figure: Span, value: float, lo: float, hi: float) -> Span:
+    return msgspec.structs.replace(figure, value=value, lo=lo, hi=hi, min_max=None)
