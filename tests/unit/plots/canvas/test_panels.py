@@ -101,12 +101,13 @@ def test_a_strangers_name_becomes_one_bounded_line() -> None:
 def test_pages_hold_every_model_once_the_smallest_first() -> None:
     cells = [summary(model=f"m{number}", n_params=number + 1) for number in range(5)]
     (panel,) = panels([*cells, summary(model="m0", n_params=1, n_threads=2), failed(model="m9")])
-    parts = list(pages(panel, 2))
+    names, parts = zip(*pages("bench", panel, 2), strict=True)
+    assert names == ("bench", "bench-page2", "bench-page3")
     assert [models_of(part.cells) for part in parts] == [["m0", "m1"], ["m2", "m3"], ["m4"]]
     assert [len(part.cells) for part in parts] == [3, 2, 1]
     assert all(part.lost == panel.lost for part in parts)
     (empty,) = panels([failed()])
-    assert [part.cells for part in pages(empty, 2)] == [[]]
+    assert [part.cells for _, part in pages("bench", empty, 2)] == [[]]
 
 
 def test_the_thread_count_is_the_largest_that_every_file_was_measured_at() -> None:
@@ -139,4 +140,4 @@ def test_a_bar_is_the_interval_else_smallest_and_largest_else_nothing() -> None:
 
 
 def test_the_ends_of_a_bar_change_places_with_the_reciprocal() -> None:
-    assert ms_per_token((20.0, 16.0, 25.0)) == (50.0, 40.0, 62.5)
+    assert decode_ms(summary()) == (50.0, 40.0, 62.5)

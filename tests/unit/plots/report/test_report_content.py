@@ -20,6 +20,7 @@ from plots.report.cells import columns_of
 from plots.report.content import gather
 from plots.report.facts import environments_of, methods_of
 from plots.report.rerun import rerun_commands
+from plots.report.setup import setup_of
 from plots.report.write import write_reports
 from profiler.analysis.summarise import outlines, summarise, summarise_and_warn
 from profiler.export.flat import FIELDS, flat
@@ -236,7 +237,23 @@ def test_how_a_number_was_obtained_names_what_is_there() -> None:
     assert "time to first token" not in dict(methods_of([summary()], results()))
     told = dict(methods_of([request(rounds=3)], results()))
     assert told["time to first token"] == "prefill and choosing the token, without load and tokenization"
-    assert told["a number and its range"].startswith("the median over 3 rounds of 3 repetitions; ")
+
+
+def test_what_charts_and_tables_share_is_at_the_top_once() -> None:
+    cells = [request(rounds=3), summary(n_threads=2, rounds=3), failed(quant="F16")]
+    rows = dict(setup_of({ENVIRONMENT.id: ENVIRONMENT}, cells, cells))
+    assert rows["model"] == "tiny 100.0M"
+    assert rows["device"].startswith("Test Board 5, Test CPU, 4 cores; llama.cpp c0ffee")
+    assert rows["chat"].startswith("128 tokens in, 128 out, decode at depth 128; context 2048")
+    assert rows["bench"].endswith("load mode auto, 2 threads")
+    assert rows["rounds"].startswith("medians over 3 rounds of 3 repetitions; error bars and brackets: smallest and")
+    assert setup_of({}, [failed()], [failed()]) == []
+
+
+def test_depths_of_one_load_are_one_row_under_all_the_names_that_charts_use() -> None:
+    cells = [summary(n_depth=depth, decode_depth=depth, n_ctx=768 + depth) for depth in (0, 512)]
+    rows = dict(setup_of({}, cells, cells))
+    assert rows["bench, bench-2"].startswith("prefill of 512 and decode of 128 tokens, each at depth 0, 512; context 768")
 
 
 def test_no_folder_stands_in_a_report(tmp_path: Path) -> None:
