@@ -92,9 +92,9 @@ def _standins(cells: Sequence[CellSummary]) -> list[str]:
     """Return which models were measured in another family's shape, since llama.cpp lacks theirs."""
     names = sorted(
         {
-            f"{printable(cell.artifact.arch)} for {printable(cell.artifact.standin_for or '?')} ({printable(cell.artifact.standin_family)})"
-            for cell in cells
-            if cell.artifact.standin_family is not None
+            f"{printable(file.arch)} for {printable(file.standin_for or '?')} ({printable(file.standin_family)})"
+            for file in (cell.artifact for cell in cells)
+            if file.standin_family is not None
         }
     )
     if len(names) > MOST_MODELS // 3:

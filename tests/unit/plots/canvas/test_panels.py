@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from plots.canvas.figures import decode_ms, spread
+from plots.canvas.figures import decode_ms, decode_tps, peak_mib
 from plots.canvas.panels import at_common_threads, distinct, levels_of, models_of, pages, panels
+from profiler.records.span import Span
 from tests.support.summaries import failed, summary
 
 OTHER_SETTINGS: list[tuple[str, Any]] = [
@@ -130,14 +131,13 @@ def test_of_several_prefill_counts_the_equal_one_is_taken_else_the_largest() -> 
     assert [cell.config.n_threads_batch for cell in at_common_threads([cells[2], cells[0]])] == [4]
 
 
-def test_a_bar_is_the_interval_else_smallest_and_largest_else_nothing() -> None:
-    assert spread(summary(), "decode_tps") == (20.0, 16.0, 25.0)
-    assert spread(summary(decode_tps_lo=None, decode_tps_hi=None), "decode_tps") == (20.0, 10.0, 40.0)
-    bare = summary(decode_tps_lo=None, decode_tps_hi=None, decode_tps_min=None, decode_tps_max=None)
-    assert spread(bare, "decode_tps") == (20.0, 20.0, 20.0)
-    assert spread(failed(), "decode_tps") is None
-    assert spread(summary(), "model_rss_bytes") == (200 << 20, 190 << 20, 220 << 20)
+def test_the_ends_of_a_bar_are_in_the_units_of_the_axis() -> None:
+    def ends(figure: Span | None) -> tuple[float, float, float]:
+        assert figure is not None
+        return figure.value, figure.lo, figure.hi
 
-
-def test_the_ends_of_a_bar_change_places_with_the_reciprocal() -> None:
-    assert decode_ms(summary()) == (50.0, 40.0, 62.5)
+    assert ends(decode_tps(summary())) == (20.0, 16.0, 25.0)
+    assert ends(decode_tps(summary(decode_tps_lo=None, decode_tps_hi=None))) == (20.0, 10.0, 40.0)
+    assert ends(peak_mib(summary())) == (200, 190, 220)
+    assert ends(decode_ms(summary())) == (50.0, 40.0, 62.5)
+    assert (decode_tps(failed()), decode_ms(failed()), peak_mib(failed())) == (None, None, None)

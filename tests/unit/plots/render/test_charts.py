@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
+import msgspec
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection

@@ -253,7 +253,7 @@ def test_what_charts_and_tables_share_is_at_the_top_once() -> None:
 def test_depths_of_one_load_are_one_row_under_all_the_names_that_charts_use() -> None:
     cells = [summary(n_depth=depth, decode_depth=depth, n_ctx=768 + depth) for depth in (0, 512)]
     rows = dict(setup_of({}, cells, cells))
-    assert rows["bench, bench-2"].startswith("prefill of 512 and decode of 128 tokens, each at depth 0, 512; context 768")
+    assert rows["bench, bench-2"].startswith("prefill of 512 and decode of 128 tokens, each at depth 0, 512; ")
 
 
 def test_no_folder_stands_in_a_report(tmp_path: Path) -> None:
