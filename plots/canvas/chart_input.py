@@ -37,7 +37,9 @@ class ChartInput(msgspec.Struct, frozen=True, kw_only=True):
     operators: Sequence[OperatorReport] = ()
 
 
-def chart_input(summaries: Sequence[CellSummary], results: Results, operators: Sequence[Report] = ()) -> ChartInput:
+def chart_input(
+    summaries: Sequence[CellSummary], results: Results, operators: Sequence[OperatorReport] = ()
+) -> ChartInput:
     """Return what charts of these results are made from; `operators` are reports of `slmprof operators --json`."""
     return ChartInput(
         cells=distinct(summaries),
