@@ -5,10 +5,10 @@ from plots.canvas.figures import decode_tps, ends_of, flat, kld_of, peak_mib
 from plots.canvas.frame import Frame, frame
 from plots.canvas.labels import FAR, name_points
 from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of
-from plots.canvas.pareto_front import dominators
 from plots.canvas.series import Mark, draw_levels, join_files
 from plots.canvas.sheet import sheet, value_axis
 from plots.canvas.theme import Theme
+from plots.charts.pareto_front import dominators
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
 

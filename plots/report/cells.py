@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from plots.canvas.escaping import visible
+from plots.report.escaping import visible
 from profiler.records.cell_summary import CellSummary
 from profiler.records.record import Mean
 from profiler.records.span import Span

@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from plots.canvas.escaping import json_in_html, visible
 from plots.report.cells import data_of
 from plots.report.content import Report
+from plots.report.escaping import json_in_html, visible
 from profiler import __version__
 
 _MOST_CHARS = 8000  # a command with many files

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from plots.canvas.escaping import markdown, visible
 from plots.report.content import Report
+from plots.report.escaping import markdown, visible
 from profiler.records.record import Environment
 from profiler.tables.speed import aligned, render
 

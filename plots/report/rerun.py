@@ -5,7 +5,7 @@ from collections.abc import Collection, Hashable, Sequence
 
 import msgspec
 
-from plots.canvas.escaping import visible
+from plots.report.escaping import visible
 from profiler.records.cell_summary import CellSummary
 from profiler.records.config import RunConfig
 from profiler.records.record import Round

@@ -13,7 +13,6 @@ import pytest
 
 from plots.canvas.chart_input import ChartInput, Picture, chart_input, csv_of
 from plots.canvas.panels import distinct
-from plots.canvas.pareto_front import dominators
 from plots.canvas.style import STYLES, drawing, looks
 from plots.canvas.theme import Theme
 from plots.charts.depth import depth_charts
@@ -22,6 +21,7 @@ from plots.charts.drift import drift_charts
 from plots.charts.intervals import interval_charts
 from plots.charts.memory import parts_of
 from plots.charts.operators import operator_charts, read_reports
+from plots.charts.pareto_front import dominators
 from plots.charts.published import load_published
 from plots.charts.roofline import roofline_charts
 from plots.render import parallel as processes

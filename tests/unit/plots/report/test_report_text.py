@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from plots.canvas.escaping import json_in_html, markdown, visible
 from plots.report.content import gather
+from plots.report.escaping import json_in_html, markdown, visible
 from plots.report.html import to_html
 from plots.report.markdown import to_markdown
 from profiler.results.file import Results
