@@ -1,5 +1,6 @@
-"""The command that tells size and memory of a model without its weights."""
+"""`slmprof estimate`: file size and memory of models without their weights."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,27 +12,50 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from profiler.device.bandwidth_record import Ceiling
-    from profiler.estimate.ask import Found
-    from profiler.estimate.table import Speed
-    from profiler.records.config import RunConfig
+    from profiler.estimate.estimate import Estimate
+    from profiler.estimate.estimate_models import EstimateRequest, ModelEstimates
+    from profiler.estimate.table import DecodeLimit
     from quant.sources.resolve import Source
 
 _PROCESSES = 2
-_OUTPUTS = (1, 0)  # what a server needs, and llama-bench's and llama.cpp's own
+_OUTPUTS = (1, 0)  # n_outputs_max: what a server needs, and the default of llama-bench and llama.cpp
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateOptions:
+    """The options as typed."""
+
+    everything: bool
+    max_params: str | None
+    family: str | None
+    levels: str | None
+    threads: int
+    n_ctx: int
+    batch: int
+    ubatch: int
+    ctk: str
+    ctv: str
+    fa: str
+    load_mode: str
+    no_repack: bool
+    imatrix_mix: bool
+    fits: str | None
+    min_decode: float | None
+    as_json: bool
 
 
 @click.command()
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("--all", "everything", is_flag=True, help="Every model of the registry.")
-@click.option("--max-params", metavar="COUNT", help="With --all, only models up to this size, like 1B or 500M.")
+@click.option("--max-params", metavar="COUNT", help="With --all, only models of at most this size, like 1B or 500M.")
 @click.option("--family", metavar="NAME", help="With --all, only models of this family.")
 @click.option("-q", "--levels", metavar="LEVELS",
               help="Quantization levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.  "
               "[default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]")  # fmt: skip
 @click.option("-t", "--threads", metavar="N", type=click.IntRange(1, 512), default=1, show_default=True,
-              help="Threads: those whose bandwidth limits decode; else they change next to nothing.")  # fmt: skip
+              help="Threads: their read bandwidth limits decode; memory hardly depends on them.")  # fmt: skip
 @click.option("--n-ctx", metavar="N", type=click.IntRange(1, 1 << 24), default=2048, show_default=True,
-              help="Tokens that the KV cache has room for.")  # fmt: skip
+              help="Size of the KV cache, in tokens.")  # fmt: skip
 @click.option("--batch", metavar="N", type=click.IntRange(1, 1 << 24), default=2048, show_default=True,
               help="Logical batch.")  # fmt: skip
 @click.option("--ubatch", metavar="N", type=click.IntRange(1, 1 << 24), default=512, show_default=True,
@@ -41,24 +65,24 @@ _OUTPUTS = (1, 0)  # what a server needs, and llama-bench's and llama.cpp's own
 @click.option("--fa", type=click.Choice(["on", "off", "auto"]), default="auto", show_default=True,
               help="Flash attention.")  # fmt: skip
 @click.option("--load-mode", type=click.Choice(["both", "mmap", "none"]), default="both", show_default=True,
-              help="How weights get into memory: mapped, or read (none).")  # fmt: skip
+              help="How weights are loaded: mapped, or read (none).")  # fmt: skip
 @no_repack_option
 @click.option("--imatrix-mix", is_flag=True,
-              help="Give every level the types that it has with an importance matrix; those that need one have them "
-              "anyway.")  # fmt: skip
+              help="Estimate every level with the types it has with an importance matrix; levels that need one "
+              "always have them.")  # fmt: skip
 @click.option("--fits", metavar="SIZE",
-              help="What must hold the model, like 4GiB; with --all, what does not fit is left out.  "
-              "[default: the memory that this device has left]")  # fmt: skip
+              help="Memory that must hold the model, like 4GiB; with --all, models that do not fit are skipped.  "
+              "[default: the memory that is available on this device]")  # fmt: skip
 @click.option("--min-decode", metavar="TPS", type=click.FloatRange(min=0, min_open=True),
               help="Tokens per second that decode must be able to reach, by the bandwidth that slmprof doctor "
-              "--bandwidth measured; with --all, what cannot is left out.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, with the fields of slmprof export.")
-def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None:
-    """Tell file size and memory of models at each level, without their weights.
+              "--bandwidth measured; with --all, slower models are skipped.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with the fields of slmprof export.")
+def estimate(sources: tuple[str, ...], **options: Any) -> None:
+    """Estimate file size and memory of models at each level, without their weights.
 
-    SOURCE is a name from slmprof models, a hub id like org/name (its config.json alone is fetched), a checkpoint's
-    directory, a config.json, or a .gguf file. llama.cpp itself is asked: which type each tensor gets at a level, and
-    which buffers it would set aside. Every figure is an estimate and marked with a tilde; slmprof profile measures.
+    SOURCE is a name from slmprof models, a hub id like org/name (only its config.json is fetched), a checkpoint's
+    directory, a config.json, or a .gguf file. llama.cpp itself decides which type each tensor gets at a level and which
+    buffers it would allocate. Every figure is an estimate, marked with a tilde; slmprof profile measures.
 
     \b
     slmprof estimate qwen2.5-1.5b -q all
@@ -66,125 +90,150 @@ def estimate(sources: tuple[str, ...], everything: bool, **options: Any) -> None
     slmprof estimate --all --fits 4GiB -q Q4_K_M --max-params 2B
     slmprof estimate --all --fits 4GiB -q Q4_K_M -t 4 --min-decode 8
     """
+    print_estimates(sources, EstimateOptions(**options))
+
+
+def print_estimates(names: tuple[str, ...], options: EstimateOptions) -> None:
+    """Estimate models and print a table or JSON.
+
+    Raises:
+        UserError: an option or a named model cannot be used, or nothing fits.
+    """
     from profiler.cli.progress.bar import progress_bar
     from profiler.device.bandwidth_record import load_ceiling
     from profiler.device.environment import available_memory_bytes, probe_backend, read_environment
-    from profiler.estimate.ask import Wish, find_all
+    from profiler.estimate.estimate_models import estimate_all
     from profiler.estimate.overheads import load_overheads
     from profiler.measure.repack_probe import repack_in_force
     from quant.base.units import parse_bytes
-    from quant.sources.prepare import DEFAULT_LEVELS
 
-    if options["levels"] is not None:
+    if options.levels is not None:
         from quant.gguf_io.levels import parse_levels
 
-        parse_levels(options["levels"])
-    chosen = _sources(sources, everything, options["max_params"], options["family"])
-    room_bytes = parse_bytes(options["fits"]) if options["fits"] else available_memory_bytes()
+        parse_levels(options.levels)
+    sources = _sources(names, options)
+    available_bytes = parse_bytes(options.fits) if options.fits else available_memory_bytes()
     backend = probe_backend()
-    repack = repack_in_force(not options["no_repack"])
-    environment = read_environment(backend)
-    wish = Wish(
-        levels=options["levels"],
-        default_levels=DEFAULT_LEVELS,
-        configs=tuple(_config(options, n_outputs_max, repack) for n_outputs_max in _OUTPUTS),
-        load_modes=("mmap", "none") if options["load_mode"] == "both" else (options["load_mode"],),
-        always_imatrix=options["imatrix_mix"],
-    )
-    speed = _speed(load_ceiling(environment.id), options["threads"], options["min_decode"])
-    overheads = load_overheads(environment.id, say=lambda line: click.echo(line, err=True))
+    request = _request(options, repack_in_force(not options.no_repack))
+    env_id = read_environment(backend).id
+    limit = _decode_limit(load_ceiling(env_id), options.threads, options.min_decode)
+    overheads = load_overheads(env_id, say=_to_stderr)
     with progress_bar() as progress:
-        found = find_all(chosen, wish, overheads, n_processes=_PROCESSES, tell=progress)
-    if not everything and (skipped := next((each for each in found if each.skipped), None)):
-        raise UserError(str(skipped.skipped))
-    _tell_of_what_is_missing(found)
-    estimates = [each for model in found for each in model.estimates]
-    if everything and options["fits"]:
-        estimates = [each for each in estimates if each.fits(room_bytes)]
-    if everything and speed:
-        estimates = [each for each in estimates if speed.allows(each)]
-    if options["as_json"]:
-        import msgspec
-
-        from profiler.estimate.export import to_objects
-
-        read = speed.read_bytes_per_s if speed else None
-        objects = to_objects(estimates, env_id=environment.id, room_bytes=room_bytes, read_bytes_per_s=read)
-        click.echo(msgspec.json.format(msgspec.json.encode(objects), indent=1).decode())
-        return
-    if not estimates:
-        slower = ", a smaller --min-decode" if options["min_decode"] else ""
-        raise UserError(f"nothing fits; ask for other levels, a smaller --n-ctx{slower} or more room")
-    from profiler.estimate.table import render
-
-    named = "given by --fits" if options["fits"] else "which this device has left now"
-    for line in render(estimates, room_bytes, named, speed):
-        click.echo(line)
+        models = estimate_all(sources, request, overheads, n_processes=_PROCESSES, progress=progress)
+    if not options.everything and (skipped := next((each.skipped for each in models if each.skipped), None)):
+        raise UserError(skipped)
+    _report_skipped(models)
+    estimates = [each for model in models for each in model.estimates]
+    if options.everything and options.fits:
+        estimates = [each for each in estimates if each.fits(available_bytes)]
+    if options.everything and limit:
+        estimates = [each for each in estimates if limit.allows(each)]
+    if options.as_json:
+        _print_json(estimates, env_id, available_bytes, limit)
+    else:
+        _print_table(estimates, options, available_bytes, limit)
 
 
-def _speed(ceiling: "Ceiling | None", n_threads: int, least_tps: float | None) -> "Speed | None":
-    from profiler.estimate.table import Speed
-
-    read = ceiling.read_bytes_per_s(n_threads) if ceiling else None
-    if read is not None:
-        return Speed(read, n_threads, least_tps)
-    if least_tps is not None and ceiling:
-        counts = ", ".join(map(str, ceiling.thread_counts()))
-        raise UserError(f"the read bandwidth was measured with {counts} threads, not with {n_threads}; give another -t")
-    if least_tps is not None:
-        raise UserError(
-            "--min-decode needs to know how fast this device reads memory; measure it first: slmprof doctor --bandwidth"
-        )
-    return None
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)
 
 
-def _sources(
-    sources: tuple[str, ...], everything: bool, max_params: str | None, family: str | None
-) -> "Sequence[Source]":
+def _sources(names: tuple[str, ...], options: EstimateOptions) -> "Sequence[Source]":
     from quant.base.units import parse_count
     from quant.sources.registry import matching
     from quant.sources.resolve import Source, resolve
 
-    if everything == bool(sources):
-        raise UserError("give either sources, like slmprof estimate qwen2-0.5b, or --all")
-    if not everything:
-        if max_params or family:
-            raise UserError("--max-params and --family choose from the registry; give --all with them")
-        return [resolve(text) for text in sources]
-    specs = matching(most_params=parse_count(max_params) if max_params else None, family=family)
+    if options.everything == bool(names):
+        raise UserError("name either sources, like slmprof estimate qwen2-0.5b, or --all")
+    if not options.everything:
+        if options.max_params or options.family:
+            raise UserError("--max-params and --family select from the registry; use them with --all")
+        return [resolve(name) for name in names]
+    most = parse_count(options.max_params) if options.max_params else None
+    specs = matching(most_params=most, family=options.family)
     if not specs:
-        raise UserError("no model fits; ask for less, or see slmprof models")
+        raise UserError("no model matches --max-params and --family; slmprof models lists them")
     return [
         Source(kind="registry", text=spec.name, spec=spec, repo=spec.repo, revision=spec.revision) for spec in specs
     ]
 
 
-def _config(options: dict[str, Any], n_outputs_max: int, repack: bool) -> "RunConfig":
-    """Give the settings of a context that is planned and never made; a mapped file would be read."""
+def _request(options: EstimateOptions, repack: bool) -> "EstimateRequest":
+    from profiler.estimate.estimate_models import EstimateRequest
     from profiler.records.config import CACHE_TYPES, base_config
+    from quant.sources.prepare import DEFAULT_LEVELS
 
-    for name in ("ctk", "ctv"):
-        if options[name] not in CACHE_TYPES:
-            raise UserError(f"unknown --{name} '{options[name]}'; choose from {', '.join(CACHE_TYPES)}")
-    return base_config(
-        mode="request" if n_outputs_max else "separate",
-        n_ctx=options["n_ctx"],
-        n_batch=options["batch"],
-        n_ubatch=min(options["ubatch"], options["batch"]),
-        n_outputs_max=n_outputs_max,
-        n_threads=options["threads"],
-        type_k=options["ctk"],
-        type_v=options["ctv"],
-        flash_attn=options["fa"],
-        load_mode="none",
-        repack=repack,
+    for name, kind in (("ctk", options.ctk), ("ctv", options.ctv)):
+        if kind not in CACHE_TYPES:
+            raise UserError(f"unknown --{name} '{kind}'; choose from {', '.join(CACHE_TYPES)}")
+    configs = tuple(
+        base_config(
+            mode="request" if n_outputs_max else "separate",
+            n_ctx=options.n_ctx,
+            n_batch=options.batch,
+            n_ubatch=min(options.ubatch, options.batch),
+            n_outputs_max=n_outputs_max,
+            n_threads=options.threads,
+            type_k=options.ctk,
+            type_v=options.ctv,
+            flash_attn=options.fa,
+            load_mode="none",  # a mapped file would be read
+            repack=repack,
+        )
+        for n_outputs_max in _OUTPUTS
+    )
+    return EstimateRequest(
+        levels=options.levels,
+        default_levels=DEFAULT_LEVELS,
+        configs=configs,
+        load_modes=("mmap", "none") if options.load_mode == "both" else (options.load_mode,),
+        always_imatrix=options.imatrix_mix,
     )
 
 
-def _tell_of_what_is_missing(found: "Sequence[Found]") -> None:
-    for model in found:
+def _decode_limit(ceiling: "Ceiling | None", n_threads: int, min_tps: float | None) -> "DecodeLimit | None":
+    from profiler.estimate.table import DecodeLimit
+
+    read = ceiling.read_bytes_per_s(n_threads) if ceiling else None
+    if read is not None:
+        return DecodeLimit(read, n_threads, min_tps)
+    if min_tps is not None and ceiling:
+        counts = ", ".join(map(str, ceiling.thread_counts()))
+        raise UserError(f"the read bandwidth was measured with {counts} threads, not {n_threads}; choose another -t")
+    if min_tps is not None:
+        raise UserError("--min-decode needs this device's read bandwidth; measure it first: slmprof doctor --bandwidth")
+    return None
+
+
+def _report_skipped(models: "Sequence[ModelEstimates]") -> None:
+    for model in models:
         if model.skipped:
             named = "" if model.model in model.skipped else f"{model.model}: "
-            click.echo(f"left out: {named}{model.skipped}", err=True)
+            _to_stderr(f"skipped: {named}{model.skipped}")
         for level, reason in model.refused:
-            click.echo(f"left out: {model.model} at {level}: {reason}", err=True)
+            _to_stderr(f"skipped: {model.model} at {level}: {reason}")
+
+
+def _print_json(
+    estimates: "Sequence[Estimate]", env_id: str, available_bytes: int, limit: "DecodeLimit | None"
+) -> None:
+    import msgspec
+
+    from profiler.estimate.export import to_objects
+
+    read = limit.read_bytes_per_s if limit else None
+    objects = to_objects(estimates, env_id=env_id, available_bytes=available_bytes, read_bytes_per_s=read)
+    click.echo(msgspec.json.format(msgspec.json.encode(objects), indent=1).decode())
+
+
+def _print_table(
+    estimates: "Sequence[Estimate]", options: EstimateOptions, available_bytes: int, limit: "DecodeLimit | None"
+) -> None:
+    from profiler.estimate.table import render
+
+    if not estimates:
+        slower = ", a smaller --min-decode" if options.min_decode else ""
+        raise UserError(f"nothing fits; choose other levels, a smaller --n-ctx{slower} or a larger --fits")
+    memory = "set by --fits" if options.fits else "available on this device now"
+    for line in render(estimates, available_bytes, memory, limit):
+        click.echo(line)

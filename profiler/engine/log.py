@@ -1,23 +1,30 @@
-"""What llama.cpp's log says about the memory it set aside and what it turned on.
+"""Facts from llama.cpp's log: the memory it allocated and the features it enabled.
 
-The C API gives none of these figures. A line that is missing leaves None: nothing is guessed.
-Source of the lines: src/llama-model.cpp, llama-context.cpp, llama-kv-cache.cpp of the pinned llama.cpp.
+The C API returns none of these. A missing line leaves None: nothing is guessed.
+Source of the lines: src/llama-model.cpp, llama-context.cpp, llama-kv-cache.cpp and llama-memory-recurrent.cpp of the
+pinned llama.cpp.
 """
 
 import re
 from collections import deque
 from collections.abc import Iterable
 
+import msgspec
+
 from profiler.records.record import Buffers
 
 _MIB = 1024 * 1024
 _SIZE = re.compile(r"^\w+:\s+(\S+)\s+(model|KV|RS|output|compute) buffer size =\s*([\d.]+) MiB")
 _FLASH = re.compile(r"Flash Attention (enabled|not supported)")
+_CACHE = re.compile(
+    r"^llama_(?:kv_cache|memory_recurrent)\w*: size = +([\d.]+) MiB \( *(\d+) cells, +(\d+) layers.*?"
+    r"[KR] \(\w+\): +([\d.]+) MiB, [VS] \(\w+\): +([\d.]+) MiB"
+)
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _PLAIN = {"CPU", "CPU_Mapped"}
 _KEPT_LINES = 2000
-# llama.cpp's last words about a file that it did not open; the line before tells why.
-_SAYS_NOTHING = re.compile(r"failed to load model(?: from .*)?$")
+# llama.cpp's last line about a file that it did not open; the line before has the reason.
+_NO_REASON = re.compile(r"failed to load model(?: from .*)?$")
 _PROBLEM = re.compile(r"error|failed|unable|cannot|invalid|unknown|missing|unsupported|wrong|out of", re.IGNORECASE)
 
 
@@ -34,10 +41,10 @@ class Log:
         self.lines.extend(whole)
 
     def problem(self) -> str:
-        """Give the last line that tells what went wrong, without the name of the function that said it."""
+        """Return the last line about a problem, without the name of the function that logged it."""
         problems = [line.strip() for line in self.lines if _PROBLEM.search(line)]
-        telling = [line for line in problems if not _SAYS_NOTHING.search(line)]
-        for line in reversed(telling or problems):
+        with_reason = [line for line in problems if not _NO_REASON.search(line)]
+        for line in reversed(with_reason or problems):
             return re.sub(r"^\w+: ", "", line)[:300]
         return self.lines[-1].strip()[:300] if self.lines else "llama.cpp gave no reason"
 
@@ -45,8 +52,8 @@ class Log:
 def buffers_of(lines: Iterable[str]) -> Buffers:
     """Add up the buffers by what they hold.
 
-    A file of several shards has one mapped buffer each, so equal model lines add up; a compute buffer is told again
-    when it is reserved anew, so of those the last line of a backend counts.
+    A file of several shards has one mapped buffer each, so equal model lines add up; a compute buffer is logged again
+    when it is reserved again, so the last line of each backend counts.
     """
     model: dict[str, float] = {}
     cache, output, compute = 0.0, {}, {}
@@ -68,7 +75,7 @@ def buffers_of(lines: Iterable[str]) -> Buffers:
     def in_bytes(kind: str, mib: float) -> int | None:
         return round(mib * _MIB) if kind in found else None
 
-    # Buffer types of the CPU that are not the plain one hold a second layout: CPU_REPACK, AMX, CPU_KLEIDIAI, ...
+    # Buffer types of the CPU other than the plain one hold repacked weights: CPU_REPACK, AMX, CPU_KLEIDIAI, ...
     repacked = sum(mib for name, mib in model.items() if name not in _PLAIN and _on_cpu(name))
     return Buffers(
         weights_bytes=in_bytes("model", sum(mib for name, mib in model.items() if name in _PLAIN)),
@@ -85,19 +92,38 @@ def _on_cpu(name: str) -> bool:
     return name.startswith(("CPU", "AMX"))
 
 
-def flash_attn_of(lines: Iterable[str], asked: str) -> bool | None:
-    """Tell whether flash attention is in force: what was asked, unless llama.cpp had to decide."""
-    answer = {"on": True, "off": False}.get(asked)
+class CacheSize(msgspec.Struct, frozen=True, kw_only=True):
+    """One cache as llama.cpp plans it, allocated or not; a model with sliding windows has two."""
+
+    n_cells: int
+    n_layers: int
+    n_bytes: int
+
+
+def caches_of(lines: Iterable[str]) -> tuple[CacheSize, ...]:
+    """Read the lines about caches. Keys and values are added here, since the log rounds their sum once more."""
+    return tuple(
+        CacheSize(
+            n_cells=int(match[2]), n_layers=int(match[3]), n_bytes=round(_MIB * (float(match[4]) + float(match[5])))
+        )
+        for line in lines
+        if (match := _CACHE.match(line))
+    )
+
+
+def flash_attn_of(lines: Iterable[str], requested: str) -> bool | None:
+    """Return whether flash attention is in force: as requested, unless llama.cpp decided."""
+    enabled = {"on": True, "off": False}.get(requested)
     for line in lines:
         if match := _FLASH.search(line):
-            answer = match[1] == "enabled"
+            enabled = match[1] == "enabled"
         elif "enabling flash_attn since it is required" in line:
-            answer = True
+            enabled = True
         elif "forcing off" in line and "flash_attn" in line:
-            answer = False
-    return answer
+            enabled = False
+    return enabled
 
 
 def layers_offloaded_of(lines: Iterable[str]) -> int:
-    """Give the number of layers on a GPU, 0 in a build that knows none."""
+    """Return the number of layers on a GPU; 0 in a build without GPUs."""
     return max((int(match[1]) for line in lines if (match := _OFFLOADED.search(line))), default=0)

@@ -1,16 +1,16 @@
-"""From a model's facts to what it will take on this device: pure arithmetic, each part with its source.
+"""From a model's facts to its size and memory on this device: pure arithmetic, each part with its source.
 
     weights          llama.cpp's dry run: every tensor's type; bytes by type and shape
     repacked         ggml's answer for each type and shape on this CPU
-    KV cache         llama.cpp's own plan of the context, held against a formula
-    compute buffer   likewise; how much of it is used is what the plan with room for one token's logits needs, since no
-                     more than that is ever computed at once
-    runtime          learnt on this device from tiny files, and the input of the widest product, converted to the type
-                     in which it is multiplied: n_ubatch rows of it
+    KV cache         llama.cpp's own plan of the context, compared with a formula
+    compute buffer   likewise; the part in use is what the plan with room for one token's logits needs, since no more
+                     than that is ever computed at once
+    runtime          measured on this device with tiny files, plus the input of the widest product, converted to the
+                     type in which it is multiplied: n_ubatch rows of it
 
-The peak is the larger one of two moments. When all weights are in: with mmap every page of the file is resident,
-header included, beside the repacked copies; without it the tensor that was repacked last is held twice. And when a
-full batch has been computed: pages before the first and after the last tensor in use were given back.
+The peak is the larger of two moments. When all weights are loaded: with mmap every page of the file is resident, header
+included, beside the repacked copies; without it the tensor that was repacked last is in memory twice. And when a full
+batch has been computed: pages before the first and after the last tensor in use were dropped.
 """
 
 from collections.abc import Sequence
@@ -21,24 +21,24 @@ from profiler.estimate.overheads import Overheads
 from profiler.estimate.records import ContextSize, LevelSize, Sizes
 from profiler.records.config import RunConfig
 
-# Of a GGUF header, for each word: its text, type and merges. The files of vocabularies that come with llama.cpp have
-# 23 (SentencePiece) to 61 (llama-bpe, twice as many merges as words), most BPE ones 35 to 42.
-_HEADER_BYTES_PER_WORD = 39
+# Of a GGUF header, for each token of the vocabulary: its text, type and merges. The vocabulary files that come with
+# llama.cpp have 23 (SentencePiece) to 61 (llama-bpe, twice as many merges as tokens), most BPE ones 35 to 42.
+_HEADER_BYTES_PER_TOKEN = 39
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """One model at one level, in one way of loading it, with one size of its context's output."""
+    """One model at one level, with one load mode and one n_outputs_max."""
 
     model: str
     sizes: Sizes
     level: LevelSize
     context: ContextSize
     config: RunConfig  # load_mode "mmap" or "none"
-    touched_bytes: int  # of the compute buffer
+    touched_bytes: int  # the part of the compute buffer that is used
     runtime_bytes: int
     file_bytes: int
     model_rss_bytes: int
-    need_bytes: int  # without what the system can drop: pages of the file whose tensors were repacked
+    need_bytes: int  # without pages that the system can drop: those of tensors that were repacked
 
     @property
     def bpw(self) -> float:
@@ -47,36 +47,36 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weights_bytes(self) -> int:
-        """The weights that are not repacked; with mmap, all pages between the first and the last of them."""
+        """The weights that are not repacked; with mmap, all pages from the first to the last of them."""
         return self.level.mapped_bytes if self.config.load_mode == "mmap" else self.level.plain_bytes
 
     def decode_tps_limit(self, read_bytes_per_s: float) -> float | None:
-        """Give the tokens per second that reading the weights alone allows, with an empty cache."""
+        """Return the tokens per second that reading the weights allows at most, with an empty cache."""
         n_bytes = self.level.decode_weight_bytes
         return read_bytes_per_s / n_bytes if n_bytes else None
 
-    def fits(self, room_bytes: int) -> bool:
-        """Tell whether there is room for it."""
-        return self.need_bytes <= room_bytes
+    def fits(self, available_bytes: int) -> bool:
+        """Return whether it fits into so much memory."""
+        return self.need_bytes <= available_bytes
 
 
 def estimates_of(
     model: str, sizes: Sizes, configs: Sequence[RunConfig], overheads: Overheads, *, load_modes: Sequence[str]
 ) -> list[Estimate]:
-    """Estimate every level that can be made, in every load mode and with every size of the output.
+    """Estimate every level that can be made, with every load mode and every context.
 
     Args:
-        configs: those of the contexts, in their order.
+        configs: of the contexts, in their order.
     """
     touched = min(context.compute_bytes for context in sizes.contexts)
-    found = []
-    for level in sizes.levels:
-        if level.refusal is not None:
-            continue
-        for mode in load_modes:
-            for config, context in zip(configs, sizes.contexts, strict=True):
-                found.append(_estimate(model, sizes, level, context, config, overheads, mode, touched))
-    return found
+    contexts = list(zip(configs, sizes.contexts, strict=True))
+    return [
+        _estimate(model, sizes, level, context, msgspec.structs.replace(config, load_mode=mode), overheads, touched)
+        for level in sizes.levels
+        if level.refusal is None
+        for mode in load_modes
+        for config, context in contexts
+    ]
 
 
 def _estimate(
@@ -86,10 +86,9 @@ def _estimate(
     context: ContextSize,
     config: RunConfig,
     overheads: Overheads,
-    mode: str,
     touched: int,
 ) -> Estimate:
-    header = sizes.header_bytes if sizes.header_bytes is not None else _HEADER_BYTES_PER_WORD * sizes.n_vocab
+    header = sizes.header_bytes if sizes.header_bytes is not None else _HEADER_BYTES_PER_TOKEN * sizes.n_vocab
     n_tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
     runtime = overheads.runtime_bytes(sizes.n_layer, sizes.n_vocab) + level.n_work_bytes_per_token * n_tokens
     computing = context.kv_cache_bytes + context.output_bytes + touched
@@ -107,10 +106,10 @@ def _estimate(
         sizes=sizes,
         level=level,
         context=context,
-        config=msgspec.structs.replace(config, load_mode=mode),
+        config=config,
         touched_bytes=touched,
         runtime_bytes=runtime,
         file_bytes=file_bytes,
-        model_rss_bytes=mapped if mode == "mmap" else copied,
+        model_rss_bytes=mapped if config.load_mode == "mmap" else copied,
         need_bytes=copied,
     )

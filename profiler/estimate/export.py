@@ -1,4 +1,4 @@
-"""Estimates in the fields of `export --format json`; what only a measurement has is null."""
+"""Estimates in the fields of `export --format json`; fields of measurements are null."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from profiler.export.flat import FIELDS
 
 
 def to_objects(
-    estimates: Sequence[Estimate], *, env_id: str, room_bytes: int, read_bytes_per_s: float | None
+    estimates: Sequence[Estimate], *, env_id: str, available_bytes: int, read_bytes_per_s: float | None
 ) -> list[dict[str, Any]]:
     """Return one flat object for each estimate."""
-    return [_object(each, env_id, room_bytes, read_bytes_per_s) for each in estimates]
+    return [_object(each, env_id, available_bytes, read_bytes_per_s) for each in estimates]
 
 
-def _object(each: Estimate, env_id: str, room_bytes: int, read_bytes_per_s: float | None) -> dict[str, Any]:
+def _object(each: Estimate, env_id: str, available_bytes: int, read_bytes_per_s: float | None) -> dict[str, Any]:
     config, sizes, level = each.config, each.sizes, each.level
     known: dict[str, Any] = {
         "env_id": env_id,
@@ -64,7 +64,7 @@ def _object(each: Estimate, env_id: str, room_bytes: int, read_bytes_per_s: floa
         "tensor_types": level.types,
         "needs_imatrix": level.needs_imatrix,
         "need_bytes": each.need_bytes,
-        "fits": each.fits(room_bytes),
+        "fits": each.fits(available_bytes),
         "decode_tps_limit": each.decode_tps_limit(read_bytes_per_s) if read_bytes_per_s else None,
     }
     return dict.fromkeys(FIELDS) | known | own

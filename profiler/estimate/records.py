@@ -1,4 +1,4 @@
-"""What is asked of the process that sizes a model up, and what it answers: facts, nothing estimated yet."""
+"""What the worker is asked about one model, and what it answers: facts, nothing estimated yet."""
 
 from typing import Any
 
@@ -15,31 +15,31 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any] | None = None  # of a config.json
     path: str | None = None  # of a GGUF file
     levels: str | None  # as typed; None: a GGUF file as it is
-    contexts: tuple[RunConfig, ...]  # the first one's cache counts
-    always_imatrix: bool = False  # every level as an importance matrix would have it
+    contexts: tuple[RunConfig, ...]  # the cache of the first one counts
+    always_imatrix: bool = False  # every level with the types it has with an importance matrix
 
 
 class LevelSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What a level makes of the model, as llama.cpp's dry run says."""
+    """The model at one level, by llama.cpp's dry run."""
 
     level: str
     needs_imatrix: bool = False
-    with_imatrix: bool = False  # the mix of types is the one with an importance matrix
+    with_imatrix: bool = False  # the types are those with an importance matrix
     refusal: str | None = None  # why llama.cpp cannot make it; the rest is then 0
     n_params: int = 0
     tensor_bytes: int = 0
     data_bytes: int = 0  # with the gaps between tensors
     types: dict[str, int] = {}  # ggml type -> number of tensors
-    plain_bytes: int = 0  # of the tensors that keep the file's layout
+    plain_bytes: int = 0  # of the tensors that are not repacked
     mapped_bytes: int = 0  # from the first of these in the file to the end of the last
     repacked_bytes: int = 0
     largest_repacked_bytes: int = 0
     decode_weight_bytes: int = 0  # that one decoded token reads
-    n_work_bytes_per_token: int = 0  # of the widest product's input, in the type that it is multiplied in
+    n_work_bytes_per_token: int = 0  # of the widest product's input, in the type it is multiplied in
 
 
 class ContextSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What llama.cpp would set aside for a context."""
+    """What llama.cpp would allocate for a context."""
 
     n_outputs_max: int
     compute_bytes: int
@@ -54,17 +54,17 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     arch: str
     n_layer: int
     n_vocab: int
-    header_bytes: int | None  # of a GGUF file that is there
+    header_bytes: int | None  # of a GGUF file; None for a shape
     weights: str  # "real" | "synthetic"
     standin_for: str | None
     standin_family: str | None
     contexts: tuple[ContextSize, ...]
-    kv_formula_bytes: int | None  # by profiler/analysis/kv_cache.py, to be held against the log
+    kv_formula_bytes: int | None  # by profiler/analysis/kv_cache.py, to compare with the log
     levels: tuple[LevelSize, ...]
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One of: the facts, what the user must mend, how the process ended."""
+    """One of: the facts, an error that the user can fix, how the process ended."""
 
     sizes: Sizes | None = None
     refusal: str | None = None

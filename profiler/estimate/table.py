@@ -1,4 +1,4 @@
-"""Estimates as a table. Each figure has a tilde, so that none is taken for a measurement."""
+"""Estimates as a table. Each figure has a tilde, which marks it as estimated."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,31 +10,33 @@ _HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV",
 _LEFT = {"model", "level", "fits"}
 
 
-class Speed(NamedTuple):
-    """How fast this device reads memory, and what decode is asked for."""
+class DecodeLimit(NamedTuple):
+    """What this device's measured read bandwidth allows, and what the user requires."""
 
     read_bytes_per_s: float
     n_threads: int
-    least_tps: float | None = None
+    min_tps: float | None = None
 
-    def limit(self, estimate: Estimate) -> str:
-        """Give the tokens per second that cannot be exceeded."""
+    def text(self, estimate: Estimate) -> str:
+        """Return the tokens per second that cannot be exceeded."""
         found = estimate.decode_tps_limit(self.read_bytes_per_s)
         return "" if found is None else f"<~{found:.3g}"
 
     def allows(self, estimate: Estimate) -> bool:
-        """Tell whether what is asked for could be reached."""
+        """Return whether the required speed is possible."""
         found = estimate.decode_tps_limit(self.read_bytes_per_s)
-        return self.least_tps is None or found is None or found >= self.least_tps
+        return self.min_tps is None or found is None or found >= self.min_tps
 
 
-def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str, speed: Speed | None = None) -> Iterator[str]:
-    """Give the table, a line for each model and level, and what must be known to read it.
+def render(
+    estimates: Sequence[Estimate], available_bytes: int, memory_name: str, limit: DecodeLimit | None = None
+) -> Iterator[str]:
+    """Yield the table, a line for each model and level, and the notes that explain it.
 
     Args:
-        estimates: of one model and level beside each other.
-        room_name: what has `room_bytes` of room: "this device", "--fits".
-        speed: None where the device's bandwidth was not measured.
+        estimates: those of one model and level are adjacent.
+        memory_name: where `available_bytes` comes from.
+        limit: None where the device's bandwidth was not measured.
     """
     groups: dict[tuple[str, str], list[Estimate]] = {}
     for each in estimates:
@@ -46,10 +48,10 @@ def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str, speed
         *(f"compute[{n or 'all'}]" for n in outputs),
         "runtime",
         *(_sum_name(m) for m in modes),
-        *(["decode"] if speed else []),
+        *(["decode"] if limit else []),
         "fits",
     ]
-    rows = [head, *(_row(group, modes, outputs, room_bytes, speed) for group in groups.values())]
+    rows = [head, *(_row(group, modes, outputs, available_bytes, limit) for group in groups.values())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         cells = [
@@ -58,14 +60,14 @@ def render(estimates: Sequence[Estimate], room_bytes: int, room_name: str, speed
         ]
         yield "  ".join(cells).rstrip()
     yield ""
-    yield from _notes(estimates, room_bytes, room_name)
-    if speed:
-        giga, plural = speed.read_bytes_per_s / 1e9, "" if speed.n_threads == 1 else "s"
+    yield from _notes(estimates, available_bytes, memory_name)
+    if limit:
+        giga, plural = limit.read_bytes_per_s / 1e9, "" if limit.n_threads == 1 else "s"
         yield (
-            f"decode: tokens/s that reading the weights allows at most, at the {giga:.3g} GB/s that this device read "
-            f"with {speed.n_threads} thread{plural};"
+            f"decode: tokens/s that reading the weights allows at most, at the {giga:.3g} GB/s that this device reads "
+            f"with {limit.n_threads} thread{plural};"
         )
-        yield "the cache and arithmetic take more, which slmprof profile --weights synthetic measures."
+        yield "The cache and arithmetic cost more; slmprof profile --weights synthetic measures the real speed."
 
 
 def _sum_name(mode: str) -> str:
@@ -73,7 +75,11 @@ def _sum_name(mode: str) -> str:
 
 
 def _row(
-    group: Sequence[Estimate], modes: Sequence[str], outputs: Sequence[int], room_bytes: int, speed: Speed | None
+    group: Sequence[Estimate],
+    modes: Sequence[str],
+    outputs: Sequence[int],
+    available_bytes: int,
+    limit: DecodeLimit | None,
 ) -> list[str]:
     first = group[0]
     by_mode = {each.config.load_mode: each for each in group}
@@ -90,13 +96,13 @@ def _row(
         *(_about(by_output[n].context.compute_bytes) for n in outputs),
         _about(first.runtime_bytes),
         *(_about(by_mode[mode].model_rss_bytes) for mode in modes),
-        *([speed.limit(first)] if speed else []),
-        "no" if not first.fits(room_bytes) else "yes" if speed is None or speed.allows(first) else "too slow",
+        *([limit.text(first)] if limit else []),
+        "no" if not first.fits(available_bytes) else "yes" if limit is None or limit.allows(first) else "too slow",
     ]
 
 
 def _is_synthetic(estimate: Estimate) -> bool:
-    """Tell whether it is a file of made-up weights; that a stand-in's are goes without saying."""
+    """Return whether the file's weights are synthetic; those of a stand-in always are."""
     return estimate.sizes.weights != "real" and not estimate.sizes.standin_family
 
 
@@ -104,7 +110,7 @@ def _about(n_bytes: int) -> str:
     return f"~{n_bytes / MIB:,.1f}"
 
 
-def _notes(estimates: Sequence[Estimate], room_bytes: int, room_name: str) -> Iterator[str]:
+def _notes(estimates: Sequence[Estimate], available_bytes: int, memory_name: str) -> Iterator[str]:
     first = estimates[0]
     config = first.config
     flash = {True: "on", False: "off", None: "?"}[first.context.flash_attn]
@@ -112,19 +118,19 @@ def _notes(estimates: Sequence[Estimate], room_bytes: int, room_name: str) -> It
         f"Estimated (~) without weights, in MiB: n_ctx {config.n_ctx}, ubatch {config.n_ubatch}, "
         f"cache {config.type_k}/{config.type_v}, flash attention {flash}, {'' if config.repack else 'no '}repacking."
     )
-    yield "weights: those in the file's own layout; repacked: those that llama.cpp lays out anew for this CPU."
+    yield "weights: those in the file's own layout; repacked: those that llama.cpp repacks for this CPU."
     yield "compute[1], compute[all]: llama.cpp's buffer with room for the logits of one token, or of a whole batch."
-    yield "Only about as much as the former is ever used of the latter, so that is what counts in the sums."
-    yield "runtime: vocabulary, graph and libraries, learnt on this device. file: with a header of usual size."
-    yield "sum: the peak resident memory (model_rss_bytes), weights mapped or read. Mapped, those that are repacked are"
+    yield "Of the latter only about as much as the former is ever used, and only that is in the sums."
+    yield "runtime: vocabulary, graph and libraries, measured on this device. file: with a header of usual size."
+    yield "sum: the peak resident memory (model_rss_bytes), weights mapped or read. With mmap, repacked weights are"
     yield "resident twice, but the system can drop the file's pages: what must fit is the sum without them."
-    yield f"fits: in {format_bytes(room_bytes)}, {room_name}."
+    yield f"fits: in {format_bytes(available_bytes)}, {memory_name}."
     if any(each.level.needs_imatrix for each in estimates):
-        yield "*: needs an importance matrix, and has the types that it has with one."
+        yield "*: needs an importance matrix; types as with one."
     if any(each.level.with_imatrix and not each.level.needs_imatrix for each in estimates):
-        yield "+: has the types that it has with an importance matrix."
+        yield "+: types as with an importance matrix."
     if standins := {each.model: each.sizes for each in estimates if each.sizes.standin_family}:
         named = ", ".join(f"{name} as {sizes.arch}" for name, sizes in standins.items())
-        yield f"†: llama.cpp cannot run it; the shape of another family stands in: {named}."
+        yield f"†: llama.cpp cannot run it; estimated with another family's shape: {named}."
     if any(map(_is_synthetic, estimates)):
         yield "‡: synthetic weights."

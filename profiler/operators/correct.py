@@ -5,7 +5,7 @@ threads compute the group, waking them and waiting for the last. Nodes that comp
 TRANSPOSE) show the first part: that constant is subtracted from every group. ggml computes them in one thread, so with
 more threads the constant of threaded groups is measured on small neighbours (the sum that ends a layer and the norm
 that begins the next): their time apart less their time together is what one more graph costs.
-No time is ever scaled to the known total; the gap between corrected sum and total is reported beside it.
+No time is ever scaled to the known total; the gap between corrected sum and total is reported.
 """
 
 import msgspec

@@ -1,4 +1,4 @@
-"""Estimates as arithmetic, table and JSON, on facts that are made up here."""
+"""Estimates as arithmetic, table and JSON, on synthetic facts."""
 
 import json
 
@@ -7,14 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from profiler.cli.estimate import estimate as command
-from profiler.engine.log import Log
-from profiler.estimate.cache_log import caches_of
+from profiler.engine.log import Log, caches_of
 from profiler.estimate.estimate import estimates_of
 from profiler.estimate.export import to_objects
 from profiler.estimate.overheads import Overheads, fit
 from profiler.estimate.process import Estimator
 from profiler.estimate.records import ContextSize, LevelSize, Question, Sizes
-from profiler.estimate.table import Speed, render
+from profiler.estimate.table import DecodeLimit, render
 from profiler.export.flat import FIELDS
 from quant.base.errors import UserError
 from tests.support.cells import config as cell_config
@@ -105,7 +104,7 @@ def test_what_fits_is_what_is_needed():
 
 
 def test_the_table_shows_nothing_as_measured():
-    lines = list(render(estimates(), 30 * MIB, "given by --fits"))
+    lines = list(render(estimates(), 30 * MIB, "set by --fits"))
     assert lines[0].split() == [
         "model", "params", "level", "bpw", "file", "weights", "repacked", "KV", "compute[1]", "compute[all]",
         "runtime", "sum,", "mmap", "sum,", "read", "fits",
@@ -127,7 +126,8 @@ def test_the_table_marks_levels_with_an_imatrix_and_stand_ins():
     assert "m-1b† " in text
     assert "Q4_0* " in text
     assert text.splitlines()[1].endswith("  no")
-    assert "†: llama.cpp cannot run it; the shape of another family stands in: m-1b as gpt2." in text
+    assert "†: llama.cpp cannot run it" in text
+    assert "m-1b as gpt2." in text
     assert "‡" not in text
 
 
@@ -136,17 +136,17 @@ def test_bandwidth_over_the_weights_that_a_token_reads_limits_decode():
     found = estimates(msgspec.structs.replace(SIZES, levels=(level,)))
     assert found[0].decode_tps_limit(1e9) == 250
     for asked, word in ((250.0, "yes"), (251.0, "slow"), (None, "yes")):
-        lines = list(render(found, 30 * MIB, "here", Speed(1e9, 2, asked)))
+        lines = list(render(found, 30 * MIB, "here", DecodeLimit(1e9, 2, asked)))
         assert lines[0].split()[-2:] == ["decode", "fits"]
         assert "<~250" in lines[1].split()
         assert lines[1].split()[-1] == word
     assert "at the 1 GB/s" in "\n".join(lines)
-    objects = to_objects(found, env_id="e", room_bytes=MIB, read_bytes_per_s=1e9)
+    objects = to_objects(found, env_id="e", available_bytes=MIB, read_bytes_per_s=1e9)
     assert objects[0]["decode_tps_limit"] == 250
 
 
 def test_json_has_the_fields_of_the_export_and_says_that_it_is_estimated():
-    objects = to_objects(estimates(), env_id="e", room_bytes=MIB, read_bytes_per_s=None)
+    objects = to_objects(estimates(), env_id="e", available_bytes=MIB, read_bytes_per_s=None)
     first = objects[0]
     assert set(FIELDS) <= set(first)
     assert {each["kind"] for each in objects} == {"estimated"}
@@ -185,9 +185,9 @@ def test_a_process_that_dies_costs_one_question():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "give either sources"),
-        (["gpt2", "--all"], "give either sources"),
-        (["gpt2", "--max-params", "1B"], "give --all with them"),
+        ([], "--all"),
+        (["gpt2", "--all"], "--all"),
+        (["gpt2", "--max-params", "1B"], "--max-params"),
         (["gpt2", "-q", "Q9"], "there is no level 'Q9'"),
         (["no-such-model"], "no known model"),
         (["gpt2", "--fits", "many"], "'many' is not"),

@@ -1,4 +1,4 @@
-"""Files that are all header, complete enough for llama.cpp to open them without weights and without a vocabulary."""
+"""Stand-ins for real files: a GGUF header without weights or vocabulary, and an importance matrix of ones."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from quant.gguf_io.writer import Keys, serialize_keys
 _EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight")
 
 
-def write_bare(layout: Layout, path: Path) -> None:
-    """Write the header of the lossless conversion with the size of the vocabulary for a vocabulary, and a hole.
+def write_header_only(layout: Layout, path: Path) -> None:
+    """Write the header of the lossless conversion, with only the size of the vocabulary, and a hole for the weights.
 
-    A file whose tokenizer is "none" is opened with as many tokens as `vocab_size` says.
+    llama.cpp opens a file whose tokenizer is "none" with `vocab_size` tokens.
     Source: llama_vocab::impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
 
     Raises:
@@ -26,23 +26,23 @@ def write_bare(layout: Layout, path: Path) -> None:
     """
     keys, kind = layout.keys_without_vocabulary, layout.lossless_type
     writer = gguf.GGUFWriter(None, layout.family.arch)
-    writer.kv_data[0].clear()  # the architecture stands among the keys already
+    writer.kv_data[0].clear()  # the architecture is among the keys already
     if f"{layout.family.arch}.vocab_size".encode() not in keys.data:
         writer.add_vocab_size(need(layout.checkpoint.config, "vocab_size"))
     writer.add_tokenizer_model("none")
-    more = serialize_keys(writer)
-    whole = Keys(keys.data + more.data, keys.n_keys + more.n_keys)
+    added = serialize_keys(writer)
+    whole = Keys(keys.data + added.data, keys.n_keys + added.n_keys)
     write_hole_at(layout, path, whole, layout.types_at(kind), FILE_TYPES[kind])
 
 
-def write_made_up_imatrix(header: GgufHeader, path: Path) -> None:
-    """Write an importance matrix for every matrix of a model in which all columns matter alike.
+def write_uniform_imatrix(header: GgufHeader, path: Path) -> None:
+    """Write an importance matrix with an entry of ones for every matrix of a model.
 
-    A dry run asks only which tensors have an entry, so the mix of types is that of any whole importance matrix.
+    A dry run checks only which tensors have an entry, so the mix of types is that of any complete importance matrix.
     """
     writer = gguf.GGUFWriter(path, "imatrix")
     writer.add_type("imatrix")
-    writer.add_array("imatrix.datasets", ["made up"])
+    writer.add_array("imatrix.datasets", ["synthetic"])
     writer.add_uint32("imatrix.chunk_count", 1)
     writer.add_uint32("imatrix.chunk_size", 512)
     for tensor in header.tensors:

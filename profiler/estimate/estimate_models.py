@@ -1,0 +1,104 @@
+"""From sources to estimates: each source becomes a question to the worker, each reply becomes estimates."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from profiler.estimate.estimate import Estimate, estimates_of
+from profiler.estimate.overheads import Overheads
+from profiler.estimate.process import ask_all
+from profiler.estimate.records import Question, Reply, Sizes
+from profiler.records.config import RunConfig
+from quant.base.errors import UserError
+from quant.base.progress import Progress, silent
+from quant.sources.prepare import model_name, shape_config
+from quant.sources.resolve import Source
+
+
+class ModelEstimates(msgspec.Struct, frozen=True, kw_only=True):
+    """The estimates of one source, or why there are none."""
+
+    model: str
+    n_params: int | None = None
+    estimates: tuple[Estimate, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()  # level and reason
+    skipped: str | None = None
+
+
+class EstimateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to estimate of every model."""
+
+    levels: str | None  # None: the default levels; a GGUF file as it is
+    default_levels: str
+    configs: tuple[RunConfig, ...]  # equal except for n_outputs_max
+    load_modes: tuple[str, ...]
+    always_imatrix: bool = False
+
+
+def question_of(source: Source, request: EstimateRequest) -> Question:
+    """Return the question about one source. From a hub only config.json is fetched.
+
+    Raises:
+        UserError: the source has no config, or llama.cpp cannot run it and there is no stand-in.
+    """
+    if source.kind == "gguf":
+        assert source.path is not None
+        name, config, path, levels = source.path.name, None, str(source.path), request.levels
+    else:
+        name, config, path = model_name(source, None), shape_config(source), None
+        levels = request.levels or request.default_levels
+    return Question(
+        model=name,
+        config=config,
+        path=path,
+        levels=levels,
+        contexts=request.configs,
+        always_imatrix=request.always_imatrix,
+    )
+
+
+def estimate_all(
+    sources: Sequence[Source],
+    request: EstimateRequest,
+    overheads: Overheads,
+    *,
+    n_processes: int,
+    progress: Progress = silent,
+) -> list[ModelEstimates]:
+    """Return the estimates of each source, in their order."""
+    questions: list[Question | ModelEstimates] = []
+    for source in sources:
+        try:
+            questions.append(question_of(source, request))
+        except UserError as error:
+            questions.append(ModelEstimates(model=source.spec.name if source.spec else source.text, skipped=str(error)))
+    replies = ask_all(
+        [each for each in questions if isinstance(each, Question)],
+        n_processes=n_processes,
+        on_reply=lambda done, total: progress("estimate", done, total),
+    )
+    return [
+        each if isinstance(each, ModelEstimates) else _estimates_of(each, next(replies), request, overheads)
+        for each in questions
+    ]
+
+
+def _estimates_of(question: Question, reply: Reply, request: EstimateRequest, overheads: Overheads) -> ModelEstimates:
+    if reply.sizes is None:
+        reason = reply.refusal or f"llama.cpp gave up: {reply.failure.message if reply.failure else 'no reason'}"
+        return ModelEstimates(model=question.model, skipped=reason)
+    sizes = _marked(question, reply.sizes)
+    estimates = estimates_of(question.model, sizes, request.configs, overheads, load_modes=request.load_modes)
+    return ModelEstimates(
+        model=question.model,
+        n_params=next((each.level.n_params for each in estimates), None),
+        estimates=tuple(estimates),
+        refused=tuple((level.level, level.refusal) for level in sizes.levels if level.refusal is not None),
+    )
+
+
+def _marked(question: Question, sizes: Sizes) -> Sizes:
+    """Mark a stand-in's weights as synthetic, since it has no real ones."""
+    if question.config is None or "slmprof_standin_family" not in question.config:
+        return sizes
+    return msgspec.structs.replace(sizes, standin_for=question.model, weights="synthetic")

@@ -1,0 +1,97 @@
+"""The sizes of one model: its levels by llama.cpp's dry run, its contexts by llama.cpp's own plan of the buffers.
+
+Runs in a worker process only: llama.cpp is in it.
+"""
+
+import tempfile
+from pathlib import Path
+
+from profiler.analysis.kv_cache import kv_cache_bytes, layers_of
+from profiler.engine import EngineError
+from profiler.engine.log import flash_attn_of
+from profiler.estimate.header_only import write_header_only
+from profiler.estimate.level_sizes import level_sizes
+from profiler.estimate.no_alloc_engine import NoAllocEngine
+from profiler.estimate.records import ContextSize, Question, Sizes
+from profiler.records.config import RunConfig
+from quant.base.errors import UserError
+from quant.convert.layout import layout_of_shape
+from quant.gguf_io.artifact import artifact_of
+from quant.gguf_io.header import GgufHeader, open_gguf_header
+
+_LOG_STEP_BYTES = 10486  # 0.01 MiB
+
+
+def sizes_of(question: Question) -> Sizes:
+    """Return the sizes of one model.
+
+    Raises:
+        UserError: the config is wrong, or llama.cpp does not open such a model.
+    """
+    with tempfile.TemporaryDirectory(prefix="slmprof.") as folder:
+        if question.path is not None:
+            path = Path(question.path)
+        else:
+            assert question.config is not None
+            path = Path(folder) / "header.gguf"
+            try:
+                write_header_only(layout_of_shape(question.config, standin_for=question.model), path)
+            except OSError as error:
+                raise UserError(f"cannot write the header of {question.model}: {error.strerror}; free space") from error
+        header = open_gguf_header(path)
+        facts = artifact_of(header, "")
+        contexts = tuple(_context(path, config, header, question.model) for config in question.contexts)
+        return Sizes(
+            arch=facts.arch,
+            n_layer=facts.shape.n_layer if facts.shape else 0,
+            n_vocab=facts.shape.n_vocab if facts.shape else 0,
+            header_bytes=header.header_bytes if question.path is not None else None,
+            weights=facts.weights if question.path is not None else "real",
+            standin_for=facts.standin_for if question.path is not None else None,
+            standin_family=facts.standin_family,
+            contexts=contexts,
+            kv_formula_bytes=_formula(header, question.contexts[0], contexts[0].flash_attn),
+            levels=tuple(level_sizes(question, header, Path(folder), repack=question.contexts[0].repack)),
+        )
+
+
+def _context(path: Path, config: RunConfig, header: GgufHeader, model: str) -> ContextSize:
+    engine = NoAllocEngine()
+    try:
+        engine.load(path, config)
+        engine.open_context(config)
+        buffers, caches = engine.buffers(), engine.caches()
+        flash_attn = flash_attn_of(engine.log_lines, config.flash_attn)
+    except EngineError as error:
+        raise UserError(
+            f"llama.cpp does not open {model} with these settings: {error}; check them, or its config"
+        ) from error
+    finally:
+        engine.close()
+    if buffers.compute_bytes is None or not caches:
+        raise UserError(
+            f"llama.cpp does not log the buffers of {model}; install the llama-cpp-python version that slmprof requires"
+        )
+    return ContextSize(
+        n_outputs_max=config.n_outputs_max,
+        compute_bytes=buffers.compute_bytes,
+        output_bytes=buffers.output_bytes or 0,
+        kv_cache_bytes=_unrounded(
+            sum(each.n_bytes for each in caches), len(caches), _formula(header, config, flash_attn)
+        ),
+        flash_attn=flash_attn,
+    )
+
+
+def _unrounded(logged: int, n_caches: int, formula: int | None) -> int:
+    """Return the formula's bytes where the log agrees: it rounds keys and values of each cache to 0.01 MiB."""
+    if formula is not None and abs(formula - logged) <= n_caches * _LOG_STEP_BYTES:
+        return formula
+    return logged
+
+
+def _formula(header: GgufHeader, config: RunConfig, flash_attn: bool | None) -> int | None:
+    layers = layers_of(header)
+    if layers is None:
+        return None
+    return kv_cache_bytes(layers, config, flash_attn=flash_attn is not False)
