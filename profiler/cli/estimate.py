@@ -161,7 +161,6 @@ def _sources(names: tuple[str, ...], options: EstimateOptions) -> "Sequence[Sour
 def _request(options: EstimateOptions, repack: bool) -> "EstimateRequest":
     from profiler.estimate.estimate_models import EstimateRequest
     from profiler.records.config import CACHE_TYPES, base_config
-    from quant.sources.prepare import DEFAULT_LEVELS
 
     for name, kind in (("ctk", options.ctk), ("ctv", options.ctv)):
         if kind not in CACHE_TYPES:
@@ -184,7 +183,6 @@ def _request(options: EstimateOptions, repack: bool) -> "EstimateRequest":
     )
     return EstimateRequest(
         levels=options.levels,
-        default_levels=DEFAULT_LEVELS,
         configs=configs,
         load_modes=("mmap", "none") if options.load_mode == "both" else (options.load_mode,),
         always_imatrix=options.imatrix_mix,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from profiler.records.config import RunConfig
-from profiler.records.record import Buffers, InForce
+from profiler.records.record import Buffers, Failure, InForce
 
 
 class EngineError(Exception):
@@ -14,6 +14,13 @@ class EngineError(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def as_failure(error: EngineError | MemoryError) -> Failure:
+    """Return the record of an error that ended a worker's job."""
+    if isinstance(error, EngineError):
+        return Failure(kind=error.kind, message=str(error))
+    return Failure(kind="memory", message="Python had no memory left")
 
 
 # The cache's content at some depth; only the engine that made it looks inside.

@@ -11,7 +11,7 @@ from profiler.estimate.records import Question, Reply, Sizes
 from profiler.records.config import RunConfig
 from quant.base.errors import UserError
 from quant.base.progress import Progress, silent
-from quant.sources.prepare import model_name, shape_config
+from quant.sources.prepare import DEFAULT_LEVELS, model_name, shape_config
 from quant.sources.resolve import Source
 
 
@@ -19,7 +19,6 @@ class ModelEstimates(msgspec.Struct, frozen=True, kw_only=True):
     """The estimates of one source, or why there are none."""
 
     model: str
-    n_params: int | None = None
     estimates: tuple[Estimate, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()  # level and reason
     skipped: str | None = None
@@ -29,7 +28,6 @@ class EstimateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to estimate of every model."""
 
     levels: str | None  # None: the default levels; a GGUF file as it is
-    default_levels: str
     configs: tuple[RunConfig, ...]  # equal except for n_outputs_max
     load_modes: tuple[str, ...]
     always_imatrix: bool = False
@@ -46,7 +44,7 @@ def question_of(source: Source, request: EstimateRequest) -> Question:
         name, config, path, levels = source.path.name, None, str(source.path), request.levels
     else:
         name, config, path = model_name(source, None), shape_config(source), None
-        levels = request.levels or request.default_levels
+        levels = request.levels or DEFAULT_LEVELS
     return Question(
         model=name,
         config=config,
@@ -91,7 +89,6 @@ def _estimates_of(question: Question, reply: Reply, request: EstimateRequest, ov
     estimates = estimates_of(question.model, sizes, request.configs, overheads, load_modes=request.load_modes)
     return ModelEstimates(
         model=question.model,
-        n_params=next((each.level.n_params for each in estimates), None),
         estimates=tuple(estimates),
         refused=tuple((level.level, level.refusal) for level in sizes.levels if level.refusal is not None),
     )

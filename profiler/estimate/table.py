@@ -6,7 +6,7 @@ from typing import NamedTuple
 from profiler.estimate.estimate import Estimate
 from quant.base.units import MIB, format_bytes, format_params
 
-_HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV", "compute", "runtime")
+_HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV")
 _LEFT = {"model", "level", "fits"}
 
 
@@ -44,7 +44,7 @@ def render(
     modes = list(dict.fromkeys(each.config.load_mode for each in estimates))
     outputs = list(dict.fromkeys(each.config.n_outputs_max for each in estimates))
     head = [
-        *_HEAD[:8],
+        *_HEAD,
         *(f"compute[{n or 'all'}]" for n in outputs),
         "runtime",
         *(_sum_name(m) for m in modes),

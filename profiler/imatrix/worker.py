@@ -7,10 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.engine import EngineError
+from profiler.engine import EngineError, as_failure
 from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
-from profiler.records.record import Failure
 from quant.base.worker import Send, serve_with_progress
 
 
@@ -47,10 +46,8 @@ def work(job: ImatrixJob, send: Send) -> ImatrixAnswer:
     """Do a job; a failure of the engine is an answer."""
     try:
         return _collect(job, send)
-    except EngineError as error:
-        return ImatrixAnswer(failure=Failure(kind=error.kind, message=str(error)))
-    except MemoryError:
-        return ImatrixAnswer(failure=Failure(kind="memory", message="Python had no memory left"))
+    except (EngineError, MemoryError) as error:
+        return ImatrixAnswer(failure=as_failure(error))
 
 
 def _collect(job: ImatrixJob, send: Send) -> ImatrixAnswer:

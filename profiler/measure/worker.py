@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.engine import EngineError
+from profiler.engine import EngineError, as_failure
 from profiler.measure.loop import Measured, Probes, measure
 from profiler.records.config import RunConfig
 from profiler.records.energy import EnergyReading
@@ -42,10 +42,8 @@ def work(job: Job) -> Answer:
     try:
         measured, start_ns = _measure(job)
         return Answer(measured=measured, start_ns=start_ns)
-    except EngineError as error:
-        return Answer(failure=Failure(kind=error.kind, message=str(error)))
-    except MemoryError:
-        return Answer(failure=Failure(kind="memory", message="Python had no memory left"))
+    except (EngineError, MemoryError) as error:
+        return Answer(failure=as_failure(error))
 
 
 def _measure(job: Job) -> tuple[Measured, int | None]:

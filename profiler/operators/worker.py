@@ -5,12 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.engine import EngineError
+from profiler.engine import EngineError, as_failure
 from profiler.measure.worker import Answer
 from profiler.operators.collect import observe
 from profiler.operators.records import Observation, ObservationSettings
 from profiler.records.config import RunConfig
-from profiler.records.record import Failure
 from quant.base.worker import serve
 
 
@@ -32,10 +31,8 @@ def work(job: ObserveJob) -> ObserveAnswer:
     """Do a job; a failure of the engine is an answer."""
     try:
         return ObserveAnswer(observation=_observe(job))
-    except EngineError as error:
-        return ObserveAnswer(failure=Failure(kind=error.kind, message=str(error)))
-    except MemoryError:
-        return ObserveAnswer(failure=Failure(kind="memory", message="Python had no memory left"))
+    except (EngineError, MemoryError) as error:
+        return ObserveAnswer(failure=as_failure(error))
 
 
 def _observe(job: ObserveJob) -> Observation:

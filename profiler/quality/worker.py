@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from profiler.engine import EngineError
+from profiler.engine import EngineError, as_failure
 from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
 from profiler.records.config import RunConfig
@@ -98,10 +98,8 @@ def work_with(engine: ScoringEngine, job: ScoreJob, send: Send) -> ScoreAnswer:
     """Do a job; a failure of the engine is an answer."""
     try:
         return score(engine, job, send)
-    except EngineError as error:
-        return ScoreAnswer(failure=Failure(kind=error.kind, message=str(error)))
-    except MemoryError:
-        return ScoreAnswer(failure=Failure(kind="memory", message="Python had no memory left"))
+    except (EngineError, MemoryError) as error:
+        return ScoreAnswer(failure=as_failure(error))
     except OSError as error:
         return ScoreAnswer(failure=Failure(kind="disk", message=f"the reference on disk: {error.strerror or error}"))
     finally:

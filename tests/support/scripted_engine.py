@@ -44,7 +44,7 @@ class FakeClock:
 
 
 class FakeEngine:
-    """One scripted model in one context; `calls` tells what was asked of it, in order."""
+    """One scripted model in one context; `calls` lists its calls, in order."""
 
     def __init__(self, clock: FakeClock, script: Script | None = None) -> None:
         self.clock = clock

@@ -11,7 +11,7 @@ from profiler.records.config import RunConfig
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model makes of a token: the same logits after it, wherever it stands."""
+    """The logits after each token, the same at every position."""
 
     after: dict[int, list[float]]  # token -> logits; others take `other`
     other: list[float]
@@ -37,7 +37,7 @@ class FakeScores:
         return self._script.bos
 
     def tokenize(self, text: str) -> list[int]:
-        return [int(letter) for letter in text]
+        return [int(digit) for digit in text]
 
     def score(self, tokens: Sequence[int], first: int) -> Iterator[tuple[int, Any]]:
         import numpy as np

@@ -1,4 +1,4 @@
-"""A snapshot of the cache is the cache: with a sliding window too, whose layers have dropped what lies before it."""
+"""A restored snapshot equals the cache, also with a sliding window, whose layers have dropped earlier tokens."""
 
 import subprocess
 import sys
@@ -52,5 +52,5 @@ def test_logits_after_restoring_a_snapshot_at_depth_1000_are_those_of_a_fresh_fi
     spread = float(fresh.max() - fresh.min())
     for name in ("first", "restored", "again"):
         assert float(np.abs(found[name] - fresh).max()) <= 1e-5 * spread, name
-    # The logits tell one text from another, or equality would mean nothing.
+    # The logits of two texts differ, or equality would mean nothing.
     assert float(np.abs(found["other"] - fresh).max()) > 1e-3 * spread

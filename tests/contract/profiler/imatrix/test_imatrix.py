@@ -1,4 +1,4 @@
-"""`slmprof imatrix` through the real library, held against what the mathematics of the model demands."""
+"""`slmprof imatrix` through the real library, compared with what the model's mathematics requires."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_the_sums_are_those_that_the_norms_demand_and_a_level_takes_them(model: 
     assert describe(Path(made.out.strip())).imatrix_sha256 == sha256_of([out])
 
 
-def test_slips_are_told_in_one_line(tmp_path: Path) -> None:
+def test_user_errors_are_one_line(tmp_path: Path) -> None:
     model = tiny_gguf(tmp_path / "model.gguf", tokenizer="bpe", synthetic=False)
     text = tmp_path / "short.txt"
     text.write_text("A short text.\n")
@@ -72,7 +72,7 @@ def test_slips_are_told_in_one_line(tmp_path: Path) -> None:
     refused(model, "--text", text, "-o", out, words=("short.txt has 5 tokens", "window of 512", "--n-ctx"))
 
 
-def test_made_up_weights_are_refused(tmp_path: Path) -> None:
+def test_synthetic_weights_are_refused(tmp_path: Path) -> None:
     path = tiny_gguf(tmp_path / "synthetic.gguf")
     done = slmprof("imatrix", path, "-o", tmp_path / "new.gguf", cache=tmp_path / "c")
     assert_one_line(done, "synthetic.gguf are synthetic")

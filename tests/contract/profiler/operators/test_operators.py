@@ -87,7 +87,7 @@ def test_the_depth_and_attention_without_flash(model: Path, tmp_path: Path) -> N
     assert "SYNTHETIC weights in the shape of tiny-1m" in done.out
 
 
-def test_slips_are_told_in_one_line(model: Path, tmp_path: Path) -> None:
+def test_user_errors_are_one_line(model: Path, tmp_path: Path) -> None:
     assert_one_line(slmprof("operators", model.parent / "tiny", cache=tmp_path), "name one level", "-q Q4_K_M")
     both = slmprof("operators", model, "-q", "Q8_0,Q4_0", cache=tmp_path)
     assert_one_line(both, "Q8_0,Q4_0 are several levels")

@@ -85,7 +85,7 @@ def answer(folder: Path, path: Path, *, n_ctx: int, is_reference: bool) -> Score
 
 
 def test_the_unquantized_model_against_itself_and_a_window_of_several_batches(folder: Path, tmp_path: Path) -> None:
-    # In this process: what is written is compared with what the same file gives once more.
+    # In this process: what is written is compared with the same file's logits.
     from quant.convert.to_gguf import convert
 
     path = tmp_path / "tiny.gguf"
@@ -102,9 +102,9 @@ def test_the_unquantized_model_against_itself_and_a_window_of_several_batches(fo
 
 
 def test_synthetic_weights_are_refused(folder: Path, tmp_path: Path) -> None:
-    done = slmprof("synthesize", folder / "tiny" / "config.json", "-o", tmp_path / "made-up", cache=tmp_path)
+    done = slmprof("synthesize", folder / "tiny" / "config.json", "-o", tmp_path / "synthetic", cache=tmp_path)
     assert done.status == 0, done.err
-    done = slmprof("quality", tmp_path / "made-up", "-q", "Q8_0", "-o", tmp_path / "r.jsonl", cache=tmp_path)
+    done = slmprof("quality", tmp_path / "synthetic", "-q", "Q8_0", "-o", tmp_path / "r.jsonl", cache=tmp_path)
     assert done.status == 2
     assert "synthetic weights are random numbers, so there is no quality to lose" in done.err
     assert not (tmp_path / "r.jsonl").exists()
@@ -121,7 +121,7 @@ def test_a_text_that_is_too_short_is_refused(folder: Path, tmp_path: Path) -> No
     assert "--n-ctx" in done.err.splitlines()[-1]
 
 
-def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None:
+def test_a_process_reports_progress_before_it_answers(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("0" * 24)
     file = model(tmp_path, "F16", [0.0, 0.0])
     job = ScoreJob(
@@ -134,11 +134,11 @@ def test_a_process_tells_how_far_it_is_before_it_answers(tmp_path: Path) -> None
         folder=None,
         is_reference=False,
     )
-    told: list[bytes] = []
+    news: list[bytes] = []
     found = run_in_child(
-        "tests.support.scripted_quality_worker", job, ScoreAnswer, tmp_path, timeout_s=60, on_progress=told.append
+        "tests.support.scripted_quality_worker", job, ScoreAnswer, tmp_path, timeout_s=60, on_progress=news.append
     )
-    assert [msgspec.json.decode(line, type=WindowsScored) for line in told] == [
+    assert [msgspec.json.decode(line, type=WindowsScored) for line in news] == [
         WindowsScored(n_done=2, n_windows=3),
         WindowsScored(n_done=3, n_windows=3),
     ]

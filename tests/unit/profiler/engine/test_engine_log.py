@@ -23,7 +23,7 @@ def test_parts_are_added_up_by_what_they_hold() -> None:
     assert found.repacked_bytes == 42 * MIB
     assert found.device_bytes == 0
     assert found.kv_cache_bytes == 12 * MIB
-    assert found.compute_bytes == round(37.5 * MIB)  # reserved anew, not added
+    assert found.compute_bytes == round(37.5 * MIB)  # reserved again, not added
     assert found.output_bytes == MIB // 4
 
 

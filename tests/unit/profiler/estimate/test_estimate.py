@@ -193,7 +193,7 @@ def test_a_process_that_dies_costs_one_question():
         (["gpt2", "--fits", "many"], "'many' is not"),
     ],
 )
-def test_wrong_words_are_told_before_anything_is_started(words, message, monkeypatch):
+def test_wrong_options_are_reported_before_anything_starts(words, message, monkeypatch):
     monkeypatch.setattr("profiler.device.environment.probe_backend", lambda: pytest.fail("began"))
     result = CliRunner().invoke(command, words)
     assert isinstance(result.exception, UserError)

@@ -1,4 +1,4 @@
-"""How a text is cut and read for an importance matrix, and the file that comes of it."""
+"""How windows are read for an importance matrix, and the file that is written."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_a_window_is_split_where_its_logits_are_large(n_ctx: int, n_vocab: int, 
 
 
 class Reader:
-    """An engine that notes what it is told."""
+    """An engine that records its calls."""
 
     bos_token = None
 

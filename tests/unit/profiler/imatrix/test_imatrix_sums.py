@@ -63,7 +63,7 @@ def test_an_expert_gets_the_rows_of_the_tokens_that_chose_it() -> None:
     assert counts.tolist() == [2, 0, 3, 1]
 
 
-def test_an_expert_s_own_input_is_told_from_its_neighbour_s() -> None:
+def test_an_expert_s_own_input_is_not_its_neighbour_s() -> None:
     sums = InputSquares()
     inputs = np.array([[[1], [2]], [[3], [4]]], np.float32)  # one per token and place
     sums.add_experts("e", inputs, np.array([[0, 1], [1, 0]], np.int32), 2)

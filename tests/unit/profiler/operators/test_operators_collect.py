@@ -23,7 +23,7 @@ def observed_phases(
     return plain, observed, prefill, decode
 
 
-def test_each_observed_run_stands_beside_a_plain_one() -> None:
+def test_each_observed_run_is_paired_with_a_plain_one() -> None:
     plain, observed, prefill, decode = observed_phases()
     one = ["clear", "prefill 6 at 0", "decode at 6", "decode at 7", "decode at 8"]
     described = ["clear", "describe", "prefill 6 at 0", "describe", "decode at 6", "describe", "decode at 7"]

@@ -40,7 +40,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_the_sums_stand_side_by_side() -> None:
+def test_the_sums_are_side_by_side() -> None:
     text = flat(render(reported()[1]))
     # 19 working nodes of 100 ns beside 2000 and 2400 ns.
     assert "ms per run raw sum correction corrected unobserved gap [lowest, highest]" in text
@@ -63,14 +63,14 @@ def test_modules_and_operators_are_listed_with_their_calls() -> None:
     assert operators == [["RMS_NORM+MUL", "3"], ["MUL_MAT", "5"], ["ADD", "3"], ["SWIGLU", "1"]]
 
 
-def test_made_up_weights_are_called_so() -> None:
+def test_synthetic_weights_are_marked() -> None:
     text = render(reported(weights="synthetic", standin_for="tiny-1m")[1])
     assert text.startswith("tiny (940.0K, SYNTHETIC weights in the shape of tiny-1m), Q8_0, 1 thread\n")
     assert "- synthetic: " in text
     assert "SYNTHETIC" not in render(reported()[1])
 
 
-def test_the_ceiling_is_told_where_there_is_one() -> None:
+def test_the_ceiling_is_shown_where_there_is_one() -> None:
     assert "of ceiling" not in render(reported()[1])
     assert "the read bandwidth was not measured with 1 thread" in flat(render(reported()[1]))
     text = render(reported(ceiling=20e9)[1])
@@ -78,12 +78,12 @@ def test_the_ceiling_is_told_where_there_is_one() -> None:
     assert "the 20.0 GB/s that this device reads with 1 thread;" in flat(text)
 
 
-def test_with_threads_both_constants_are_told() -> None:
+def test_with_threads_both_constants_are_shown() -> None:
     text = flat(render(reported(2)[1]))
     assert text.count("0.01 µs for one in 2 threads, measured on 3 pairs") == 2
 
 
-def test_disturbed_runs_are_told_first() -> None:
+def test_disturbed_runs_are_reported_first() -> None:
     seen, _ = reported()
     disturbed = [
         tuple(ns + (5000 if index == run else 0) for index, ns in enumerate(each))

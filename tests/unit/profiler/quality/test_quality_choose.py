@@ -16,17 +16,17 @@ from tests.support.cells import artifact
 
 
 class Making:
-    """Files that are made in name only; `asked` is what was wished for, in order."""
+    """Files that are made in name only; `requested` lists the requests, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str, level: str = "F16", weights: str = "real") -> None:
         self._own, self._weights = level, weights
-        self.asked: list[tuple[str | None, Path | None]] = []
+        self.requested: list[tuple[str | None, Path | None]] = []
         self.said: list[str] = []
         monkeypatch.setattr(module, "resolve", lambda text: Source(text=text, kind=kind))
         monkeypatch.setattr(module, "prepare", self._prepare)
 
     def _prepare(self, _sources: Sequence[str], wishes: Wishes, **_: Any) -> list[Prepared]:
-        self.asked.append((wishes.levels, wishes.imatrix))
+        self.requested.append((wishes.levels, wishes.imatrix))
         levels = (wishes.levels or self._own).split(",")
         return [
             Prepared(artifact=artifact(sha256=level, level=level, weights=self._weights), path=Path(level))
@@ -34,8 +34,8 @@ class Making:
         ]
 
     def choose(self, levels: str | None, **wishes: Any) -> Chosen:
-        asked = Wishes(levels=levels, models_dir=Path("models"), **wishes)
-        return choose("source", asked, progress=silent, say=self.said.append)
+        request = Wishes(levels=levels, models_dir=Path("models"), **wishes)
+        return choose("source", request, progress=silent, say=self.said.append)
 
 
 def levels_of(chosen: Chosen) -> tuple[list[str], str | None]:
@@ -46,13 +46,13 @@ def levels_of(chosen: Chosen) -> tuple[list[str], str | None]:
 def test_the_first_unquantized_level_that_is_named_is_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     making = Making(monkeypatch, "directory")
     assert levels_of(making.choose("Q8_0,BF16,F16")) == (["Q8_0", "BF16", "F16"], "BF16")
-    assert len(making.asked) == 1
+    assert len(making.requested) == 1
 
 
 def test_without_one_f16_is_made_and_is_not_touched_by_the_importance_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     making = Making(monkeypatch, "directory")
     assert levels_of(making.choose("Q2_K", imatrix=Path("i.gguf"))) == (["F16", "Q2_K"], "F16")
-    assert making.asked == [("Q2_K", Path("i.gguf")), ("F16", None)]
+    assert making.requested == [("Q2_K", Path("i.gguf")), ("F16", None)]
 
 
 def test_a_gguf_file_is_itself_the_reference_where_it_is_unquantized(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,13 +67,13 @@ def test_a_quantized_gguf_file_has_no_reference(monkeypatch: pytest.MonkeyPatch)
     assert making.said == ["source has no unquantized file; only perplexity is measured, no KLD"]
 
 
-def test_made_up_weights_are_refused_before_anything_is_made_where_they_were_asked_for(
+def test_synthetic_weights_are_refused_before_anything_is_made_where_requested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     making = Making(monkeypatch, "directory", weights="synthetic")
     with pytest.raises(UserError, match="synthetic weights are random numbers"):
         making.choose("Q8_0", synthetic=True)
-    assert making.asked == []
+    assert making.requested == []
     with pytest.raises(UserError, match="synthetic weights are random numbers"):
         making.choose("Q8_0")
-    assert making.asked == [("Q8_0", None)]
+    assert making.requested == [("Q8_0", None)]

@@ -66,7 +66,7 @@ def test_without_an_unquantized_model_there_is_perplexity_alone(tmp_path: Path) 
     assert found.perplexity.ppl.value == pytest.approx(2)
 
 
-def test_bos_stands_before_the_text(tmp_path: Path) -> None:
+def test_bos_comes_before_the_text(tmp_path: Path) -> None:
     scoring = Scoring(tmp_path)
     scoring.run(model(tmp_path, "F16", EVEN, bos=0), text="1" * 15)
     assert scoring.latest()["f16"].n_chunks == 2  # fifteen tokens and BOS
