@@ -1,4 +1,4 @@
-"""Which CPUs a measurement is bound to: what was asked, and whether the system does it."""
+"""Bind a measurement to CPUs: read --cores, and check that the system did it."""
 
 import os
 import sys
@@ -11,15 +11,15 @@ from quant.base.ints import parse_ints
 
 
 def read_cores(text: str) -> tuple[int, ...]:
-    """Read what follows --cores: "fast", or numbers like 0-3.
+    """Read the value of --cores: "fast", or numbers like 0-3.
 
     Raises:
-        UserError: the system binds no thread, or a core is not there or not to be used by this process.
+        UserError: the system cannot bind threads, or a core does not exist or is not available to this process.
     """
     from profiler.device.environment import cores_of_kind
 
     if sys.platform == "darwin":
-        raise UserError("macOS does not let a program bind threads to cores; leave --cores away")
+        raise UserError("macOS does not let a program bind threads to cores; omit --cores")
     if text.strip().lower() == "fast":
         return cores_of_kind("fast")
     cores = parse_ints(text, "--cores", most=MAX_THREADS - 1)
@@ -27,7 +27,7 @@ def read_cores(text: str) -> tuple[int, ...]:
     if missing := [core for core in cores if core not in usable]:
         raise UserError(
             f"--cores {missing[0]}: this process may use the CPUs {cpu_ranges(usable)} only; "
-            "others are not there, switched off, or kept from it"
+            "others do not exist, are offline, or are not allowed"
         )
     return cores
 
@@ -35,8 +35,8 @@ def read_cores(text: str) -> tuple[int, ...]:
 def bind(cores: Sequence[int]) -> None:
     """Bind this process, and every thread that it starts from now on, to some CPUs.
 
-    A thread pool's mask alone does not do: with OpenMP ggml applies it only where there are several threads, and goes
-    on in silence where the system refuses it. Windows has no such call here, and keeps the mask alone.
+    A thread pool's mask alone is not enough: with OpenMP ggml applies it only to several threads, and ignores a
+    refusal of the system. Windows has no such call here, and gets the mask alone.
 
     Raises:
         EngineError: the system refuses.

@@ -12,9 +12,9 @@ from profiler.records.energy import EnergyTrace
 def sample(
     read_watts: Callable[[], float | None], clock: Callable[[], int], wait: Callable[[], bool]
 ) -> tuple[list[int], list[float]]:
-    """Look until `wait` says that it is over; a look that fails leaves a gap.
+    """Sample until `wait` returns True; a reading that fails leaves a gap.
 
-    The time of a sample is the middle of its look, which may last: powermetrics averages over half a second.
+    The time of a sample is the middle of its reading, which may take long: powermetrics averages over half a second.
     """
     times_ns: list[int] = []
     watts: list[float] = []
@@ -30,7 +30,7 @@ def sample(
 
 @contextmanager
 def tracing(meter: Meter) -> Iterator[Callable[[], EnergyTrace]]:
-    """Sample during the block, where the source is a sampled one; what it gives tells the trace afterwards."""
+    """Sample during the block, if the source is a sampled one; yield a function that returns the trace afterwards."""
     over = threading.Event()
     times_ns: list[int] = []
     watts: list[float] = []

@@ -1,9 +1,9 @@
-"""Where every repetition begins: an empty cache, or one that is filled to a depth; and what it must hold afterwards."""
+"""The KV cache at the start of every repetition, empty or filled to a depth, and a check of what it holds."""
 
 from profiler.engine import Engine, EngineError, Snapshot
 
 
-class Start:
+class StartState:
     """An empty cache, or the same snapshot of a filled one."""
 
     def __init__(self, engine: Engine, deep: list[int]) -> None:
@@ -13,8 +13,8 @@ class Start:
             fill(engine, deep, 0)
             self._snapshot = engine.snapshot()
 
-    def go(self, engine: Engine) -> None:
-        """Bring an engine there: the one that filled the cache, or another context on the same model.
+    def restore(self, engine: Engine) -> None:
+        """Restore it in an engine: the one that filled the cache, or another context on the same model.
 
         Raises:
             EngineError: the cache does not hold what it should.
@@ -27,7 +27,7 @@ class Start:
 
 
 def fill(engine: Engine, tokens: list[int], depth: int) -> None:
-    """Prefill without a clock; at depth 0 the cache is emptied first.
+    """Prefill untimed; at depth 0 the cache is emptied first.
 
     Raises:
         EngineError: the cache does not hold what it should.
@@ -40,10 +40,10 @@ def fill(engine: Engine, tokens: list[int], depth: int) -> None:
 
 
 def expect(engine: Engine, n_tokens: int) -> None:
-    """Make sure that the cache holds so many tokens.
+    """Check that the cache holds `n_tokens`.
 
     Raises:
         EngineError: it does not.
     """
     if (found := engine.position()) != n_tokens:
-        raise EngineError("decode", f"the cache holds {found} tokens where {n_tokens} were put")
+        raise EngineError("decode", f"the cache holds {found} tokens, expected {n_tokens}")

@@ -1,20 +1,20 @@
-"""The measuring loop. It is the product, so it is short enough to read in one sitting.
+"""The measuring loop, short enough to read in one sitting.
 
 Prefill is bound by arithmetic: all prompt tokens go through a layer at once. Decode is bound by memory: each token
-reads every weight again. So they are timed apart, and each number carries the depth of the cache at which it was taken.
+reads every weight again. So they are timed separately, and each number carries the cache depth at which it was taken.
 
     load, context              timed once, before anything is warm
     warm-up                    one whole prefill and some decode steps, not counted
     for each repetition:
         read the conditions
         separate mode          empty cache (or the snapshot at n_depth), prefill n_prompt;
-                               again from there, decode n_gen, each step on its own
+                               from there again, decode n_gen, each step timed on its own
         request mode           empty cache (or the snapshot), prefill n_prompt, choose the token: that is the TTFT;
                                go on with n_gen decode steps
         read the conditions
 
-The engine's calls return only when the work is done, the clock is a monotonic one in integer nanoseconds, n tokens
-mean n timed steps, and after every phase the loop checks how many tokens the cache really holds. Decode feeds a fixed
+The engine's calls return only when the work is done, the clock is monotonic in integer nanoseconds, n tokens are n
+timed steps, and after every phase the loop checks how many tokens the cache really holds. Decode feeds a fixed
 sequence, so no run ends early and choosing a token is not part of a decode step.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from profiler.engine import Engine
-from profiler.measure.kv_state import Start, expect, fill
+from profiler.measure.kv_state import StartState, expect, fill
 from profiler.measure.workloads import prompt_tokens, random_tokens, read_text
 from profiler.records.config import RunConfig
 from profiler.records.energy import EnergyReading, EnergySpan
@@ -36,15 +36,23 @@ Clock = Callable[[], int]  # monotonic nanoseconds
 
 
 class Probes(msgspec.Struct, frozen=True):
-    """How the loop looks at the machine around it; tests give their own."""
+    """How the loop reads the machine around it; tests pass their own."""
 
     memory: Callable[[], Memory]
     conditions: Callable[[], Conditions]
     energy: Callable[[], EnergyReading] | None = None
 
 
+class Tokens(msgspec.Struct, frozen=True):
+    """The token ids of a measurement."""
+
+    depth: list[int]  # in the cache before anything is timed
+    prompt: list[int]
+    fed: list[int]  # one per decode step
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process saw of one cell."""
+    """What one process measured of one cell."""
 
     load_ns: int
     context_ns: int
@@ -65,17 +73,17 @@ def measure(
         EngineError: the engine refused, or the cache did not hold what it should.
     """
     memory = {"imported": probes.memory()}
-    aside_ns = 0
+    probe_ns = 0
 
     def before_weights() -> None:
-        nonlocal aside_ns
-        looked_ns = clock()
+        nonlocal probe_ns
+        begun_ns = clock()
         memory["vocabulary"] = probes.memory()
-        aside_ns = clock() - looked_ns
+        probe_ns = clock() - begun_ns
 
     start_ns = clock()
     engine.load(path, config, before_weights)
-    load_ns = clock() - start_ns - aside_ns
+    load_ns = clock() - start_ns - probe_ns
     memory["loaded"] = probes.memory()
     start_ns = clock()
     engine.open_context(config)
@@ -86,27 +94,21 @@ def measure(
     text = read_text(config.workload)
     text_tokens = engine.tokenize(text) if text else []
     tokenize_ns = clock() - start_ns
-    bos, n_vocab = engine.bos_token, engine.n_vocab
-    deep = prompt_tokens([], config.n_depth, bos=bos, n_vocab=n_vocab, seed=seed)
-    # BOS stands once, at the start of the sequence.
-    prompt = prompt_tokens(text_tokens, config.n_prompt, bos=None if deep else bos, n_vocab=n_vocab, seed=seed + 1)
-    fed = random_tokens(config.n_gen, n_vocab=n_vocab, seed=seed + 2)
-    if fed and bos is not None and not config.decode_depth:
-        fed[0] = bos
+    tokens = _tokens(engine, config, text_tokens, seed)
 
     start_ns = clock()
-    fill(engine, deep, 0)
-    fill(engine, prompt, len(deep))
+    fill(engine, tokens.depth, 0)
+    fill(engine, tokens.prompt, len(tokens.depth))
     memory["prefilled"] = probes.memory()
-    if config.mode == "separate" and prompt:
-        fill(engine, deep, 0)
+    if config.mode == "separate" and tokens.prompt:
+        fill(engine, tokens.depth, 0)
     if config.mode == "request":
         engine.greedy()
-    for token in fed[:WARMUP_DECODE_STEPS]:
+    for token in tokens.fed[:WARMUP_DECODE_STEPS]:
         engine.decode(token)
     # Read before the snapshot is made: the snapshot is this program's, not the model's.
     memory["decoded"] = probes.memory()
-    start = Start(engine, deep)
+    start = StartState(engine, tokens.depth)
     warmup_ns = clock() - start_ns
 
     samples = []
@@ -114,7 +116,7 @@ def measure(
     gc.disable()
     try:
         for _ in range(reps):
-            samples.append(_repeat(engine, config, start, prompt, fed, clock, probes))
+            samples.append(_repeat(engine, config, start, tokens, clock, probes))
     finally:
         gc.enable()
     return Measured(
@@ -129,38 +131,43 @@ def measure(
     )
 
 
+def _tokens(engine: Engine, config: RunConfig, text_tokens: list[int], seed: int) -> Tokens:
+    bos, n_vocab = engine.bos_token, engine.n_vocab
+    depth = prompt_tokens([], config.n_depth, bos=bos, n_vocab=n_vocab, seed=seed)
+    # BOS comes once, at the start of the sequence.
+    prompt = prompt_tokens(text_tokens, config.n_prompt, bos=None if depth else bos, n_vocab=n_vocab, seed=seed + 1)
+    fed = random_tokens(config.n_gen, n_vocab=n_vocab, seed=seed + 2)
+    if fed and bos is not None and not config.decode_depth:
+        fed[0] = bos
+    return Tokens(depth, prompt, fed)
+
+
 def _repeat(
-    engine: Engine,
-    config: RunConfig,
-    start: Start,
-    prompt: list[int],
-    fed: list[int],
-    clock: Clock,
-    probes: Probes,
+    engine: Engine, config: RunConfig, start: StartState, tokens: Tokens, clock: Clock, probes: Probes
 ) -> Sample:
     before = probes.conditions()
     prefill_ns = sample_ns = None
-    start.go(engine)
-    if prompt:
+    start.restore(engine)
+    if tokens.prompt:
         start_ns = clock()
-        engine.prefill(prompt)
+        engine.prefill(tokens.prompt)
         prefill_ns = clock() - start_ns
-        expect(engine, config.n_depth + len(prompt))
+        expect(engine, config.n_depth + len(tokens.prompt))
         if config.mode == "request":
             start_ns = clock()
             engine.greedy()
             sample_ns = clock() - start_ns
-        elif fed:
-            start.go(engine)
+        elif tokens.fed:
+            start.restore(engine)
     decode_ns = []
     energy_before = probes.energy() if probes.energy else None
-    for token in fed:
+    for token in tokens.fed:
         start_ns = clock()
         engine.decode(token)
         decode_ns.append(clock() - start_ns)
     energy_after = probes.energy() if probes.energy else None
-    if fed:
-        expect(engine, config.decode_depth + len(fed))
+    if tokens.fed:
+        expect(engine, config.decode_depth + len(tokens.fed))
     return Sample(
         prefill_ns=prefill_ns,
         sample_ns=sample_ns,

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from profiler.engine import Engine, EngineError
-from profiler.measure.kv_state import Start, expect
+from profiler.measure.kv_state import StartState, expect
 from profiler.measure.workloads import prompt_tokens, random_tokens
 from profiler.operators.group import ends_of_groups, ends_when_joined, groups_of, joins_of
 from profiler.operators.records import Group, Join, ObservationSettings, PhaseObservation
@@ -89,20 +89,20 @@ class _Loop:
         tokens = random_tokens(settings.n_gen + _JOINED_STEPS, n_vocab=n_vocab, seed=seed + 2)
         self._steps, self._joined_steps = tokens[: settings.n_gen], tokens[settings.n_gen :]
         self._depth = len(deep) + len(self._prompt)  # where decode begins
-        self._start = Start(plain, deep)
+        self._start = StartState(plain, deep)
         self._prefill, self._decode = _Phase(), _Phase()
 
     def describe(self) -> None:
         """Read every node of each phase."""
         engine = self._observed
-        self._start.go(engine)
+        self._start.restore(engine)
         self._prefill.describe(engine.describe(lambda: engine.prefill(self._prompt)))
         for token in self._steps:
             self._decode.describe(engine.describe(_step(engine, token)))
 
     def run_plain(self) -> tuple[int, list[int]]:
         """Return the nanoseconds of the prefill and of each decode step, without an observer."""
-        self._start.go(self._plain)
+        self._start.restore(self._plain)
         prefill_ns = self._took_ns(lambda: self._plain.prefill(self._prompt))
         return prefill_ns, [self._took_ns(_step(self._plain, token)) for token in self._steps]
 
@@ -121,7 +121,7 @@ class _Loop:
     def time_observed(self) -> None:
         """Time the nodes of a repetition."""
         engine = self._observed
-        self._start.go(engine)
+        self._start.restore(engine)
         self._prefill.time(engine, lambda: engine.prefill(self._prompt))
         for token in self._steps:
             self._decode.time(engine, _step(engine, token))

@@ -5,7 +5,7 @@ import shlex
 import msgspec
 
 from profiler.records.cell_summary import CellSummary
-from profiler.sweep.cli_options import needed_n_ctx, options_for
+from profiler.sweep.cli_options import options_for
 from quant.base.text import printable
 from quant.gguf_io.artifact import Artifact
 from quant.gguf_io.levels import LEVELS
@@ -16,7 +16,7 @@ AGAIN = "again.jsonl"  # a file of its own: in the old one the cell is there alr
 def command_of(cell: CellSummary, artifact: Artifact | None, n_ctx: int | None = None) -> str:
     """Give the `slmprof profile` line whose only cell is this one, at another context where one is given."""
     config = cell.config
-    if n_ctx is not None and n_ctx >= needed_n_ctx(config):
+    if n_ctx is not None and n_ctx >= config.needed_n_ctx:
         config = msgspec.structs.replace(config, n_ctx=n_ctx)
     source, *level = [printable(word, "?") for word in _source(cell, artifact)]
     source = f"./{source}" if source.startswith("-") else source

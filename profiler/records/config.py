@@ -68,6 +68,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Tokens in the cache when the first timed decode step starts."""
         return self.n_depth + (self.n_prompt if self.mode == "request" else 0)
 
+    @property
+    def needed_n_ctx(self) -> int:
+        """Tokens that the load puts into the cache."""
+        together = self.n_prompt + self.n_gen
+        return self.n_depth + (together if self.mode == "request" else max(self.n_prompt, self.n_gen))
+
 
 _LLAMA_BENCH = RunConfig(
     mode="separate",

@@ -1,4 +1,4 @@
-"""From what was asked to cells: lists are crossed, or paired, and every default is filled in here."""
+"""From lists of settings to cells: lists are crossed, or paired, and every default is filled in here."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from profiler.measure.workloads import WORKLOADS, find_workload
-from profiler.records.config import CACHE_TYPES, LOAD_MODES, MAX_THREADS, Cell, RunConfig
+from profiler.measure.workloads import WORKLOADS, Workload, find_workload
+from profiler.records.config import CACHE_TYPES, LOAD_MODES, MAX_THREADS, Cell, RunConfig, base_config
 from profiler.sweep.thread_search import AUTO
 from quant.base.errors import UserError
 from quant.base.ints import MAX_TOKENS
@@ -17,18 +17,18 @@ _BENCH = WORKLOADS["bench"]
 
 
 class Axes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was asked: every field is a list, and a cell is made for each combination."""
+    """Lists of settings: a cell is made for each combination."""
 
     workload: tuple[str, ...] = ("bench",)
-    prompt: tuple[int, ...] = ()  # with gen or depth: token counts of the user's own instead of a workload
+    prompt: tuple[int, ...] = ()  # with gen or depth: the user's own token counts instead of a workload
     gen: tuple[int, ...] = ()
     depth: tuple[int, ...] = ()
-    threads: tuple[int, ...]  # AUTO stands for what is best, until profiler/sweep/thread_choice.py has found it
-    threads_batch: tuple[int, ...] = ()  # empty: as threads
+    threads: tuple[int, ...]  # AUTO is resolved by profiler/sweep/thread_choice.py
+    threads_batch: tuple[int, ...] = ()  # empty: same as threads
     cores: tuple[int, ...] | None = None
     batch: tuple[int, ...] = (2048,)
     ubatch: tuple[int, ...] = (512,)
-    n_ctx: tuple[int, ...] = ()  # empty: the workload's own, or as much as the tokens need
+    n_ctx: tuple[int, ...] = ()  # empty: the workload's own, or as large as the tokens need
     outputs_max: tuple[int, ...] = ()  # empty: 1 in request mode, 0 in separate mode
     ctk: tuple[str, ...] = ("f16",)
     ctv: tuple[str, ...] = ("f16",)
@@ -45,13 +45,13 @@ _PAIRED = ("workload", *_COUNTS, "threads", "threads_batch", "batch", "ubatch", 
 
 
 def default_threads(physical_cores: int) -> tuple[int, ...]:
-    """Give 1, 2, 4, ... and the number of physical cores itself."""
+    """Return 1, 2, 4, ... and the number of physical cores itself."""
     powers = [1 << exponent for exponent in range(physical_cores.bit_length()) if 1 << exponent <= physical_cores]
     return tuple(dict.fromkeys([*powers, physical_cores]))
 
 
 def expand(axes: Axes, artifacts: Iterable[str], *, zipped: bool = False) -> list[Cell]:
-    """Make the cells of every file under every combination; equal ones are made once.
+    """Return the cells of every file under every combination, each once.
 
     Raises:
         UserError: a value is out of bounds, or the lists cannot be paired.
@@ -86,49 +86,37 @@ def _rows(axes: Axes, zipped: bool) -> list[dict[str, Any]]:
 
 
 def _config(axes: Axes, row: dict[str, Any]) -> RunConfig:
-    load = row["workload"]
-    if load == "custom":
-        mode, n_prompt, n_gen, n_depth, n_ctx = "separate", row["prompt"], row["gen"], row["depth"], None
+    if row["workload"] == "custom":
+        load, n_depth = Workload(name="custom", mode="separate", n_prompt=row["prompt"], n_gen=row["gen"]), row["depth"]
     else:
-        workload = find_workload(load)
-        load = workload.name
-        mode, n_prompt, n_gen, n_depth, n_ctx = (
-            workload.mode,
-            workload.n_prompt,
-            workload.n_gen,
-            0,
-            workload.n_ctx,
-        )
-    if not n_prompt and not n_gen:
-        raise UserError("-p 0 with -n 0 measures nothing; give at least one of them a number of tokens")
-    needed = n_depth + (n_prompt + n_gen if mode == "request" else max(n_prompt, n_gen))
-    asked = row["n_ctx"]
-    if asked is not None and asked < needed:
-        raise UserError(f"--n-ctx {asked} is too small: {load} puts {needed} tokens into the cache")
-    device = row["device"]
-    return RunConfig(
-        mode=mode,
-        workload=load,
-        n_prompt=n_prompt,
-        n_gen=n_gen,
+        load, n_depth = find_workload(row["workload"]), 0
+    if not load.n_prompt and not load.n_gen:
+        raise UserError("-p 0 with -n 0 measures nothing; set at least one of them to a number of tokens")
+    config = base_config(
+        mode=load.mode,
+        workload=load.name,
+        n_prompt=load.n_prompt,
+        n_gen=load.n_gen,
         n_depth=n_depth,
-        n_ctx=asked or n_ctx or needed,
         n_batch=row["batch"],
         n_ubatch=min(row["ubatch"], row["batch"]),
         # A request needs the logits of its last token only; llama-bench leaves room for those of a whole batch.
-        n_outputs_max=int(mode == "request") if row["outputs_max"] is None else row["outputs_max"],
+        n_outputs_max=int(load.mode == "request") if row["outputs_max"] is None else row["outputs_max"],
         n_threads=row["threads"],
         n_threads_batch=row["threads_batch"] or row["threads"],
         cores=axes.cores,
         type_k=row["ctk"],
         type_v=row["ctv"],
         flash_attn=row["fa"],
-        swa_full=False,
         load_mode=row["load_mode"],
         repack=row["repack"],
-        device=device,
-        n_gpu_layers=row["ngl"] if device == "gpu" else 0,
+        device=row["device"],
+        n_gpu_layers=row["ngl"] if row["device"] == "gpu" else 0,
     )
+    n_ctx, needed = row["n_ctx"], config.needed_n_ctx
+    if n_ctx is not None and n_ctx < needed:
+        raise UserError(f"--n-ctx {n_ctx} is too small: {load.name} puts {needed} tokens into the cache")
+    return msgspec.structs.replace(config, n_ctx=n_ctx or load.n_ctx or needed)
 
 
 def _check(axes: Axes) -> None:
@@ -162,27 +150,16 @@ def _check(axes: Axes) -> None:
             if value not in known:
                 raise UserError(f"unknown {name} '{value}'; choose from {', '.join(known)}")
     if set(axes.ngl) != {-1} and "gpu" not in axes.device:
-        raise UserError("--ngl chooses layers for the GPU; give --device gpu with it, or leave it away")
-
-
-def _without_other_counts(lists: dict[str, Any]) -> dict[str, Any]:
-    """Give what takes the command line's token counts away where a table names a workload of its own."""
-    if "workload" not in lists:
-        return {}
-    if counts := [name for name in _COUNTS if name in lists]:
-        raise UserError(f"a workload has its own token counts; a [[sweep]] table gives either it or {counts[0]}")
-    return dict.fromkeys(_COUNTS, ())
+        raise UserError("--ngl chooses layers for the GPU; add --device gpu, or omit it")
 
 
 def read_sweep(path: Path, base: Axes) -> list[Axes]:
     """Read a sweep file: each [[sweep]] table replaces some of the command line's lists.
 
     Raises:
-        UserError: the file cannot be read, or has a key or a value that is not known.
+        UserError: the file cannot be read, or has an unknown key or value.
     """
     import tomllib
-
-    from profiler.device.affinity import read_cores
 
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -190,24 +167,32 @@ def read_sweep(path: Path, base: Axes) -> list[Axes]:
         raise UserError(f"cannot read the sweep file {path}: {error}") from error
     tables = data.get("sweep")
     if set(data) != {"sweep"} or not isinstance(tables, list) or not tables:
-        raise UserError(f"{path} is no sweep file; it holds one or more [[sweep]] tables and nothing else")
-    known = msgspec.to_builtins(base)
+        raise UserError(f"{path} is not a sweep file; it must hold one or more [[sweep]] tables and nothing else")
     axes = []
     for number, table in enumerate(tables, 1):
-        lists = {key.replace("-", "_"): value if isinstance(value, list) else [value] for key, value in table.items()}
-        for name in ("threads", "threads_batch"):
-            if name in lists:
-                if AUTO in lists[name]:
-                    raise UserError(f"[[sweep]] {number} of {path}: {name} must be from 1 to {MAX_THREADS}, or auto")
-                lists[name] = [AUTO if value == "auto" else value for value in lists[name]]
-        if "cores" in lists:
-            lists["cores"] = list(read_cores(",".join(map(str, lists["cores"]))))
-        if unknown := set(lists) - set(known):
-            raise UserError(
-                f"[[sweep]] {number} of {path} has an unknown key '{min(unknown)}'; known are {', '.join(known)}"
-            )
         try:
-            axes.append(msgspec.convert(known | _without_other_counts(lists) | lists, Axes))
-        except msgspec.ValidationError as error:
+            axes.append(msgspec.convert(msgspec.to_builtins(base) | _lists_of(table), Axes))
+        except (ValueError, UserError) as error:
             raise UserError(f"[[sweep]] {number} of {path}: {error}") from error
     return axes
+
+
+def _lists_of(table: dict[str, Any]) -> dict[str, Any]:
+    """Return what a [[sweep]] table replaces, as the fields of `Axes`."""
+    from profiler.device.affinity import read_cores
+
+    lists = {key.replace("-", "_"): value if isinstance(value, list) else [value] for key, value in table.items()}
+    known = Axes.__struct_fields__
+    if unknown := set(lists) - set(known):
+        raise UserError(f"unknown key '{min(unknown)}'; known are {', '.join(known)}")
+    for name in {"threads", "threads_batch"} & set(lists):
+        if AUTO in lists[name]:
+            raise UserError(f"{name} must be from 1 to {MAX_THREADS}, or auto")
+        lists[name] = [AUTO if value == "auto" else value for value in lists[name]]
+    if "cores" in lists:
+        lists["cores"] = list(read_cores(",".join(map(str, lists["cores"]))))
+    if "workload" not in lists:
+        return lists
+    if counts := [name for name in _COUNTS if name in lists]:
+        raise UserError(f"a workload has its own token counts; set either workload or {counts[0]}")
+    return dict.fromkeys(_COUNTS, ()) | lists  # the command line's counts do not apply

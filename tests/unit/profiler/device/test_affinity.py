@@ -63,7 +63,7 @@ def test_the_process_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_layers_for_the_gpu_need_the_gpu() -> None:
-    with pytest.raises(UserError, match="--ngl chooses layers for the GPU; give --device gpu"):
+    with pytest.raises(UserError, match="--ngl chooses layers for the GPU; add --device gpu"):
         check_axes(Axes(threads=(1,), ngl=(8,)), zipped=False)
     check_axes(Axes(threads=(1,), ngl=(8,), device=("gpu",)), zipped=False)
 

@@ -1,13 +1,12 @@
 """The text that ships: length, non-ASCII characters, no repetition, its hash; a user's text; windows of tokens."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from profiler.measure import corpus
-from profiler.measure.corpus import default_text, windows_of
-from profiler.measure.workloads import read_corpus, read_text, text_sha256
+from profiler.measure.corpus import Text, default_text, windows_of
+from profiler.measure.workloads import read_corpus, read_text
 from quant.base.errors import UserError
 from tests.support.paths import ROOT
 
@@ -31,19 +30,18 @@ def test_no_paragraph_is_there_twice_or_in_a_workload() -> None:
     assert not set(paragraphs) & set(others)
 
 
-def test_its_hash_is_that_of_the_file() -> None:
-    assert hashlib.sha256(FILE.read_bytes()).hexdigest() == text_sha256(read_corpus())
-
-
 def test_a_text_s_hash_is_that_of_its_utf_8() -> None:
     # printf 'caf\xc3\xa9' | sha256sum
-    assert text_sha256("caf\u00e9") == "850f7dc43910ff890f8879c0ed26fe697c93a067ad93a7d50f466a7028a9bf4e"
+    assert (
+        Text(name="a", content="caf\u00e9".encode()).sha256
+        == "850f7dc43910ff890f8879c0ed26fe697c93a067ad93a7d50f466a7028a9bf4e"
+    )
 
 
 def test_it_is_long_enough_to_score() -> None:
     found = default_text()
     assert len(found.content) > 10_000
-    assert len(found.sha256) == 64
+    assert found.content == FILE.read_bytes().removesuffix(b"\n")
     found.content.decode()
 
 

@@ -115,7 +115,7 @@ def test_conditions_are_read_around_every_repetition() -> None:
 
 
 def test_a_cache_that_lost_tokens_is_an_error_and_no_number() -> None:
-    with pytest.raises(EngineError, match="holds 5 tokens where 6 were put") as caught:
+    with pytest.raises(EngineError, match="holds 5 tokens, expected 6") as caught:
         run(Script(lose_tokens=1))
     assert caught.value.kind == "decode"
 

@@ -49,7 +49,7 @@ def test_a_depth_is_filled_once_and_restored() -> None:
 def test_a_cache_that_loses_tokens_is_found() -> None:
     clock = FakeClock()
     plain = FakeEngine(clock, Script(lose_tokens=1))
-    with pytest.raises(EngineError, match="the cache holds 8 tokens where 9 were put"):
+    with pytest.raises(EngineError, match="the cache holds 8 tokens, expected 9"):
         observe(plain, ObservedFake(clock, graph()), SETTINGS, n_threads=1, clock=clock)
 
 
