@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
+from profiler.device.energy.meter import NoMeter
 from profiler.device.os.machine import Details
-from profiler.doctor.advice import Seen
+from profiler.doctor.advice import Seen, advise
+from profiler.doctor.diagnosis import Diagnosis
 from profiler.records.record import Conditions, CoreKind, Device, Environment
 
 QUIET = Seen(
@@ -68,3 +70,14 @@ def seen(**changes: Any) -> Seen:
         for name in holders:
             parts[name] = msgspec.structs.replace(parts[name], **{field: value})
     return msgspec.structs.replace(QUIET, **parts, **own)
+
+
+def diagnosis(of: Seen) -> Diagnosis:
+    """Return doctor's diagnosis of a device without a power sensor and without a measured bandwidth."""
+    return Diagnosis(
+        seen=of,
+        threads=(1, 2, 4),
+        findings=tuple(advise(of)),
+        meter=NoMeter("no sensor is here"),
+        ceiling=None,
+    )

@@ -9,15 +9,13 @@ from click.testing import CliRunner
 from plots.report.content import gather
 from plots.report.markdown import to_markdown
 from profiler.cli import COMMANDS, root
-from profiler.doctor.advice import advise
-from profiler.doctor.diagnosis import Diagnosis
 from profiler.doctor.text import render
 from profiler.results.file import Results
 from tests.support.cells import artifact
 from tests.support.compared import rounds_of
 from tests.support.golden import GOLDEN, check_golden
 from tests.support.rounds import write_lines
-from tests.support.seen import QUIET, seen
+from tests.support.seen import QUIET, diagnosis, seen
 from tests.support.studies import MODELS, files, study
 from tests.support.summaries import ENVIRONMENT
 
@@ -59,8 +57,7 @@ def reported(found: Results) -> str:
 
 def diagnosed(**changes: object) -> str:
     """Return doctor's text of a recorded device, with some of what is seen on it changed."""
-    of = seen(**changes) if changes else QUIET
-    return render(Diagnosis(seen=of, threads=(1, 2, 4), findings=tuple(advise(of))))
+    return render(diagnosis(seen(**changes) if changes else QUIET))
 
 
 TEXTS: dict[str, Callable[[Path], str]] = {
