@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from profiler.cli.options.limits import limit_options, limits_of, prefer_of
+from profiler.cli.options.limits import criteria_of, limit_options
 
 
 @click.command()
@@ -26,14 +26,20 @@ def report(results: tuple[Path, ...], outputs: tuple[Path, ...], **options: Any)
     slmprof report results.jsonl --max-memory 1GiB --min-decode 8 -o report.html
     slmprof report pi5.jsonl mac.jsonl -o report.html -o report.md
     """
-    from plots.report.chosen import Wish
     from plots.report.write import check_forms, write_reports
     from profiler.cli.results import load
+    from profiler.recommend.records import Criteria
 
     check_forms(outputs)
-    wish = Wish(limits=limits_of(options), prefer=prefer_of(options), flagged=options["flagged"])
+    criteria = criteria_of(options)
     results_name = " ".join(shlex.quote(path.name) for path in results)
-    write_reports(load(results), outputs, results_name=results_name, wish=wish, asked=_typed(options))
+    write_reports(
+        load(results),
+        outputs,
+        results_name=results_name,
+        criteria=None if criteria == Criteria() else criteria,
+        asked=_typed(options),
+    )
     for path in outputs:
         click.echo(path)
 

@@ -1,168 +1,273 @@
-"""The answer at the top of a report: which model at which level, and what the others cost.
+"""The answer at the top of a report: what `slmprof recommend` chooses for the load under which most was measured.
 
-Without stated limits and measured quality the fastest decode of each model among cells that nothing disturbed is the
-answer, and what overlaps with it is a tie. With either, `chosen.py` asks `profiler.recommend`. A report knows only
-`Answer`.
+Without limits it is the fastest decode of each model, or, where quality was measured, the best product of speed,
+memory and quality.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from plots.canvas.panels import Panel, panels
+from profiler.recommend.choose import recommend
+from profiler.recommend.limits import limits_text
+from profiler.recommend.reasons import weights_text
+from profiler.recommend.records import FASTEST, Candidate, Choice, Criteria, Prefer, Recommendation
 from profiler.records.cell_summary import CellSummary
 from quant.base.units import format_bytes
+from quant.gguf_io.artifact import Artifact
 
 _RUNNERS_UP = 4  # of one model
-_MODELS = 8  # more make no answer but a table, and that stands below
+_NEAR_MISSES = 2
+_MODELS = 8  # more are no answer but a table, which follows anyway
+
+# Without limits the best quality is always the largest file, which is no answer; so all three count alike.
+BALANCED = Criteria(order=Prefer(speed=1, memory=1, quality=1))
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One file at its best setting."""
 
     cell: CellSummary
     is_best: bool  # of its model
-    costs: str  # against the best one, in words
+    costs: str  # compared with the best one, in words
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What to ship, as far as the results tell."""
+    """What to use, as far as the results show."""
 
     headline: str
     reasons: list[str]
-    choices: list[Choice]  # the best of each model, each followed by its runners-up
+    rows: list[AnswerRow]  # the best of each model, each followed by its runners-up
 
 
-def answer(summaries: Sequence[CellSummary], *, quality_problem: str | None = None) -> Answer:
-    """Choose among the cells that may be compared and that nothing disturbed.
+class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """The choices of one load, and what they were made from."""
+
+    criteria: Criteria
+    load: list[Choice]  # one per model
+    fitting: list[Choice]  # those with a choice, in the order in which they are shown
+    cells: dict[tuple[str, str], CellSummary]  # by environment and cell_key
+
+    @property
+    def is_fastest(self) -> bool:
+        """No limit was given and no quality was measured."""
+        return self.criteria.order == FASTEST
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Only flagged cells could be chosen from, without anybody allowing them."""
+        return self.is_fastest and self.criteria.flagged
+
+    def cell_of(self, choice: Choice, candidate: Candidate | None = None) -> CellSummary:
+        """Return the summary of a candidate, by default of the chosen one."""
+        found = candidate or choice.chosen
+        assert found is not None
+        return self.cells[choice.env_id, found.cell_key]
+
+
+def answer(
+    summaries: Sequence[CellSummary],
+    artifacts: Mapping[str, Artifact] | None = None,
+    criteria: Criteria | None = None,
+    *,
+    quality_problem: str | None = None,
+) -> Answer:
+    """Choose among the cells.
 
     Args:
         summaries: the cells.
-        quality_problem: why quality that was measured is in no cell.
+        artifacts: by sha256.
+        criteria: None where nothing was requested.
+        quality_problem: why measured quality is in no cell.
+
+    Raises:
+        UserError: a limit is on a figure that was not measured.
     """
-    usable = [cell for cell in summaries if cell.status == "ok" and cell.decode_tps is not None]
-    trusted = [cell for cell in usable if not cell.flags]
-    if not usable:
-        return Answer(
-            headline="No choice: no decode was measured",
-            reasons=[f"Of {len(summaries)} cells none has a decode rate."],
-            choices=[],
-        )
-    panel = max(panels(trusted or usable), key=_worth)
-    best_of_file: dict[str, CellSummary] = {}
-    for cell in panel.cells:
-        known = best_of_file.get(cell.artifact.sha256)
-        if known is None or _speed(cell) > _speed(known):
-            best_of_file[cell.artifact.sha256] = cell
-    models: dict[str, list[CellSummary]] = {}
-    for cell in best_of_file.values():
-        models.setdefault(cell.artifact.model, []).append(cell)
-    ranked = sorted((sorted(cells, key=_rank) for cells in models.values()), key=lambda cells: _rank(cells[0]))
-    choices = [choice for cells in ranked[:_MODELS] for choice in _choices(cells)]
-    among = f", the fastest of {len(ranked)} models" if len(ranked) > 1 else ""
+    cells = summaries
+    if criteria is None and any(_has_quality(cell) for cell in summaries):
+        criteria = BALANCED
+    if criteria is None:
+        usable = [cell for cell in summaries if cell.status == "ok" and cell.decode_tps is not None]
+        if not usable:
+            return Answer(
+                headline="No choice: no decode was measured",
+                reasons=[f"None of {len(summaries)} cells has a decode rate."],
+                rows=[],
+            )
+        trusted = [cell for cell in usable if not cell.flags]
+        cells = max(panels(trusted or usable), key=_worth).cells
+        criteria = Criteria(order=FASTEST, flagged=not trusted)
+    found = _chosen(cells, recommend(cells, criteria, artifacts=artifacts), criteria)
+    if not found.load:
+        return Answer(headline="No choice: no cell is measured", reasons=[], rows=[])
     return Answer(
-        headline=headline(ranked[0][0]) + among if trusted else "No choice: every cell was disturbed",
-        reasons=_reasons(summaries, usable, trusted, panel, len(ranked), quality_problem),
-        choices=choices,
+        headline=_headline(found),
+        reasons=[*_why(found), *_quality(found, quality_problem), *_missing(found, summaries)],
+        rows=_rows(found),
     )
+
+
+def _has_quality(cell: CellSummary) -> bool:
+    return cell.quality.kld is not None and cell.decode_tps is not None and not cell.flags
 
 
 def _worth(panel: Panel) -> tuple[int, bool]:
-    """Prefer the load that most cells were measured under, and a request where there are as many."""
+    """Prefer the load with the most cells, and of equals a request."""
     return (len(panel.cells), panel.cells[0].config.mode == "request")
 
 
-def _speed(cell: CellSummary) -> float:
-    return cell.decode_tps.value if cell.decode_tps else 0.0
+def _chosen(cells: Sequence[CellSummary], found: Recommendation, criteria: Criteria) -> _Chosen:
+    by_key = {(cell.env_id, cell.cell_key): cell for cell in cells}
+    load = _fullest(found)
+
+    def place(each: Choice) -> tuple[float, str]:
+        """Put the fastest model first without limits, else the largest."""
+        assert each.chosen is not None
+        speed = each.chosen.speed.value if each.chosen.speed else 0.0
+        return -speed if criteria.order == FASTEST else -each.n_params, each.model
+
+    return _Chosen(
+        criteria=criteria, load=load, fitting=sorted((each for each in load if each.chosen), key=place), cells=by_key
+    )
 
 
-def _rank(cell: CellSummary) -> tuple[float, str, str]:
-    return (-_speed(cell), cell.artifact.model, cell.artifact.level)
+def _fullest(found: Recommendation) -> list[Choice]:
+    """Return the choices of the device and load with the most fitting models, then with the most cells."""
+    loads: dict[tuple[object, ...], list[Choice]] = {}
+    for each in found.choices:
+        key = (each.env_id, each.device, each.mode, each.workload, each.n_prompt, each.n_gen, each.n_depth)
+        loads.setdefault(key, []).append(each)
+
+    def worth(load: list[Choice]) -> tuple[int, int, bool]:
+        n_chosen = sum(each.chosen is not None for each in load)
+        return n_chosen, sum(each.n_considered for each in load), load[0].mode == "request"
+
+    return max(loads.values(), key=worth, default=[])
 
 
-def headline(cell: CellSummary) -> str:
-    """Name a cell and what it reaches."""
+def _headline(found: _Chosen) -> str:
+    if not found.fitting:
+        return "No choice: no cell meets the limits"
+    if found.is_disturbed:
+        return "No choice: every cell was disturbed"
+    n_fitting, n_models = len(found.fitting), len(found.load)
+    first = _reached(found.cell_of(found.fitting[0]))
+    if n_models == 1:
+        return first
+    if found.is_fastest:
+        return f"{first}, the fastest of {n_models} models"
+    if n_fitting == 1:
+        return f"{first}, the only one of {n_models} models that meets the limits"
+    return f"{first}, the largest of {n_fitting} models that meet the limits"
+
+
+def _reached(cell: CellSummary) -> str:
+    """Return a cell's name and what it reaches."""
     threads = f"{cell.config.n_threads} thread{'' if cell.config.n_threads == 1 else 's'}"
     memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes.value)} of memory"
-    made_up = "" if cell.artifact.weights == "real" else " (synthetic weights)"
-    return (
-        f"{cell.artifact.model} at {cell.artifact.level}{made_up} with {threads}: {_speed(cell):.3g} tokens/s{memory}"
-    )
+    synthetic = "" if cell.artifact.weights == "real" else " (synthetic weights)"
+    speed = "" if cell.decode_tps is None else f": {cell.decode_tps.value:.3g} tokens/s"
+    return f"{cell.artifact.model} at {cell.artifact.level}{synthetic} with {threads}{speed}{memory}"
 
 
-def _reasons(
-    summaries: Sequence[CellSummary],
-    usable: Sequence[CellSummary],
-    trusted: Sequence[CellSummary],
-    panel: Panel,
-    n_models: int,
-    quality_problem: str | None,
-) -> list[str]:
-    first = panel.cells[0]
+def _why(found: _Chosen) -> list[str]:
+    """Return how the choice was made."""
+    criteria, first = found.criteria, found.load[0]
+    if found.is_fastest:
+        reasons = ["No limit given, so the fastest decode wins, each file at its best thread count."]
+    else:
+        order = "the best quality, then the fastest, then the smallest"
+        if isinstance(criteria.order, Prefer):
+            order = f"weights {weights_text(criteria.order)}"
+        reasons = [f"Limits: {limits_text(criteria.limits) or 'none'}; order: {order}."]
+        if len(found.fitting) == 1:
+            reasons.append(f"Chosen because {found.fitting[0].reason}.")
+    if found.is_disturbed:
+        reasons.insert(0, "The warnings below name the disturbance and the fix. Do not rely on these figures.")
+    if not found.fitting:
+        for each in found.load[:_MODELS]:
+            reasons.append(f"{each.model}: {each.reason}." + (f" To get one: {each.relax.text}." if each.relax else ""))
     work = (
-        f"{first.config.n_prompt} tokens in and {first.config.n_gen} out"
-        if first.config.mode == "request"
-        else f"decode of {first.config.n_gen} tokens at depth {first.config.decode_depth}"
+        f"{first.n_prompt} tokens in and {first.n_gen} out"
+        if first.mode == "request"
+        else f"prefill of {first.n_prompt} and decode of {first.n_gen} tokens, each at depth {first.n_depth}"
     )
+    return [*reasons, f"Workload {first.workload}: {work}."]
+
+
+def _quality(found: _Chosen, quality_problem: str | None) -> list[str]:
+    """Return what is known of quality: between models nothing, between levels what was measured."""
     reasons = []
-    if not trusted:
-        reasons.append("The warnings below say by what, and what mends it. The figures here are not to be relied on.")
-    reasons += [
-        "No limits were given, so the fastest decode counts, of each file at its best thread count.",
-        f"Workload {first.config.workload}: {work}.",
-    ]
-    if n_models > 1:
-        reasons.append("A smaller model is faster and answers worse; choose the model by what it must be able to do.")
-    if quality_problem:
+    if len(found.fitting) > 1:
+        reasons.append(
+            "Larger models mostly answer better, which nothing here measures: choose the model by what it must be able "
+            "to do. Each model's own choice follows."
+        )
+    if quality_problem and found.is_fastest:
         reasons.append(f"{quality_problem[:1].upper()}{quality_problem[1:]}.")
-    elif all(cell.quality.kld is None and cell.quality.ppl is None for cell in panel.cells):
+    elif found.is_fastest and all(cell.quality.kld is cell.quality.ppl is None for cell in found.cells.values()):
         reasons.append("Quality was not measured: fewer bits per weight cost quality, which nothing here shows.")
-    if any(cell.artifact.weights != "real" for cell in panel.cells):
-        reasons.append(
-            "SYNTHETIC weights: speed and memory are those of the shape; nothing is said about what a model can do."
-        )
-    if trusted and (n_left := len(usable) - len(trusted)):
-        reasons.append(f"{n_left} disturbed cell{'s' if n_left > 1 else ''} took no part; see the warnings.")
-    if n_bad := sum(cell.status != "ok" for cell in summaries):
-        reasons.append(f"Failed or skipped: {n_bad} cell{'s' if n_bad > 1 else ''}.")
-    if n_other := len({(cell.env_id, cell.config.workload, cell.config.mode) for cell in trusted or usable}) - 1:
-        reasons.append(
-            f"The results hold {n_other} more device{'' if n_other == 1 else 's'} or workload"
-            f"{'' if n_other == 1 else 's'}, which the table shows."
-        )
-    if n_models > _MODELS:
-        reasons.append(f"The {_MODELS} fastest of {n_models} models stand here; the table has all.")
+    elif not found.is_fastest and any(each.quality_basis == "bpw" for each in found.fitting):
+        reasons.append("Quality was not measured for all cells: more bits per weight are taken as better.")
+    if any(each.weights != "real" for each in found.load):
+        reasons.append("SYNTHETIC weights: speed and memory are those of the shape; quality is unknown.")
     return reasons
 
 
-def _choices(ranked: Sequence[CellSummary]) -> list[Choice]:
-    best = ranked[0]
-    made = [Choice(cell=best, is_best=True, costs=_marked(best, "the fastest decode of this model"))]
-    for cell in ranked[1 : 1 + _RUNNERS_UP]:
-        made.append(Choice(cell=cell, is_best=False, costs=_marked(cell, _costs(cell, best))))
-    return made
+def _missing(found: _Chosen, summaries: Sequence[CellSummary]) -> list[str]:
+    """Return which cells were not considered or are not shown, and which flagged ones were."""
+    reasons = []
+    measured = [cell for cell in summaries if cell.status == "ok"]
+    n_flagged = sum(bool(cell.flags) for cell in measured)
+    if n_flagged and not found.criteria.flagged:
+        reasons.append(f"Not considered, since disturbed: {n_flagged} cell{_s(n_flagged)}; see the warnings.")
+    if n_bad := len(summaries) - len(measured):
+        reasons.append(f"Failed or skipped: {n_bad} cell{_s(n_bad)}.")
+    flags = sorted({flag for each in found.fitting for flag in found.cell_of(each).flags})
+    if flags and not found.is_disturbed:
+        reasons.append(f"Flagged cells were allowed, and some are chosen ({', '.join(flags)}): see the warnings.")
+    loads = {
+        (cell.env_id, cell.config.device, cell.config.mode, cell.config.workload, cell.config.n_depth)
+        for cell in measured
+    }
+    if n_other := max(0, len(loads) - 1):
+        reasons.append(
+            f"The results hold {n_other} more device{_s(n_other)} or workload{_s(n_other)}, which the table shows; "
+            "slmprof recommend answers for each."
+        )
+    if len(found.fitting) > _MODELS:
+        order = "fastest" if found.is_fastest else "largest"
+        reasons.append(f"Only the {_MODELS} {order} of {len(found.fitting)} models are shown here; the table has all.")
+    return reasons
 
 
-def _marked(cell: CellSummary, words: str) -> str:
-    return f"disturbed ({', '.join(cell.flags)}): {words}" if cell.flags else words
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
-def _costs(cell: CellSummary, best: CellSummary) -> str:
-    """Say what a runner-up costs and what it gives, against the best of its model."""
-    if cell.decode_tps and best.decode_tps and cell.decode_tps.hi >= best.decode_tps.lo:
-        parts = ["a tie in decode: the ranges overlap"]
-    else:
-        parts = [f"decode {1 - _speed(cell) / _speed(best):.0%} slower"]
-    if cell.prefill_tps and best.prefill_tps:
-        change = cell.prefill_tps.value / best.prefill_tps.value - 1
-        if abs(change) >= 0.02:
-            parts.append(f"prefill {abs(change):.0%} {'faster' if change > 0 else 'slower'}")
-    if cell.model_rss_bytes is not None and best.model_rss_bytes is not None:
-        more = cell.model_rss_bytes.value - best.model_rss_bytes.value
-        change_bytes = f"{format_bytes(abs(more))} {'more' if more > 0 else 'less'} memory"
-        parts.append(change_bytes if more else "the same memory")
-    if cell.quality.kld is not None and best.quality.kld is not None:
-        parts.append(f"KL divergence {cell.quality.kld.value:.3g} against {best.quality.kld.value:.3g}")
-    else:
-        parts.append(f"{cell.artifact.bpw:.2f} bits per weight against {best.artifact.bpw:.2f}")
-    return ", ".join(parts)
+def _rows(found: _Chosen) -> list[AnswerRow]:
+    if not found.fitting:
+        return [row for each in found.load[:_MODELS] for row in _missed(each, found)]
+    rows = []
+    for each in found.fitting[:_MODELS]:
+        rows.append(_row(found.cell_of(each), each.reason, is_best=True))
+        for other in each.runners_up[:_RUNNERS_UP]:
+            rows.append(_row(found.cell_of(each, other.candidate), other.text))
+        rows += _missed(each, found)
+    return rows
+
+
+def _missed(choice: Choice, found: _Chosen) -> list[AnswerRow]:
+    return [
+        _row(
+            found.cell_of(choice, each.candidate),
+            f"does not meet the limits: {' and '.join(miss.needs for miss in each.misses)}",
+        )
+        for each in choice.near_misses[:_NEAR_MISSES]
+    ]
+
+
+def _row(cell: CellSummary, costs: str, *, is_best: bool = False) -> AnswerRow:
+    mark = f"disturbed ({', '.join(cell.flags)}): " if cell.flags else ""
+    return AnswerRow(cell=cell, is_best=is_best, costs=mark + costs)

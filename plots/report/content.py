@@ -6,16 +6,16 @@ from contextlib import nullcontext
 
 import msgspec
 
-from plots.report.answer import Answer, Choice, answer
+from plots.report.answer import Answer, AnswerRow, answer
 from plots.report.cautions import Caution, cautions
 from plots.report.cells import Column, columns_of
 from plots.report.charts import Chart, Charts, charts_begun
-from plots.report.chosen import Wish, answer_by_quality, chosen_answer
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
 from plots.report.setup import setup_of
 from profiler.analysis.quality_by_file import comparable
 from profiler.analysis.summarise import summarise_and_warn
+from profiler.recommend.records import Criteria
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
 from profiler.results import background as asides
@@ -78,12 +78,12 @@ def gather(
     *,
     results_name: str = "results.jsonl",
     draw: bool = True,
-    wish: Wish | None = None,
+    criteria: Criteria | None = None,
     asked: str = "",
 ) -> Report:
     """Summarize results and draw their charts; `results_name` is the name, without a folder, that commands use.
 
-    `asked` are the options that say the wish, as they were typed.
+    `asked` are the options of the criteria, as they were typed; `criteria` is None where there are none.
 
     Raises:
         UserError: a limit asks for what nobody measured.
@@ -91,7 +91,7 @@ def gather(
     # Of very many cells it is other processes that summarise, and that draw.
     summarised = asides.begin(lambda: summarise_and_warn(results))
     with charts_begun(results) if draw else nullcontext(_no_charts) as finish:
-        return _gathered(results, *summarised.result(), results_name, wish, asked, finish)
+        return _gathered(results, *summarised.result(), results_name, criteria, asked, finish)
 
 
 def _no_charts(summaries: Sequence[CellSummary]) -> Charts:
@@ -103,16 +103,16 @@ def _gathered(
     summaries: list[CellSummary],
     messages: dict[str, str],
     results_name: str,
-    wish: Wish | None,
+    criteria: Criteria | None,
     asked: str,
     finish: Callable[[Sequence[CellSummary]], Charts],
 ) -> Report:
     """Gather everything else while charts are drawn, and wait for these last."""
-    found = _answer(results, summaries, wish)
+    found = _answer(results, summaries, criteria)
     names = shlex.split(results_name)
     commands = rerun_commands(results, summaries, output=names[0] if len(names) == 1 else "results.jsonl")
     left = len(commands) - _MOST_COMMANDS
-    choice_names, choices = _table_of(found.choices)
+    choice_names, choices = _table_of(found.rows)
     columns, warnings = columns_of(summaries), cautions(results, summaries, messages)
     drawn = finish(summaries)
     return Report(
@@ -143,16 +143,11 @@ def _gathered(
     )
 
 
-def _answer(results: Results, summaries: Sequence[CellSummary], wish: Wish | None) -> Answer:
-    """Choose by what was asked, else by measured quality beside speed and memory, else by speed."""
+def _answer(results: Results, summaries: Sequence[CellSummary], criteria: Criteria | None) -> Answer:
     problem = comparable(results).problem
-    if wish is not None and not wish.is_empty:
-        if problem and wish.limits.max_kld is not None:
-            raise UserError(problem)
-        return chosen_answer(summaries, results.artifacts, wish)
-    if any(cell.quality.kld is not None and cell.decode_tps is not None and not cell.flags for cell in summaries):
-        return answer_by_quality(summaries, results.artifacts)
-    return answer(summaries, quality_problem=problem)
+    if problem and criteria is not None and criteria.limits.max_kld is not None:
+        raise UserError(problem)
+    return answer(summaries, results.artifacts, criteria, quality_problem=problem)
 
 
 def _title(summaries: Sequence[CellSummary]) -> str:
@@ -188,7 +183,7 @@ def _synthetic(summaries: Sequence[CellSummary]) -> str | None:
     return f"Synthetic weights in {which}: random numbers in the model's shape, for speed and memory only."
 
 
-def _table_of(choices: Sequence[Choice]) -> tuple[list[str], list[ShownChoice]]:
+def _table_of(choices: Sequence[AnswerRow]) -> tuple[list[str], list[ShownChoice]]:
     """Return the answer's table, without the columns that nothing was measured for."""
     rows = [_figures(choice.cell) for choice in choices]
     kept = [place for place in range(6) if any(row[place] for row in rows)]

@@ -10,7 +10,7 @@ FORMS = (".html", ".md")
 
 
 def write_reports(
-    results: Any, paths: Sequence[Path], *, results_name: str = "results.jsonl", wish: Any = None, asked: str = ""
+    results: Any, paths: Sequence[Path], *, results_name: str = "results.jsonl", criteria: Any = None, asked: str = ""
 ) -> None:
     """Write each path in the form that its ending tells, whole or not at all.
 
@@ -22,7 +22,7 @@ def write_reports(
     from quant.base.files import write_text
 
     draw = any(_form(path) == ".html" for path in paths)
-    report = gather(results, results_name=results_name, draw=draw, wish=wish, asked=asked)
+    report = gather(results, results_name=results_name, draw=draw, criteria=criteria, asked=asked)
     for path in paths:
         if _form(path) == ".html":
             from plots.report.html import to_html

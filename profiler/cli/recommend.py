@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from profiler.cli.options.limits import limit_options, limits_of, prefer_of
+from profiler.cli.options.limits import criteria_of, limit_options
 from quant.base.errors import UserError
 
 
@@ -14,13 +14,13 @@ from quant.base.errors import UserError
 @limit_options
 @click.option("--model", metavar="NAME", help="Only this model, where the results hold several.")
 @click.option("--workload", metavar="NAME", help="Only this workload, where the results hold several.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON: the choice, its reason, what stood beside it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the choice, its reason, its competitors.")
 def recommend(results: tuple[Path, ...], model: str | None, workload: str | None, as_json: bool, **options: Any) -> int:
-    """Choose a level and a thread count within limits, and say why, what came close, and what would have to give.
+    """Choose a level and a thread count within limits, and explain the choice, its competitors and the near misses.
 
-    A limit is kept when the whole interval keeps it. What intervals do not tell apart is a tie, which the next
-    criterion decides. Without measured quality more bits per weight stand in for it. Cells with flags are not chosen
-    unless --flagged is given. The exit status is 1 when nothing fits.
+    A limit is met when the whole interval meets it. Overlapping intervals are a tie, which the next criterion decides.
+    Without measured quality, more bits per weight are taken as better. Flagged cells are not chosen without --flagged.
+    The exit status is 1 when nothing fits.
 
     \b
     slmprof recommend results.jsonl --max-memory 512MiB --min-decode 8
@@ -30,24 +30,17 @@ def recommend(results: tuple[Path, ...], model: str | None, workload: str | None
     from profiler.analysis.quality_by_file import comparable
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import load
-    from profiler.recommend.choose import narrowed, to_json
+    from profiler.recommend.choose import narrowed
     from profiler.recommend.choose import recommend as choose
-    from profiler.recommend.text import render
+    from profiler.recommend.text import render, to_json
 
-    limits, wanted = limits_of(options), prefer_of(options)
+    criteria = criteria_of(options)
     found = load(results)
-    if limits.max_kld is not None and (problem := comparable(found).problem):
+    if criteria.limits.max_kld is not None and (problem := comparable(found).problem):
         raise UserError(problem)
     summaries = narrowed(summarise(found), model=model, workload=workload)
     if not summaries:
         raise UserError(f"{results[0].name} holds no measured cells yet; measure some with slmprof profile")
-    chosen = choose(
-        summaries,
-        limits,
-        prefer=wanted,
-        flagged=options["flagged"],
-        artifacts=found.artifacts,
-        results_name=results[0].name,
-    )
+    chosen = choose(summaries, criteria, artifacts=found.artifacts, results_name=results[0].name)
     click.echo(to_json(chosen) if as_json else render(chosen, found.environments), nl=False)
     return 0 if any(choice.chosen for choice in chosen.choices) else 1

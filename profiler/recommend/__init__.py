@@ -1,1 +1,1 @@
-"""From limits to one choice with its reason: `records` says what goes in and comes out, `choose` decides."""
+"""Limits in, one choice out. choose.py decides; text.py writes it for a terminal or as JSON."""

@@ -1,4 +1,4 @@
-"""From summaries to candidates: which cells may be weighed against each other, and what each needs at a context."""
+"""From summaries to candidates: which cells compete with each other, and what each needs at a context."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
 from profiler.tables.speed import clean
 
-# What may differ between two cells of one group beside file, threads and context; None is not named.
+# What may differ between two cells of one group besides file, threads and context.
 _SETTINGS = {
     "n_batch": "batch",
     "n_ubatch": "ubatch",
@@ -23,7 +23,7 @@ _SETTINGS = {
 
 
 def groups_of(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[list[CellSummary]]:
-    """Part the cells that are never weighed against each other; without a context asked for, by context as well."""
+    """Separate the cells that never compete with each other; without `n_ctx`, by context as well."""
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for cell in summaries:
         key = (
@@ -47,7 +47,7 @@ def groups_of(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[list[
 
 
 def nearest_context(group: Sequence[CellSummary], n_ctx: int | None) -> list[CellSummary]:
-    """Of cells that differ in the context alone keep the one measured nearest to what is asked."""
+    """Of cells that differ in the context only, keep the one measured nearest to `n_ctx`."""
     if n_ctx is None:
         return list(group)
     kept: dict[tuple[object, ...], CellSummary] = {}
@@ -68,7 +68,7 @@ def nearest_context(group: Sequence[CellSummary], n_ctx: int | None) -> list[Cel
 
 
 def candidates_of(group: Sequence[CellSummary], n_ctx: int | None) -> list[Candidate]:
-    """Make the candidates of one group, in its order."""
+    """Return the candidates of one group, in its order."""
     settings = [name for name in _SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
     names: dict[str, set[str]] = {}
     for cell in group:
@@ -112,10 +112,10 @@ def _written(value: object) -> str:
 
 
 def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:
-    """Give the model's peak at a context, and whether it is an estimate: the cache grows with its padded cells.
+    """Return the model's peak at a context, and whether it is an estimate: the KV cache grows with its padded cells.
 
-    All else is left as measured. So the estimate lacks what the compute buffer gains, and is too large for layers with
-    a sliding window, which stop growing.
+    Everything else stays as measured. The estimate lacks the growth of the compute buffer, and is too large for layers
+    with a sliding window, whose cache stops growing.
     """
     span = cell.model_rss_bytes
     if span is None:
@@ -126,13 +126,3 @@ def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:
         return None, False
     more = round(cell.memory.kv_cache_bytes * (padded_cells(n_ctx) / padded_cells(cell.config.n_ctx) - 1))
     return Span(span.value + more, span.lo + more, span.hi + more, span.kind), True
-
-
-def name_of(candidate: Candidate) -> str:
-    """Name a candidate in a few words: "Q4_K_M with 2 threads"."""
-    threads = str(candidate.n_threads)
-    if candidate.n_threads_batch != candidate.n_threads:
-        threads += f" / {candidate.n_threads_batch}"
-    plural = "" if candidate.n_threads == candidate.n_threads_batch == 1 else "s"
-    setting = f" ({candidate.setting})" if candidate.setting else ""
-    return f"{candidate.quant} with {threads} thread{plural}{setting}"

@@ -1,6 +1,6 @@
-"""Does a cell keep the limits, and what would have to give where it does not.
+"""Does a candidate meet the limits, and which limits would it meet?
 
-A limit counts as kept when the whole interval keeps it: a median on the right side is no promise.
+A limit is met when the whole interval meets it: a median just inside the limit is a coin toss.
 """
 
 import math
@@ -13,34 +13,26 @@ from quant.base.units import GIB, KIB, MIB, format_bytes
 
 
 class Rule(NamedTuple):
-    """One limit: where it stands, what it bounds, and how its figures are written."""
+    """One limit: its option, the figure that it bounds, and how its values are written."""
 
     option: str
     field: str  # of Limits
     bounded: Callable[[Candidate], Span | None]
     is_most: bool  # an upper bound
     typed: Callable[[float], str]
-    lacking: str  # what to say where the figure was not measured
-    needs: Callable[[float, float], str]  # from the figure and the limit
+    lacking: str  # the text where the figure was not measured
+    needs: Callable[[float, float], str]  # text from the figure and the limit
 
 
 def typed_bytes(value: float) -> str:
-    """Write a size as it is typed."""
+    """Return a size as it is typed."""
     units = (("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("", 1))
     return next(f"{value / size:.0f}{unit}" for unit, size in units if not value % size or size == 1)
 
 
 def typed_ms(value: float) -> str:
-    """Write a time as it is typed."""
+    """Return a time as it is typed."""
     return f"{value / 1000:g}s" if value >= 1000 else f"{value:g}ms"
-
-
-def kld_span(candidate: Candidate) -> Span | None:
-    """Give the divergence with the interval that two standard errors make."""
-    if candidate.kld is None:
-        return None
-    reach = 1.96 * (candidate.kld_se or 0.0)
-    return Span(candidate.kld, candidate.kld - reach, candidate.kld + reach, "interval")
 
 
 RULES = (
@@ -83,11 +75,11 @@ RULES = (
     Rule(
         "--max-kld",
         "max_kld",
-        kld_span,
+        lambda each: each.kld_span,
         True,
         lambda value: f"{value:g}",
         "has no measured quality",
-        lambda value, limit: f"diverges by up to {value:.3g}",
+        lambda value, limit: f"has a KLD of up to {value:.3g}",
     ),
 )
 
@@ -96,16 +88,16 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def asked(limits: Limits) -> list[tuple[Rule, float]]:
-    """Give the limits that were set."""
+def set_limits(limits: Limits) -> list[tuple[Rule, float]]:
+    """Return the limits that are set."""
     found = [(rule, getattr(limits, rule.field)) for rule in RULES]
     return [(rule, limit) for rule, limit in found if limit is not None]
 
 
 def misses(candidate: Candidate, limits: Limits) -> tuple[Miss, ...]:
-    """Give the limits that a candidate does not keep."""
+    """Return the limits that a candidate does not meet."""
     found = []
-    for rule, limit in asked(limits):
+    for rule, limit in set_limits(limits):
         span = rule.bounded(candidate)
         if span is None:
             found.append(Miss(option=rule.option, limit=limit, reached=None, relaxed=None, needs=rule.lacking))
@@ -119,7 +111,7 @@ def misses(candidate: Candidate, limits: Limits) -> tuple[Miss, ...]:
 
 
 def _rounded(rule: Rule, reached: float) -> float | None:
-    """Round a limit to what is easily typed, to the side on which it is kept; None where no limit would be."""
+    """Round a limit to what is easily typed, to the side on which it is met; None where no limit can be met."""
     if rule.field == "max_memory_bytes":
         return float(math.ceil(reached / MIB) * MIB)
     if reached <= 0:
@@ -132,17 +124,17 @@ def _rounded(rule: Rule, reached: float) -> float | None:
 
 
 def step(miss: Miss) -> float:
-    """Give how far a limit would have to give, as the logarithm of a ratio; infinite where that would not help."""
+    """Return how far a limit must be relaxed, as the logarithm of a ratio; infinite where that does not help."""
     if miss.relaxed is None or miss.relaxed <= 0 or miss.limit <= 0:
         return math.inf
     return abs(math.log(miss.relaxed / miss.limit))
 
 
 def typed(option: str, value: float) -> str:
-    """Write a limit's value as it is typed."""
+    """Return a limit's value as it is typed."""
     return next(rule.typed(value) for rule in RULES if rule.option == option)
 
 
-def words(limits: Limits) -> str:
-    """Name the limits as they are typed."""
-    return ", ".join(f"{rule.option} {rule.typed(limit)}" for rule, limit in asked(limits))
+def limits_text(limits: Limits) -> str:
+    """Return the set limits as they are typed."""
+    return ", ".join(f"{rule.option} {rule.typed(limit)}" for rule, limit in set_limits(limits))

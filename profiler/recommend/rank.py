@@ -1,14 +1,16 @@
-"""The order of candidates: by criteria in turn, or by weights. What intervals do not tell apart counts as equal.
+"""The order of candidates: by criteria in turn, by weights, or by speed alone.
 
-In turn (the default): the best quality, then the fastest, then the smallest, then the fewest threads. The first class
-of a criterion are those that no other is surely better than: their intervals all share a point, so each two of them are
-a tie. The second class are those of the rest, and so on. Each criterion makes its classes within one class of the
-criterion before.
+In turn (the default): the best quality, then the fastest, then the smallest, then the fewest threads. Overlapping
+intervals are ties. The first class of a criterion holds the candidates that no other is surely better than: their
+intervals all share a point, so any two of them are a tie. The second class holds those of the rest, and so on. Each
+criterion divides the classes of the criterion before.
 
-By weights: the product of three shares, each to the power of its weight. speed: tokens per second against the fastest.
-memory: the smallest against the cell's. quality: a half for every KLD_HALF nats of divergence; where none is measured,
-a half at BPW_HALF bits per weight, and each bit more halves the exponent. These two constants are a convention of this
-program and no measurement; they make a few bits at the low end weigh more than many at the high end.
+By weights: the product of three shares, each to the power of its weight. speed: tokens per second relative to the
+fastest. memory: the smallest relative to the cell's. quality: a half for every KLD_HALF nats of KLD; where none is
+measured, a half at BPW_HALF bits per weight, and each additional bit halves the exponent. These two constants are a
+convention of this program, not a measurement; they make a few bits at the low end weigh more than many at the high end.
+
+By speed alone: the highest median.
 """
 
 import math
@@ -16,8 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from profiler.recommend.limits import kld_span
-from profiler.recommend.records import Candidate, Prefer
+from profiler.recommend.records import FASTEST, Candidate, Order, Prefer
 from profiler.records.span import Span
 
 KLD_HALF = 0.1
@@ -34,35 +35,32 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     quality: int
     speed: int
     memory: int
-    score: float  # with weights; 0 without
-
-
-def speed_of(candidate: Candidate) -> Span | None:
-    """Give the speed that counts: of decode, and of prefill where only that was measured."""
-    return candidate.decode_tps or candidate.prefill_tps
+    score: float  # by weights or by speed alone, the highest first; 0 in turn
 
 
 def basis_of(candidates: Sequence[Candidate]) -> str:
-    """Say what stands for quality: "kld" where every candidate has it, else "bpw"."""
+    """Return what quality is judged by: "kld" where every candidate has it, else "bpw"."""
     return "kld" if candidates and all(each.kld is not None for each in candidates) else "bpw"
 
 
-def rank(candidates: Sequence[Candidate], basis: str, prefer: Prefer | None) -> list[Ranked]:
-    """Order candidates, the best first."""
+def rank(candidates: Sequence[Candidate], basis: str, order: Order) -> list[Ranked]:
+    """Return the candidates in order, the best first."""
+    if order == FASTEST:
+        return _by_speed(candidates)
     spans = (
         [_quality(each, basis) for each in candidates],
-        [_inverted(speed_of(each)) for each in candidates],
+        [_inverted(each.speed) for each in candidates],
         [each.memory_bytes for each in candidates],
     )
     everyone = range(len(candidates))
-    if prefer is None:
+    if order is None:
         classes = _nested(spans, list(everyone))
         scores = [0.0] * len(candidates)
     else:
         classes = dict(zip(everyone, zip(*map(_classes, spans), strict=True), strict=True))
         speeds, memories = ([classes[place][criterion] for place in everyone] for criterion in (1, 2))
         leaders = _Leaders(candidates, speeds, memories)
-        scores = [leaders.score(place, basis, prefer) for place in everyone]
+        scores = [leaders.score(place, basis, order) for place in everyone]
     ranked = []
     for place, each in enumerate(candidates):
         quality, speed, memory = classes[place]
@@ -70,8 +68,16 @@ def rank(candidates: Sequence[Candidate], basis: str, prefer: Prefer | None) -> 
     return sorted(ranked, key=_key)
 
 
+def _by_speed(candidates: Sequence[Candidate]) -> list[Ranked]:
+    ordered = sorted(candidates, key=lambda each: (-(each.speed.value if each.speed else 0.0), each.quant))
+    return [
+        Ranked(candidate=each, quality=0, speed=0, memory=0, score=each.speed.value if each.speed else 0.0)
+        for each in ordered
+    ]
+
+
 def _nested(spans: Sequence[Sequence[Span | None]], places: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    """Give the classes of some candidates by each criterion in turn, each within a class of the one before."""
+    """Return the classes of some candidates by each criterion in turn, each within a class of the one before."""
     if not spans:
         return dict.fromkeys(places, ())
     parts: dict[int, list[int]] = {}
@@ -86,7 +92,7 @@ def _nested(spans: Sequence[Sequence[Span | None]], places: Sequence[int]) -> di
 
 def _key(ranked: Ranked) -> tuple[object, ...]:
     each = ranked.candidate
-    speed = speed_of(each)
+    speed = each.speed
     return (
         -round(ranked.score, 9),
         ranked.quality,
@@ -100,22 +106,22 @@ def _key(ranked: Ranked) -> tuple[object, ...]:
 
 
 def _quality(candidate: Candidate, basis: str) -> Span | None:
-    """Give what is lost: the divergence, or fewer bits per weight."""
+    """Return the loss of quality: the KLD, or fewer bits per weight."""
     if basis == "kld":
-        return kld_span(candidate)
+        return candidate.kld_span
     bits = -round(candidate.bpw, 2)
     return Span(bits, bits, bits, "min-max")
 
 
 def _inverted(span: Span | None) -> Span | None:
-    """Make the fastest the lowest."""
+    """Return a span in which the fastest is the lowest."""
     return Span(-span.value, -span.hi, -span.lo, span.kind) if span else None
 
 
 def _classes(spans: Sequence[Span | None]) -> list[int]:
-    """Number the classes of spans, the lowest first; what was not measured is the last.
+    """Return the class numbers of spans, the lowest first; what was not measured comes last.
 
-    In the order of their lower ends a class is a run: it goes on until one begins above the lowest of the upper ends.
+    Sorted by lower ends, a class is a run: it ends before a span that begins above the lowest of the upper ends.
     """
     known = [place for place in range(len(spans)) if spans[place] is not None]
     known.sort(key=lambda place: _ends(spans[place]))
@@ -137,15 +143,15 @@ def _ends(span: Span | None) -> tuple[float, float]:
 
 
 class _Leaders:
-    """The figure of each class's best, which stands for all in it."""
+    """The best figure of each class, which represents all its members."""
 
     def __init__(self, candidates: Sequence[Candidate], speeds: Sequence[int], memories: Sequence[int]) -> None:
         self._candidates, self._speeds, self._memories = candidates, speeds, memories
-        self._speed = _best(candidates, speeds, speed_of, max)
+        self._speed = _best(candidates, speeds, lambda each: each.speed, max)
         self._memory = _best(candidates, memories, lambda each: each.memory_bytes, min)
 
     def score(self, place: int, basis: str, prefer: Prefer) -> float:
-        """Give the logarithm of the product of shares."""
+        """Return the logarithm of the product of shares."""
         each = self._candidates[place]
         speed, memory = self._speed.get(self._speeds[place]), self._memory.get(self._memories[place])
         parts = [
@@ -157,7 +163,7 @@ class _Leaders:
 
 
 def quality_share_log(candidate: Candidate, basis: str) -> float:
-    """Give the logarithm of the quality's share, as the module says."""
+    """Return the logarithm of quality's share, defined in the module's docstring."""
     lost = (candidate.kld or 0.0) / KLD_HALF if basis == "kld" else 2 ** (BPW_HALF - candidate.bpw)
     return -math.log(2) * max(lost, 0.0)
 

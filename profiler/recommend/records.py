@@ -1,22 +1,26 @@
-"""What a recommendation is asked with, and what it says.
+"""The input of a recommendation, and what it says.
 
-`profiler.recommend.choose.recommend(summaries, limits, ...) -> Recommendation` makes one; `slmprof recommend --json`
-prints it as these records stand here, so their fields are relied upon: {"schema", "limits", "prefer", "flagged",
-"choices": [one per environment, device, model, kind of weights and load, in the order of the table], "notes"}. A choice
-has "chosen" (null where nothing fits), "reason" in a sentence, "tied", "runners_up", "near_misses", "left_out", "relax"
-and "command". A Span is {"middle", "lo", "hi"}. A candidate is named by its cell_key, under which
+`profiler.recommend.choose.recommend(summaries, criteria, ...) -> Recommendation` makes one; `slmprof recommend --json`
+prints it with these records' fields, which are relied upon: {"schema", "limits", "prefer", "flagged", "choices": [one
+per environment, device, model, kind of weights and load, in the order of the table], "notes"}. A choice has "chosen"
+(null where nothing fits), "reason" in a sentence, "tied", "runners_up", "near_misses", "left_out", "relax" and
+"command". A Span is {"middle", "lo", "hi"}. A candidate is identified by its cell_key, under which
 `slmprof export --format json` has the cell's other figures.
 """
+
+from typing import Final, Literal
 
 import msgspec
 
 from profiler.records.span import Span
 
 SCHEMA = 1
+FASTEST: Final = "fastest"  # the highest median of decode, whatever the quality: a report's order without limits
+_Z_95 = 1.96  # standard errors on either side of a mean: a 95 % interval
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a choice must keep; None where there is no limit."""
+    """What a choice must meet; None where there is no limit."""
 
     max_memory_bytes: int | None = None
     min_decode_tps: float | None = None
@@ -34,6 +38,17 @@ class Prefer(msgspec.Struct, frozen=True, kw_only=True):
     quality: float = 0.0
 
 
+Order = Prefer | Literal["fastest"] | None  # None: quality, then speed, then memory
+
+
+class Criteria(msgspec.Struct, frozen=True, kw_only=True):
+    """How to choose: the limits, the order within them, and whether flagged cells may be chosen."""
+
+    limits: Limits = Limits()
+    order: Order = None
+    flagged: bool = False
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A cell that could be chosen."""
 
@@ -44,32 +59,55 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int
     n_threads: int
     n_threads_batch: int
-    setting: str  # what else tells it from the others of its group, like "K q8_0"; mostly empty
+    setting: str  # what else distinguishes it within its group, like "K q8_0"; mostly empty
     n_ctx: int  # at which its memory counts
     rounds: int
     decode_tps: Span | None
     prefill_tps: Span | None
     ttft_ms: Span | None
-    memory_bytes: Span | None  # the model's peak without the bare process, at n_ctx
-    memory_estimated: bool  # scaled to n_ctx, since it was measured at another
+    memory_bytes: Span | None  # the model's peak without the process's own, at n_ctx
+    memory_estimated: bool  # scaled to n_ctx from the context it was measured at
     kld: float | None
     kld_se: float | None
     ppl: float | None
     flags: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """A few words: "Q4_K_M with 2 threads"."""
+        threads = str(self.n_threads)
+        if self.n_threads_batch != self.n_threads:
+            threads += f" / {self.n_threads_batch}"
+        plural = "" if self.n_threads == self.n_threads_batch == 1 else "s"
+        setting = f" ({self.setting})" if self.setting else ""
+        return f"{self.quant} with {threads} thread{plural}{setting}"
+
+    @property
+    def speed(self) -> Span | None:
+        """Tokens per second of decode, or of prefill where only that was measured."""
+        return self.decode_tps or self.prefill_tps
+
+    @property
+    def kld_span(self) -> Span | None:
+        """The KLD with its 95 % interval."""
+        if self.kld is None:
+            return None
+        reach = _Z_95 * (self.kld_se or 0.0)
+        return Span(self.kld, self.kld - reach, self.kld + reach, "interval")
+
 
 class Miss(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit that a candidate does not keep."""
+    """A limit that a candidate does not meet."""
 
     option: str  # "--max-memory"
-    limit: float  # bytes, tokens per second, milliseconds or nats, as the option's field in Limits
-    reached: float | None  # the far end of the interval; None where it was not measured
-    relaxed: float | None  # the limit, rounded, that it would keep
+    limit: float  # in the unit of the option's field in Limits
+    reached: float | None  # the worse end of the interval; None where it was not measured
+    relaxed: float | None  # the limit, rounded, that it would meet
     needs: str  # in words: "needs 310.0 MiB more"
 
 
 class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
-    """A file's cell that comes nearest to the limits without keeping them all."""
+    """A file's cell that comes nearest to the limits without meeting all of them."""
 
     candidate: Candidate
     misses: tuple[Miss, ...]
@@ -77,13 +115,13 @@ class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunnerUp(msgspec.Struct, frozen=True, kw_only=True):
-    """The best cell of another file that keeps the limits too, against the choice."""
+    """The best cell of another file that also meets the limits, compared with the choice."""
 
     candidate: Candidate
-    text: str  # "20 % faster, 30.1 MiB less, 1.1 bits per weight less"
+    text: str  # "decode 20% faster, 30.1 MiB less memory, 4.50 bits per weight against 8.50"
 
 
-class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+class Excluded(msgspec.Struct, frozen=True, kw_only=True):
     """A cell that was not considered, and why."""
 
     cell_key: str
@@ -92,16 +130,16 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Relax(msgspec.Struct, frozen=True, kw_only=True):
-    """The single limit that would have to give for anything to fit: the smallest such step."""
+    """The smallest change of a single limit that lets something fit."""
 
     option: str
-    value: str  # as it is typed: "510MiB"
+    value: str  # as typed: "510MiB"
     gives: Candidate
     text: str
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer for one environment, device, model, kind of weights and load."""
+    """The choice for one environment, device, model, kind of weights and load."""
 
     env_id: str
     device: str
@@ -114,25 +152,25 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     n_prompt: int
     n_gen: int
     n_depth: int
-    quality_basis: str  # "kld" | "bpw": what stood for quality
+    quality_basis: str  # "kld" | "bpw": what quality was judged by
     n_considered: int
     n_fitting: int
     chosen: Candidate | None
     reason: str
-    tied: tuple[str, ...]  # what could not be told apart from the choice in speed, by name
+    tied: tuple[str, ...]  # names of cells whose speed is a tie with the choice's
     runners_up: tuple[RunnerUp, ...]
     near_misses: tuple[NearMiss, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[Excluded, ...]
     relax: Relax | None
-    command: str | None  # measures the choice again
+    command: str | None  # re-measures the choice
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
-    """All choices, and what was asked."""
+    """All choices, and the criteria."""
 
     schema: int = SCHEMA
     limits: Limits
-    prefer: Prefer | None  # None: quality, then speed, then memory
+    prefer: Order
     flagged: bool  # whether flagged cells were allowed
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]

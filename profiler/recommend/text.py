@@ -1,11 +1,12 @@
-"""A recommendation as a person reads it: the choice and its reason, then the figures of what stood beside it."""
+"""A recommendation as text: the choice and its reason, then the figures of its competitors; and as JSON."""
 
 from collections.abc import Mapping, Sequence
 
-from profiler.recommend.candidates import name_of
-from profiler.recommend.limits import words
-from profiler.recommend.reasons import kld, weights
-from profiler.recommend.records import Candidate, Choice, Recommendation
+import msgspec
+
+from profiler.recommend.limits import limits_text
+from profiler.recommend.reasons import kld_text, weights_text
+from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
 from profiler.records.record import Environment
 from profiler.records.span import Span
 from profiler.tables.speed import aligned, clean, device_line
@@ -16,8 +17,8 @@ _INTERVAL_ROUNDS = 6
 
 
 def render(recommendation: Recommendation, environments: Mapping[str, Environment]) -> str:
-    """Write all choices, each with its reason, its rivals and the command that measures it again."""
-    blocks = ["\n".join([_asked(recommendation), *recommendation.notes])]
+    """Return all choices, each with its reason, its competitors and the command that re-measures it."""
+    blocks = ["\n".join([_criteria(recommendation), *recommendation.notes])]
     for choice in recommendation.choices:
         blocks.append(_block(choice, environments.get(choice.env_id)))
     if not recommendation.choices:
@@ -25,14 +26,14 @@ def render(recommendation: Recommendation, environments: Mapping[str, Environmen
     return "\n\n".join(blocks) + "\n"
 
 
-def _asked(recommendation: Recommendation) -> str:
+def _criteria(recommendation: Recommendation) -> str:
     limits, prefer = recommendation.limits, recommendation.prefer
-    told = words(limits) or "no limit"
-    if not words(limits) and prefer is None:
-        told += ", so nothing speaks against the largest; give one like --max-memory 1GiB"
-    order = f"weights {weights(prefer)}" if prefer else "quality first, then speed, then memory"
+    text = limits_text(limits) or "none"
+    if not limits_text(limits) and prefer is None:
+        text += ", so the largest level wins; set one like --max-memory 1GiB"
+    order = f"weights {weights_text(prefer)}" if isinstance(prefer, Prefer) else "quality, then speed, then memory"
     context = f"; memory at --n-ctx {limits.n_ctx}" if limits.n_ctx else ""
-    return f"asked: {told}; {order}{context}{'; flagged cells allowed' if recommendation.flagged else ''}"
+    return f"limits: {text}; order: {order}{context}{'; flagged cells allowed' if recommendation.flagged else ''}"
 
 
 def _block(choice: Choice, environment: Environment | None) -> str:
@@ -40,11 +41,9 @@ def _block(choice: Choice, environment: Environment | None) -> str:
     if environment is not None:
         lines += [device_line(environment), ""]
     if choice.chosen is not None:
-        lines.append(f"**{name_of(choice.chosen)}**: {choice.reason}.")
+        lines.append(f"**{choice.chosen.name}**: {choice.reason}.")
         if choice.chosen.flags:
-            lines.append(
-                f"It is flagged {', '.join(choice.chosen.flags)}: do not rely on it before it is measured again."
-            )
+            lines.append(f"It is flagged {', '.join(choice.chosen.flags)}: re-measure it before relying on it.")
     else:
         lines.append(f"No choice: {choice.reason}.")
         if choice.relax is not None:
@@ -54,7 +53,7 @@ def _block(choice: Choice, environment: Environment | None) -> str:
     if notes := _notes(choice):
         lines += ["", *(f"- {note}" for note in notes)]
     if choice.command:
-        lines += ["", f"measure it again: {choice.command}"]
+        lines += ["", f"re-measure it: {choice.command}"]
     return "\n".join(lines)
 
 
@@ -62,17 +61,17 @@ def _title(choice: Choice) -> str:
     load = f"{choice.n_prompt} tokens in, {choice.n_gen} out"
     if choice.mode == "separate":
         load = f"prefill of {choice.n_prompt} and decode of {choice.n_gen} tokens, each at depth {choice.n_depth}"
-    made_up = (
+    synthetic = (
         "" if choice.weights == "real" else f", SYNTHETIC weights in the shape of {clean(choice.standin_for or '?')}"
     )
     gpu = "" if choice.device == "cpu" else f" on {clean(choice.device)}"
-    return f"{clean(choice.model)} ({format_params(choice.n_params)}{made_up}), {clean(choice.workload)}{gpu}: {load}"
+    return f"{clean(choice.model)} ({format_params(choice.n_params)}{synthetic}), {clean(choice.workload)}{gpu}: {load}"
 
 
 def _rows(choice: Choice) -> list[list[str]]:
-    rivals = [each.candidate for each in choice.runners_up[:_MOST_ROWS]]
+    others = [each.candidate for each in choice.runners_up[:_MOST_ROWS]]
     near = [each.candidate for each in choice.near_misses[:_MOST_ROWS]]
-    listed = [("choice", [choice.chosen] if choice.chosen else []), ("fits", rivals), ("does not", near)]
+    listed = [("choice", [choice.chosen] if choice.chosen else []), ("met", others), ("not met", near)]
     everyone = [(word, each) for word, group in listed for each in group]
     if not everyone:
         return []
@@ -83,10 +82,10 @@ def _rows(choice: Choice) -> list[list[str]]:
     head += [*(["KLD"] if with_kld else []), *(["flags"] if with_flags else []), "limits"]
     rows = [head]
     for word, each in everyone:
-        row = [name_of(each), f"{each.bpw:.2f}", _figure(each.decode_tps), _figure(each.prefill_tps)]
+        row = [each.name, f"{each.bpw:.2f}", _figure(each.decode_tps), _figure(each.prefill_tps)]
         row += [_figure(each.ttft_ms)] if with_ttft else []
         row.append(_memory(each))
-        row += [kld(each) if each.kld is not None else ""] if with_kld else []
+        row += [kld_text(each) if each.kld is not None else ""] if with_kld else []
         row += [", ".join(each.flags)] if with_flags else []
         rows.append([*row, word])
     return rows
@@ -108,23 +107,27 @@ def _memory(each: Candidate) -> str:
 def _notes(choice: Choice) -> list[str]:
     listed = [each.candidate for each in choice.runners_up] + [each.candidate for each in choice.near_misses]
     listed += [choice.chosen] if choice.chosen else []
-    notes = [f"{name_of(each.candidate)} fits as well: {each.text}" for each in choice.runners_up[:_MOST_ROWS]]
+    notes = [f"{each.candidate.name} also fits: {each.text}" for each in choice.runners_up[:_MOST_ROWS]]
     notes += [each.text for each in choice.near_misses[:_MOST_ROWS]]
-    notes += _more(len(choice.runners_up) - _MOST_ROWS, "fit as well")
-    notes += _more(len(choice.near_misses) - _MOST_ROWS, "do not keep the limits")
+    notes += _more(len(choice.runners_up) - _MOST_ROWS, "also fit")
+    notes += _more(len(choice.near_misses) - _MOST_ROWS, "do not meet the limits")
     if choice.tied:
-        notes.append(f"not told apart from the choice in speed: {_listed(choice.tied)}")
-    notes += [f"left out: {each.name}, {each.why}" for each in choice.left_out[:_MOST_ROWS]]
-    notes += _more(len(choice.left_out) - _MOST_ROWS, "are left out", "cell")
+        notes.append(f"tied with the choice in speed: {_listed(choice.tied)}")
+    notes += [f"not considered: {each.name}, {each.why}" for each in choice.left_out[:_MOST_ROWS]]
+    notes += _more(len(choice.left_out) - _MOST_ROWS, "not considered", "cell")
     if listed:
-        notes.append("memory: the largest round's peak without the bare process; limits are kept by the whole interval")
+        notes.append(
+            "memory: peak of the largest round, without the process's own; the whole interval must meet a limit"
+        )
     if listed and choice.device != "cpu":
-        notes.append("what lies on the GPU is not in this memory, so a limit on it says little here")
+        notes.append("GPU memory is not included, so a memory limit means little here")
     if any(each.rounds < _INTERVAL_ROUNDS for each in listed):
-        notes.append("under six rounds there is no interval: smallest and largest stand for it, which is less sure")
+        notes.append(
+            "below six rounds there is no interval: the smallest and largest round are used, which is less certain"
+        )
     if any(each.memory_estimated for each in listed):
         notes.append(
-            "~ measured at another context: the cache is scaled to this one, the compute buffer's growth is not in it"
+            "~ measured at another context: the KV cache is scaled, the compute buffer's growth is not included"
         )
     return notes
 
@@ -136,3 +139,17 @@ def _more(count: int, what: str, noun: str = "file") -> list[str]:
 def _listed(names: Sequence[str]) -> str:
     shown = [*names[:_MOST_ROWS], *([f"{len(names) - _MOST_ROWS} more"] if len(names) > _MOST_ROWS else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def to_json(recommendation: Recommendation) -> str:
+    """Return the JSON that `records` describes."""
+    return msgspec.json.format(msgspec.json.encode(_plain(recommendation)), indent=1).decode() + "\n"
+
+
+def _plain(value: object) -> object:
+    """Return a record as plain objects; of a Span its figures."""
+    if isinstance(value, Span):
+        return {"middle": float(value.value), "lo": float(value.lo), "hi": float(value.hi)}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Options that say what a choice must keep, shared by `recommend` and `report`."""
+"""Options on how to choose, shared by `recommend` and `report`."""
 
 import math
 from collections.abc import Callable
@@ -9,56 +9,56 @@ import click
 from quant.base.errors import UserError
 
 if TYPE_CHECKING:
-    from profiler.recommend.records import Limits, Prefer
+    from profiler.recommend.records import Criteria, Prefer
 
-CRITERIA = ("speed", "memory", "quality")
+_NAMES = ("speed", "memory", "quality")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def limit_options(command: _Command) -> _Command:
-    """Add the limits, the context at which memory counts, and the weights of the criteria."""
+    """Add the limits, the order, and whether flagged cells may be chosen."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 _OPTIONS = (
-    click.option("--max-memory", metavar="SIZE", help="The most memory that the model may take, like 512MiB or 2GiB."),
-    click.option("--min-decode", metavar="T/S", type=float, help="The fewest tokens per second of decode."),
-    click.option("--min-prefill", metavar="T/S", type=float, help="The fewest tokens per second of prefill."),
+    click.option("--max-memory", metavar="SIZE", help="Memory of the model at most, like 512MiB or 2GiB."),
+    click.option("--min-decode", metavar="T/S", type=float, help="Tokens per second of decode at least."),
+    click.option("--min-prefill", metavar="T/S", type=float, help="Tokens per second of prefill at least."),
     click.option(
-        "--max-ttft", metavar="TIME", help="The longest time to first token, like 500ms or 1s; needs a request."
+        "--max-ttft", metavar="TIME", help="Time to first token at most, like 500ms or 1s; needs a request workload."
     ),
     click.option(
-        "--max-kld", metavar="NATS", type=float, help="The largest measured divergence from the unquantized file."
+        "--max-kld", metavar="NATS", type=float, help="KLD from the unquantized file at most; needs slmprof quality."
     ),
     click.option(
         "--n-ctx",
         metavar="N",
         type=click.IntRange(1, 1 << 24),
-        help="The context at which memory counts; estimated where it was measured at another.  [default: as measured]",
+        help="Context at which memory counts; scaled where it was measured at another.  [default: as measured]",
     ),
     click.option(
         "--prefer",
         metavar="WEIGHTS",
-        help="How much speed, memory and quality count, like speed=2,memory=1,quality=1.  [default: the best quality, "
+        help="Weights of speed, memory and quality, like speed=2,memory=1,quality=1.  [default: the best quality, "
         "then the fastest, then the smallest]",
     ),
-    click.option("--flagged", is_flag=True, help="Choose also among cells whose numbers were disturbed."),
+    click.option("--flagged", is_flag=True, help="Also choose among flagged cells, whose figures were disturbed."),
 )
 
 
-def limits_of(options: dict[str, Any]) -> "Limits":
-    """Read the limits.
+def criteria_of(options: dict[str, Any]) -> "Criteria":
+    """Parse the options.
 
     Raises:
-        UserError: one is no number above 0.
+        UserError: a limit is not a number above 0, or the weights cannot be parsed.
     """
-    from profiler.recommend.records import Limits
+    from profiler.recommend.records import Criteria, Limits
     from quant.base.units import parse_duration_s
 
     max_ttft = options["max_ttft"]
-    return Limits(
+    limits = Limits(
         max_memory_bytes=_bytes(options["max_memory"]),
         min_decode_tps=_positive("--min-decode", options["min_decode"]),
         min_prefill_tps=_positive("--min-prefill", options["min_prefill"]),
@@ -66,15 +66,8 @@ def limits_of(options: dict[str, Any]) -> "Limits":
         max_kld=_positive("--max-kld", options["max_kld"]),
         n_ctx=options["n_ctx"],
     )
-
-
-def prefer_of(options: dict[str, Any]) -> "Prefer | None":
-    """Read the weights of the criteria; None where none are given.
-
-    Raises:
-        UserError: they cannot be read.
-    """
-    return None if options["prefer"] is None else read_weights(options["prefer"])
+    order = None if options["prefer"] is None else parse_weights(options["prefer"])
+    return Criteria(limits=limits, order=order, flagged=options["flagged"])
 
 
 def _bytes(text: str | None) -> int | None:
@@ -83,21 +76,21 @@ def _bytes(text: str | None) -> int | None:
     if text is None:
         return None
     if not (size := parse_bytes(text)):
-        raise UserError(f"--max-memory {text} is no limit; give a size above 0")
+        raise UserError(f"--max-memory {text} is not a limit; use a size above 0")
     return size
 
 
 def _positive(option: str, value: float | None) -> float | None:
     if value is not None and not (0 < value < math.inf):
-        raise UserError(f"{option} {value:g} is no limit; give a number above 0")
+        raise UserError(f"{option} {value:g} is not a limit; use a number above 0")
     return value
 
 
-def read_weights(text: str) -> "Prefer":
-    """Read "speed=2,memory=1,quality=1"; a criterion that is left out does not count.
+def parse_weights(text: str) -> "Prefer":
+    """Parse "speed=2,memory=1,quality=1"; an omitted criterion does not count.
 
     Raises:
-        UserError: a criterion is unknown or given twice, a weight is no number, or all are 0.
+        UserError: a criterion is unknown or repeated, a weight is not a number, or all are 0.
     """
     from profiler.recommend.records import Prefer
 
@@ -108,12 +101,12 @@ def read_weights(text: str) -> "Prefer":
             weight = float(value)
         except ValueError:
             weight = math.nan
-        if name not in CRITERIA or name in found or not 0 <= weight <= 1000:
+        if name not in _NAMES or name in found or not 0 <= weight <= 1000:
             raise UserError(
-                f"'{part.strip()}' in --prefer is no weight of {', '.join(CRITERIA)}; "
+                f"'{part.strip()}' in --prefer is not a weight of {', '.join(_NAMES)}; "
                 "write it like speed=2,memory=1,quality=1"
             )
         found[name] = weight
     if not any(found.values()):
-        raise UserError("--prefer with all weights 0 prefers nothing; write it like speed=2,memory=1,quality=1")
+        raise UserError("--prefer with all weights 0 has no effect; write it like speed=2,memory=1,quality=1")
     return Prefer(**found)

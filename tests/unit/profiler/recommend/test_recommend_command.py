@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from profiler.cli.options.limits import read_weights
+from profiler.cli.options.limits import parse_weights
 from profiler.cli.recommend import recommend as command
-from profiler.recommend.again import command_of
 from profiler.recommend.choose import recommend
-from profiler.recommend.records import Limits, Prefer
+from profiler.recommend.records import Criteria, Limits, Prefer
+from profiler.recommend.rerun import command_of
 from profiler.recommend.text import render
 from profiler.records.cell_summary import CellSummary
 from profiler.sweep.grid import Axes, expand
@@ -44,20 +44,18 @@ def call(*words: object) -> tuple[int, str]:
 def test_the_choice_its_reason_and_how_to_measure_it_again(results: Path) -> None:
     status, text = call(results, "--max-memory", "1GiB", "--min-decode", "8")
     assert status == 0
-    assert text.startswith("asked: --max-memory 1GiB, --min-decode 8; quality first, then speed, then memory\n")
+    assert text.startswith("limits: --max-memory 1GiB, --min-decode 8; order: quality, then speed, then memory\n")
     assert "**Q8_0 with 1 thread**: it has the most bits per weight (8.51" in text
-    assert "Q4_0 with 1 thread fits as well: tied in speed, the same memory, 4.26 bits per weight less" in text
-    assert text.endswith(
-        "\nmeasure it again: slmprof profile tiny-Q8_0.gguf -t 1 -p 6 -n 4 --n-ctx 64 -o again.jsonl\n"
-    )
+    assert "Q4_0 with 1 thread also fits: a tie in decode, the same memory, 4.2" in text
+    assert text.endswith("\nre-measure it: slmprof profile tiny-Q8_0.gguf -t 1 -p 6 -n 4 --n-ctx 64 -o again.jsonl\n")
     assert str(results.parent) not in text
 
 
 def test_nothing_that_fits_is_status_1(results: Path) -> None:
     status, text = call(results, "--max-memory", "100MiB")
     assert status == 1
-    assert "No choice: nothing keeps all limits.\nRelax --max-memory from 100MiB to 200MiB: Q8_0 with 1 thread" in text
-    assert "measure it again" not in text
+    assert "No choice: no cell meets all limits.\nRelax --max-memory from 100MiB to 200MiB: Q8_0 with 1 thread" in text
+    assert "re-measure it" not in text
 
 
 def test_the_json_has_the_fields_that_are_told(results: Path) -> None:
@@ -77,10 +75,10 @@ def test_the_json_has_the_fields_that_are_told(results: Path) -> None:
     ("words", "told"),
     [
         (("--max-memory", "much"), "'much' is not a size"),
-        (("--max-memory", "0"), "--max-memory 0 is no limit"),
-        (("--min-decode", "-1"), "--min-decode -1 is no limit"),
-        (("--min-decode", "nan"), "--min-decode nan is no limit"),
-        (("--max-ttft", "0s"), "--max-ttft 0 is no limit"),
+        (("--max-memory", "0"), "--max-memory 0 is not a limit"),
+        (("--min-decode", "-1"), "--min-decode -1 is not a limit"),
+        (("--min-decode", "nan"), "--min-decode nan is not a limit"),
+        (("--max-ttft", "0s"), "--max-ttft 0 is not a limit"),
         (("--prefer", "speed"), "'speed' in --prefer"),
         (("--workload", "chat"), "no cell has --workload chat; the results hold custom"),
         (("--model", "x"), "no cell has --model x; the results hold tiny"),
@@ -88,20 +86,20 @@ def test_the_json_has_the_fields_that_are_told(results: Path) -> None:
         (("--max-ttft", "1s"), "--max-ttft needs a request"),
     ],
 )
-def test_what_is_wrong_is_told(results: Path, words: tuple[str, ...], told: str) -> None:
+def test_what_is_wrong_is_reported(results: Path, words: tuple[str, ...], told: str) -> None:
     with pytest.raises(UserError) as caught:
         call(results, *words)
     assert told in str(caught.value)
 
 
-def test_an_empty_file_is_told(tmp_path: Path) -> None:
+def test_an_empty_file_is_reported(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "results.jsonl", ENVIRONMENT)
     with pytest.raises(UserError, match=r"^results\.jsonl holds no measured cells yet"):
         call(path)
 
 
 def test_weights_are_read() -> None:
-    assert read_weights("speed=2, Memory=0.5") == Prefer(speed=2, memory=0.5)
+    assert parse_weights("speed=2, Memory=0.5") == Prefer(speed=2, memory=0.5)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +107,7 @@ def test_weights_are_read() -> None:
 )
 def test_weights_that_cannot_be_are_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"write it like speed=2,memory=1,quality=1$"):
-        read_weights(text)
+        parse_weights(text)
 
 
 def typed(line: str) -> dict[str, Any]:
@@ -161,27 +159,27 @@ def test_the_command_s_defaults_are_those_of_the_plan() -> None:
 
 def test_a_stranger_s_names_are_shown_as_text() -> None:
     evil = summary(model="<b>\x1b[31m|", quant="Q4\x07|", workload="custom", status="ok")
-    text = render(recommend([evil], Limits()), {})
+    text = render(recommend([evil], Criteria(limits=Limits())), {})
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "\\<b\\>" in text
 
 
 def test_an_estimate_is_marked() -> None:
-    text = render(recommend([summary()], Limits(n_ctx=4096)), {})
+    text = render(recommend([summary()], Criteria(limits=Limits(n_ctx=4096))), {})
     assert "~306.7 MiB" in text  # 220 + 20 · 4096 / 768 - 20
     assert "~ measured at another context" in text
     assert text.endswith("slmprof profile tiny -q Q8_0 -t 1 --workload bench --n-ctx 4096 -o again.jsonl\n")
     # A context in which the load has no room could not be measured.
-    assert "--n-ctx 768 -o" in render(recommend([summary()], Limits(n_ctx=256)), {})
+    assert "--n-ctx 768 -o" in render(recommend([summary()], Criteria(limits=Limits(n_ctx=256))), {})
 
 
 def test_a_flagged_choice_is_marked() -> None:
-    text = render(recommend([summary(flags=("busy", "noisy"))], flagged=True), {})
-    assert "\nIt is flagged busy, noisy: do not rely on it" in text
+    text = render(recommend([summary(flags=("busy", "noisy"))], Criteria(flagged=True)), {})
+    assert "\nIt is flagged busy, noisy: re-measure it" in text
 
 
-def test_memory_of_a_gpu_is_told_to_be_elsewhere() -> None:
-    note = "what lies on the GPU is not in this memory"
+def test_memory_of_a_gpu_is_reported_as_not_included() -> None:
+    note = "GPU memory is not included"
     assert note in render(recommend([summary(device="gpu")]), {})
     assert note not in render(recommend([summary()]), {})

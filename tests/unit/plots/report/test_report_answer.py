@@ -2,9 +2,9 @@
 
 import pytest
 
-from plots.report.chosen import Wish, answer_by_quality, chosen_answer
+from plots.report.answer import answer
 from plots.report.content import gather
-from profiler.recommend.records import Limits, Prefer
+from profiler.recommend.records import Criteria, Limits, Prefer
 from profiler.records.cell_summary import CellSummary
 from quant.base.errors import UserError
 from tests.support.rounds import results
@@ -35,67 +35,65 @@ THREE = [
 
 
 def test_a_limit_is_kept_and_what_misses_it_says_by_how_much() -> None:
-    found = chosen_answer(THREE, {}, Wish(limits=Limits(max_memory_bytes=250 * MIB)))
+    found = answer(THREE, {}, Criteria(limits=Limits(max_memory_bytes=250 * MIB)))
     assert found.headline == "tiny at Q4_K_M with 1 thread: 30 tokens/s in 200.0 MiB of memory"
-    assert [(each.cell.artifact.level, each.is_best) for each in found.choices] == [
+    assert [(each.cell.artifact.level, each.is_best) for each in found.rows] == [
         ("Q4_K_M", True), ("Q2_K", False), ("Q8_0", False)
     ]  # fmt: skip
-    assert found.choices[1].costs == "33% faster, 50.0 MiB less memory, KLD 0.9 ± 0.01"
-    assert found.choices[2].costs == "does not keep the limits: needs 50.0 MiB more"
-    assert found.reasons[0] == (
-        "Asked for: --max-memory 250MiB; the best quality, then the fastest, then the smallest."
-    )
-    assert found.reasons[1].startswith("Chosen since it diverges the least from the unquantized model")
+    assert found.rows[1].costs == "decode 33% faster, 50.0 MiB less memory, KLD 0.9 ± 0.01 against 0.02 ± 0.001"
+    assert found.rows[2].costs == "does not meet the limits: needs 50.0 MiB more"
+    assert "--max-memory 250MiB" in found.reasons[0]
+    assert "the best quality, then the fastest, then the smallest" in found.reasons[0]
+    assert "lowest KLD from the unquantized model" in found.reasons[1]
 
 
 def test_nothing_that_keeps_the_limits_says_what_would_have_to_give() -> None:
-    found = chosen_answer(THREE, {}, Wish(limits=Limits(min_decode_tps=60)))
-    assert found.headline == "No choice: nothing keeps the limits"
+    found = answer(THREE, {}, Criteria(limits=Limits(min_decode_tps=60)))
+    assert found.headline == "No choice: no cell meets the limits"
     assert any("relax --min-decode from 60 to 39: Q2_K" in reason for reason in found.reasons)
-    assert [each.cell.artifact.level for each in found.choices] == ["Q2_K", "Q4_K_M"]
-    assert not any(each.is_best for each in found.choices)
+    assert [each.cell.artifact.level for each in found.rows] == ["Q2_K", "Q4_K_M"]
+    assert not any(each.is_best for each in found.rows)
 
 
 def test_of_several_models_the_largest_that_keeps_the_limits_leads() -> None:
     small = cell("Q8_0", 90, 90, 8.5, model="small", n_params=10_000_000)
     large = cell("Q4_K_M", 9, 900, 4.8, model="large", n_params=900_000_000)
     middle = cell("Q4_K_M", 30, 200, 4.8, model="middle", n_params=90_000_000)
-    found = chosen_answer([small, large, middle], {}, Wish(limits=Limits(max_memory_bytes=500 * MIB)))
+    found = answer([small, large, middle], {}, Criteria(limits=Limits(max_memory_bytes=500 * MIB)))
     assert found.headline.startswith("middle at Q4_K_M")
-    assert found.headline.endswith("the largest of 2 models that keep the limits")
-    assert [each.cell.artifact.model for each in found.choices if each.is_best] == ["middle", "small"]
-    only = chosen_answer([small, large], {}, Wish(limits=Limits(max_memory_bytes=500 * MIB)))
-    assert only.headline.endswith("the only one of 2 models that keeps the limits")
+    assert found.headline.endswith("the largest of 2 models that meet the limits")
+    assert [each.cell.artifact.model for each in found.rows if each.is_best] == ["middle", "small"]
+    only = answer([small, large], {}, Criteria(limits=Limits(max_memory_bytes=500 * MIB)))
+    assert only.headline.endswith("the only one of 2 models that meets the limits")
 
 
 def test_quality_speed_and_memory_count_alike_where_all_are_measured() -> None:
-    found = answer_by_quality(THREE, {})
+    found = answer(THREE)
     # Products of speed/40, 150/memory and half per 0.1 of KLD: 0.248, 0.490 and 0.002.
-    assert found.choices[0].cell.artifact.level == "Q4_K_M"
-    assert found.reasons[0] == "Asked for: no limit; weights speed=1, memory=1, quality=1."
-    assert Wish().is_empty
-    assert not Wish(flagged=True).is_empty
-    assert not Wish(limits=Limits(n_ctx=4096)).is_empty
+    assert found.rows[0].cell.artifact.level == "Q4_K_M"
+    assert "weights speed=1, memory=1, quality=1" in found.reasons[0]
     loaded = gather(results(), draw=False)
     assert loaded.answer.headline.startswith("No choice")
 
 
 def test_flagged_cells_take_part_when_they_are_asked_for() -> None:
     cells = [THREE[0], cell("Q4_K_M", 30, 200, 4.8, kld=0.0001, kld_se=0.0, flags=("busy",)), failed(quant="F16")]
-    wish = Wish(limits=Limits(min_decode_tps=10))
-    assert chosen_answer(cells, {}, wish).choices[0].cell.artifact.level == "Q8_0"
-    assert any(reason.endswith("not considered: 2 cells.") for reason in chosen_answer(cells, {}, wish).reasons)
-    allowed = Wish(limits=Limits(min_decode_tps=10), flagged=True)
-    assert chosen_answer(cells, {}, allowed).choices[0].cell.artifact.level == "Q4_K_M"
+    criteria = Criteria(limits=Limits(min_decode_tps=10))
+    assert answer(cells, {}, criteria).rows[0].cell.artifact.level == "Q8_0"
+    reasons = " ".join(answer(cells, {}, criteria).reasons)
+    assert "disturbed: 1 cell;" in reasons
+    assert "Failed or skipped: 1 cell." in reasons
+    allowed = Criteria(limits=Limits(min_decode_tps=10), flagged=True)
+    assert answer(cells, {}, allowed).rows[0].cell.artifact.level == "Q4_K_M"
 
 
 def test_loads_are_not_mixed_and_the_fuller_one_answers() -> None:
     other = [cell("Q8_0", 10, 300, 8.5, workload="other", n_prompt=7)]
-    found = chosen_answer([*other, *THREE], {}, Wish(prefer=Prefer(speed=1)))
-    assert found.choices[0].cell.artifact.level == "Q2_K"
+    found = answer([*other, *THREE], {}, Criteria(order=Prefer(speed=1)))
+    assert found.rows[0].cell.artifact.level == "Q2_K"
     assert any("1 more device or workload" in reason for reason in found.reasons)
 
 
 def test_a_limit_on_what_nobody_measured_is_refused() -> None:
     with pytest.raises(UserError, match="--max-kld needs measured quality"):
-        chosen_answer([cell("Q8_0", 20, 300, 8.5)], {}, Wish(limits=Limits(max_kld=0.1)))
+        answer([cell("Q8_0", 20, 300, 8.5)], {}, Criteria(limits=Limits(max_kld=0.1)))
