@@ -1,4 +1,4 @@
-"""Measure the ceilings of this device, in a process of their own, and keep them."""
+"""Measure the ceilings of this device in a process of their own, and keep them."""
 
 import re
 from datetime import UTC, datetime
@@ -16,8 +16,8 @@ from quant.base.units import format_bytes
 
 # A pass must find next to nothing of the one before in the cache.
 _TIMES_CACHE = 8
-_LEAST_BYTES = 256 << 20  # well beyond the last cache of a desktop, and of a Mac, which does not tell its size
-# The weights are there twice for a moment, and the device must not begin to page.
+_LEAST_BYTES = 256 << 20  # well beyond the last cache of a desktop, and of a Mac, which does not report its size
+# The weights are in memory twice for a moment, and the device must not begin to swap.
 _SHARE_OF_AVAILABLE = 1 / 8
 _LEAST_TIMES_CACHE = 3  # with less, the cache would be measured
 _TIMEOUT_S = 900
@@ -25,7 +25,7 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "": 1}
 
 
 def last_cache_bytes(root: Path = Path("/")) -> int | None:
-    """Give the size of the largest cache that the first CPU sees; None where the system does not tell.
+    """Return the size of the largest cache of the first CPU; None where the system does not report it.
 
     Source: the kernel's Documentation/ABI/testing/sysfs-devices-system-cpu, cache/index*/size.
     """
@@ -40,7 +40,7 @@ def buffer_bytes(cache_bytes: int | None, available_bytes: int) -> int:
     """Choose how many bytes a pass reads: far beyond the last cache, a small part of the available memory.
 
     Raises:
-        UserError: what is available is too little to get past the cache.
+        UserError: too little memory is available for a pass far beyond the cache.
     """
     wanted = max(_LEAST_BYTES, _TIMES_CACHE * (cache_bytes or 0))
     chosen = min(wanted, int(available_bytes * _SHARE_OF_AVAILABLE))
@@ -48,16 +48,16 @@ def buffer_bytes(cache_bytes: int | None, available_bytes: int) -> int:
     if chosen < least:
         raise UserError(
             f"measuring the bandwidth needs {format_bytes(round(least / _SHARE_OF_AVAILABLE))} of available memory, "
-            f"{format_bytes(available_bytes)} are there; close programs"
+            f"only {format_bytes(available_bytes)} are free; close programs"
         )
     return chosen
 
 
 def measure_ceiling(env_id: str, threads: tuple[int, ...], *, repack: bool, available_bytes: int) -> Ceiling:
-    """Measure and keep the ceilings of an environment; takes half a minute, more where many cores are.
+    """Measure and keep the ceilings of an environment; takes half a minute, longer with many cores.
 
     Raises:
-        UserError: memory is too short, or the process broke off.
+        UserError: too little memory is available, or the process failed.
     """
     job = Job(threads=threads, n_bytes=buffer_bytes(last_cache_bytes(), available_bytes), repack=repack)
     runs = _run(job)

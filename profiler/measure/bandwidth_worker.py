@@ -1,15 +1,15 @@
-"""The process that measures a device's ceilings: what to do as JSON on stdin, the runs as JSON on stdout.
+"""The process that measures a device's ceilings. Run as `python -m profiler.measure.bandwidth_worker`.
 
 Every pass reads the same bytes, far more than the caches hold. Two kinds of kernel are timed at each thread count:
 
-    read       an OR over 64-bit words by numpy, which lets go of the interpreter's lock, in as many Python threads: one
+    read       an OR over 64-bit words by numpy, which releases the interpreter's lock, in as many Python threads: one
                load and one vector operation per word, no multiplication
     mat-vec    ggml's own kernel of a weight type, in ggml's thread pool; F32 does the least with each byte
 
-Neither is the faster everywhere. Tried side by side on a busy x86-64 server, the OR and ggml's F32 mat-vec agreed
-within a tenth with one thread, level with or ahead of numpy's sum, maximum and dot and the C library's memchr; with two
-threads the OR led, since ggml's threads wait for each other when other programs run. So the highest figure that any
-kernel reached is the ceiling.
+Neither is faster everywhere. Measured in turns on a busy x86-64 server, the OR and ggml's F32 mat-vec agreed within
+10 % with one thread, and no slower than numpy's sum, maximum and dot and the C library's memchr; with two threads the
+OR was faster, since ggml's threads wait for each other when other programs run. So the ceiling is the highest
+figure that any kernel reached.
 """
 
 import time
@@ -22,11 +22,11 @@ import msgspec
 from profiler.device.bandwidth_record import READ, KernelRun
 from quant.base.worker import serve
 
-# What files consist of, by ggml's names. F32 is a reader first: weights are seldom stored so.
+# The types that files consist of, by ggml's names. F32 mainly shows the bandwidth: few weights are stored so.
 TYPES = ("f32", "f16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K")
 _LEAST_PASSES, _MIN_PASSES, _MAX_PASSES = 3, 7, 50
 _ENOUGH_NS = 600_000_000  # per kernel and thread count, when there are passes enough
-_TOO_LONG_NS = 3_000_000_000  # fewer must do, on a slow or a busy machine
+_TOO_LONG_NS = 3_000_000_000  # per kernel and thread count: fewer passes suffice on a slow or busy machine
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def passes(work: Callable[[], object], clock: Callable[[], int]) -> tuple[int, ...]:
-    """Time passes until there are enough of them, after one that is not counted."""
+    """Time passes until there are enough of them, after a warm-up pass."""
     work()
     times: list[int] = []
     while _goes_on(len(times), sum(times)):
@@ -62,7 +62,7 @@ def work_on(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> list[K
 def _reads(job: Job, clock: Callable[[], int]) -> Iterator[KernelRun]:
     import numpy as np
 
-    words = np.ones(job.n_bytes // 8, dtype=np.uint64)  # written, so that every page is there
+    words = np.ones(job.n_bytes // 8, dtype=np.uint64)  # written, so that every page is mapped
     for n_threads in job.threads:
         parts = np.array_split(words, n_threads)
         if n_threads == 1:

@@ -1,8 +1,4 @@
-"""One process: a cell as JSON in, what was measured as JSON out. The parent never opens a model.
-
-Run as `python -m profiler.measure.worker`. The job comes on stdin, which stays open: when it closes, the parent is
-gone and so is this process. The answer goes to the real stdout; whatever libraries print there goes to stderr.
-"""
+"""The process that measures one cell, once. Run as `python -m profiler.measure.worker`."""
 
 import time
 from collections.abc import Callable
@@ -19,14 +15,14 @@ from quant.base.worker import serve
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker is to do."""
+    """What one worker is to measure."""
 
     path: str
     config: RunConfig
     reps: int
     seed: int
     energy: bool = False  # read the energy counters and the clock around decode
-    sent_ns: int | None = None  # when the parent asked for the process, by time.monotonic_ns, one clock for all
+    sent_ns: int | None = None  # when the parent started the process, by time.monotonic_ns, one clock for all
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def work(job: Job) -> Answer:
-    """Do a job; a refusal of the engine is an answer."""
+    """Do a job; a failure of the engine is an answer."""
     try:
         measured, start_ns = _measure(job)
         return Answer(measured=measured, start_ns=start_ns)

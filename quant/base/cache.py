@@ -1,4 +1,4 @@
-"""The folder of kept files: converted and quantized models, small notes."""
+"""The cache folder: converted and quantized models, and small facts of files and of this device."""
 
 import shutil
 from contextlib import suppress
@@ -10,13 +10,12 @@ from quant.base.errors import UserError
 from quant.base.files import cache_dir
 
 # Folders whose entries are listed one by one.
-_ABOUT = {
+_LARGE = {
     "models": "GGUF files made by profile",
     "quality": "left behind by a quality run that was killed",
-    "synthetic": "checkpoints with random weights, of an older version",
 }
-# Folders and files of small notes, listed as one.
-_NOTES = (
+# Folders and files that are small, listed as one entry.
+_SMALL = (
     "backend",
     "ceiling",
     "conversions",
@@ -28,9 +27,9 @@ _NOTES = (
     "repack",
     "threads",
 )
-# Other processes may hold these; they are empty and stay.
+# Other processes may hold these; they are empty and are not removed.
 _LOCKS = "locks"
-KNOWN = (*_ABOUT, *_NOTES, _LOCKS)
+KNOWN = (*_LARGE, *_SMALL, _LOCKS)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,24 +43,24 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def entries() -> list[Entry]:
-    """List what is kept, the largest first; small notes are one entry."""
+    """List what is kept, largest first; small facts are one entry."""
     root = cache_dir()
     found = []
-    for kind, about in _ABOUT.items():
+    for kind, about in _LARGE.items():
         for path in _children(root / kind):
             found.append(
                 Entry(
                     name=f"{kind}/{path.name}", about=about, n_bytes=size_of(path), changed_s=_changed(path), path=path
                 )
             )
-    notes = [root / name for name in _NOTES if (root / name).exists()]
-    if notes:
+    small = [root / name for name in _SMALL if (root / name).exists()]
+    if small:
         found.append(
             Entry(
                 name="notes",
                 about="hashes and facts of files and of this device",
-                n_bytes=sum(size_of(path) for path in notes),
-                changed_s=max(_changed(path) for path in notes),
+                n_bytes=sum(size_of(path) for path in small),
+                changed_s=max(_changed(path) for path in small),
                 path=root,
             )
         )
@@ -69,20 +68,19 @@ def entries() -> list[Entry]:
 
 
 def clean() -> int:
-    """Remove what is kept, nothing outside the folder and nothing through a link; give the bytes.
+    """Remove what is kept, nothing outside the folder and nothing through a link; return how many bytes it took.
 
     Raises:
-        UserError: the folder holds other things too, as when SLMPROF_CACHE names somebody's home; or it cannot be
-            written.
+        UserError: the folder holds other things too, as when SLMPROF_CACHE is a home folder, or cannot be written.
     """
     root = cache_dir()
-    if strange := [path.name for path in _children(root) if path.name not in KNOWN and not path.name.startswith(".")]:
+    if unknown := [path.name for path in _children(root) if path.name not in KNOWN and not path.name.startswith(".")]:
         raise UserError(
-            f"{root} holds {strange[0]}, which slmprof did not put there; remove it, or set SLMPROF_CACHE to a folder "
+            f"{root} holds {unknown[0]}, which slmprof did not put there; remove it, or set SLMPROF_CACHE to a folder "
             "of its own"
         )
     freed_bytes = 0
-    for path in (root / name for name in (*_ABOUT, *_NOTES)):
+    for path in (root / name for name in (*_LARGE, *_SMALL)):
         n_bytes = size_of(path)
         try:
             if path.is_dir() and not path.is_symlink():
@@ -96,7 +94,7 @@ def clean() -> int:
 
 
 def size_of(path: Path) -> int:
-    """Add up the bytes of a file, or of all files in a folder; links are not followed, what vanishes counts nothing."""
+    """Return the bytes of a file, or of all files in a folder; links are not followed, files that vanish count 0."""
     if path.is_dir() and not path.is_symlink():
         return sum(size_of(each) for each in _children(path))
     with suppress(OSError):

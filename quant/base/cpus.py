@@ -2,17 +2,17 @@
 
 import os
 
-_YIELDS = 15  # of 19: the processes that somebody waits for come first
+_NICENESS = 15  # of 19: the processes that somebody waits for come first
 
 
 def usable_cpus() -> int:
-    """Count them."""
+    """Return their number."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def give_way() -> None:
-    """Take what CPU time others leave, where the system knows such a thing."""
+    """Run at low priority, where the system has priorities."""
     if hasattr(os, "nice"):
-        os.nice(_YIELDS)
+        os.nice(_NICENESS)

@@ -1,4 +1,4 @@
-"""Which llama.cpp is installed, told without importing its binding."""
+"""Which llama.cpp is installed, found without importing its binding."""
 
 import ctypes
 import importlib.metadata
@@ -47,7 +47,7 @@ def ggml_base() -> ctypes.CDLL:
 def llama_build() -> str:
     """Name the build of llama.cpp: the binding's version and llama.cpp's commit.
 
-    Read from the shared library, since importing the binding would cost more than finding out that work is done.
+    Read from the shared library: importing the binding takes longer than finding out that all work is done already.
 
     Raises:
         UserError: llama-cpp-python is not installed.

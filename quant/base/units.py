@@ -1,4 +1,4 @@
-"""Text for people: the only place where bytes become MiB and GiB, and "2GiB" becomes bytes."""
+"""Sizes, durations and counts as text and back: the only place where bytes become MiB, and "2GiB" becomes bytes."""
 
 import re
 
@@ -24,7 +24,7 @@ _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 def format_bytes(n_bytes: float) -> str:
-    """Write a size as B, KiB, MiB or GiB."""
+    """Return a size in B, KiB, MiB or GiB."""
     if abs(n_bytes) < KIB:
         return f"{n_bytes:.0f} B"
     for unit, size in (("KiB", KIB), ("MiB", MIB)):
@@ -34,14 +34,14 @@ def format_bytes(n_bytes: float) -> str:
 
 
 def format_params(n_params: int) -> str:
-    """Write a parameter count as people say it: 134.5M, 1.24B."""
+    """Return a parameter count as people write it: 134.5M, 1.24B."""
     if n_params < 1e6:
         return f"{n_params / 1e3:.1f}K"
     return f"{n_params / 1e6:.1f}M" if n_params < 1e9 else f"{n_params / 1e9:.2f}B"
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration as people say it: 42 s, 3 min 10 s, 2 h 5 min."""
+    """Return a duration as people write it: 42 s, 3 min 10 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -64,7 +64,7 @@ def parse_bytes(text: str) -> int:
     """Read '2GiB', '512M' or '1000' as bytes; the units are binary.
 
     Raises:
-        UserError: the text is no size.
+        UserError: the text is not a size.
     """
     return int(_parse(text, _UNITS, "a size", "512MiB or 2GiB"))
 
@@ -73,7 +73,7 @@ def parse_duration_s(text: str) -> float:
     """Read '90', '90s', '30m', '1h' or '500ms' as seconds.
 
     Raises:
-        UserError: the text is no duration.
+        UserError: the text is not a duration.
     """
     return _parse(text, _SECONDS, "a duration", "90s, 30m or 1h", _MOST_SECONDS)
 
@@ -82,6 +82,6 @@ def parse_count(text: str) -> int:
     """Read '1B', '500M' or '1000' as a number of parameters.
 
     Raises:
-        UserError: the text is no count.
+        UserError: the text is not a count.
     """
     return int(_parse(text, _COUNTS, "a number of parameters", "500M or 1B"))

@@ -1,1 +1,1 @@
-"""Quantization with llama.cpp, from a GGUF file or straight from a checkpoint."""
+"""Quantization with llama.cpp, from a GGUF file or directly from a checkpoint."""

@@ -1,4 +1,4 @@
-"""What llama.cpp's dry run says it would make of a file at a level: each tensor's type, the size, the fallbacks."""
+"""llama.cpp's dry run of a file at a level: each tensor's type, the size, the fallbacks."""
 
 import re
 from collections import Counter
@@ -26,11 +26,11 @@ _METADATA_MARGIN = 4096  # for the keys that quantizing adds
 
 @dataclass(frozen=True)
 class Plan:
-    """A level as one model would have it."""
+    """A level of one model, before it is made."""
 
     level: str
     types: dict[str, str]  # tensor -> ggml type
-    needs_imatrix: bool  # and none was given
+    needs_imatrix: bool  # and has none
     tensor_bytes: int
     file_bytes: int  # at most a few KiB too many
     n_params: int
@@ -52,7 +52,7 @@ def plan_of(log: str, header: GgufHeader, level: str) -> Plan:
     """Read the log of a dry run of `level` on the file with this header.
 
     Raises:
-        UserError: the log does not tell every tensor's type; this build of llama.cpp writes another log.
+        UserError: the log lacks a tensor's type; this build of llama.cpp writes another log.
     """
     by_name = {tensor.name: tensor for tensor in header.tensors}
     types: dict[str, str] = {}
@@ -83,11 +83,11 @@ def plan_of(log: str, header: GgufHeader, level: str) -> Plan:
 
 
 def _silent_output_fallback(
-    header: GgufHeader, level: str, types: dict[str, str], told: Collection[str]
+    header: GgufHeader, level: str, types: dict[str, str], logged: Collection[str]
 ) -> dict[str, tuple[str, str]]:
-    """Find the one fallback that llama.cpp makes without a word: an output matrix whose rows the level cannot store.
+    """Find the one fallback that llama.cpp does not log: an output matrix whose rows the level cannot store.
 
-    Source: llama_tensor_get_type_impl in src/llama-quant.cpp, which gives it q8_0 then.
+    Source: llama_tensor_get_type_impl in src/llama-quant.cpp, which then stores it as q8_0.
     """
     output = _OUTPUT if _OUTPUT in types else "token_embd.weight"
     tensor = next((tensor for tensor in header.tensors if tensor.name == output), None)
@@ -95,7 +95,7 @@ def _silent_output_fallback(
     main = TYPE_BY_NAME[spec.main_type]
     if (
         tensor is None
-        or output in told
+        or output in logged
         or types[output] != "q8_0"
         or tensor.dims[0] % main.block == 0
         or spec.family == "fp4"
@@ -106,7 +106,7 @@ def _silent_output_fallback(
 
 
 def tensors_that_need_imatrix(plan: Plan, header: GgufHeader) -> list[str]:
-    """Give the tensors that llama.cpp refuses to quantize to their planned type without an entry in the imatrix."""
+    """Return the tensors that llama.cpp refuses to quantize to their planned type without an entry in the imatrix."""
     strict = _IMATRIX_TYPES | ({"q2_K"} if plan.level == "Q2_K_S" else set())
     return [
         tensor.name
@@ -118,7 +118,7 @@ def tensors_that_need_imatrix(plan: Plan, header: GgufHeader) -> list[str]:
 
 
 def tensors_that_misfit(plan: Plan, header: GgufHeader, lengths: dict[str, int]) -> list[str]:
-    """Give the tensors to be quantized for which the imatrix has an entry of another length.
+    """Return the tensors to be quantized for which the imatrix has an entry of another length.
 
     Args:
         lengths: tensor -> values of its imatrix entry.

@@ -1,4 +1,4 @@
-"""ggml's own quantizers, called on rows of floats. Only a child process calls them: they may end it.
+"""ggml's own quantizers, called on rows of floats. Only a child process calls them: they may abort it.
 
 Source: ggml_quantize_chunk and ggml_validate_row_data in ggml/include/ggml.h of the pinned llama.cpp.
 """
@@ -30,29 +30,29 @@ def _library() -> ctypes.CDLL:
 def quantize_rows(
     values: NDArray[np.float32], row_length: int, type_name: str, importance: NDArray[np.float32] | None
 ) -> NDArray[np.uint8]:
-    """Quantize whole rows, and make sure that the result is valid, as llama_model_quantize does.
+    """Quantize whole rows, and check that the result is valid, as llama_model_quantize does.
 
     Args:
         values: flat, contiguous.
         importance: mean squares of each column, `(row_length,)`.
 
     Raises:
-        UserError: values that are not numbers, or infinite, gave invalid blocks.
+        UserError: values that are NaN or infinite led to invalid blocks.
     """
     kind = TYPE_BY_NAME[type_name]
     n_rows = values.size // row_length
-    made = np.empty(kind.nbytes((row_length, n_rows)), dtype=np.uint8)
+    blocks = np.empty(kind.nbytes((row_length, n_rows)), dtype=np.uint8)
     library = _library()
     n_bytes = library.ggml_quantize_chunk(
-        kind.number, values.ctypes.data, made.ctypes.data, 0, n_rows, row_length,
+        kind.number, values.ctypes.data, blocks.ctypes.data, 0, n_rows, row_length,
         None if importance is None else importance.ctypes.data,
     )  # fmt: skip
-    assert n_bytes == made.nbytes
-    if not library.ggml_validate_row_data(kind.number, made.ctypes.data, made.nbytes):
+    assert n_bytes == blocks.nbytes
+    if not library.ggml_validate_row_data(kind.number, blocks.ctypes.data, blocks.nbytes):
         raise UserError(
-            f"the weights hold values that {type_name} cannot store, infinite or no numbers; download it again"
+            f"the weights hold values that {type_name} cannot store, NaN or infinite; download the checkpoint again"
         )
-    return made
+    return blocks
 
 
 def prepare(type_names: set[str]) -> None:

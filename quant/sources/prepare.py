@@ -1,28 +1,21 @@
 """From what the user typed to GGUF files on disk: fetch, make up, convert, quantize; nothing is done twice."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from quant.base.errors import UserError
-from quant.base.files import cache_dir, write_text
 from quant.base.progress import Progress, silent
 from quant.convert.checkpoint import read_object
 from quant.convert.origin import Origin
 from quant.gguf_io.artifact import Artifact
-from quant.gguf_io.levels import file_name, levels_asked_by_name, parse_levels
+from quant.gguf_io.levels import levels_asked_by_name, parse_levels
+from quant.sources.kept_levels import KeptLevels, checkpoint_identity, shape_identity
 from quant.sources.resolve import Source, resolve
 
-if TYPE_CHECKING:
-    from quant.quantize.from_checkpoint import Written
-
 DEFAULT_LEVELS = "Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0"
-_CONVERTER = 2  # raised when the converter's output changes, so that kept files are made anew
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,111 +167,40 @@ def _from_checkpoint(
     progress: Progress,
     say: Callable[[str], None],
 ) -> list[Prepared]:
-    """Go straight to the levels, unless the very same checkpoint was brought to the very same files before."""
+    """Quantize straight to the levels; files that were made of this very checkpoint are kept."""
     from quant.convert.provenance import inputs_of, write_notes
     from quant.quantize.from_checkpoint import checkpoint_writer
 
-    text = wishes.levels or DEFAULT_LEVELS
     name = model_name(source, folder)
     origin = Origin(model=name, source=source.repo if commit else None, revision=commit)
     identity = checkpoint_identity(folder, wishes.pre, wishes.imatrix, origin)
-
-    levels = parse_levels(text)
-    paths = _kept_files(wishes.models_dir, levels, identity)
-    if levels_asked_by_name(text) != set(levels) or len(paths) != len(levels):
-        with checkpoint_writer(folder, pre=wishes.pre, origin=origin) as writer:
-            levels = writer.levels(text, imatrix=wishes.imatrix)
-            if missing := [level for level in levels if level not in paths]:
-                say(f"making {', '.join(missing)} of {name}")
-                made = writer.write(
-                    missing,
-                    lambda level: wishes.models_dir / file_name(writer.stem, level),
-                    imatrix=wishes.imatrix,
-                    progress=progress,
-                )
-                paths |= {each.level: each.path for each in made}
-                if lost := made[0].n_overflowed:
-                    say(f"{lost} values of {name} are beyond F16 and became infinite; take BF16 instead")
-                write_notes([each.path for each in made], origin, inputs_of(folder, wishes.imatrix, progress))
-                for written in made:
-                    _keep(written, identity, wishes.imatrix, progress)
-    return [Prepared(artifact=_described(paths[level], progress), path=paths[level]) for level in levels]
-
-
-def _keep(written: "Written", identity: str, imatrix: Path | None, progress: Progress) -> None:
-    """Note what a file was made of, by its place, and what it fell back to, by its content."""
-    from quant.base.hashes import cached_sha256
-    from quant.base.quantized import QuantizedFacts, remember
-
-    sha256 = cached_sha256([written.path], progress)
-    imatrix_sha256 = cached_sha256([imatrix]) if imatrix else None
-    remember(None, QuantizedFacts(sha256=sha256, fallbacks=written.fallbacks, imatrix_sha256=imatrix_sha256))
-    write_text(_note(written.path), json.dumps({**_file_facts(written.path), "identity": identity}))
-
-
-def _kept_files(folder: Path, levels: Sequence[str], identity: str) -> dict[str, Path]:
-    """Give the files by level that are there already; their names need the checkpoint to be opened, their notes not."""
-    found = {}
-    for level in levels:
-        for path in sorted(folder.glob(file_name("*", level))):
-            if _is_kept(path, identity):
-                found[level] = path
-    return found
-
-
-def _is_kept(target: Path, identity: str) -> bool:
-    return target.exists() and _read_note(_note(target)) == {**_file_facts(target), "identity": identity}
-
-
-def _note(target: Path) -> Path:
-    return cache_dir() / "conversions" / (hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:32] + ".json")
-
-
-def _read_note(note: Path) -> object:
-    try:
-        return json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _file_facts(path: Path) -> dict[str, int]:
-    facts = path.stat()
-    return {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-
-
-def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, origin: Origin) -> str:
-    """Hash what a conversion depends on: small files by content, weights by name, size and time of change."""
-    from quant.base.hashes import cached_sha256
-
-    wishes = (_CONVERTER, pre, cached_sha256([imatrix]) if imatrix else None, msgspec.to_builtins(origin))
-    digest = hashlib.sha256(msgspec.json.encode(wishes))
-    try:
-        for path in sorted(folder.iterdir()):
-            if path.suffix == ".safetensors":
-                facts = path.stat()
-                digest.update(f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}".encode())
-            elif path.suffix in (".json", ".model", ".txt", ".jinja", ".md", ".tiktoken") and path.is_file():
-                digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}; download the checkpoint again") from error
-    return digest.hexdigest()
+    kept = KeptLevels(wishes.models_dir, identity, wishes.imatrix, progress)
+    paths, written = kept.files_at(
+        wishes.levels or DEFAULT_LEVELS,
+        lambda: checkpoint_writer(folder, pre=wishes.pre, origin=origin),
+        lambda missing: say(f"making {', '.join(missing)} of {name}"),
+    )
+    if written:
+        if lost := written[0].n_overflowed:
+            say(f"{lost} values of {name} are beyond F16 and became infinite; take BF16 instead")
+        write_notes([each.path for each in written], origin, inputs_of(folder, wishes.imatrix, progress))
+        kept.keep(written)
+    return [Prepared(artifact=_described(path, progress), path=path) for path in paths]
 
 
 def _from_shape(source: Source, wishes: Wishes, progress: Progress, say: Callable[[str], None]) -> list[Prepared]:
-    """Make up the weights."""
-    from quant.synthetic.levels import synthetic_files
+    """Write files with synthetic weights; files of this very shape are kept."""
+    from quant.synthetic.gguf import shape_writer
 
-    paths = synthetic_files(
-        shape_config(source, progress),
+    config, name = shape_config(source, progress), model_name(source, None)
+    kept = KeptLevels(wishes.models_dir, shape_identity(config, name, wishes.imatrix), wishes.imatrix, progress)
+    as_family = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
+    paths, written = kept.files_at(
         wishes.levels or DEFAULT_LEVELS,
-        wishes.models_dir,
-        name=model_name(source, None),
-        imatrix=wishes.imatrix,
-        kept=lambda levels, identity: _kept_files(wishes.models_dir, levels, identity),
-        keep=lambda written, identity: _keep(written, identity, wishes.imatrix, progress),
-        progress=progress,
-        say=say,
+        lambda: shape_writer(config, standin_for=name, hashed=True),
+        lambda missing: say(f"making {', '.join(missing)} with synthetic weights in the shape of {name}{as_family}"),
     )
+    kept.keep(written)
     return [Prepared(artifact=_described(path, progress), path=path) for path in paths]
 
 

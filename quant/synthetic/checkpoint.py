@@ -1,7 +1,7 @@
 """A checkpoint of a given shape with random weights, complete enough for every later stage.
 
-Speed and memory of a dense model depend on its shape and types, not on the values; quality does, so the config says
-that the weights are made up, and so does every file and record that comes of it.
+Speed and memory of a dense model depend on its shape and types, not on the values; quality does, so the config marks
+the weights as synthetic, and so does every file and record that comes of it.
 """
 
 import json
@@ -24,7 +24,7 @@ from quant.convert.families.planned import Planned, size_of
 from quant.convert.tokenizer.synthetic import BEGIN, END, Words, made_up_words
 from quant.gguf_io.floats import convert_floats
 
-_BLOCK = 1 << 20  # random values; tensors repeat them from different places
+_BLOCK = 1 << 20  # random values; tensors repeat them from different offsets
 _DEVIATION = 0.02  # the usual initialisation: logits stay finite through any depth
 _ELEMENT_BYTES = 2
 _ONE, _ZERO = np.uint16(0x3F80), np.uint16(0)  # in bfloat16
@@ -33,28 +33,28 @@ _ONE, _ZERO = np.uint16(0x3F80), np.uint16(0)  # in bfloat16
 def synthesize(
     config: dict[str, Any], target_dir: Path, *, standin_for: str, seed: int = 0, progress: Progress = silent
 ) -> Path:
-    """Write config.json, model.safetensors in bfloat16 and a byte-level tokenizer of the full size; give the directory.
+    """Write config.json, model.safetensors in bfloat16 and a byte-level tokenizer of the full size into a directory.
 
     Raises:
         UserError: the directory exists already, the architecture is unknown, the config incomplete, or the disk full.
     """
     if target_dir.exists() and (not target_dir.is_dir() or any(target_dir.iterdir())):
-        raise UserError(f"{target_dir} exists and is not empty; give another -o")
+        raise UserError(f"{target_dir} exists and is not empty; choose another -o")
     architecture = architecture_of(config)
     family = find_family(architecture)
     shape = complete_config(family, config)
     words = made_up_words(need(shape, "vocab_size"), family.arch)
-    made = _tensors_to_make(planned_tensors(family, shape))
-    n_elements = sum(size_of(each.shape) for each in made)
+    tensors = _tensors_of(planned_tensors(family, shape))
+    n_elements = sum(size_of(each.shape) for each in tensors)
     require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
     try:
         target_dir.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target_dir.name[:50]}.", dir=target_dir.parent))
     except OSError as error:
-        raise UserError(f"cannot write {target_dir}: {error.strerror}; give another -o") from error
+        raise UserError(f"cannot write {target_dir}: {error.strerror}; choose another -o") from error
     try:
         building.chmod(0o755)
-        _write_weights(building / "model.safetensors", made, seed, progress)
+        _write_weights(building / "model.safetensors", tensors, seed, progress)
         _write_tokenizer(building, words)
         marks = {
             "architectures": [architecture],
@@ -70,13 +70,13 @@ def synthesize(
             target_dir.rmdir()
         building.rename(target_dir)
     except OSError as error:
-        raise UserError(f"cannot write {target_dir}: {error.strerror}; free space or give another -o") from error
+        raise UserError(f"cannot write {target_dir}: {error.strerror}; free space or choose another -o") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target_dir
 
 
-class _Made(NamedTuple):
+class _Tensor(NamedTuple):
     """One tensor of the checkpoint to be."""
 
     name: str
@@ -84,22 +84,22 @@ class _Made(NamedTuple):
     value: np.uint16 | None  # bfloat16 of all values; None: random
 
 
-def _tensors_to_make(planned: list[Planned]) -> list[_Made]:
-    """Give the checkpoint's tensors, each once; a tied matrix is not kept twice."""
-    made: dict[str, _Made] = {}
+def _tensors_of(planned: list[Planned]) -> list[_Tensor]:
+    """Return the checkpoint's tensors, each once; a tied matrix is not stored twice."""
+    tensors: dict[str, _Tensor] = {}
     for each in planned:
         if each.optional:
             continue
         value = (_ZERO if each.plus else _ONE) if each.is_norm else None
         for name, shape in each.source_tensors():
-            made.setdefault(name, _Made(name, shape, value))
-    return list(made.values())
+            tensors.setdefault(name, _Tensor(name, shape, value))
+    return list(tensors.values())
 
 
-def _write_weights(path: Path, made: list[_Made], seed: int, progress: Progress) -> None:
+def _write_weights(path: Path, tensors: list[_Tensor], seed: int, progress: Progress) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
-    for each in made:
+    for each in tensors:
         n_bytes = size_of(each.shape) * _ELEMENT_BYTES
         header[each.name] = {"dtype": "BF16", "shape": list(each.shape), "data_offsets": [place, place + n_bytes]}
         place += n_bytes
@@ -110,37 +110,37 @@ def _write_weights(path: Path, made: list[_Made], seed: int, progress: Progress)
     done = 0
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for number, each in enumerate(made):
+        for number, each in enumerate(tensors):
             for values in _values(each, block, number):
                 write_in_steps(file, values.data)
                 done += values.nbytes
                 progress("synthesize", done, place)
 
 
-def _values(made: _Made, block: NDArray[Any], number: int) -> Iterator[NDArray[Any]]:
-    """Give a tensor's values in pieces: ones for a norm, else the block again and again from a place of its own."""
-    left = size_of(made.shape)
-    if made.value is not None:
-        yield np.full(left, made.value)
+def _values(tensor: _Tensor, block: NDArray[Any], number: int) -> Iterator[NDArray[Any]]:
+    """Yield a tensor's values in pieces: ones for a norm, else the block again and again from an offset of its own."""
+    left = size_of(tensor.shape)
+    if tensor.value is not None:
+        yield np.full(left, tensor.value)
         return
-    # A prime step, so that no two tensors and no two rows begin at the same place.
+    # A prime step, so that no two tensors and no two rows begin at the same offset.
     start = number * 7919 % _BLOCK
-    turned = np.concatenate([block[start:], block[:start]])
+    rotated = np.concatenate([block[start:], block[:start]])
     # One value less than the block each time: rows of a power of two in length would otherwise repeat.
     step = _BLOCK - 1
     while left > 0:
         count = min(step, left)
-        yield np.ascontiguousarray(turned[:count])
+        yield np.ascontiguousarray(rotated[:count])
         left -= count
 
 
-def _write_tokenizer(folder: Path, made: Words) -> None:
+def _write_tokenizer(folder: Path, words: Words) -> None:
     """Write a byte-level BPE's files."""
-    first = len(made.words)
+    first = len(words.words)
     added = [
         {"id": first + index, "content": text, "special": True, "single_word": False, "lstrip": False,
          "rstrip": False, "normalized": False}
-        for index, text in enumerate(made.special)
+        for index, text in enumerate(words.special)
     ]  # fmt: skip
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     tokenizer = {
@@ -154,7 +154,7 @@ def _write_tokenizer(folder: Path, made: Words) -> None:
         "decoder": byte_level,
         "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
                   "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": {word: index for index, word in enumerate(made.words)}, "merges": made.merges},
+                  "vocab": {word: index for index, word in enumerate(words.words)}, "merges": words.merges},
     }  # fmt: skip
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -241,7 +241,7 @@ def test_an_empty_directory_is_filled_and_one_with_files_is_refused(tmp_path):
     (tmp_path / "file").write_text("dear")
     for name in ("c", "mine", "file"):
         said = _refusal(lambda name=name: _made(tmp_path / name))
-        assert said == f"{tmp_path / name} exists and is not empty; give another -o"
+        assert said == f"{tmp_path / name} exists and is not empty; choose another -o"
     assert _names(tmp_path / "mine") == ["letter.txt"]
     assert (tmp_path / "file").read_text() == "dear"
     assert _names(tmp_path) == ["c", "file", "mine"]
@@ -289,7 +289,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch, error, raised)
         _made(tmp_path / "c")
     if raised is UserError:
         assert str(caught.value) == (
-            f"cannot write {tmp_path / 'c'}: No space left on device; free space or give another -o"
+            f"cannot write {tmp_path / 'c'}: No space left on device; free space or choose another -o"
         )
     assert _names(tmp_path) == []
 
@@ -298,4 +298,4 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     said = _refusal(lambda: _made(tmp_path / "file" / "c"))
     assert said.startswith(f"cannot write {tmp_path / 'file' / 'c'}: ")
-    assert said.endswith("; give another -o")
+    assert said.endswith("; choose another -o")

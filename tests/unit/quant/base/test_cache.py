@@ -15,8 +15,8 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "cache"
     (root / "models").mkdir(parents=True)
     (root / "models" / "m-F16.gguf").write_bytes(b"x" * 1000)
-    (root / "synthetic" / "m-abc").mkdir(parents=True)
-    (root / "synthetic" / "m-abc" / "model.safetensors").write_bytes(b"x" * 3000)
+    (root / "quality" / "abc").mkdir(parents=True)
+    (root / "quality" / "abc" / "window-0").write_bytes(b"x" * 3000)
     (root / "quantized").mkdir()
     (root / "quantized" / "note.json").write_bytes(b"x" * 10)
     (root / "hashes.json").write_bytes(b"x" * 20)
@@ -26,9 +26,9 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_the_largest_comes_first_and_notes_are_one(kept: Path) -> None:
+def test_the_largest_comes_first_and_small_facts_are_one(kept: Path) -> None:
     listed = [(entry.name, entry.n_bytes) for entry in entries()]
-    assert listed == [("synthetic/m-abc", 3000), ("models/m-F16.gguf", 1000), ("notes", 30)]
+    assert listed == [("quality/abc", 3000), ("models/m-F16.gguf", 1000), ("notes", 30)]
     assert all(entry.changed_s > 0 for entry in entries())
 
 
