@@ -134,7 +134,7 @@ def test_the_buffer_is_beyond_the_cache_and_a_small_part_of_memory(
 
 
 def test_too_little_memory_is_refused_and_not_measured_in_the_cache() -> None:
-    with pytest.raises(UserError, match=r"needs 768.0 MiB of available memory, 500.0 MiB are there"):
+    with pytest.raises(UserError, match=r"needs 768.0 MiB of available memory, only 500.0 MiB are free"):
         buffer_bytes(32 * MIB, 500 * MIB)
 
 
