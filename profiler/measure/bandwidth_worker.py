@@ -7,8 +7,8 @@ Every pass reads the same bytes, far more than the caches hold. Two kinds of ker
     mat-vec    ggml's own kernel of a weight type, in ggml's thread pool; F32 does the least with each byte
 
 Neither is faster everywhere. Measured in turns on a busy x86-64 server, the OR and ggml's F32 mat-vec agreed within
-10 % with one thread, and were no slower than numpy's sum, maximum and dot and the C library's memchr; with two threads the
-OR was faster, since ggml's threads wait for each other when other programs run. So the ceiling is the highest
+10 % with one thread, and were no slower than numpy's sum, maximum and dot and the C library's memchr; with two threads
+the OR was faster, since ggml's threads wait for each other when other programs run. So the ceiling is the highest
 figure that any kernel reached.
 """
 
