@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Fixtures of every test."""
 
 import gc
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_heap() -> None:
-    """Take what is in memory out of the collector's sight.
+    """Exclude what is in memory now from garbage collection.
 
     Each repetition collects garbage before it is timed, which takes a third of a second with this whole suite loaded.
     """

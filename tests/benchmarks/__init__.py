@@ -1,1 +1,1 @@
-"""How long things take beside the tools that do the same. Scripts to be run by hand, never tests that pass or fail."""
+"""Times compared with other tools that do the same. Scripts to be run by hand, never tests that pass or fail."""

@@ -1,4 +1,4 @@
-"""`make bench-convert`: conversion and quantization beside llama.cpp's own, as whole processes, interleaved.
+"""`make bench-convert`: conversion and quantization compared with llama.cpp's own, as whole processes, interleaved.
 
 For each pair of commands: a warm-up of both, then both in a random order, several times; the median of the ratios, each
 side's median wall time and the largest peak memory. On the disk of --work and in memory (--ram, where there is such a
@@ -96,7 +96,7 @@ def compare(
 
 
 def main() -> None:
-    """Run the pairs that were asked for."""
+    """Run the requested pairs."""
     parser = argparse.ArgumentParser(prog="make bench-convert", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("parity-work"))
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environment with torch")

@@ -75,7 +75,7 @@ def _sizes(estimator: Estimator, question: Question) -> Sizes:
 
 
 def survey(estimator: Estimator) -> bool:
-    """Print the survey's parts beside ours."""
+    """Print the survey's parts next to ours."""
     print("| model | KV survey | ours | weights survey | ours | off % | compute survey | ours | off % |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     right = True
@@ -117,7 +117,7 @@ def quantized_bytes(estimator: Estimator, models: Sequence[str], levels: str, wo
         layout = layout_of_shape(_shape(model), standin_for=model)
         source = work / f"{model}-F16.gguf"
         write_hole_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
-        # The source's own level is given as it is; the other one of 16 bits would be made from F16, not from BF16.
+        # The source's own level is taken as it is; the other 16-bit level would be made from F16, not from BF16.
         compared = [each for each in sizes.levels if not each.needs_imatrix and LEVEL_BY_NAME[each.level].ftype != 1]
         wrong = []
         for each in compared:
@@ -178,7 +178,7 @@ def memory(
 
 
 def main() -> int:
-    """Print what is asked for; 1 where something is off by more than is allowed."""
+    """Print the requested parts; return 1 where something is off by more than is allowed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=["survey", "bytes", "memory"], help="all three without it")
     parser.add_argument("files", nargs="*", type=Path, help="GGUF files for memory, instead of files of zeros")

@@ -31,7 +31,7 @@ _HEAD = (
 
 
 def config_of(mmap: bool, repack: bool, n_outputs_max: int, *, n_prompt: int, n_ctx: int, n_threads: int) -> RunConfig:
-    """Give the settings of one worker."""
+    """Return the settings of one worker."""
     return base_config(
         n_prompt=n_prompt,
         n_gen=1,
@@ -47,7 +47,7 @@ def parts_of(path: Path, config: RunConfig) -> MemoryParts:
     """Run a worker and split its memory.
 
     Raises:
-        RuntimeError: the worker failed, or the system tells no memory.
+        RuntimeError: the worker failed, or the system reports no memory.
     """
     answer = run_worker(Job(path=str(path), config=config, reps=1, seed=0), timeout_s=_TIMEOUT_S)
     if answer.measured is None:
@@ -67,7 +67,7 @@ def parts_of(path: Path, config: RunConfig) -> MemoryParts:
         )
     )
     if found is None:
-        raise RuntimeError(f"{path.name}: the system tells no memory")
+        raise RuntimeError(f"{path.name}: the system reports no memory")
     return found
 
 

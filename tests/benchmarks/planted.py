@@ -36,17 +36,17 @@ Noise = Callable[[random.Random], list[float]]
 
 
 def normal(draw: random.Random) -> list[float]:
-    """Give the logarithmic deviation of every round."""
+    """Return the logarithmic deviation of every round."""
     return [draw.gauss(0, NOISE) for _ in range(ROUNDS)]
 
 
 def drifting(draw: random.Random) -> list[float]:
-    """Give noise on top of a slow-down in the course of the run."""
+    """Return noise on top of a slow-down in the course of the run."""
     return [draw.gauss(0, NOISE) - DRIFT * place / (ROUNDS - 1) for place in range(ROUNDS)]
 
 
 def heavy_tailed(draw: random.Random) -> list[float]:
-    """Give Student's t with three degrees of freedom, scaled to the same standard deviation."""
+    """Return Student's t with three degrees of freedom, scaled to the same standard deviation."""
     return [_student(draw) * NOISE / math.sqrt(3) for _ in range(ROUNDS)]
 
 
@@ -55,7 +55,7 @@ def _student(draw: random.Random) -> float:
 
 
 def recorded(draw: random.Random) -> list[float]:
-    """Give deviations of real rounds from their cells' medians."""
+    """Return deviations of real rounds from their cells' medians."""
     return draw.choices(_recorded(), k=ROUNDS)
 
 
@@ -67,12 +67,12 @@ def _recorded() -> list[float]:
 
 
 def interrupted(draw: random.Random) -> list[float]:
-    """Give noise, and one round in ten that another program makes slower by a tenth."""
+    """Return noise, and one round in ten that another program makes slower by a tenth."""
     return [draw.gauss(0, NOISE) - (0.1 if draw.random() < 0.1 else 0) for _ in range(ROUNDS)]
 
 
 def wandering(draw: random.Random) -> list[float]:
-    """Give noise of the same size that each round takes over from the one before by half."""
+    """Return noise of the same size that each round takes over from the one before by half."""
     values = [draw.gauss(0, NOISE)]
     while len(values) < ROUNDS:
         values.append(0.5 * values[-1] + math.sqrt(1 - 0.5**2) * draw.gauss(0, NOISE))
@@ -80,7 +80,7 @@ def wandering(draw: random.Random) -> list[float]:
 
 
 def run_to_run(draw: random.Random) -> list[float]:
-    """Give noise around a speed that is another in each run, by half of the noise."""
+    """Return noise around a speed that is another in each run, by half of the noise."""
     offset = draw.gauss(0, NOISE / 2)
     return [offset + value for value in normal(draw)]
 
@@ -105,7 +105,7 @@ def series(noise: Noise, slow_down: float, draw: random.Random, cells: int = 1) 
 
 
 def judge(noise: Noise, slow_down: float, n_pairs: int, seed: int, cells: int = 1) -> tuple[float, float, float]:
-    """Give the shares of pairs called different, and failed at the threshold; and the middle of the ratios."""
+    """Return the shares of pairs called different, and failed at the threshold; and the middle of the ratios."""
     draw = random.Random(seed)
     n_different = n_failed = 0
     ratios = []
@@ -119,7 +119,7 @@ def judge(noise: Noise, slow_down: float, n_pairs: int, seed: int, cells: int = 
 
 
 def main() -> int:
-    """Print a row per kind of noise and slow-down; say whether the bars hold."""
+    """Print a row per kind of noise and slow-down; return whether the bars hold."""
     parser = argparse.ArgumentParser(prog="make bench-compare", description=__doc__)
     parser.add_argument("--pairs", type=int, default=300, help="of runs, for each row with a slow-down")
     parser.add_argument(

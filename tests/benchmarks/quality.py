@@ -1,4 +1,4 @@
-"""What scoring costs: `slmprof quality` beside llama-perplexity, as whole processes, interleaved.
+"""What scoring costs: `slmprof quality` compared with llama-perplexity, as whole processes, interleaved.
 
 Both score the first windows of the text that comes with slmprof with the unquantized file of the 494M shape and with
 Q4_K_M, and hold the second against the first: llama-perplexity in two runs, ours in one call whose files are made. The
@@ -21,7 +21,7 @@ _LEVELS = ("F16", "Q4_K_M")
 
 
 def main() -> int:
-    """Make the files, run the pairs, hold them against the bars."""
+    """Make the files, run the pairs, compare them with the bars."""
     parser = argparse.ArgumentParser(prog="make bench-quality", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("parity-work"))
     parser.add_argument("--runs", type=int, default=5)

@@ -1,4 +1,4 @@
-"""`make bench-synthetic`: made-up files: the time to write one, and whether they run as random-normal ones do.
+"""`make bench-synthetic`: synthetic files: the time to write one, and whether they run as random-normal ones do.
 
 Writing: a 1.5B shape at Q4_K_M as a whole process, against copying the finished file, in interleaved pairs; and the
 memory of all its processes together. Running: three real shapes at three levels, each once as a random-normal
@@ -40,7 +40,7 @@ _MIB = 1 << 20
 
 
 def watched(command: list[str], env: dict[str, str]) -> tuple[float, int]:
-    """Run a command; give its seconds, and the most bytes that it and its children held together.
+    """Run a command; return its seconds, and the most bytes that it and its children held together.
 
     What two of them share is counted twice, so the bytes are rather too many.
     """
@@ -60,12 +60,12 @@ def watched(command: list[str], env: dict[str, str]) -> tuple[float, int]:
 
 
 def writing(folder: Path, runs: int) -> list[str]:
-    """Time writing against copying; give what misses its bar."""
+    """Time writing against copying; return what misses its bar."""
     model, level = WRITTEN
     made, copy = folder / "made.gguf", folder / "copy.gguf"
     env = {**os.environ, "SLMPROF_CACHE": str(folder / "cache")}
     write = [sys.executable, "-m", "profiler", "synthesize", model, "-q", level, "-o", str(made)]
-    # Ours is on the disk when it ends, so the copy has to be too; one in the page cache alone is told beside it.
+    # Ours is on the disk when it ends, so the copy has to be too; one in the page cache alone is printed as well.
     cached = f"import os, shutil; shutil.copyfile({str(made)!r}, {str(copy)!r})"
     duplicate = [sys.executable, "-c", f"{cached}; os.fsync(os.open({str(copy)!r}, os.O_RDWR))"]
     unwatched = [sys.executable, "-m", "profiler", "synthesize", model, "-q", level, "-o", str(folder / "again.gguf")]
@@ -115,10 +115,10 @@ def both_files(folder: Path, model: str, level: str) -> dict[str, Path]:
 
 
 def measured(path: Path, config: RunConfig, reps: int) -> dict[str, float]:
-    """Run one worker; give its speeds and its memory.
+    """Run one worker; return its speeds and its memory.
 
     Raises:
-        RuntimeError: the worker failed, or the system tells no memory.
+        RuntimeError: the worker failed, or the system reports no memory.
     """
     answer = run_worker(Job(path=str(path), config=config, reps=reps, seed=0), timeout_s=_TIMEOUT_S)
     if answer.measured is None:
@@ -134,12 +134,12 @@ def measured(path: Path, config: RunConfig, reps: int) -> dict[str, float]:
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
-    """Give the mean of ratios."""
+    """Return the mean of ratios."""
     return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
 
 
 def running(folder: Path, arguments: argparse.Namespace) -> list[str]:
-    """Let both files of each shape and level run in turns; give what misses its bar."""
+    """Run both files of each shape and level in turns; return what misses its bar."""
     config = msgspec.structs.replace(
         config_of(True, True, 1, n_prompt=arguments.prompt, n_ctx=2048, n_threads=arguments.threads),
         n_gen=arguments.gen,
@@ -171,7 +171,7 @@ def running(folder: Path, arguments: argparse.Namespace) -> list[str]:
 
 
 def main() -> None:
-    """Run the parts that were asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(prog="make bench-synthetic", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("parity-work/synthetic"), help="a folder for some GiB")
     parser.add_argument("--only", choices=["write", "run"])

@@ -38,7 +38,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 def stop_who_opens(file: Path, parent: int) -> None:
-    """Stop the child that has mapped a file: it then hangs for ever, however fast the machine is."""
+    """Stop the child that has mapped a file: it then hangs forever, however fast the machine is."""
     with contextlib.suppress(psutil.NoSuchProcess):
         while True:
             for child in psutil.Process(parent).children():
@@ -97,7 +97,7 @@ def test_four_cells_that_fail_are_four_records_and_all_others_are_measured(
     assert kinds["vanishes"] == ("load", None)
     assert "No such file" in errors["vanishes"].message
     assert str(tmp_path) not in results.read_text()
-    # The table says of each what happened.
+    # The table has the error of each.
     assert table.count("FAILED") == 4
     for name, error in errors.items():
         assert error.message[:40] in table, name

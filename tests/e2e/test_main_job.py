@@ -14,7 +14,7 @@ CHARTS = ("latency-vs-parameters", "speed-vs-threads", "memory-by-part", "decode
 
 
 def check_results(folder: Path, n_cells: int, rounds: int) -> None:
-    """Check what must hold of every run."""
+    """Check the invariants of every run."""
     results = read_results([folder / "results.jsonl"])
     keys = [(record.cell.key, record.round) for record in results.rounds]
     assert len(keys) == len(set(keys)) == n_cells * rounds

@@ -6,7 +6,7 @@ from tests.families import Variant
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Give the config.json of a small BLOOM, as transformers 4 writes it."""
+    """Return the config.json of a small BLOOM, as transformers 4 writes it."""
     made: dict[str, Any] = {
         "architectures": ["BloomForCausalLM"],
         "model_type": "bloom",

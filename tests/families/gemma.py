@@ -1,4 +1,4 @@
-"""Gemma: with and without a matrix that is left out, heads wider than the model, many and few keys, each type."""
+"""Gemma: with and without an omitted matrix, heads wider than the model, many and few keys, each type."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ F16_TOLERANCE = 3e-3
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small Gemma."""
+    """Return the config.json of a small Gemma."""
     made = decoder_config("GemmaForCausalLM", "gemma", **{"head_dim": 32, **shape})
     return made | {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
 

@@ -1,4 +1,4 @@
-"""Gemma 2: caps low enough and windows short enough to tell, each type."""
+"""Gemma 2: caps low enough and windows short enough to matter, each type."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.support.checkpoints import as_transformers5, decoder_config
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small Gemma 2."""
+    """Return the config.json of a small Gemma 2."""
     made = decoder_config("Gemma2ForCausalLM", "gemma2", **{"head_dim": 32, "layers": 3, "tokenizer": "spm", **shape})
     return made | {
         "hidden_activation": "gelu_pytorch_tanh",

@@ -11,7 +11,7 @@ _WINDOWS = [(layer + 1) % 6 != 0 for layer in range(7)]
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small Gemma 3: seven layers, so that the sixth has no window."""
+    """Return the config.json of a small Gemma 3: seven layers, so that the sixth has no window."""
     fixed = {"head_dim": 32, "layers": 7, "tokenizer": "spm", "rope_theta": 1000000.0}
     made = decoder_config("Gemma3ForCausalLM", "gemma3_text", **{**fixed, **shape})
     return made | {
@@ -24,7 +24,7 @@ def config(**shape: Any) -> dict[str, Any]:
 
 
 def transformers5(**rope: Any) -> dict[str, Any]:
-    """Give the same config as transformers 5 writes it."""
+    """Return the same config as transformers 5 writes it."""
     made = config()
     for key in ("rope_theta", "rope_local_base_freq", "sliding_window_pattern"):
         del made[key]
@@ -39,7 +39,7 @@ def transformers5(**rope: Any) -> dict[str, Any]:
 
 
 def inside(text: dict[str, Any]) -> dict[str, Any]:
-    """Give the config of a model that sees, with this one as its text model."""
+    """Return the config of a model that sees, with this one as its text model."""
     text = {key: value for key, value in text.items() if key not in ("architectures", "bos_token_id", "eos_token_id")}
     return {
         "architectures": ["Gemma3ForConditionalGeneration"],

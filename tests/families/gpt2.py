@@ -6,7 +6,7 @@ from tests.families import Variant
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Give the config.json of a small GPT-2, as old transformers write it."""
+    """Return the config.json of a small GPT-2, as old transformers write it."""
     made: dict[str, Any] = {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",

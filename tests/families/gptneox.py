@@ -6,7 +6,7 @@ from tests.families import Variant
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Give the config.json of a small GPT-NeoX."""
+    """Return the config.json of a small GPT-NeoX."""
     made: dict[str, Any] = {
         "architectures": ["GPTNeoXForCausalLM"],
         "model_type": "gpt_neox",

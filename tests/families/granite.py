@@ -1,4 +1,4 @@
-"""Granite: its four scales given and by default, tied and not, biases, each type."""
+"""Granite: its four scales, set and by default, tied and not, biases, each type."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SCALES = {
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small Granite."""
+    """Return the config.json of a small Granite."""
     return decoder_config("GraniteForCausalLM", "granite", **shape)
 
 

@@ -11,12 +11,12 @@ _SCALES = {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 16}
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small MiniCPM."""
+    """Return the config.json of a small MiniCPM."""
     return decoder_config("MiniCPMForCausalLM", "minicpm", tokenizer="spm", **shape) | _SCALES
 
 
 def variant(made: dict[str, Any], **more: Any) -> Variant:
-    """Give a variant that transformers computes as a Llama."""
+    """Return a variant that transformers computes as a Llama."""
     return Variant(made, tokenizer="spm", equivalent=minicpm_as_llama, **more)
 
 

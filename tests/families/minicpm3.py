@@ -1,4 +1,4 @@
-"""MiniCPM3: narrow queries, keys and values; rope factors; wider values than llama.cpp's converter says."""
+"""MiniCPM3: narrow queries, keys and values; rope factors; wider values than llama.cpp's converter writes."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _OWN = {
 
 
 def config(heads: int = 4, **shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small MiniCPM3. The narrow norms' epsilon is 1e-6 whatever the config says."""
+    """Return the config.json of a small MiniCPM3. The narrow norms' epsilon is 1e-6 whatever the config has."""
     made = decoder_config(
         "MiniCPM3ForCausalLM", "minicpm3", heads=heads, kv_heads=heads, epsilon=1e-6, tokenizer="spm", **shape
     )
@@ -27,7 +27,7 @@ def config(heads: int = 4, **shape: Any) -> dict[str, Any]:
 
 
 def variant(made: dict[str, Any], **more: Any) -> Variant:
-    """Give a variant that transformers computes as a DeepSeek V2."""
+    """Return a variant that transformers computes as a DeepSeek V2."""
     return Variant(made, tokenizer="spm", equivalent=minicpm3_as_deepseek2, **more)
 
 

@@ -7,7 +7,7 @@ from tests.support.checkpoints import as_transformers5, decoder_config
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small OLMo."""
+    """Return the config.json of a small OLMo."""
     made = decoder_config("OlmoForCausalLM", "olmo", **{"kv_heads": 4, **shape})
     del made["rms_norm_eps"]
     return made

@@ -7,7 +7,7 @@ from tests.support.checkpoints import as_transformers5, decoder_config
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small OLMo 2."""
+    """Return the config.json of a small OLMo 2."""
     return decoder_config("Olmo2ForCausalLM", "olmo2", **{"tie": False, "rope_theta": 500000.0, **shape})
 
 

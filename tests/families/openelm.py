@@ -7,7 +7,7 @@ from tests.support.equivalents import openelm_as_qwen3
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Give the config.json of a small OpenELM."""
+    """Return the config.json of a small OpenELM."""
     made: dict[str, Any] = {
         "architectures": ["OpenELMForCausalLM"],
         "model_type": "openelm",
@@ -36,7 +36,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 def variant(config: dict[str, Any], **more: Any) -> Variant:
-    """Give a variant with the tokenizer that users put beside it."""
+    """Return a variant with the tokenizer that users add to it."""
     return Variant(config, tokenizer="spm", equivalent=openelm_as_qwen3, **more)
 
 

@@ -1,4 +1,4 @@
-"""Phi 1 to 2: the rotated part of a head in both spellings, an odd number of heads, and what llama.cpp leaves out."""
+"""Phi 1 to 2: the rotated part of a head in both spellings, an odd number of heads, and what llama.cpp omits."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.support.checkpoints import decoder_config
 
 
 def config(hidden: int = 64, heads: int = 4, rotated: float | None = None, **shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small Phi."""
+    """Return the config.json of a small Phi."""
     made = decoder_config("PhiForCausalLM", "phi", hidden=hidden, heads=heads, tie=False, ffn=4 * hidden, **shape)
     made = {key: value for key, value in made.items() if key not in ("rms_norm_eps", "num_key_value_heads")}
     made |= {"layer_norm_eps": 1e-4, "hidden_act": "gelu_new", "num_key_value_heads": None}

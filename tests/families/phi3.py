@@ -7,13 +7,13 @@ from tests.support.checkpoints import decoder_config
 
 
 def config(old: int = 512, tie: bool = False, **shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small Phi-3; `old` is the context before it was stretched."""
+    """Return the config.json of a small Phi-3; `old` is the context before it was stretched."""
     made = decoder_config("Phi3ForCausalLM", "phi3", tie=tie, **shape)
     return made | {"original_max_position_embeddings": old, "sliding_window": None, "pad_token_id": 0}
 
 
 def factors(size: int) -> dict[str, Any]:
-    """Give rope factors for `size` frequencies."""
+    """Return rope factors for `size` frequencies."""
     long, short = [1.0 + 0.7 * index for index in range(size)], [1.0 + 0.05 * index for index in range(size)]
     return {"type": "longrope", "long_factor": long, "short_factor": short}
 

@@ -10,7 +10,7 @@ from tests.support.equivalents import qwen_as_qwen2
 
 
 def config(hidden: int = 64, heads: int = 4, vocab: int = 512, base: float = 10000, **more: Any) -> dict[str, Any]:
-    """Give the config.json of a small Qwen."""
+    """Return the config.json of a small Qwen."""
     return {
         "architectures": ["QWenLMHeadModel"],
         "model_type": "qwen",
@@ -36,7 +36,7 @@ def config(hidden: int = 64, heads: int = 4, vocab: int = 512, base: float = 100
 
 
 def variant(made: dict[str, Any], **more: Any) -> Variant:
-    """Give a variant that transformers computes as a Qwen2."""
+    """Return a variant that transformers computes as a Qwen2."""
     own_keys = ("qwen.attention.layer_norm_epsilon", "qwen.attention.layer_norm_rms_epsilon")
     return Variant(
         made,

@@ -7,7 +7,7 @@ from tests.support.checkpoints import as_transformers5, decoder_config
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small Qwen3."""
+    """Return the config.json of a small Qwen3."""
     return decoder_config("Qwen3ForCausalLM", "qwen3", **{"head_dim": 32, "rope_theta": 1000000.0, **shape})
 
 

@@ -7,7 +7,7 @@ from tests.support.checkpoints import as_transformers5, decoder_config
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Give the config.json of a small SmolLM3: five layers, so that the fourth has no rotary embedding."""
+    """Return the config.json of a small SmolLM3: five layers, so that the fourth has no rotary embedding."""
     return decoder_config("SmolLM3ForCausalLM", "smollm3", **{"layers": 5, **shape}) | {"pad_token_id": 0}
 
 

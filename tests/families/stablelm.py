@@ -6,7 +6,7 @@ from tests.families import Variant
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """Give the config.json of a small StableLM."""
+    """Return the config.json of a small StableLM."""
     made: dict[str, Any] = {
         "architectures": ["StableLmForCausalLM"],
         "model_type": "stablelm",

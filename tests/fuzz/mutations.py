@@ -77,7 +77,7 @@ _OTHERS: Files = {
 
 
 def mutated(base: Files, random: Random) -> Files:
-    """Give a checkpoint of which one to three things were changed."""
+    """Return a checkpoint of which one to three things were changed."""
     files = dict(base)
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         name = _choose(files, random)
@@ -195,7 +195,7 @@ def _change_tree(tree: Any, random: Random) -> None:
 
 
 def _odd(random: Random, instead_of: Any = None) -> Any:
-    """Give an odd value; for a number often another number, which is refused later than anything else."""
+    """Return an odd value; for a number often another number, which is refused later than anything else."""
     if isinstance(instead_of, int | float) and random.random() < 0.5:
         return random.choice((*_NUMBERS, instead_of - 1, instead_of + 1, instead_of * 2, -instead_of))
     return copy.deepcopy(random.choice(_ODD))

@@ -1,7 +1,7 @@
-"""`make parity`: hold slmprof against llama.cpp's own converter and llama-bench, and against transformers.
+"""`make parity`: compare slmprof with llama.cpp's own converter and llama-bench, and with transformers.
 
-The source distribution of the pinned llama-cpp-python is fetched from the package registry each time and carries
-llama.cpp whole; torch and transformers go into a virtual environment of their own. Nothing of it enters this project.
+The source distribution of the pinned llama-cpp-python is fetched from the package registry and contains all of
+llama.cpp; torch and transformers go into a virtual environment of their own. Nothing of it enters this project.
 """
 
 import argparse
@@ -28,7 +28,7 @@ STAGES = (*_STAGES, "speed")
 
 
 def main() -> int:
-    """Run the stages that were asked for, print their findings, write them to a file, and say how it ended."""
+    """Run the requested stages, print their findings, write them to a file, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make parity", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("parity-work"), help="folder for everything that is made")
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environment with torch")

@@ -26,7 +26,7 @@ _SCRIPT_SIDE = ("GitPython", "tabulate")
 
 
 def compare_exports(oracle: Oracle) -> tuple[bool, dict[str, Any]]:
-    """Run the script on both forms; tell whether it printed what the numbers are."""
+    """Run the script on both forms; return whether it printed the right numbers."""
     interpreter = _interpreter(oracle)
     script = oracle.llama_cpp / "scripts" / "compare-llama-bench.py"
     findings: dict[str, Any] = {}

@@ -69,7 +69,7 @@ def differing(ours: Path, theirs: Path, own_keys: tuple[str, ...] = ()) -> tuple
 
 
 def _differing_keys(ours: dict[str, ReaderField], theirs: dict[str, ReaderField]) -> list[str]:
-    """Name the keys whose presence, type or value differs, else say whether their order does."""
+    """Name the keys whose presence, type or value differs, else whether their order does."""
     differences = []
     for key in dict.fromkeys([*theirs, *ours]):
         if key not in ours or key not in theirs:
@@ -84,7 +84,7 @@ def _differing_keys(ours: dict[str, ReaderField], theirs: dict[str, ReaderField]
 
 
 def _differing_tensors(ours: dict[str, ReaderTensor], theirs: dict[str, ReaderTensor]) -> list[str]:
-    """Name the tensors whose presence, type, shape or bytes differ, else say whether their order does."""
+    """Name the tensors whose presence, type, shape or bytes differ, else whether their order does."""
     differences = []
     for name in dict.fromkeys([*theirs, *ours]):
         if name not in ours or name not in theirs:

@@ -114,7 +114,7 @@ def _compare(oracle: Oracle, model: Path) -> dict[str, Any]:
 
 
 def _taken_by_theirs(oracle: Oracle, model: Path, imatrix: Path, made: Path) -> bool:
-    """Tell whether llama-quantize, given our matrix, makes the tensors that we make."""
+    """Return whether llama-quantize, with our matrix, writes the tensors that we write."""
     level, target = made.stem.rpartition("-")[2], made.with_suffix(".theirs.gguf")
     run([str(oracle.llama_quantize), "--imatrix", str(imatrix), str(model), str(target), level, "1"], quiet=True)
     mine, yours = ({each.name: each for each in GGUFReader(path).tensors} for path in (made, target))
@@ -130,7 +130,7 @@ def _relative(ours: Any, theirs: Any) -> float:
 
 
 def _worth(oracle: Oracle, whole: Path) -> dict[str, dict[str, float]]:
-    """Give the mean KL divergence from the unquantized model, of files made with and without; theirs to say.
+    """Return the mean KL divergence from the unquantized model, of files made with and without, by llama.cpp.
 
     Where llama.cpp makes a level with a matrix only, "without" is one that finds all inputs equally important.
     """

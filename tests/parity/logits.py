@@ -62,7 +62,7 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
 
 
 def _for_transformers(name: str, folder: Path) -> Path:
-    """Give a checkpoint that transformers computes, where it has no such model: an equivalent one of another family."""
+    """Return a checkpoint that transformers can compute: where it lacks the model, an equivalent of another family."""
     checkpoint, equivalent = for_oracle(name, make_variant(name, folder)), variants()[name].equivalent
     return checkpoint if equivalent is None else equivalent(checkpoint, folder / f"{name}.equivalent")
 

@@ -95,7 +95,7 @@ class Oracle:
 
 
 def run(command: list[str], *, quiet: bool = False, **environment: str) -> str:
-    """Run a program to its end and give its output; stop everything when it fails."""
+    """Run a program to its end and return its output; stop everything when it fails."""
     done = subprocess.run(
         command,
         check=False,

@@ -144,7 +144,7 @@ def _others_of(record: QualityRecord) -> dict[str, float]:
 
 
 def _differing(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, tuple[float, float]]:
-    """Give the figures that differ by more than their printed digits and a hundredth."""
+    """Return the figures that differ by more than their printed digits and a hundredth."""
     return {
         name: (ours[name], value)
         for name, value in theirs.items()

@@ -20,7 +20,7 @@ _STRING, _ARRAY = 8, 9
 
 
 class Stored(NamedTuple):
-    """What a GGUF file says of its vocabulary."""
+    """The vocabulary of a GGUF file."""
 
     model: str
     pre: str | None
@@ -77,7 +77,7 @@ def _key_values(data: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def train_vocabulary(texts: list[str]) -> Stored:
-    """Give a byte-level vocabulary that merges whole texts, over every border of words: a border changes the ids."""
+    """Return a byte-level vocabulary that merges whole texts, over every border of words: a border changes the ids."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -96,7 +96,7 @@ def train_vocabulary(texts: list[str]) -> Stored:
 
 
 def rebuild_checkpoint(stored: Stored, folder: Path) -> Path:
-    """Write a tiny Llama checkpoint with a file's vocabulary, and give the folder."""
+    """Write a tiny Llama checkpoint with a file's vocabulary and return the folder."""
     config = decoder_config(hidden=32, layers=1, heads=2, kv_heads=1, ffn=32, vocab=len(stored.texts))
     ids = {key: value for key, value in stored.others.items() if key.endswith("_token_id")}
     write_checkpoint(folder, {**config, **ids}, tokenizer="none")
@@ -110,12 +110,12 @@ def rebuild_checkpoint(stored: Stored, folder: Path) -> Path:
 
 
 def is_padding(stored: Stored, token_id: int) -> bool:
-    """Tell whether a token fills the vocabulary up to the config's size, so that no tokenizer file has it."""
+    """Return whether a token fills the vocabulary up to the config's size, so that no tokenizer file has it."""
     return stored.texts[token_id] == f"[PAD{token_id}]"
 
 
 def type_today(stored: Stored, token_id: int) -> int:
-    """Give the type that llama.cpp's converter gives a token today; it gave others when some files were made.
+    """Return the type that llama.cpp's converter assigns to a token today; some files were made with other types.
 
     Source: get_vocab_base and does_token_look_special in conversion/base.py of the pinned llama.cpp.
     """
@@ -128,7 +128,7 @@ def type_today(stored: Stored, token_id: int) -> int:
 
 
 def _write_byte_level(stored: Stored, folder: Path) -> None:
-    """Write tokenizer.json; tokens behind the last ordinary one are added, and stand outside the model."""
+    """Write tokenizer.json; tokens behind the last ordinary one are added tokens, outside the model."""
     assert stored.pre is not None
     n_model = 1 + max(place for place, kind in enumerate(stored.types) if kind == TokenType.NORMAL)
     vocab = {text: token_id for token_id, text in enumerate(stored.texts[:n_model])}
@@ -152,7 +152,7 @@ def _write_byte_level(stored: Stored, folder: Path) -> None:
 
 
 def _write_sentencepiece(stored: Stored, folder: Path) -> dict[str, Any]:
-    """Write tokenizer.model, and give the settings that add what is behind its pieces or no longer one of them."""
+    """Write tokenizer.model and return the settings that add what is behind its pieces or no longer one of them."""
     assert stored.scores is not None
     n_pieces = 1 + max(place for place, kind in enumerate(stored.types) if kind == TokenType.NORMAL)
     pieces = list(zip(stored.texts[:n_pieces], stored.scores[:n_pieces], stored.types[:n_pieces], strict=True))

@@ -35,7 +35,7 @@ MODELS = SMALL, LARGE = ("smollm2-135m", "qwen2-0.5b")
 
 
 class Setting(NamedTuple):
-    """One cell: a file, and what both sides are told."""
+    """One cell: a file, and the settings of both sides."""
 
     model: str
     level: str
@@ -64,7 +64,7 @@ SETTINGS = (
     Setting(SMALL, "Q4_K_M", 1, flash_attn="on", cache_type="q8_0"),
 )
 LEVELS = tuple(dict.fromkeys(setting.level for setting in SETTINGS))
-# Runs a command and says the largest resident size that it had. A small process: a child's begins with its parent's.
+# Runs a command and prints its largest resident size. A small process: a child's begins with its parent's.
 _PEAK = (
     "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
@@ -170,7 +170,7 @@ def _ours(path: Path, setting: Setting, n_prompt: int, n_gen: int) -> dict[str, 
 
 
 def _repack() -> bool:
-    """Tell whether both sides repack: not where llama.cpp crashes of it."""
+    """Return whether both sides repack: not where llama.cpp crashes of it."""
     return repacking_works()
 
 
@@ -187,7 +187,7 @@ def _theirs(binary: Path, path: Path, setting: Setting, n_prompt: int, n_gen: in
 
 
 def _bench(binary: Path, arguments: list[str]) -> tuple[str, int]:
-    """Run llama-bench; give what it wrote, and the largest resident size of its process in bytes."""
+    """Run llama-bench; return what it wrote, and the largest resident size of its process in bytes."""
     libraries = str(Path(llama_cpp.__file__).parent / "lib")
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _PEAK, str(binary), *arguments],

@@ -34,7 +34,7 @@ _INEXACT = {
     "deepseek-llm": (43, "the model takes digits one by one, llama.cpp a number whole"),
     "tiny_aya": (53, "llama.cpp tells otherwise whether a word ends behind a number"),
 }
-# What the tests' texts lack: marks behind letters, inner capitals, digits and spaces of several scripts.
+# What the tests' texts lack: combining marks, inner capitals, digits and spaces of several scripts.
 _MORE_TEXTS = (
     "e\u0301te\u0301 \u0928\u092e\u0938\u094d\u0924\u0947 \u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35",
     "HTTPServer getUserName \u01c5ep I'LL we'Re",
@@ -76,7 +76,7 @@ def _compare_tests(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
         row["equal"] = equal
         library = "-" if row["library"] is None else f"{row['library']} of {row['lines']}"
         verdict = "; ".join(row["differences"]) or "equal"
-        retyped = f", {row['retyped']} types as today's converter gives them" if row["retyped"] else ""
+        retyped = f", {row['retyped']} types as today's converter assigns them" if row["retyped"] else ""
         print(
             f"  {row['vocabulary']:15} {row['pre_in_file']:16} {row['pre_found']:16} "
             f"{equal:2} of {row['lines']:5}  {library:15} {verdict}{retyped}"
@@ -109,7 +109,7 @@ def _compare_structures(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
 
 
 def _converted(stored: Stored, checkpoint: Path) -> tuple[Path, Path]:
-    """Make a checkpoint and convert it without a name for its pre-tokenizer; give both paths."""
+    """Make a checkpoint and convert it without a name for its pre-tokenizer; return both paths."""
     rebuild_checkpoint(stored, checkpoint)
     made = checkpoint.with_suffix(".gguf")
     convert(checkpoint, made, outtype="f16")
@@ -117,7 +117,7 @@ def _converted(stored: Stored, checkpoint: Path) -> tuple[Path, Path]:
 
 
 def _n_equal_by_llama_cpp(folder: Path, jobs: list[tuple[Path, list[str], list[list[int]]]]) -> list[int]:
-    """Count the texts of each file to which llama.cpp, in a process of its own, gives the ids that are expected."""
+    """Count the texts of each file for which llama.cpp, in a process of its own, returns the expected ids."""
     listed, answered = folder / "jobs.json", folder / "ids.json"
     listed.write_text(json.dumps([{"path": str(made), "texts": texts} for made, texts, _ in jobs]))
     driver = Path(__file__).parent / "drivers" / "token_ids.py"
@@ -145,7 +145,7 @@ def _read_test(original: Path) -> tuple[list[str], list[list[int]]]:
 
 
 def _library_ids(checkpoint: Path, texts: list[str]) -> list[list[int]]:
-    """Give the ids of the tokenizers library: the file made here must do what the model's own does."""
+    """Return the ids of the tokenizers library: the file made here must do what the model's own does."""
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 

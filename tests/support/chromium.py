@@ -32,7 +32,7 @@ _KEYS = {
 
 
 def find_chromium() -> str | None:
-    """Give the browser's program, None where there is none."""
+    """Return the browser's program, None where there is none."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
@@ -87,7 +87,7 @@ class Chromium:
             self._process.wait()
 
     def call(self, method: str, **params: Any) -> Any:
-        """Send a command and give its result; events that come before it are kept."""
+        """Send a command and return its result; events that come before it are kept."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
@@ -122,7 +122,7 @@ class Chromium:
             self.events.append(self._read(deadline))
 
     def evaluate(self, expression: str) -> Any:
-        """Give the value of an expression in the page; a promise is awaited."""
+        """Return the value of an expression in the page; a promise is awaited."""
         made = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in made:
             raise RuntimeError(made["exceptionDetails"]["exception"].get("description"))
@@ -142,7 +142,7 @@ class Chromium:
 
     @property
     def requests(self) -> list[str]:
-        """Every address that the page asked for, its own included."""
+        """Return every address that the page requested, its own included."""
         sent = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
         return [event["params"]["request"]["url"] for event in sent]
 

@@ -30,12 +30,12 @@ _WHITE = (0.95047, 1.0, 1.08883)
 
 
 def distance(one: str, other: str, vision: str = "normal") -> float:
-    """Give the CIEDE2000 difference of two colours like '#0072B2'; about 2 is just seen side by side."""
+    """Return the CIEDE2000 difference of two colours like '#0072B2'; about 2 is just visible side by side."""
     return ciede2000(lab_of(one, vision), lab_of(other, vision))
 
 
 def lab_of(colour: str, vision: str = "normal") -> Triple:
-    """Give a colour's CIELAB as a vision sees it."""
+    """Return a colour's CIELAB as a vision sees it."""
     linear = [_linear(int(colour[place : place + 2], 16) / 255) for place in (1, 3, 5)]
     seen = [min(1.0, max(0.0, value)) for value in _times(VISIONS[vision], linear)]
     x, y, z = (_lab_f(value / white) for value, white in zip(_times(_TO_XYZ, seen), _WHITE, strict=True))
@@ -56,7 +56,7 @@ def _times(matrix: tuple[Triple, Triple, Triple], values: list[float]) -> list[f
 
 
 def ciede2000(one: Triple, other: Triple) -> float:
-    """Give the difference of two CIELAB colours.
+    """Return the difference of two CIELAB colours.
 
     Source: Sharma, Wu & Dalal, The CIEDE2000 Color-Difference Formula (2005), equations 2 to 22.
     """

@@ -1,4 +1,4 @@
-"""Rounds for a comparison, made by hand: their rates are given one by one."""
+"""Rounds for a comparison, with rates chosen one by one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ N_PROMPT = 6
 def rounds_of(
     decode_tps: Sequence[float | Sequence[float]], prefill_tps: float | None = None, **changes: Any
 ) -> list[Round]:
-    """One cell's rounds, each with the decode rate that is given, or one of each repetition."""
+    """Return one cell's rounds, each with its decode rate, or with one for each repetition."""
     sha256 = changes.pop("sha256", "a" * 64)
     settings = changes.pop("settings", {})
     return [

@@ -7,7 +7,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 _DPI = 200
-_SLACK_PX = 1.0  # letters' boxes are a little larger than their ink
+_SLACK_PX = 1.0  # boxes of characters are a little larger than their ink
 
 
 def faults(figure: Figure) -> list[str]:
@@ -38,7 +38,7 @@ def _empty_rows(figure: Figure) -> list[str]:
 
 
 def _texts(figure: Figure) -> list[Text]:
-    """Give all texts that are seen; of ticks, those within their axis."""
+    """Return all visible texts; of ticks, those within their axis."""
     ticks: set[int] = set()
     seen: set[int] = set()
     for axes in figure.axes:

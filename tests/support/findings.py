@@ -1,4 +1,4 @@
-"""Every finding of `doctor`, with the change to a quiet device that causes it and the facts that its text must hold."""
+"""Every finding of `doctor`, with the change to a quiet device that causes it and the facts in its text."""
 
 from typing import Any
 

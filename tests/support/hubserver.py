@@ -1,4 +1,4 @@
-"""A Hugging Face hub on loopback: what huggingface_hub asks of one, with switches for what can go wrong."""
+"""A Hugging Face hub on loopback: what huggingface_hub needs of one, with switches for what can go wrong."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ class Hub:
     url: str = ""
 
     def fetched(self) -> set[str]:
-        """Give the paths of the repositories' files that were asked for with GET."""
+        """Return the paths of the repositories' files that were requested with GET."""
         return {
             request.path.split("/resolve/", 1)[1].split("/", 1)[1]
             for request in self.requests
@@ -70,7 +70,7 @@ class Hub:
         }
 
     def ranges(self) -> list[str]:
-        """Give the ranges that were asked for, in order."""
+        """Return the requested ranges, in order."""
         return [request.range for request in self.requests if request.method == "GET" and request.range]
 
 
@@ -210,7 +210,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that go away are part of the tests."""
+        """Print nothing: clients that disconnect are part of the tests."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The installed llama.cpp asked about files, in a process of its own: a wrong file can abort the one that opens it."""
+"""Questions about files to the installed llama.cpp, in a process of its own: a wrong file can abort it."""
 
 import ctypes
 import os
@@ -38,7 +38,7 @@ class Answer(msgspec.Struct, kw_only=True):
 
 
 def ask(questions: Sequence[Question], *, timeout_s: float = 120) -> list[Answer]:
-    """Ask about several files in one process; a process that dies says at which file."""
+    """Ask about several files in one process; when it dies, the error names the file."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", "tests.support.llamacpp"],
         input=msgspec.json.encode(questions),

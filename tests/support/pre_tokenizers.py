@@ -68,12 +68,12 @@ DEEPSEEK_3 = (
 
 
 def split(pattern: str, behavior: str = "Isolated", *, invert: bool = False) -> dict[str, Any]:
-    """Give a step that splits at what an expression matches."""
+    """Return a step that splits at what an expression matches."""
     return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": behavior, "invert": invert}
 
 
 def sequence(*steps: Any) -> dict[str, Any]:
-    """Give several steps as one."""
+    """Return several steps as one."""
     return {"type": "Sequence", "pretokenizers": list(steps)}
 
 
@@ -119,7 +119,7 @@ BY_NAME = {
     "seed-coder": sequence(split(SEED_CODER), BYTES),
     "tiny_aya": sequence(split(r"\d{1,3}(?=(?:\d{3})*\b)"), split(GPT_4O), BYTES),
 }
-# Models whose files say that a word which is a token is taken as it is.
+# Models whose files mark that a word which is a token is taken as it is.
 IGNORING_MERGES = ("llama-bpe", "llama4", "tekken")
 # Names that llama.cpp splits alike under, so that one is found for all: read off src/llama-vocab.cpp.
 ALIKE = {
@@ -131,5 +131,5 @@ ALIKE = {
 
 
 def found_name(name: str) -> str:
-    """Give the name that stands for all those that split alike."""
+    """Return the name that stands for all those that split alike."""
     return next((one for one, others in ALIKE.items() if name in others), name)

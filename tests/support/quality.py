@@ -22,7 +22,7 @@ from tests.support.summaries import ENVIRONMENT
 
 
 def model(folder: Path, level: str, logits: list[float], **script: Any) -> Prepared:
-    """A file whose model gives the same logits after every token."""
+    """A file whose model has the same logits after every token."""
     path = folder / f"tiny-{level}.gguf"
     path.write_bytes(msgspec.json.encode(Script(after={}, other=logits, **script)))
     facts = artifact(sha256=level.lower().ljust(64, "-"), level=level, file_name=path.name)

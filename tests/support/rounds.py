@@ -101,7 +101,7 @@ def with_cell(record: Round, sha256: str = "a" * 64, **changes: Any) -> Round:
 def results(
     *rounds: Round, artifacts: Sequence[Artifact] = (), environments: Sequence[Environment] = (ENVIRONMENT,)
 ) -> Results:
-    """What a results file of these rounds holds; files that are not given are made up."""
+    """Return the contents of a results file with these rounds; missing artifacts are invented."""
     known = {record.cell.artifact_sha256: artifact(record.cell.artifact_sha256) for record in rounds}
     return Results(
         environments={each.id: each for each in environments},

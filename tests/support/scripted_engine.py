@@ -34,7 +34,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FakeClock:
-    """Nanoseconds that pass only when an engine says so."""
+    """Nanoseconds that pass only when an engine advances them."""
 
     def __init__(self) -> None:
         self.now_ns = 0

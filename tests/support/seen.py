@@ -56,7 +56,7 @@ _PARTS = ("environment", "conditions", "details")
 
 
 def seen(**changes: Any) -> Seen:
-    """The quiet device with some fields changed, in whichever of its parts they stand."""
+    """Return the quiet device with some fields changed, in whichever of its parts they are."""
     parts: dict[str, Any] = {name: getattr(QUIET, name) for name in _PARTS}
     own = {}
     for field, value in changes.items():

@@ -1,4 +1,4 @@
-"""What /proc and /sys tell on machines that are not here, as far as it is read. The forms are the kernels' own.
+"""What /proc and /sys contain on other machines, as far as it is read. The formats are the kernels' own.
 
 A machine is a table of files; `tree` writes it into a folder that stands for "/".
 """
@@ -11,7 +11,7 @@ CPU = "sys/devices/system/cpu"
 
 
 def tree(root: Path, *tables: Mapping[str, str]) -> Path:
-    """Write the tables' files under a folder, each with the line end that the kernel gives it."""
+    """Write the tables' files under a folder, each with the line end that the kernel writes."""
     for table in tables:
         for name, text in table.items():
             path = root / name
@@ -21,7 +21,7 @@ def tree(root: Path, *tables: Mapping[str, str]) -> Path:
 
 
 def cpus(numbers: Iterable[int], **files: str) -> Files:
-    """Give the same files to several CPUs; "__" in a name is a "/", and {cpu} in a text is the CPU's number."""
+    """Write the same files for several CPUs; "__" in a name is a "/", and {cpu} in a text is the CPU's number."""
     return {
         f"{CPU}/cpu{cpu}/{name.replace('__', '/')}": text.format(cpu=cpu)
         for cpu in numbers
@@ -142,7 +142,7 @@ SERVER: Files = {
     "proc/self/cgroup": "0::/",
 }
 
-# A Raspberry Pi 5 under Raspberry Pi OS 12: 16 KiB pages, and no file that tells the throttling.
+# A Raspberry Pi 5 under Raspberry Pi OS 12: 16 KiB pages, and no file with the throttling state.
 PI5: Files = {
     f"{CPU}/online": "0-3",
     **cpus(

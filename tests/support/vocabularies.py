@@ -33,7 +33,7 @@ def _pre_tokenizer(style: str) -> Any:
 def write_bpe_tokenizer(
     folder: Path, *, vocab_size: int = 512, style: str = "gpt-2", chat_template: bool = True, bos: bool = False
 ) -> int:
-    """Train on the repository's text, pad with made-up merges up to `vocab_size`, write the files; give the size."""
+    """Train on the repository's text, pad with invented merges up to `vocab_size`, write the files; return the size."""
     special = ["<|begin|>", "<|end|>", "<|pad|>"]
     plain = ["<tool>"]
     tokenizer = Tokenizer(models.BPE())

@@ -84,13 +84,13 @@ _KINDS = (_sums, _story, _talk, _questions, _shop, _code)
 
 
 def generated(n_paragraphs: int, seed: int) -> list[str]:
-    """Give paragraphs that follow rules, the same ones for the same seed."""
+    """Return paragraphs that follow rules, the same ones for the same seed."""
     source = random.Random(seed)
     return [source.choice(_KINDS)(source) for _ in range(n_paragraphs)]
 
 
 def corpus_paragraphs() -> tuple[list[str], list[str]]:
-    """Give the corpus's paragraphs to be learned, and every tenth one, which is held out."""
+    """Return the corpus's paragraphs to be learned, and every tenth one, which is held out."""
     paragraphs = CORPUS.read_text(encoding="utf-8").strip().split("\n\n")
     held_out = paragraphs[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
     return [each for each in paragraphs if each not in held_out], held_out

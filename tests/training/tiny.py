@@ -69,13 +69,13 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
 
 
 def tokens_of(tokenizer: Tokenizer, paragraphs: list[str]) -> torch.Tensor:
-    """Give the ids of a text made of paragraphs."""
+    """Return the ids of a text made of paragraphs."""
     return torch.tensor(tokenizer.encode("\n\n".join(paragraphs) + "\n\n").ids)
 
 
 @torch.no_grad()
 def loss_of(model: LlamaForCausalLM, tokens: torch.Tensor) -> float:
-    """Give the mean loss over a text, in windows, in nats per token."""
+    """Return the mean loss over a text, in windows, in nats per token."""
     model.eval()
     total, count = 0.0, 0
     for first in range(0, len(tokens) - 1, N_CTX):
@@ -88,7 +88,7 @@ def loss_of(model: LlamaForCausalLM, tokens: torch.Tensor) -> float:
 
 
 def rate_at(step: int, n_steps: int) -> float:
-    """Give the learning rate: up in a straight line, then down along a cosine."""
+    """Return the learning rate: a linear warm-up, then a cosine decay."""
     if step < WARM_UP_STEPS:
         return LEARNING_RATE * (step + 1) / WARM_UP_STEPS
     part = (step - WARM_UP_STEPS) / max(1, n_steps - WARM_UP_STEPS)

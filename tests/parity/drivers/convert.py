@@ -32,12 +32,12 @@ class QwenTokenizer:
         self.special_tokens = {f"<|{name}|>": len(lines) + index for index, name in enumerate(names)}
 
     def get_vocab(self):
-        """Give every token's id."""
+        """Return every token's id."""
         return {**self.mergeable_ranks, **self.special_tokens}
 
 
 def from_pretrained(folder, *arguments, usual=transformers.AutoTokenizer.from_pretrained, **options):
-    """Give Qwen's tables where the folder has them, else what transformers gives."""
+    """Return Qwen's tables where the folder has them, else what transformers returns."""
     ranks = Path(folder) / "qwen.tiktoken"
     return QwenTokenizer(ranks) if ranks.exists() else usual(folder, *arguments, **options)
 

@@ -40,7 +40,7 @@ def name_of(path: Path) -> str:
 
 
 def imports_of(tree: ast.Module) -> Iterator[str]:
-    """Give every module that is imported anywhere in a file: at its top, in a function, for a type checker."""
+    """Return every module that is imported anywhere in a file: at its top, in a function, for a type checker."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -186,7 +186,7 @@ def test_a_file_can_be_read_in_one_sitting() -> None:
 
 
 def described(tree: ast.Module) -> set[str]:
-    """Give the methods that a protocol describes: who implements it need not say it again."""
+    """Return the methods that a protocol describes: who implements it need not say it again."""
     return {
         method.name
         for node in tree.body

@@ -61,7 +61,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _weights(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Give name -> (type, shape, bytes) as the safetensors library reads them."""
+    """Return name -> (type, shape, bytes) as the safetensors library reads them."""
     found = {}
     for path in folder.glob("*.safetensors"):
         for name, tensor in safetensors.deserialize(path.read_bytes()):
@@ -82,7 +82,7 @@ def _as_bytes(values: np.ndarray, kind: str) -> bytes:
 
 
 def _in_gguf(name: str) -> str:
-    """Give a tensor's name in GGUF."""
+    """Return a tensor's name in GGUF."""
     whole = {
         "model.embed_tokens": "token_embd",
         "model.norm": "output_norm",
@@ -115,7 +115,7 @@ def _paired(values: np.ndarray, n_heads: int) -> np.ndarray:
 
 
 def _expected(folder: Path, arch: str, outtype: str) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Give what the file is to hold: name -> (type, shape, bytes)."""
+    """Return what the file is to hold: name -> (type, shape, bytes)."""
     expected = {}
     for name, (kind, shape, data) in _weights(folder).items():
         values = _as_f32(kind, data).reshape(shape)
@@ -907,7 +907,7 @@ def test_weights_stream_through_in_pieces(tmp_path):
 
 
 def _write_zeros(folder: Path, *, hidden: int, ffn: int) -> None:
-    """Give a checkpoint of one layer other widths, and weights that take no room on the disk: a sparse file."""
+    """Return a checkpoint of one layer other widths, and weights that take no room on the disk: a sparse file."""
     config = json.loads((folder / "config.json").read_text())
     config |= {"hidden_size": hidden, "intermediate_size": ffn, "num_hidden_layers": 1}
     (folder / "config.json").write_text(json.dumps(config))

@@ -54,7 +54,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _weights(folder: Path) -> dict[str, np.ndarray]:
-    """Give every tensor as float32, read with the safetensors library."""
+    """Return every tensor as float32, read with the safetensors library."""
     found = {}
     for name, tensor in safetensors.deserialize((folder / "model.safetensors").read_bytes()):
         assert tensor["dtype"] == "BF16"

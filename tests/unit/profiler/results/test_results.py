@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def refused(path: Path) -> str:
-    """Give the one line with which reading and opening for writing refuse a file, which is left as it was."""
+    """Return the one line with which reading and opening for writing refuse a file, which is left as it was."""
     before = path.read_bytes()
     with pytest.raises(UserError) as read:
         list(read_results([path]).rounds)

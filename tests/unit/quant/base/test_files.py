@@ -161,7 +161,7 @@ class _Usage(NamedTuple):
 
 
 def _free(monkeypatch, free_bytes: int) -> list[Path]:
-    """Pretend that a disk has so much room; give the folders that were asked about."""
+    """Pretend that a disk has so much room; return the folders that were asked about."""
     asked: list[Path] = []
 
     def usage(path: Path) -> _Usage:

@@ -51,7 +51,7 @@ def _short(value: str | bytes) -> str:
 
 
 def _one_line(folder: Path) -> dict[str, Tensor]:
-    """Give the tensors, or none where the refusal is one line; anything else is let out."""
+    """Return the tensors, or none where the refusal is one line; anything else is let out."""
     try:
         return open_checkpoint(folder).tensors
     except UserError as error:

@@ -29,7 +29,7 @@ def _completed(architecture: str, **changes: Any) -> dict[str, Any]:
 
 
 def _tensors(architecture: str, **changes: Any) -> dict[str, tuple[str, tuple[int, ...], int | None]]:
-    """Give name -> (name in GGUF, shape, heads to permute) of what must be there."""
+    """Return name -> (name in GGUF, shape, heads to permute) of what must be there."""
     family = find_family(architecture)
     planned = planned_tensors(family, family.complete({**SHAPE, **changes}))
     return {

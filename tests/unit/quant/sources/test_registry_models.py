@@ -147,7 +147,7 @@ def counted(spec: ModelSpec) -> int:
 
 
 def shapes() -> dict[str, tuple[str, dict[str, Any], dict[str, int]]]:
-    """Give each shape once: an architecture, its config, and the counts by the models that say they have it."""
+    """Return each shape once: an architecture, its config, and the counts by the models that say they have it."""
     found: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {}
     given = [(spec.name, spec.architecture, spec.config, spec.n_params) for spec in SPECS if spec.supported]
     for spec in STANDINS:
