@@ -91,7 +91,7 @@ def weights_text(prefer: Prefer) -> str:
 
 def kld_text(candidate: Candidate) -> str:
     """Return the KLD with its standard error."""
-    error = f" ± {candidate.kld_se:.2g}" if candidate.kld_se else ""
+    error = f" ± {candidate.kld_se:.2g}" if candidate.kld_se is not None else ""
     return f"{candidate.kld:.3g}{error}"
 
 
