@@ -18,7 +18,7 @@ from profiler.analysis.rates import rates_of
 from profiler.analysis.stats import median
 from profiler.records.record import Round
 from profiler.records.span import Span
-from profiler.results.stored import Head, cells_of, heads_of
+from profiler.results.stored import RoundHead, cells_of, heads_of
 
 _LEAST_TIMES = 4
 _MOST_ROUNDS = 1000  # in a report each mark is a line of the page
@@ -160,7 +160,7 @@ def _time_s(record: Round) -> float:
     return datetime.fromisoformat(record.started_at).replace(tzinfo=UTC).timestamp()
 
 
-def _counts(record: Head | Round) -> bool:
+def _counts(record: RoundHead | Round) -> bool:
     """Return whether a round went well and has a readable time: a results file is untrusted."""
     try:
         datetime.fromisoformat(record.started_at)

@@ -68,4 +68,4 @@ def narrowed(results: Results, cells: Sequence[CellSummary]) -> Results:
     rounds, keys = results.rounds, {(cell.cell_key, cell.env_id) for cell in cells}
     wanted = [(head.cell.key, head.env_id) in keys for head in heads_of(rounds)]
     kept = rounds.only(wanted) if isinstance(rounds, StoredRounds) else list(compress(rounds, wanted))
-    return msgspec.structs.replace(results, rounds=kept)
+    return msgspec.structs.replace(results, rounds=kept, key=None)

@@ -18,7 +18,6 @@ from profiler.analysis.summarise import summarise_and_warn
 from profiler.recommend.records import Criteria
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
-from profiler.results import background as asides
 from profiler.results.file import Results
 from quant.base.errors import UserError
 from quant.base.units import format_bytes
@@ -88,10 +87,9 @@ def gather(
     Raises:
         UserError: a limit asks for what nobody measured.
     """
-    # Of very many cells it is other processes that summarise, and that draw.
-    summarised = asides.begin(lambda: summarise_and_warn(results))
+    summaries, messages = summarise_and_warn(results)
     with charts_begun(results) if draw else nullcontext(_no_charts) as finish:
-        return _gathered(results, *summarised.result(), results_name, criteria, asked, finish)
+        return _gathered(results, summaries, messages, results_name, criteria, asked, finish)
 
 
 def _no_charts(summaries: Sequence[CellSummary]) -> Charts:

@@ -10,7 +10,7 @@ from profiler.records.cell_summary import CellSummary
 from profiler.records.config import RunConfig
 from profiler.records.record import Round
 from profiler.results.file import Results
-from profiler.results.stored import CellKey, Head, heads_of, places_of
+from profiler.results.stored import CellKey, RoundHead, heads_of, places_of
 from profiler.sweep.cli_options import options_for
 from quant.gguf_io.artifact import Artifact
 
@@ -68,7 +68,7 @@ def rerun_commands(
     return [_command(each, output, extra) for each in asked]
 
 
-def _last(results: Results, keys: Collection[CellKey] | None) -> list[Head | Round]:
+def _last(results: Results, keys: Collection[CellKey] | None) -> list[RoundHead | Round]:
     """Give of each cell what its record with the highest number says: that tells how many rounds were asked for."""
     heads = heads_of(results.rounds)
     found: dict[tuple[str, RunConfig], int] = {}
@@ -82,7 +82,7 @@ def _last(results: Results, keys: Collection[CellKey] | None) -> list[Head | Rou
     return [heads[place] for place in found.values()]
 
 
-def _asked(record: Head | Round, artifact: Artifact, reps: int, extra: Sequence[str]) -> _Asked:
+def _asked(record: RoundHead | Round, artifact: Artifact, reps: int, extra: Sequence[str]) -> _Asked:
     known = artifact.standin_for if artifact.weights == "synthetic" else artifact.source
     if known is None:
         source, levels = "models/" + visible(artifact.file_name).rpartition("/")[2], {}
@@ -100,7 +100,7 @@ def _asked(record: Head | Round, artifact: Artifact, reps: int, extra: Sequence[
     )
 
 
-def _options_of(record: Head | Round, extra: Sequence[str]) -> tuple[str, ...]:
+def _options_of(record: RoundHead | Round, extra: Sequence[str]) -> tuple[str, ...]:
     words = [visible(word) for word in options_for(record.cell.config)]
     words += [] if record.target is None else ["--target", f"{record.target * 100:g}%"]
     words += [] if record.seed == 0 else ["--seed", str(record.seed)]

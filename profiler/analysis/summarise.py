@@ -15,14 +15,14 @@ from profiler.analysis.joules import energy_words_of, joules_per_token_of
 from profiler.analysis.memory_parts import MemoryParts, memory_parts, model_rss_of, peak_rss_of
 from profiler.analysis.quality_by_file import with_quality
 from profiler.analysis.rates import rates_of, ttft_ms_of
-from profiler.analysis.stats import adjusted_interval, median, outliers, quantiles_ns
+from profiler.analysis.stats import median, outliers, quantiles_ns, span_of
 from profiler.records.cell_summary import CellSummary, EnergyFigures, MemoryFigures, TokenGaps, message_key
 from profiler.records.config import Cell
 from profiler.records.record import Environment, Round
 from profiler.records.span import Span
 from profiler.results.file import Results
-from profiler.results.percell import Task, map_cells
-from profiler.results.stored import heads_of, places_of
+from profiler.results.kept import kept
+from profiler.results.stored import cells_of, heads_of, places_of
 from quant.gguf_io.artifact import Artifact
 
 _NS_PER_MS = 1e6
@@ -43,12 +43,20 @@ def summarise(results: Results, *, label: str | None = None) -> list[CellSummary
 
 def summarise_and_warn(results: Results, *, label: str | None = None) -> tuple[list[CellSummary], dict[str, str]]:
     """Summarize every cell; give also the text of each flag, by `message_key` of cell and flag."""
-    made = map_cells(results, TASK)
+    made = kept(results.key, "summaries", list[Summarised], lambda: _summarise_cells(results))
     messages = {message_key(each.summary, warning.name): warning.message for each in made for warning in each.warnings}
     summaries = [each.summary for each in made]
     if label is not None:
         summaries = [msgspec.structs.replace(summary, label=label) for summary in summaries]
     return with_quality(sorted(summaries, key=_sort_key), results), messages
+
+
+def _summarise_cells(results: Results) -> list[Summarised]:
+    artifacts, environments = results.artifacts, results.environments
+    return [
+        _summarise_cell(rounds, artifacts[rounds[0].cell.artifact_sha256], environments.get(rounds[0].env_id))
+        for rounds in cells_of(results.rounds)
+    ]
 
 
 def outlines(results: Results) -> list[CellSummary]:
@@ -132,9 +140,6 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         decode_outliers=decode_outliers,
     )
     return Summarised(summary=summary, warnings=tuple(warnings))
-
-
-TASK = Task("summary", _summarise_cell, Summarised)
 
 
 def target_of(rounds: Iterable[Round]) -> float | None:
@@ -222,10 +227,4 @@ def _spread(
     """Return the median of a figure over rounds with its range, and the numbers of the rounds that are outliers."""
     valued = [(record.round, value) for record, value in zip(rounds, found, strict=True) if value is not None]
     values = [value for _, value in valued]
-    if not values:
-        return None, ()
-    interval, least, most = adjusted_interval(values, target), min(values), max(values)
-    span = Span(median(values), least, most, "min-max")
-    if interval:
-        span = Span(median(values), interval.lo, interval.hi, "interval", (least, most))
-    return span, tuple(valued[place][0] for place in outliers(values))
+    return span_of(values, target), tuple(valued[place][0] for place in outliers(values))

@@ -7,8 +7,6 @@ and the round stays the unit, so that what differs from process to process is no
 import itertools
 import math
 import operator
-import sys
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -66,22 +64,11 @@ def find_trend(rounds: Sequence[Sequence[float]], *, least_change: float = 0.0) 
 
 
 def _share_of_orders(places: Sequence[float], values: Sequence[float], product: float) -> float:
-    """Give the share of all orders of the values whose line is at least as steep."""
+    """Return the share of all orders of the values whose line is at least as steep."""
     least = product * (1 - 1e-9)  # the same order must count, however its sum is rounded
     if least <= 0:
         return 1.0
-    if sys.modules.get("numpy") is not None:  # loaded where thousands of cells are read, and then fifty times as fast
-        return float((abs(_orders(len(values)) @ values) >= least).mean())
-    # Every way to fill the first half of the places meets every order of the rest in a sorted list of their sums.
-    half, steep = len(values) // 2, 0
-    for chosen in itertools.combinations(range(len(values)), half):
-        rest = [value for place, value in enumerate(values) if place not in chosen]
-        sums = sorted(sum(map(float.__mul__, places[half:], order)) for order in itertools.permutations(rest))
-        for order in itertools.permutations([values[place] for place in chosen]):
-            part = sum(map(float.__mul__, places, order))  # of the first half: map ends with the shorter
-            flat = bisect_left(sums, least - part) - bisect_right(sums, -least - part)
-            steep += len(sums) - max(0, flat)  # a product of nearly nothing may leave less than no room between
-    return steep / math.factorial(len(values))
+    return float((abs(_orders(len(values)) @ values) >= least).mean())
 
 
 @cache
@@ -93,7 +80,7 @@ def _places(n: int) -> tuple[tuple[float, ...], float]:
 
 @cache
 def _orders(n: int) -> Any:
-    """Give all orders of n rounds' places around their middle, one in a row of an array."""
+    """Return all orders of n rounds' places around their middle, one in a row of an array."""
     import numpy as np
 
     return np.array(list(itertools.permutations(range(n)))) - (n - 1) / 2

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from profiler.measure.corpus import Text
     from profiler.quality.session import QualityCounts, QualityOptions
     from profiler.records.record import Environment
-    from profiler.results.file import ResultsWriter
+    from profiler.results.writer import ResultsWriter
     from quant.sources.prepare import Wishes
 
 
@@ -129,7 +129,7 @@ def measure_quality(
     from profiler.device.environment import probe_backend, read_environment
     from profiler.measure.corpus import default_text, read_text
     from profiler.measure.repack_probe import repack_in_force
-    from profiler.results.file import ResultsWriter
+    from profiler.results.writer import ResultsWriter
 
     read = read_text(text) if text else default_text()
     n_failed = 0

@@ -1,6 +1,5 @@
 """`slmprof show` and `slmprof export`: what stands in results files."""
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,8 @@ FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
 def load(paths: Sequence[Path]) -> Any:
     """Read results files; what is odd about them goes to stderr."""
     from profiler.results.file import read_results
-    from profiler.results.stored import MANY_ROUNDS
 
-    # Records have no cycles, and looking through a hundred thousand of them again and again takes a fifth of the time.
-    gc.disable()
-    try:
-        results = read_results(paths)
-    finally:
-        gc.enable()
-    if len(results.rounds) >= MANY_ROUNDS:
-        gc.freeze()
+    results = read_results(paths)
     for warning in results.warnings:
         click.echo(warning, err=True)
     return results

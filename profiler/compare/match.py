@@ -14,7 +14,8 @@ from profiler.compare.figures import FIGURES
 from profiler.records.config import RunConfig
 from profiler.records.record import Environment, Round
 from profiler.results.file import Results
-from profiler.results.percell import Task, map_cells
+from profiler.results.kept import kept
+from profiler.results.stored import cells_of
 from quant.gguf_io.artifact import Artifact
 
 AXES = {
@@ -51,7 +52,15 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 def sides_of(results: Results) -> list[Side]:
     """Give the cells of some results, in the order of the file."""
-    return map_cells(results, TASK)
+    return kept(results.key, "sides", list[Side], lambda: _sides_of(results))
+
+
+def _sides_of(results: Results) -> list[Side]:
+    artifacts, environments = results.artifacts, results.environments
+    return [
+        _side(rounds, artifacts[rounds[0].cell.artifact_sha256], environments.get(rounds[0].env_id))
+        for rounds in cells_of(results.rounds)
+    ]
 
 
 def _side(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Side:
@@ -73,9 +82,6 @@ def _side(rounds: Sequence[Round], artifact: Artifact, environment: Environment 
         flags=tuple(warning.name for warning in flags_of(ok, environment)),
         figures={name: found for name, found in values.items() if found},
     )
-
-
-TASK = Task("side", _side, Side)
 
 
 def _fields(side: Side) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import csv
 import io
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -108,15 +110,32 @@ FIELDS = {
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
+_read = attrgetter(*FIELDS.values())
+
+
+class _Nothing:
+    """In the place of a figure that does not apply: all of its fields are None."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+_NOTHING: Any = _Nothing()
+
+
 def flat(cell: CellSummary) -> dict[str, object]:
     """Return the fields of a cell under their flat names; None where one does not apply."""
-    return {name: _at(cell, path) for name, path in FIELDS.items()}
-
-
-def _at(found: object, path: str) -> object:
-    for name in path.split("."):
-        found = None if found is None else getattr(found, name)
-    return found
+    quality = cell.quality
+    filled = msgspec.structs.replace(
+        cell,
+        prefill_tps=cell.prefill_tps or _NOTHING,
+        decode_tps=cell.decode_tps or _NOTHING,
+        ttft_ms=cell.ttft_ms or _NOTHING,
+        token_gaps=cell.token_gaps or _NOTHING,
+        model_rss_bytes=cell.model_rss_bytes or _NOTHING,
+        quality=msgspec.structs.replace(quality, ppl=quality.ppl or _NOTHING, kld=quality.kld or _NOTHING),
+    )
+    return dict(zip(FIELDS, _read(filled), strict=True))
 
 
 def to_json(summaries: Sequence[CellSummary]) -> str:

@@ -1,4 +1,4 @@
-"""Rounds as they lie in results files: found once, and decoded each time that they are asked for.
+"""Rounds in results files: found once, decoded each time that they are asked for.
 
 A round of 128 tokens and three repetitions is 8 KB in the file and 40 KB as objects: a hundred thousand would not fit
 into a small board's memory, and no figure needs more than one cell's rounds at a time. What is kept of each is its head
@@ -16,10 +16,9 @@ from typing import BinaryIO, NamedTuple, overload
 import msgspec
 
 from profiler.records.config import Cell
-from profiler.records.record import Round
+from profiler.records.record import Doubt, Round, Status
+from quant.base.ints import Int64
 
-# From so many on they are worked on in several processes: below, the start of these takes longer than they save.
-MANY_ROUNDS = 4000
 CellKey = tuple[str, str]  # of the cell, of the environment
 
 
@@ -32,34 +31,39 @@ class Line(NamedTuple):
     number: int
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a round says of itself before any figure; the names are those of `Round`."""
+class RoundHead(msgspec.Struct, kw_only=True, gc=False, tag="round", tag_field="type"):
+    """The fields of a round that are known before any figure; all others are skipped in its line."""
 
-    cell: Cell
     env_id: str
-    round: int
-    status: str
+    cell: Cell
+    round: Int64
+    status: Status
     started_at: str
-    seed: int
-    order: int
-    target: float | None
-    doubted: bool = False  # by the sweep's anchor
-    read_ceiling_bytes_per_s: float | None
+    seed: Int64
+    order: Int64
+    target: float | None = None
+    read_ceiling_bytes_per_s: float | None = None
+    doubt: Doubt | None = None
 
 
 class StoredRounds(Sequence[Round]):
-    """The rounds of some files, in the order of these; each access reads and decodes anew.
+    """The rounds of some files, in the order of these; each access reads and decodes again.
 
     Args:
         paths: the files.
+        heads: one for each round.
+        lines: where each round is.
         decode: turns the line with this number of this file into a round, or raises a UserError.
     """
 
-    def __init__(self, paths: Sequence[Path], decode: Callable[[bytes, Path, int], Round]) -> None:
-        self.paths = list(paths)
-        self.heads: list[Head] = []
-        self.lines: list[Line] = []
-        self._decode = decode
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        heads: list[RoundHead],
+        lines: list[Line],
+        decode: Callable[[bytes, Path, int], Round],
+    ) -> None:
+        self.paths, self.heads, self.lines, self._decode = list(paths), heads, lines, decode
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -77,21 +81,19 @@ class StoredRounds(Sequence[Round]):
         return self.read(self.lines)
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether another sequence holds the same rounds."""
+        """Return whether another sequence holds the same rounds."""
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]
 
     def only(self, wanted: Sequence[bool]) -> "StoredRounds":
-        """Give those for which `wanted` is true."""
-        part = StoredRounds(self.paths, self._decode)
-        part.heads = list(compress(self.heads, wanted))
-        part.lines = list(compress(self.lines, wanted))
-        return part
+        """Return those for which `wanted` is true."""
+        heads, lines = list(compress(self.heads, wanted)), list(compress(self.lines, wanted))
+        return StoredRounds(self.paths, heads, lines, self._decode)
 
     @cached_property
     def places(self) -> dict[CellKey, list[int]]:
-        """What `places_of` gives; to be asked for when all are found."""
+        """What `places_of` returns for all cells."""
         return _places(self.heads, None)
 
     def read(self, lines: Sequence[Line]) -> Iterator[Round]:
@@ -107,19 +109,19 @@ class StoredRounds(Sequence[Round]):
                 yield self._decode(file.read(line.n_bytes), self.paths[line.file], line.number)
 
 
-def heads_of(rounds: Sequence[Round]) -> Sequence[Head | Round]:
-    """Give what is known of rounds without decoding any."""
+def heads_of(rounds: Sequence[Round]) -> Sequence[RoundHead | Round]:
+    """Return what is known of rounds without decoding any."""
     return rounds.heads if isinstance(rounds, StoredRounds) else rounds
 
 
 def places_of(rounds: Sequence[Round], keys: Collection[CellKey] | None = None) -> dict[CellKey, list[int]]:
-    """Give the places of each cell's rounds, by their number; the cells in the order in which they first come."""
+    """Return the places of each cell's rounds, by their number; the cells in the order in which they first come."""
     if isinstance(rounds, StoredRounds) and keys is None:
         return rounds.places
     return _places(heads_of(rounds), keys)
 
 
-def _places(heads: Sequence[Head | Round], keys: Collection[CellKey] | None) -> dict[CellKey, list[int]]:
+def _places(heads: Sequence[RoundHead | Round], keys: Collection[CellKey] | None) -> dict[CellKey, list[int]]:
     found: dict[CellKey, list[int]] = {}
     for place, head in enumerate(heads):
         key = (head.cell.key, head.env_id)
@@ -129,12 +131,8 @@ def _places(heads: Sequence[Head | Round], keys: Collection[CellKey] | None) -> 
 
 
 def cells_of(rounds: Sequence[Round], keys: Collection[CellKey] | None = None) -> Iterator[list[Round]]:
-    """Give the rounds of each cell, of all or of some; of stored ones no more than a cell's are in memory."""
-    yield from at_places(rounds, list(places_of(rounds, keys).values()))
-
-
-def at_places(rounds: Sequence[Round], cells: Sequence[Sequence[int]]) -> Iterator[list[Round]]:
-    """Give the rounds at the places of each cell."""
+    """Yield the rounds of each cell, of all or of some; of stored ones no more than a cell's are in memory."""
+    cells = places_of(rounds, keys).values()
     if not isinstance(rounds, StoredRounds):
         yield from ([rounds[place] for place in places] for places in cells)
         return

@@ -12,6 +12,7 @@ from quant.base.files import cache_dir
 # Folders whose entries are listed one by one.
 _LARGE = {
     "models": "GGUF files made by profile",
+    "results": "what was found out of large results files",
     "quality": "left behind by a quality run that was killed",
 }
 # Folders and files that are small, listed as one entry.

@@ -17,7 +17,7 @@ _KEPT_FILES = 10_000
 _LOCK_SECONDS = 10.0
 
 
-class _Hashed(msgspec.Struct, frozen=True, array_like=True):
+class HashedFile(msgspec.Struct, frozen=True, array_like=True):
     """A file as it was when it was hashed. It counts as unchanged while all but the hash stay the same."""
 
     n_bytes: int
@@ -38,7 +38,7 @@ class _Hashed(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(self, sha256=sha256)
 
 
-_KEPT = KeptJson("hashes.json", dict[str, _Hashed])
+_KEPT = KeptJson("hashes.json", dict[str, HashedFile])
 
 
 def cached_sha256(paths: Sequence[Path], progress: Progress = silent) -> str:
@@ -54,13 +54,13 @@ def cached_sha256(paths: Sequence[Path], progress: Progress = silent) -> str:
 def _one(path: Path, progress: Progress) -> str:
     name = str(path.resolve())
     try:
-        before = _Hashed.of(path)
+        before = HashedFile.of(path)
         known = (_KEPT.read() or {}).get(name)
         if known is not None and known == before.with_hash(known.sha256):
             return known.sha256
         digest = sha256_of([path], progress)
         # A file that changed while it was read has no hash worth keeping.
-        if _Hashed.of(path) == before:
+        if HashedFile.of(path) == before:
             _keep(name, before.with_hash(digest))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
@@ -70,10 +70,10 @@ def _one(path: Path, progress: Progress) -> str:
 def remember_sha256(path: Path, sha256: str) -> None:
     """Keep the hash of a file that was just written, where it was computed on the way."""
     with suppress(OSError):
-        _keep(str(path.resolve()), _Hashed.of(path).with_hash(sha256))
+        _keep(str(path.resolve()), HashedFile.of(path).with_hash(sha256))
 
 
-def _keep(name: str, hashed: _Hashed) -> None:
+def _keep(name: str, hashed: HashedFile) -> None:
     """Add one entry under a lock; a cache folder that cannot be written costs time, not the result."""
     from filelock import FileLock, Timeout
 

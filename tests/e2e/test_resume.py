@@ -48,7 +48,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_cannot_write_one_file(tmp_path: Path) -> None:
-    from profiler.results.file import ResultsWriter
+    from profiler.results.writer import ResultsWriter
 
     with ResultsWriter(tmp_path / "results.jsonl"):
         done = slmprof("profile", "smollm2-135m", "--weights", "synthetic", "-o", tmp_path / "results.jsonl",

@@ -22,7 +22,7 @@ ROUNDS = 6
 def main(folder: Path) -> None:
     from profiler.cli.progress.lines import LineView
     from profiler.device.environment import available_memory_bytes
-    from profiler.results.file import ResultsWriter
+    from profiler.results.writer import ResultsWriter
     from profiler.sweep.plan import Options, Plan, history_of
     from profiler.sweep.sweep import Sweep
     from profiler.sweep.tools import Tools

@@ -10,7 +10,7 @@ from profiler.measure.loop import Probes, measure
 from profiler.measure.worker import Answer, Job
 from profiler.records.config import Cell
 from profiler.records.record import Conditions, Memory, Record
-from profiler.results.file import ResultsWriter
+from profiler.results.writer import ResultsWriter
 from profiler.sweep.plan import Options, history_of
 from profiler.sweep.sweep import Outcome
 from tests.support.cells import artifact, cell

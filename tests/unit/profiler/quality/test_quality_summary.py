@@ -14,7 +14,8 @@ from profiler.quality.figures import divergence, perplexity
 from profiler.quality.table import quality_table
 from profiler.records.cell_summary import QualityFigures
 from profiler.records.record import Failure, QualityRecord
-from profiler.results.file import ResultsWriter, read_results
+from profiler.results.file import read_results
+from profiler.results.writer import ResultsWriter
 from quant.base.errors import UserError
 from tests.support.cells import artifact, cell
 from tests.support.quality import with_artifacts

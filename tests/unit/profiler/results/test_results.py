@@ -10,7 +10,8 @@ import pytest
 
 from profiler.records.record import SCHEMA, Doubt, Memory, Record, Round
 from profiler.results import file as results_module
-from profiler.results.file import ResultsWriter, read_results
+from profiler.results.file import read_results
+from profiler.results.writer import ResultsWriter
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import Artifact
 from tests.support.cells import artifact
@@ -58,7 +59,7 @@ def test_two_devices_that_look_alike_are_not_mixed_in_silence(tmp_path: Path) ->
     one = write_lines(tmp_path / "one", ENVIRONMENT, artifact(), a_round(0), a_round(1), a_round(2))
     other = write_lines(tmp_path / "other", ENVIRONMENT, artifact(), later(a_round(0)), later(a_round(1)))
     [told] = read_results([one, other]).warnings
-    assert told.startswith("2 rounds stand there twice with different figures, and the later one counts: two devices")
+    assert told.startswith("2 rounds are there twice with different figures")
     joined = tmp_path / "joined"
     joined.write_bytes(one.read_bytes() + other.read_bytes())
     assert read_results([joined]).warnings == [told]
@@ -115,7 +116,7 @@ def test_a_torn_last_line_is_left_out_with_a_warning(path: Path, n_cut: int) -> 
     path.write_bytes(whole[: -1 - n_cut])
     found = read_results([path])
     assert found.rounds == [a_round(0)]
-    assert found.warnings == [f"the last line of {path.name} is incomplete and is left out"]
+    assert found.warnings == [f"the last line of {path.name} is incomplete and is skipped"]
 
 
 def test_a_line_may_be_torn_anywhere(path: Path) -> None:

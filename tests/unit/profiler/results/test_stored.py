@@ -1,4 +1,4 @@
-"""Rounds are found in a file once and decoded when asked for, cell by cell, here or in processes."""
+"""Rounds are found in a file once and decoded when asked for, cell by cell."""
 
 import os
 import threading
@@ -9,9 +9,9 @@ import pytest
 
 from profiler.analysis.summarise import summarise_and_warn
 from profiler.compare.match import sides_of
-from profiler.results import percell
-from profiler.results.file import Results, read_results
-from profiler.results.stored import StoredRounds, at_places, cells_of, heads_of, places_of
+from profiler.results import kept
+from profiler.results.file import Reading, read_results
+from profiler.results.stored import StoredRounds, cells_of, heads_of, places_of
 from quant.base.errors import UserError
 from tests.support.cells import artifact
 from tests.support.rounds import a_round, no_round, sample, with_cell, write_lines
@@ -51,7 +51,6 @@ def test_cells_come_with_their_rounds_in_order(path: Path) -> None:
         key = (ROUNDS[1].cell.key, OTHER.id)
         assert list(places_of(rounds, {key})) == [key]
         assert [len(cell) for cell in cells_of(rounds, {key})] == [3]
-        assert [record.round for record in next(at_places(rounds, [[0, 2]]))] == [1, 0]
 
 
 def test_some_rounds_can_be_kept_without_decoding_any(path: Path) -> None:
@@ -60,23 +59,12 @@ def test_some_rounds_can_be_kept_without_decoding_any(path: Path) -> None:
     assert found.only([place in (1, 4) for place in range(len(ROUNDS))]) == [ROUNDS[1], ROUNDS[4]]
 
 
-def test_a_head_is_the_same_whether_it_is_read_around_the_samples_or_with_them(tmp_path: Path) -> None:
+def test_a_head_has_what_is_known_of_a_round_before_its_figures(tmp_path: Path) -> None:
     record = msgspec.structs.replace(a_round(3), read_ceiling_bytes_per_s=2.5e10)
-    (tmp_path / "usual").mkdir()
-    usual = write_lines(tmp_path / "usual" / "r.jsonl", ENVIRONMENT, artifact(), record)
-    known = list(heads_of(read_results([usual]).rounds))
-    assert [(head.round, head.read_ceiling_bytes_per_s) for head in known] == [(3, 2.5e10)]
-    line = usual.read_bytes().splitlines()[-1]
-    others = (
-        line.replace(b'],"memory":{', b'], "memory": {'),  # another program wrote it
-        line.replace(b'"seed":', b'"of":{"a":1,"samples":[],"b":[],"memory":{}},"seed":'),
-        line.replace(b'"seed":', b'"of":"],\\"memory\\":{,\\"samples\\":[","seed":'),
-    )
-    for number, other in enumerate(others):
-        assert other != line
-        path = tmp_path / f"{number}.jsonl"
-        path.write_bytes(usual.read_bytes().replace(line, other))
-        assert list(heads_of(read_results([path]).rounds)) == known
+    path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), record)
+    (head,) = heads_of(read_results([path]).rounds)
+    names = [name for name in head.__struct_fields__ if getattr(head, name) != getattr(record, name)]
+    assert names == []
 
 
 def test_of_a_round_that_was_tried_again_the_last_counts(tmp_path: Path) -> None:
@@ -123,33 +111,48 @@ def test_a_pipe_is_read_once(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def many(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let a dozen rounds be many, on a machine of two CPUs; count what was done in a process."""
-    started: list[int] = []
-    elsewhere = percell._elsewhere
-
-    def counted(results: Results, rounds: StoredRounds, task: object, cells: list[list[int]]) -> object:
-        found = elsewhere(results, rounds, task, cells)  # type: ignore[arg-type]
-        started.append(-1 if found is None else len(found))
-        return found
-
-    monkeypatch.setattr(percell, "MANY_ROUNDS", 12)
-    monkeypatch.setattr(percell, "usable_cpus", lambda: 2)
-    monkeypatch.setattr(percell, "_elsewhere", counted)
-    return started
+def many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let every file be a large one."""
+    monkeypatch.setattr(kept, "MANY_BYTES", 1)
+    monkeypatch.setenv("SLMPROF_CACHE", str(tmp_path / "cache"))
 
 
-def test_processes_give_what_one_gives(path: Path, many: list[int]) -> None:
-    here = read_results([path])
-    here.rounds = list(here.rounds)
-    there = read_results([path])
-    assert summarise_and_warn(there) == summarise_and_warn(here)
-    assert sides_of(there) == sides_of(here)
-    assert many == [2, 2, 2, 2]
+@pytest.mark.usefixtures("many")
+def test_what_was_found_out_of_a_large_file_is_taken_from_the_cache(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_results([path])
+    figures, sides = summarise_and_warn(first), sides_of(first)
+    plain = read_results([path])
+    plain.rounds, plain.key = list(plain.rounds), None
+    assert (summarise_and_warn(plain), sides_of(plain)) == (figures, sides)
+    monkeypatch.setattr(StoredRounds, "read", None)
+    monkeypatch.setattr(Reading, "read", None)
+    again = read_results([path])
+    assert (again.rounds.heads, again.rounds.lines) == (first.rounds.heads, first.rounds.lines)  # type: ignore[attr-defined]
+    assert (summarise_and_warn(again), sides_of(again)) == (figures, sides)
 
 
-def test_what_fails_in_a_process_has_its_words_here(path: Path, many: list[int]) -> None:
-    path.write_bytes(path.read_bytes().replace(b'"weights_mapped":true', b'"weights_mapped":"x"', 1))
-    with pytest.raises(UserError, match=r"line 4 of .* is no slmprof record \(Expected `bool"):
-        summarise_and_warn(read_results([path]))
-    assert sorted(many) == [-1, 2]
+@pytest.mark.usefixtures("many")
+def test_a_file_or_an_analysis_that_has_changed_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = summarise_and_warn(read_results([path]))
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(with_cell(a_round(3), n_threads=1)) + b"\n")
+    changed = read_results([path])
+    assert len(changed.rounds) == len(ROUNDS) + 1
+    assert summarise_and_warn(changed) != before
+    monkeypatch.setattr(kept, "_code", lambda: "another")
+    assert read_results([path]).key not in (None, changed.key)
+
+
+@pytest.mark.usefixtures("many")
+def test_the_cache_of_results_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kept, "_MOST_KEPT", 2)
+    summarise_and_warn(read_results([path]))
+    assert len(list((tmp_path / "cache" / "results").iterdir())) == 2
+    sides_of(read_results([path]))
+    assert len(list((tmp_path / "cache" / "results").iterdir())) == 2
+
+
+def test_a_small_file_is_not_kept(path: Path) -> None:
+    assert read_results([path]).key is None

@@ -9,7 +9,8 @@ import pytest
 from profiler.analysis.flags import flags_of
 from profiler.analysis.summarise import summarise
 from profiler.records.record import AnchorRound, Conditions, Doubt, Round
-from profiler.results.file import ResultsWriter, read_results
+from profiler.results.file import read_results
+from profiler.results.writer import ResultsWriter
 from tests.support.cells import artifact
 from tests.support.rounds import a_round, sample, write_lines
 from tests.support.summaries import ENVIRONMENT, environment
