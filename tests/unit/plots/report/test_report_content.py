@@ -1,9 +1,6 @@
 """What a report says: the answer, the table's columns, warnings, and commands that give the cells back."""
 
 import shlex
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from plots.cli.plot import plot
-from plots.render.parallel import sheets_begun
 from plots.render.sampling import SOME, fullest, narrowed
 from plots.report.answer import answer
 from plots.report.cautions import cautions
@@ -324,9 +320,8 @@ def test_which_cells_are_drawn_is_settled_before_a_round_is_decoded(
         assert bare.decode_tps is None
 
 
-@pytest.mark.parametrize("n_processes", [1, 2])
-def test_the_charts_of_very_many_cells_do_not_wait_for_the_others_to_be_summarised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_processes: int
+def test_the_charts_of_very_many_cells_are_those_of_the_load_with_the_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads = [
         with_cell(a_round(number), workload=load, n_threads=threads)
@@ -335,26 +330,10 @@ def test_the_charts_of_very_many_cells_do_not_wait_for_the_others_to_be_summaris
         for number in (0, 1)
     ]
     path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), *loads)
-    late = [chart.svg for chart in gather(some_of_first(read_results([path]))).charts]
+    alone = [chart.svg for chart in gather(some_of_first(read_results([path]))).charts]
     monkeypatch.setattr("plots.render.sampling.MANY_CELLS", 3)
-    monkeypatch.setattr("plots.render.parallel._PICTURES_PER_PROCESS", 1)
-    monkeypatch.setattr("plots.render.parallel.usable_cpus", lambda: n_processes)
-    have_begun = threading.Event()
-
-    @contextmanager
-    def begun(*args: Any, **words: Any) -> Iterator[Any]:
-        with sheets_begun(*args, **words) as drawn:
-            have_begun.set()
-            yield drawn
-
-    def summarised(found: Any) -> Any:
-        assert have_begun.wait(timeout=60)
-        return summarise_and_warn(found)
-
-    monkeypatch.setattr("plots.render.draw.sheets_begun", begun)
-    monkeypatch.setattr("plots.report.content.summarise_and_warn", summarised)
     report = gather(read_results([path]))
-    assert [chart.svg for chart in report.charts] == late
+    assert [chart.svg for chart in report.charts] == alone
     assert report.n_cells == 4
     left = "The charts show 1 of 2 combinations of device, workload and settings; slmprof plot --all draws all."
     assert report.charts_note == left
