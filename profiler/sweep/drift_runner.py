@@ -48,7 +48,7 @@ class DriftRunner:
     ) -> None:
         self._plan, self._tools = plan, tools
         self._measure, self._time_left_s = measure, time_left_s
-        self._candidates = deque(candidates(plan, turns) if plan.options.anchor else ())
+        self._candidates = deque(candidates(plan, turns) if plan.options.drift_control else ())
         self._reference: Reference | None = None
         self._control = DriftControl()
         self._n_readings = len(plan.history.drift)

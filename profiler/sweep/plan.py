@@ -23,7 +23,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     target: float | None = None  # a cell whose intervals are within this share of the median takes no further round
     budget_s: float | None = None  # no round begins after this time
     force: bool = False  # run cells that are predicted not to fit in memory
-    anchor: bool = False  # drift control: re-measure the cheapest cell between rounds
+    drift_control: bool = False  # re-measure the cheapest cell between rounds
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

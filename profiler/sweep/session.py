@@ -25,7 +25,7 @@ from quant.sources.resolve import resolve
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user asked for."""
+    """What the user requested."""
 
     sources: tuple[str, ...]
     wishes: Wishes

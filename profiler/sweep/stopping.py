@@ -1,7 +1,7 @@
-"""`--target 2%`: when a cell has been measured well enough, without making its interval lie.
+"""`--target 2%`: when a cell has been measured well enough, while its interval keeps its coverage.
 
-Stopping as soon as the interval looks narrow makes it lie, since it is narrow most easily where it is wrong. So there
-are only four looks, and at each the interval is taken at a higher level than the 95 % that is printed:
+Stopping as soon as the interval is narrow makes it too narrow, since it is narrow most easily where it is wrong. So
+there are only four looks, and at each the interval is taken at a higher level than the 95 % that is printed:
 
     rounds                      6        10       13       18
     between order statistics    1, 6     2, 9     3, 11    5, 14
@@ -28,7 +28,7 @@ FEWEST_ROUNDS = LOOKS[0]
 
 
 class Met(msgspec.Struct, frozen=True, kw_only=True):
-    """That a cell has reached its target: at which look, and the relative half-width of each of its rates."""
+    """A cell that met its target: after how many rounds, and the relative half-width of each of its rates."""
 
     target: float
     n_rounds: int

@@ -1,4 +1,4 @@
-"""A sweep that is killed goes on where it stopped: every cell complete, none twice."""
+"""A killed sweep goes on where it stopped: every cell complete, none twice."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def test_a_killed_worker_is_a_failed_record_and_tried_again_the_next_time(tmp_pa
     script(tmp_path / "model.json", fail="kill", fail_once_file=str(tmp_path / "killed"))
     assert start(tmp_path).wait(timeout=120) == 0
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
-    # The first worker of all is the anchor's.
+    # The first worker of all is the reference cell's.
     failed = [line for line in lines if line.get("status") == "failed"]
     assert [line["error"]["signal"] for line in failed] == ["SIGKILL"]
     assert start(tmp_path).wait(timeout=120) == 0

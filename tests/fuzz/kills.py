@@ -1,10 +1,10 @@
-"""Kill a sweep or its worker with SIGKILL at random moments, go on, and count: nothing is lost, nothing is done twice.
+"""Kill a sweep or its worker with SIGKILL at random moments, resume, and count: nothing is lost, nothing is done twice.
 
 Usage: python -m tests.fuzz.kills [--kills 100] [--seconds 900] [--seed 3]
 
 Sweeps of thirty rounds follow each other until there were enough kills. After every kill the file must still begin with
 all whole lines that it had before, and a worker must not outlive its parent; at the end of every sweep each round must
-stand there as done exactly once. Ends with status 1 when something was lost, repeated or left over.
+be recorded exactly once. Exits with status 1 when something was lost, repeated or left over.
 """
 
 import argparse
@@ -39,12 +39,12 @@ class Killer:
         return self.n_parents + self.n_workers
 
     def run(self, n_kills: int, seconds: float) -> None:
-        """Kill until it is enough, then let the last sweep end."""
+        """Kill `n_kills` times, or until the time is up, then let the last sweep end."""
         end_s = time.monotonic() + seconds
         while self.n_kills < n_kills and time.monotonic() < end_s:
             folder = self._folder / str(self.n_sweeps)
             folder.mkdir(parents=True)
-            # A step of 60 ms on the engine's clock, so that the anchor takes the sweep for a real one.
+            # A step of 60 ms on the engine's clock, so that drift control takes the sweep for a real one.
             script(folder / "model.json", decode_ns=60_000_000, sleep_s=0.02)
             self._sweep(folder, n_kills, end_s)
             self.n_sweeps += 1
@@ -71,7 +71,7 @@ class Killer:
             self.faults.append(f"sweep {self.n_sweeps} did these rounds more than once: {twice}")
 
     def _wait_a_while(self, process: "subprocess.Popen[bytes]", results: Path) -> None:
-        """Let some records be written, so that the sweep gets on, then stop anywhere within the next."""
+        """Let some records be written, so that the sweep gets on, then wait until anywhere within the next."""
         n_records = self._chance.choice((0, 0, 1, 2))
         seen, since_s = _size(results), time.monotonic()
         while process.poll() is None and n_records:
@@ -102,7 +102,7 @@ class Killer:
     def _compare(self, results: Path) -> None:
         now = results.read_bytes() if results.exists() else b""
         if not now.startswith(self._before):
-            self.faults.append(f"sweep {self.n_sweeps} lost records that stood in its file")
+            self.faults.append(f"sweep {self.n_sweeps} lost records of its file")
         self._before = now[: now.rfind(b"\n") + 1]
 
 
@@ -115,19 +115,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=900, help="no kill after this time")
     parser.add_argument("--seed", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        killer = Killer(Path(folder), asked.seed)
+        killer = Killer(Path(folder), arguments.seed)
         began_s = time.monotonic()
-        killer.run(asked.kills, asked.seconds)
+        killer.run(arguments.kills, arguments.seconds)
         for fault in killer.faults:
             print(fault)
         print(
             f"{killer.n_kills} kills ({killer.n_parents} of the sweep, {killer.n_workers} of a worker) in "
             f"{killer.n_sweeps} sweeps of {len(all_turns())} rounds, {time.monotonic() - began_s:.0f} s, "
-            f"seed {asked.seed}: {len(killer.faults)} faults"
+            f"seed {arguments.seed}: {len(killer.faults)} faults"
         )
-    return 1 if killer.faults or killer.n_kills < asked.kills else 0
+    return 1 if killer.faults or killer.n_kills < arguments.kills else 0
 
 
 if __name__ == "__main__":

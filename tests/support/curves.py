@@ -69,10 +69,10 @@ class Device:
 
     def __init__(self, curves: dict[str, Curve], seed: int, noise: float = NOISE) -> None:
         self._curves, self._source, self._noise = curves, random.Random(seed), noise
-        self.asked: list[tuple[int, str]] = []
+        self.measured: list[tuple[int, str]] = []
 
     def __call__(self, n_threads: int, kind: str) -> Sequence[float]:
-        self.asked.append((n_threads, kind))
+        self.measured.append((n_threads, kind))
         rate = self._curves[kind](n_threads)
         return [rate * math.exp(self._source.gauss(0, self._noise)) for _ in range(REPS)]
 

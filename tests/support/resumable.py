@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
             cells=CELLS,
             files={artifact().sha256: (artifact(), folder / "model.json")},
             environment=ENVIRONMENT,
-            options=Options(rounds=ROUNDS, reps=1, anchor=True),
+            options=Options(rounds=ROUNDS, reps=1, drift_control=True),
             history=history_of(writer.results, ENVIRONMENT.id),
         )
         tools = Tools(run=run_scripted, write=writer.write, available_bytes=available_memory_bytes, view=LineView())

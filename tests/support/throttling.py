@@ -107,7 +107,7 @@ class Sweep:
                 self.outcome = sweep(
                     cells,
                     dict.fromkeys(FILES, Path("none")),
-                    Options(**({"rounds": 6, "reps": 1, "anchor": True} | options)),
+                    Options(**({"rounds": 6, "reps": 1, "drift_control": True} | options)),
                     run=device.run,
                     write=write,
                     history=history_of(writer.results, ENVIRONMENT.id),

@@ -321,7 +321,7 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
             cooldown_s=parse_duration_s(self.cooldown),
             budget_s=parse_duration_s(self.budget) if self.budget else None,
             force=self.force,
-            anchor=not self.no_anchor,
+            drift_control=not self.no_anchor,
         )
 
 

@@ -103,29 +103,29 @@ def test_a_command_stands_in_the_readme(name: str) -> None:
     assert re.search(rf"^slmprof {name}\b", readme, re.MULTILINE)
 
 
-def test_the_defaults_that_are_told_are_those_that_are_taken() -> None:
+def test_the_defaults_in_the_help_are_the_defaults() -> None:
     from profiler.measure.workloads import WORKLOADS
     from profiler.sweep.grid import Axes
     from quant.sources.prepare import DEFAULT_LEVELS
 
-    told = {each.name: each.help or "" for each in command_of("profile").params if isinstance(each, click.Option)}
+    shown = {each.name: each.help or "" for each in command_of("profile").params if isinstance(each, click.Option)}
     axes = Axes(threads=(1,))
     bench = WORKLOADS["bench"]
-    assert told["levels"].endswith(f"[default: {DEFAULT_LEVELS}; a .gguf file as it is]")
-    assert told["prompt"].endswith(f"[default with -n or -d: {bench.n_prompt}]")
-    assert told["gen"].endswith(f"[default with -p or -d: {bench.n_gen}]")
-    assert f"(pp{bench.n_prompt} and tg{bench.n_gen} apart)" in told["workload"]
-    assert all(workload in told["workload"] for workload in WORKLOADS)
-    assert told["batch"].endswith(f"[default: {axes.batch[0]}]")
-    assert told["ubatch"].endswith(f"[default: {axes.ubatch[0]}]")
+    assert shown["levels"].endswith(f"[default: {DEFAULT_LEVELS}; a .gguf file as it is]")
+    assert shown["prompt"].endswith(f"[default with -n or -d: {bench.n_prompt}]")
+    assert shown["gen"].endswith(f"[default with -p or -d: {bench.n_gen}]")
+    assert f"(pp{bench.n_prompt} and tg{bench.n_gen} apart)" in shown["workload"]
+    assert all(workload in shown["workload"] for workload in WORKLOADS)
+    assert shown["batch"].endswith(f"[default: {axes.batch[0]}]")
+    assert shown["ubatch"].endswith(f"[default: {axes.ubatch[0]}]")
 
 
-def test_the_choices_that_are_told_are_those_that_are_taken() -> None:
+def test_the_choices_in_the_help_are_the_choices() -> None:
     from profiler.records.config import CACHE_TYPES, LOAD_MODES
 
-    told = {each.name: each.help or "" for each in command_of("profile").params if isinstance(each, click.Option)}
-    assert re.findall(r"\b(?:bf16|f\d\d|i?q\d_\w+)\b", told["ctk"]) == list(CACHE_TYPES)
-    assert all(mode in told["load_mode"] for mode in LOAD_MODES)
+    shown = {each.name: each.help or "" for each in command_of("profile").params if isinstance(each, click.Option)}
+    assert re.findall(r"\b(?:bf16|f\d\d|i?q\d_\w+)\b", shown["ctk"]) == list(CACHE_TYPES)
+    assert all(mode in shown["load_mode"] for mode in LOAD_MODES)
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
@@ -141,7 +141,7 @@ def test_the_version(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "facts"),
     [
         (("porfile",), ["there is no command 'porfile'; did you mean 'profile'?"]),
         (("zzz",), ["there is no command 'zzz'; see slmprof --help"]),
@@ -157,14 +157,14 @@ def test_the_version(call: Call) -> None:
     ],
 )
 def test_a_slip_of_the_finger_is_told_in_one_line(
-    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...], told: list[str]
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...], facts: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.gguf").touch()
     done = call(*words)
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
     assert "\t" not in done.err
-    assert [part for part in told if part not in done.err] == []
+    assert [part for part in facts if part not in done.err] == []
     assert [path.name for path in tmp_path.iterdir()] == ["a.gguf"]
 
 
@@ -198,7 +198,7 @@ def test_a_reader_that_has_gone_is_no_failure(results: Path, words: list[str]) -
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-# A shell's background jobs, and what they start, are told to ignore Ctrl-C; here it counts always.
+# A shell's background jobs, and what they start, ignore Ctrl-C; here it must not.
 CTRL_C_COUNTS = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -242,7 +242,7 @@ def stderr_on_a_terminal(**variables: str) -> str:
     try:
         while chunk := os.read(parent, 4096):
             seen += chunk
-    except OSError:  # Linux says so where others give an empty read: nobody has the terminal open any more
+    except OSError:  # Linux raises where others return an empty read: nobody has the terminal open any more
         pass
     finally:
         os.close(parent)

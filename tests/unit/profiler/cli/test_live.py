@@ -140,9 +140,9 @@ class Screen:
         self.lines, self.row, self.cursor_shown = [""], 0, True
 
     def feed(self, text: str) -> None:
-        for code, letters in re.findall(r"(\x1b\[[?\d;]*[A-Za-z]|\r|\n)|([^\x1b\r\n]+)", text):
-            if letters:
-                self.lines[self.row] += letters
+        for code, characters in re.findall(r"(\x1b\[[?\d;]*[A-Za-z]|\r|\n)|([^\x1b\r\n]+)", text):
+            if characters:
+                self.lines[self.row] += characters
             elif code == "\n":
                 self.row += 1
                 self.lines += [""] * (self.row + 1 - len(self.lines))

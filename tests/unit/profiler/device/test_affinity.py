@@ -1,4 +1,4 @@
-"""What --cores takes, and that the whole worker is bound, or says why not."""
+"""What --cores takes, and that the whole worker is bound, or reports why not."""
 
 import os
 import sys

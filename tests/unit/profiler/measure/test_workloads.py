@@ -1,4 +1,4 @@
-"""The fixed prompts: counts as docs/how-it-measures.md tells them, texts that fill them, ids in exact numbers."""
+"""The fixed prompts: counts as in docs/how-it-measures.md, texts that fill them, ids in exact numbers."""
 
 import re
 
@@ -58,7 +58,7 @@ def test_texts_are_distinct_and_plain() -> None:
     texts = [read_text(name) or "" for name in TEXTS]
     assert len({text[:40] for text in texts}) == len(TEXTS)
     for text in texts:
-        assert text.isascii()  # every vocabulary has these letters
+        assert text.isascii()  # every vocabulary has these characters
         assert "<" not in text  # nothing that a tokenizer could take for a special token
         paragraphs = [each for each in text.split("\n\n") if len(each) > 40]
         assert len(set(paragraphs)) == len(paragraphs)

@@ -240,6 +240,6 @@ def test_where_one_file_fails_the_next_is_the_reference_but_a_time_out_is_waited
 
 def test_it_can_be_switched_off(path: Path) -> None:
     device = Device(hot_at=FIRST_OF_ROUND_3)
-    Sweep(path, device, anchor=False)
+    Sweep(path, device, drift_control=False)
     assert read_results([path]).anchors == []
     assert device.n_runs == 84

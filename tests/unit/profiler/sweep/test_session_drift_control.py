@@ -44,12 +44,12 @@ def test_a_session_goes_on_from_its_reference_cell_and_measures_what_is_suspect(
 ) -> None:
     # 42 turns: two runs open it, and one is at the end of every second round and of the last.
     hot = Device(hot_at=2 + 14 + 14 + 1, cool_after_s=None)
-    assert session(tmp_path, hot, monkeypatch, anchor=True).n_ok == 42
+    assert session(tmp_path, hot, monkeypatch, drift_control=True).n_ok == 42
     first = read_results([tmp_path / "results.jsonl"])
     assert {record.round for record in first.rounds if record.doubt is not None} == {2}
     n_anchors = len(first.anchors)
     cool = Device()
-    assert session(tmp_path, cool, monkeypatch, anchor=True).n_ok == 14
+    assert session(tmp_path, cool, monkeypatch, drift_control=True).n_ok == 14
     second = read_results([tmp_path / "results.jsonl"])
     assert all(record.doubt is None for record in second.rounds)
     assert len(second.rounds) == 42

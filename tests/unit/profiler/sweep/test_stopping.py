@@ -1,4 +1,4 @@
-"""Stopping at a target: at the looks and nowhere else, for all rates of a cell, and with an interval that allows it."""
+"""Stopping at a target: only at the looks, for all rates of a cell, and with an interval that allows for the looks."""
 
 import itertools
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def test_no_number_of_rounds_makes_the_looks_unsafe() -> None:
 
 
 def test_a_cell_is_left_alone_only_at_a_look() -> None:
-    # All equal but for one: at six rounds it widens the interval, at ten it is left out of it.
+    # All equal but for one: at six rounds it widens the interval, at ten it is outside of it.
     steps = [25, 25, 25, 25, 25, 35, *[25] * 12]
     stopping = Stopping(0.02, 18)
     assert met_after(stopping, steps) == [10]

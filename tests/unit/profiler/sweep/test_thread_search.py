@@ -40,14 +40,14 @@ def test_the_choice_is_within_3_percent_of_the_best_of_all(device: str, kind: st
         assert loss(curves[kind], limits.most, chosen) <= 0.03, seed
 
 
-@pytest.mark.parametrize("device", ["big.LITTLE 4+4", "eight cores", "hybrid 8P+12E", "hybrid, even shares"])
-def test_fewer_counts_are_tried_than_there_are_and_fewer_rounds_than_a_sweep_takes(device: str) -> None:
-    limits, curves = DEVICES[device]
+@pytest.mark.parametrize("name", ["big.LITTLE 4+4", "eight cores", "hybrid 8P+12E", "hybrid, even shares"])
+def test_fewer_counts_are_tried_than_there_are_and_fewer_rounds_than_a_sweep_takes(name: str) -> None:
+    limits, curves = DEVICES[name]
     for seed in SEEDS:
-        measured = Device(curves, seed)
-        search_threads(measured, limits)
-        assert len(set(measured.asked)) < 2 * limits.most
-        assert len(measured.asked) < 2 * limits.most * 3  # a sweep of three rounds, which has no interval yet
+        device = Device(curves, seed)
+        search_threads(device, limits)
+        assert len(set(device.measured)) < 2 * limits.most
+        assert len(device.measured) < 2 * limits.most * 3  # a sweep of three rounds, which has no interval yet
 
 
 def test_prefill_and_decode_differ_where_the_device_makes_them_differ() -> None:
@@ -58,9 +58,9 @@ def test_prefill_and_decode_differ_where_the_device_makes_them_differ() -> None:
 
 def test_nothing_beyond_the_limit_is_ever_measured() -> None:
     for most in (1, 2, 3, 5, 7):
-        measured = Device({"prefill": float, "decode": float}, seed=1)
-        assert search_threads(measured, ThreadLimits(most, most)).n_threads == most
-        assert max(n_threads for n_threads, _ in measured.asked) == most
+        device = Device({"prefill": float, "decode": float}, seed=1)
+        assert search_threads(device, ThreadLimits(most, most)).n_threads == most
+        assert max(n_threads for n_threads, _ in device.measured) == most
 
 
 def test_fewer_threads_win_a_tie() -> None:
@@ -70,17 +70,17 @@ def test_fewer_threads_win_a_tie() -> None:
 
 def test_without_noise_nothing_is_measured_twice() -> None:
     limits, curves = DEVICES["big.LITTLE 4+4"]
-    measured = Device(curves, seed=1, noise=0.0)
-    search_threads(measured, limits)
-    assert len(set(measured.asked)) == len(measured.asked)
+    device = Device(curves, seed=1, noise=0.0)
+    search_threads(device, limits)
+    assert len(set(device.measured)) == len(device.measured)
 
 
 def test_only_the_kind_that_is_requested_is_measured() -> None:
     limits, curves = DEVICES["eight cores"]
-    measured = Device(curves, seed=1)
-    choice = search_threads(measured, limits, ["prefill"])
+    device = Device(curves, seed=1)
+    choice = search_threads(device, limits, ["prefill"])
     assert (choice.n_threads, choice.n_threads_batch) == (1, 8)
-    assert {kind for _, kind in measured.asked} == {"prefill"}
+    assert {kind for _, kind in device.measured} == {"prefill"}
 
 
 FOUR_AND_FOUR = (
