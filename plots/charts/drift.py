@@ -23,12 +23,12 @@ from profiler.results.stored import RoundHead, cells_of, heads_of
 _LEAST_TIMES = 4
 _MOST_ROUNDS = 1000  # in a report each mark is a line of the page
 _COLOURS = {"prefill": ("#7B9BB5", "v"), "decode": ("#4D6B57", "^"), "anchor": ("#000000", "D")}
-_OPENING = 2  # anchors whose median is its first level. Source: profiler/sweep/drift_control.py
+_OPENING = 2  # N_OPENING of profiler/sweep/reference_cell.py
 _MINUTE_S, _HOUR_S = 60, 3600
 _MANY = 2000  # marks that are drawn without bars, as pixels
 _NOTES = (
-    "Each round's speed against the median of its cell's rounds, the anchor's against its first two runs; bars: "
-    "slowest and fastest repetition. Up is faster."
+    "Each round's speed against the median of its cell's rounds, the reference cell's against its first two runs; "
+    "bars: slowest and fastest repetition. Up is faster."
 )
 
 
@@ -141,7 +141,7 @@ def _draw_points(axis: Axes, name: str, xs: Sequence[float], points: Sequence[_O
         elinewidth=0.4 * style.line,
         capsize=0,
         alpha=1.0 if is_anchor else 0.75,
-        label="the sweep's anchor" if is_anchor else f"{name} of each round",
+        label="drift control's reference cell" if is_anchor else f"{name} of each round",
         zorder=4 if is_anchor else 3,
         rasterized=many,
     )

@@ -112,7 +112,7 @@ def _throttled(seen: _Seen) -> Warning | None:
 
 
 def _doubted(rounds: Sequence[Round], name: str, mend: str) -> Warning | None:
-    """Tell of rounds that the sweep's anchor does not vouch for."""
+    """Warn of rounds that drift control marked as suspect."""
     doubts = [record.doubt for record in rounds if record.doubt is not None and record.doubt.name == name]
     if not doubts:
         return None

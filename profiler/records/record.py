@@ -168,9 +168,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a round that went well is not to be trusted: the sweep's anchor was off after it."""
+    """Why a successful round is suspect: drift control found the device at another speed after it."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"\A(?:throttled|drifting)\Z")]  # of checks.FLAGS
+    name: Annotated[str, msgspec.Meta(pattern=r"\A(?:throttled|drifting)\Z")]  # of analysis/flags.py
     message: str
 
 
@@ -202,7 +202,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
 
 
 class AnchorRound(Round, frozen=True, kw_only=True, tag="anchor", tag_field="type"):
-    """A round of the sweep's anchor: it watches the device, and is no part of its cell's figures.
+    """A round of drift control's reference cell: not part of that cell's figures.
 
     A type of its own, so that a reader that does not know it refuses the file instead of mixing it in.
     """
