@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from quant.base.cpus import give_way, usable_cpus
+from quant.base.cpus import lower_priority, usable_cpus
 
 Shared = TypeVar("Shared")
 Sheet = TypeVar("Sheet")
@@ -101,7 +101,7 @@ def _interrupts_ignored() -> Iterator[None]:
 def _begin(packed: bytes, end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(end,), daemon=True).start()
-    give_way()
+    lower_priority()
     _shared[:] = pickle.loads(packed)  # noqa: S301  the parent's
     # What is here stays: looking through it for cycles again and again is a tenth of the drawing.
     gc.freeze()

@@ -12,7 +12,7 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Run at low priority, where the system has priorities."""
     if hasattr(os, "nice"):
         os.nice(_NICENESS)

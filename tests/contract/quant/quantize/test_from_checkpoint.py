@@ -1,4 +1,4 @@
-"""Straight from a checkpoint to levels: what comes out is what llama.cpp makes of the lossless conversion."""
+"""From a checkpoint to levels: the files are what llama.cpp makes of the lossless conversion."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files with made-up weights, straight at their levels: what llama.cpp makes of them, and what converted ones share."""
+"""Files with synthetic weights: what llama.cpp makes of them, and what converted ones have in common with them."""
 
 import ctypes
 import hashlib
@@ -145,7 +145,7 @@ def test_an_importance_matrix_opens_the_other_levels(tmp_path):
 
 
 def test_every_family_s_file_loads_and_decodes(tmp_path):
-    """One process writes and one asks; a shape's own vocabulary may be smaller than a made-up one can be."""
+    """One process writes and one asks; a shape's own vocabulary may be smaller than a synthetic one can be."""
     paths: dict[str, Path] = {}
     architectures = set()
     for name, variant in variants().items():

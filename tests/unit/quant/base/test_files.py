@@ -225,7 +225,7 @@ def test_progress_counts_the_bytes_of_all_shards(tmp_path):
     for name, size in (("a", MIB + 1), ("b", 2)):
         (tmp_path / name).write_bytes(bytes(size))
     seen = []
-    sha256_of([tmp_path / "a", tmp_path / "b"], lambda *told: seen.append(told))
+    sha256_of([tmp_path / "a", tmp_path / "b"], lambda *step: seen.append(step))
     total = MIB + 3
     assert seen == [("hash", MIB, total), ("hash", MIB + 1, total), ("hash", MIB + 3, total)]
 
