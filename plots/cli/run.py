@@ -60,7 +60,7 @@ def run(
         default_workload="bench,chat",
         hub_levels=DEFAULT_LEVELS,
     )
-    if quality and request.wishes.synthetic:
+    if quality and request.prepare_options.synthetic:
         raise refusal(sources[0])
     outcome = measure_and_show(request)
     n_failed = outcome.n_failed
@@ -68,7 +68,7 @@ def run(
         try:
             n_failed += measure_quality(
                 list(sources),
-                request.wishes,
+                request.prepare_options,
                 request.results,
                 QualityOptions(n_threads=physical_cores(), repack=not options["no_repack"]),
             )

@@ -12,7 +12,7 @@ from quant.base.errors import UserError
 
 if TYPE_CHECKING:
     from quant.base.progress import Progress
-    from quant.convert.origin import Origin
+    from quant.convert.provenance import Origin
 
 _PATH = click.Path(path_type=Path)
 
@@ -95,8 +95,7 @@ def convert(**given: Any) -> None:
     slmprof convert smollm2-135m -q Q4_K_M,Q8_0 -o models/
     """
     from profiler.cli.progress.bar import progress_bar
-    from quant.convert.origin import Origin
-    from quant.convert.provenance import inputs_of, write_notes
+    from quant.convert.provenance import Origin, inputs_of, write_notes
     from quant.sources.prepare import checkpoint_of, model_name
     from quant.sources.resolve import resolve
 

@@ -117,12 +117,12 @@ def _prepare(source: str, pre: str | None, progress: "Progress") -> "Prepared":
         UserError: there is none, or its weights are synthetic.
     """
     from quant.base.files import cache_dir
-    from quant.sources.prepare import Wishes, prepare
+    from quant.sources.prepare import PrepareOptions, prepare
     from quant.sources.resolve import resolve
 
     level = None if resolve(source).kind == "gguf" else _unquantized_level(source)
-    wishes = Wishes(levels=level, models_dir=cache_dir() / "models", pre=pre)
-    (file,) = prepare([source], wishes, progress=progress, say=_to_stderr)
+    prepare_options = PrepareOptions(levels=level, models_dir=cache_dir() / "models", pre=pre)
+    (file,) = prepare([source], prepare_options, progress=progress, say=_to_stderr)
     if file.artifact.weights == "synthetic":
         raise UserError(f"the weights of {source} are synthetic, so their inputs mean nothing; use real weights")
     return file

@@ -172,7 +172,7 @@ def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
     from profiler.cli.progress.bar import progress_bar
     from quant.base.files import cache_dir
     from quant.gguf_io.levels import parse_levels
-    from quant.sources.prepare import Wishes, prepare
+    from quant.sources.prepare import PrepareOptions, prepare
     from quant.sources.resolve import resolve
 
     level = options.level
@@ -180,7 +180,7 @@ def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
         raise UserError(f"operators observes one file; name one level of {source} with -q, like -q Q4_K_M")
     if level is not None and len(parse_levels(level)) != 1:
         raise UserError(f"operators observes one file, and {level} are several levels; name one, like -q Q4_K_M")
-    wishes = Wishes(
+    prepare_options = PrepareOptions(
         levels=level,
         models_dir=cache_dir() / "models",
         synthetic=options.weights == "synthetic",
@@ -188,7 +188,7 @@ def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
         pre=options.pre,
     )
     with progress_bar() as progress:
-        (file,) = prepare([source], wishes, progress=progress, say=_to_stderr)
+        (file,) = prepare([source], prepare_options, progress=progress, say=_to_stderr)
     return file
 
 

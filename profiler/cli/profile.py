@@ -57,7 +57,7 @@ def measure_and_show(request: "Request") -> "Outcome":
 
     def files() -> "list[Prepared]":
         with progress_bar() as progress:
-            return prepare(request.sources, request.wishes, progress=progress, say=view.say)
+            return prepare(request.sources, request.prepare_options, progress=progress, say=view.say)
 
     with view:
         outcome = run_session(request, files=files, view=view)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from profiler.quality.session import QualityCounts, QualityOptions
     from profiler.records.record import Environment
     from profiler.results.writer import ResultsWriter
-    from quant.sources.prepare import Wishes
+    from quant.sources.prepare import PrepareOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +100,9 @@ def run_command(source: str, typed: CommandOptions) -> int:
     from profiler.quality.table import quality_table
     from quant.base.files import cache_dir
     from quant.base.units import parse_duration_s
-    from quant.sources.prepare import Wishes
+    from quant.sources.prepare import PrepareOptions
 
-    wishes = Wishes(
+    prepare_options = PrepareOptions(
         levels=levels_of(typed.levels), models_dir=cache_dir() / "models", imatrix=typed.imatrix, pre=typed.pre
     )
     options = QualityOptions(
@@ -111,13 +111,13 @@ def run_command(source: str, typed: CommandOptions) -> int:
         n_threads=typed.threads or physical_cores(),
         timeout_s=parse_duration_s(typed.timeout) or None,
     )
-    n_failed = measure_quality([source], wishes, typed.output, options, text=typed.text)
+    n_failed = measure_quality([source], prepare_options, typed.output, options, text=typed.text)
     click.echo(quality_table(load([typed.output])), nl=False)
     return 1 if n_failed else 0
 
 
 def measure_quality(
-    sources: list[str], wishes: "Wishes", results: Path, options: "QualityOptions", *, text: Path | None = None
+    sources: list[str], prepare_options: "PrepareOptions", results: Path, options: "QualityOptions", *, text: Path | None = None
 ) -> int:
     """Score the files of all sources, append their records, and return how many could not be scored.
 
@@ -137,7 +137,7 @@ def measure_quality(
         environment = read_environment(probe_backend())
         options = msgspec.structs.replace(options, repack=repack_in_force(options.repack, _to_stderr))
         for source in sources:
-            counts = _score_source(source, wishes, read, options, environment, writer, _scratch_folder(results))
+            counts = _score_source(source, prepare_options, read, options, environment, writer, _scratch_folder(results))
             n_failed += counts.n_failed
             if counts.n_known:
                 _to_stderr(f"{counts.n_known} file{'' if counts.n_known == 1 else 's'} of {source} scored already")
@@ -146,7 +146,7 @@ def measure_quality(
 
 def _score_source(
     source: str,
-    wishes: "Wishes",
+    prepare_options: "PrepareOptions",
     text: "Text",
     options: "QualityOptions",
     environment: "Environment",
@@ -162,7 +162,7 @@ def _score_source(
 
     known = writer.results
     with progress_bar() as progress:
-        chosen = choose(source, wishes, progress=progress, say=_to_stderr)
+        chosen = choose(source, prepare_options, progress=progress, say=_to_stderr)
         if environment.id not in known.environments:
             writer.write(environment)
             known.environments[environment.id] = environment

@@ -55,7 +55,7 @@ def synthesize(source: str, output: Path, levels: str | None, imatrix: Path | No
         check_output_holds(levels, output)
     found = resolve(source)
     with progress_bar() as progress:
-        config, name = shape_config(found, progress), model_name(found, None)
+        config, name = shape_config(found), model_name(found, None)
         if levels is None:
             from quant.synthetic.checkpoint import synthesize as make
 

@@ -16,7 +16,7 @@ from quant.base.errors import UserError
 from quant.gguf_io.artifact import artifact_of
 from quant.gguf_io.decode_bytes import decode_weight_bytes
 from quant.gguf_io.header import GgufHeader, TensorInfo
-from quant.gguf_io.levels import LEVEL_BY_NAME, levels_asked_by_name, parse_levels
+from quant.gguf_io.levels import LEVEL_BY_NAME, levels_requested_by_name, parse_levels
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.gguf_io.writer import padded
 from quant.quantize.dry_run import Plan, plan_of
@@ -41,7 +41,7 @@ def level_sizes(question: Question, header: GgufHeader, folder: Path, *, repack:
     if question.levels is None:
         types = {tensor.name: tensor.type.name for tensor in header.tensors}
         return [_level_size(header, artifact_of(header, "").level, types, repack=repack)]
-    names, by_name = parse_levels(question.levels), levels_asked_by_name(question.levels)
+    names, by_name = parse_levels(question.levels), levels_requested_by_name(question.levels)
     if question.path is not None and any(tensor.type.is_quantized for tensor in header.tensors):
         raise UserError(f"{question.model} is quantized already; omit -q, or use the F32, F16 or BF16 file")
     plans = {} if question.always_imatrix else _dry_runs(header, names, None)

@@ -6,7 +6,7 @@ import msgspec
 
 from quant.base.errors import UserError
 from quant.base.progress import Progress
-from quant.sources.prepare import Prepared, Wishes, prepare
+from quant.sources.prepare import Prepared, PrepareOptions, prepare
 from quant.sources.resolve import Source, resolve
 
 UNQUANTIZED = ("F16", "BF16", "F32")
@@ -19,19 +19,19 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     reference: Prepared | None  # None where the source has none
 
 
-def choose(source: str, wishes: Wishes, *, progress: Progress, say: Callable[[str], None]) -> Chosen:
+def choose(source: str, prepare_options: PrepareOptions, *, progress: Progress, say: Callable[[str], None]) -> Chosen:
     """Prepare the requested files and the unquantized model: the first unquantized level in the request, else F16.
 
     Raises:
         UserError: the weights are synthetic, or a file cannot be made.
     """
-    if wishes.synthetic:
+    if prepare_options.synthetic:
         raise refusal(source)
-    files = prepare([source], wishes, progress=progress, say=say)
+    files = prepare([source], prepare_options, progress=progress, say=say)
     refuse_synthetic(files)
     reference = next((file for file in files if file.artifact.level in UNQUANTIZED), None)
     if reference is None:
-        reference = _unquantized(resolve(source), wishes, progress, say)
+        reference = _unquantized(resolve(source), prepare_options, progress, say)
         if reference is None:
             say(f"{source} has no unquantized file; only perplexity is measured, no KLD")
     if reference is None or any(file.artifact.sha256 == reference.artifact.sha256 for file in files):
@@ -57,9 +57,13 @@ def refusal(name: str) -> UserError:
     )
 
 
-def _unquantized(source: Source, wishes: Wishes, progress: Progress, say: Callable[[str], None]) -> Prepared | None:
+def _unquantized(
+    source: Source, prepare_options: PrepareOptions, progress: Progress, say: Callable[[str], None]
+) -> Prepared | None:
     if source.kind == "gguf":
-        (itself,) = prepare([source.text], msgspec.structs.replace(wishes, levels=None), progress=progress, say=say)
+        (itself,) = prepare(
+            [source.text], msgspec.structs.replace(prepare_options, levels=None), progress=progress, say=say
+        )
         refuse_synthetic([itself])
         return itself if itself.artifact.level in UNQUANTIZED else None
     level = "F16"
@@ -74,5 +78,5 @@ def _unquantized(source: Source, wishes: Wishes, progress: Progress, say: Callab
                 return None
             level = found
     # An importance matrix is noted in the file, which would make another file of the same weights.
-    unquantized = msgspec.structs.replace(wishes, levels=level, imatrix=None)
+    unquantized = msgspec.structs.replace(prepare_options, levels=level, imatrix=None)
     return prepare([source.text], unquantized, progress=progress, say=say)[0]

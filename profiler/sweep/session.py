@@ -20,7 +20,7 @@ from profiler.sweep.sweep import Outcome, Sweep
 from profiler.sweep.thread_choice import ThreadChooser, check_axes
 from profiler.sweep.tools import Tools, View
 from quant.base.errors import UserError
-from quant.sources.prepare import Prepared, Wishes
+from quant.sources.prepare import Prepared, PrepareOptions
 from quant.sources.resolve import resolve
 
 
@@ -28,7 +28,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What the user requested."""
 
     sources: tuple[str, ...]
-    wishes: Wishes
+    prepare_options: PrepareOptions
     axes: Axes
     options: Options
     results: Path

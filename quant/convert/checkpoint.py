@@ -1,6 +1,6 @@
-"""A Hugging Face checkpoint directory: its config, and its tensors, read piece by piece from safetensors.
+"""A Hugging Face checkpoint directory: its config, and its tensors, read in chunks from safetensors.
 
-Headers come from strangers, so they are bounded and checked against the file before anything is read.
+Headers are untrusted: they are bounded and checked against the file before anything else is read.
 Source: the safetensors format (8 bytes little-endian header length, a JSON header, the tensors' bytes).
 """
 
@@ -32,7 +32,7 @@ _ELEMENT_BYTES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lies in a safetensors file."""
+    """A tensor's place in a safetensors file."""
 
     name: str
     dtype: str
@@ -51,7 +51,7 @@ class Tensor:
         return self.offset + _ELEMENT_BYTES[self.dtype] * self.n_elements
 
     def read(self, first: int, count: int) -> NDArray[Any]:
-        """Read `count` elements from the `first` on: float32, float16, or uint16 for bfloat16's bits.
+        """Read `count` elements from `first`: float32, float16, or uint16 for bfloat16's bits.
 
         Read rather than mapped: mapped pages would count as this process's memory.
 
@@ -88,13 +88,13 @@ class Checkpoint:
 
     @property
     def standin_for(self) -> str | None:
-        """The model whose shape made-up weights have; None for real weights."""
+        """The model whose shape synthetic weights have; None for real weights."""
         name = self.config.get("slmprof_standin_for")
         return str(name) if self.config.get("slmprof_synthetic") else None
 
     @property
     def standin_family(self) -> str | None:
-        """The family of that model, where this is a shape of another family in its place."""
+        """The family of that model, if this is its stand-in of another family; else None."""
         family = self.config.get("slmprof_standin_family")
         return str(family) if self.config.get("slmprof_synthetic") and family is not None else None
 
@@ -114,14 +114,14 @@ def refuse_quantized(config: dict[str, Any], name: str) -> None:
     """Refuse weights that another program quantized.
 
     Raises:
-        UserError: the config says how they were quantized.
+        UserError: the config has quantization settings.
     """
     for each in (config, config.get("text_config")):
         found = each.get("quantization_config") or each.get("quantization") if isinstance(each, dict) else None
         if found:
             method = found.get("quant_method", "MLX") if isinstance(found, dict) else found
             raise UserError(
-                f"{name} is quantized already ({str(method)[:40]}); give the checkpoint that it was made of, "
+                f"{name} is quantized already ({str(method)[:40]}); use the checkpoint that it was made from, "
                 "or llama.cpp's own converter with --converter DIR"
             )
 
@@ -138,7 +138,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}") from error
     if not there:
-        raise UserError(f"{folder} has no config.json, so it is no checkpoint; give a checkpoint's directory")
+        raise UserError(f"{folder} has no config.json, so it is no checkpoint; pass a checkpoint's directory")
     return read_object(path)
 
 
@@ -174,8 +174,8 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if not parts:
         pickles = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         hint = (
-            "it has only pickled weights, which can run code; take a repository with safetensors, or save the model "
-            "anew with transformers' save_pretrained"
+            "it has only pickled weights, which can run code; use a repository with safetensors, or save the model "
+            "again with transformers' save_pretrained"
             if pickles
             else "download model.safetensors too"
         )
@@ -186,7 +186,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
             raise UserError(f"{folder} lacks {part}, which its index names; download the checkpoint again")
         for tensor in _read_header(path):
             if tensor.name in tensors:
-                raise UserError(f"tensor {tensor.name} stands in two files of {folder}; download the checkpoint again")
+                raise UserError(f"tensor {tensor.name} is in two files of {folder}; download the checkpoint again")
             tensors[tensor.name] = tensor
     if expected is not None and (missing := set(expected) - set(tensors)):
         raise UserError(
@@ -202,7 +202,7 @@ def _weight_map(folder: Path) -> dict[str, str]:
         raise UserError(f"{folder / _INDEX} has no weight_map; download it again")
     for name, part in found.items():
         if not isinstance(part, str) or Path(part).name != part or not part.endswith(".safetensors"):
-            raise UserError(f"{folder / _INDEX} puts {name} into {part!r}, which is no file of this directory")
+            raise UserError(f"{folder / _INDEX} puts {name} into {part!r}, which is no file in this directory")
     return found
 
 
@@ -270,7 +270,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
     ):
         raise broken("has no shape")
     if not isinstance(span, list) or len(span) != 2 or not all(type(each) is int for each in span):
-        raise broken("has no place")
+        raise broken("has no offsets")
     begin, end = span
     tensor = Tensor(name=name, dtype=dtype, shape=tuple(shape), path=path, offset=data_start + begin)
     if dtype not in _ELEMENT_BYTES:

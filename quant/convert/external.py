@@ -27,12 +27,12 @@ def convert_with(
     """
     script = converter / _SCRIPT
     if not script.is_file():
-        raise UserError(f"{converter} has no {_SCRIPT}; give the folder of llama.cpp's sources to --converter")
+        raise UserError(f"{converter} has no {_SCRIPT}; pass the folder of llama.cpp's sources with --converter")
     with atomic_path(target) as part, tempfile.TemporaryFile() as stderr:
         command = [python, str(script.absolute()), str(checkpoint_dir.absolute()), "--outfile", str(part.absolute())]
         command += ["--outtype", outtype, *(["--model-name", model] if model else [])]
         try:
-            done = subprocess.run(  # noqa: S603  what the user asked to run
+            done = subprocess.run(  # noqa: S603  the user chose to run it
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, check=False
             )
         except OSError as error:

@@ -1,6 +1,6 @@
-"""The plan of a conversion: each tensor of the file to be, where its rows come from, and the file's header.
+"""The plan of a conversion: each tensor of the GGUF file, where its rows come from, and the file's header.
 
-Tensors and keys stand in the order of llama.cpp's own converter, which `make parity` holds this one against.
+Tensors and keys are in the order of llama.cpp's own converter; `make parity` compares both.
 """
 
 import logging
@@ -19,9 +19,9 @@ from quant.convert.families import complete_config, family_of, planned_tensors
 from quant.convert.families.base import Config, ExtraTensors, Family, need, rope_parameters
 from quant.convert.families.planned import Planned
 from quant.convert.model_card import load_metadata
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
-from quant.convert.tokenizer.synthetic import made_up_vocabulary
+from quant.convert.tokenizer.synthetic import synthetic_vocabulary
 from quant.gguf_io.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys
@@ -30,15 +30,15 @@ from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 # Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
 _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
-NOWHERE = Path("made-up")  # where the files of a shape lie that has none
-# gguf tells on stderr what it adds and overwrites; that is no news to a user.
+_NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files
+# gguf logs what it adds and overwrites, which is noise to a user.
 for _name in ("gguf", "metadata"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One tensor of the file to be, and the checkpoint's tensors that it is made of."""
+    """One tensor of the GGUF file, and the checkpoint's tensors that it is made of."""
 
     planned: Planned
     sources: tuple[Tensor, ...]
@@ -56,7 +56,7 @@ class Job:
 
     @property
     def is_vector(self) -> bool:
-        """Whether it stays F32 at every level: vectors, norms and what stands beside the matrices."""
+        """Whether it stays F32 at every level: vectors, norms and biases."""
         return (
             len(self.planned.shape) <= 1
             or self.target.endswith(("_norm.weight", *_ALWAYS_F32))
@@ -76,10 +76,10 @@ class Layout:
     checkpoint: Checkpoint
     family: Family
     jobs: tuple[Job, ...]
-    extra: ExtraTensors  # made from the config; they stand first, in F32
+    extra: ExtraTensors  # made from the config; written first, in F32
     origin: Origin
-    pre: str | None = None  # the pre-tokenizer's name, where the user gave it
-    made_up: bool = False  # a shape: there are no files, and no weights behind the jobs
+    pre: str | None = None  # the pre-tokenizer's name, if the user gave it
+    synthetic: bool = False  # a shape: there are no files and no weights
 
     @property
     def lossless_type(self) -> str:
@@ -88,11 +88,11 @@ class Layout:
         return found.pop() if len(found) == 1 and found <= {"F16", "BF16"} else "F32"
 
     def types_at(self, matrix_type: str) -> dict[str, str]:
-        """Give each tensor's ggml type when all matrices have one: "F32", "F16" or "BF16"."""
+        """Return each tensor's ggml type when all matrices have one: "F32", "F16" or "BF16"."""
         return {job.target: "f32" if job.is_vector else matrix_type.lower() for job in self.jobs}
 
     def data_bytes(self, types: Mapping[str, str]) -> int:
-        """Give the bytes of all tensors, with the gaps between them."""
+        """Return the bytes of all tensors, with the gaps between them."""
         made = sum(padded(TYPE_BY_NAME[types[job.target]].nbytes(job.dims)) for job in self.jobs)
         return made + sum(padded(values.nbytes) for values in self.extra.values())
 
@@ -103,21 +103,21 @@ class Layout:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The vocabulary; reading it takes a second where it has 150,000 tokens.
+        """The vocabulary; reading 150,000 tokens takes a second.
 
         Raises:
             UserError: there is no tokenizer, it is broken, or its pre-tokenizer is unknown.
         """
         folder, config = self.checkpoint.folder, self.checkpoint.config
-        if self.made_up:
-            return made_up_vocabulary(need(config, "vocab_size"), self.family.arch)
+        if self.synthetic:
+            return synthetic_vocabulary(need(config, "vocab_size"), self.family.arch)
         if self.family.vocabulary is not None:
             return self.family.vocabulary(folder, config, self.pre)
         return load_vocabulary(folder, config, pre=self.pre, space_prefix_key=self.family.space_prefix_key)
 
     @cached_property
     def keys(self) -> Keys:
-        """All keys, serialized; the file type among them is to be replaced.
+        """All keys, serialized; the file type is replaced later.
 
         Raises:
             UserError: the vocabulary cannot be read, or a key cannot be written.
@@ -126,7 +126,7 @@ class Layout:
 
     @cached_property
     def keys_without_vocabulary(self) -> Keys:
-        """What llama.cpp needs to know to choose each tensor's type.
+        """The keys that llama.cpp needs to choose each tensor's type.
 
         Raises:
             UserError: a key cannot be written.
@@ -143,29 +143,29 @@ class Layout:
             self._write_keys(writer, 0, vocabulary)
             return serialize_keys(writer)
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, struct.error) as error:
-            # Templates, merges and ids are a stranger's, and gguf fails on odd ones in its own ways.
+            # Templates, merges and ids are untrusted; gguf raises various errors on invalid ones.
             raise UserError(
                 f"the keys of {self.checkpoint.folder} cannot be written ({str(error)[:100]}); "
                 "check its tokenizer files and config.json"
             ) from error
 
     def entries(self, types: Mapping[str, str]) -> list[Entry]:
-        """Give the header's lines of all tensors, those made from the config first."""
+        """Return the header's entries of all tensors, those made from the config first."""
         made = [Entry(name, values.shape[::-1], "f32") for name, values in self.extra.items()]
         return made + [Entry(job.target, job.dims, types[job.target]) for job in self.jobs]
 
     def extra_data(self) -> bytes:
-        """Give the data of the tensors that are made from the config, with the gaps after them."""
+        """Return the data of the tensors that are made from the config, with padding."""
         return b"".join(
             values.tobytes() + b"\0" * (padded(values.nbytes) - values.nbytes) for values in self.extra.values()
         )
 
     def _write_keys(self, writer: gguf.GGUFWriter, file_type: int, vocabulary: Vocabulary | None) -> None:
-        """Add all keys, in the order of llama.cpp's converter; ours come last."""
+        """Add all keys, in the order of llama.cpp's converter, then this program's."""
         config = self.checkpoint.config
         self.family.early_keys(writer, config)
         total, shared, experts, n_experts = writer.get_total_parameter_count()
-        metadata = load_metadata(None if self.made_up else self.checkpoint.folder, self.origin.model, total)
+        metadata = load_metadata(None if self.synthetic else self.checkpoint.folder, self.origin.model, total)
         if metadata.size_label is None and total > 0:
             metadata.size_label = gguf.size_label(total, shared, experts, n_experts)
         writer.add_type(gguf.GGUFType.MODEL)
@@ -189,12 +189,12 @@ class Layout:
 
 
 def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None = None) -> Layout:
-    """Read a checkpoint's config, vocabulary and headers, and match what is there with what is asked for.
+    """Read a checkpoint's config, vocabulary and headers, and match the checkpoint's tensors with the config's.
 
     Args:
-        pre: llama.cpp's name of the pre-tokenizer, where it is not found.
+        pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
 
-    The vocabulary is read when it is asked for.
+    The vocabulary is read when it is first used.
 
     Raises:
         UserError: the weights or the config are broken, or the architecture is unknown.
@@ -215,11 +215,11 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
 
 
 def layout_of_shape(config: Config, *, standin_for: str) -> Layout:
-    """Make the layout of a file with made-up weights of a shape: bfloat16 matrices, a made-up vocabulary.
+    """Return the layout of a file with synthetic weights: bfloat16 matrices, a synthetic vocabulary.
 
     Args:
-        config: of a config.json; `slmprof_standin_family` marks the shape of another family.
-        standin_for: the model that has the shape.
+        config: of a config.json; `slmprof_standin_family` marks a stand-in.
+        standin_for: the model that has this shape.
 
     Raises:
         UserError: the architecture is unknown or the config incomplete.
@@ -229,27 +229,27 @@ def layout_of_shape(config: Config, *, standin_for: str) -> Layout:
     complete = complete_config(family, marked)
     planned = [each for each in planned_tensors(family, complete) if not each.optional]
     sources = {
-        name: Tensor(name, "BF16", shape, NOWHERE, 0) for each in planned for name, shape in each.source_tensors()
+        name: Tensor(name, "BF16", shape, _NO_FOLDER, 0) for each in planned for name, shape in each.source_tensors()
     }
-    checkpoint = Checkpoint(NOWHERE, complete, sources)
+    checkpoint = Checkpoint(_NO_FOLDER, complete, sources)
     jobs = tuple(Job(each, tuple(sources[name] for name in each.sources)) for each in planned)
     extra = _extra_tensors(family, complete, standin_for)
-    return Layout(checkpoint, family, jobs, extra, Origin(model=standin_for), made_up=True)
+    return Layout(checkpoint, family, jobs, extra, Origin(model=standin_for), synthetic=True)
 
 
 def _extra_tensors(family: Family, config: Config, name: str) -> ExtraTensors:
     try:
         extra = family.extra_tensors(config)
     except ArithmeticError as error:
-        raise UserError(f"the rope settings of {name} give no numbers ({error}); check its config.json") from error
+        raise UserError(f"the rope settings of {name} cannot be computed ({error}); check its config.json") from error
     if rope_parameters(config).get("rope_type") == "llama3" and "rope_freqs.weight" not in extra:
-        # Without the factors the file would give wrong text without a word.
+        # Without the factors the model would silently generate wrong text.
         raise UserError(f"{name} asks for llama3's rope scaling, which is not supported for {family.arch}")
     return extra
 
 
 def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Choose the text model's tensors of a model that sees too, by their usual names."""
+    """Return the text model's tensors of a multimodal model, by their usual names."""
     chosen = {}
     for name, tensor in tensors.items():
         if "language_model." in name or "text_model." in name or name.startswith("lm_head."):
@@ -258,7 +258,7 @@ def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Put a prefix before the names of tensors where no name has it; the head's stand outside the model proper."""
+    """Add a prefix to the tensors' names if no name has it; the output head never has it."""
     if any(name.startswith(prefix) for name in tensors):
         return tensors
     return {name if name.startswith("lm_head.") else prefix + name: tensor for name, tensor in tensors.items()}
@@ -282,9 +282,7 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
         if name.endswith((*_IGNORED, *family.ignored)):
             continue
         if name not in users:
-            raise UserError(
-                f"{checkpoint.folder} has the tensor {name}, which {checkpoint.architecture} has no place for"
-            )
+            raise UserError(f"{checkpoint.folder} has the tensor {name}, which {checkpoint.architecture} does not have")
         if not _fits(tensor.shape, shapes[name], cut=all(each.cut for each in users[name])):
             raise UserError(
                 f"tensor {name} is {list(tensor.shape)} where the config asks for {list(shapes[name])}; "

@@ -1,7 +1,7 @@
-"""What a model card and its neighbours say of a model, as far as GGUF can hold it.
+"""Metadata of the model card and generation_config.json, as far as GGUF has keys for it.
 
-The card is a stranger's YAML: a version that reads as a number, a language "no" that reads as false, anything at all.
-Whatever is of another kind than its key is left out; it may not stop a conversion.
+The model card is untrusted YAML: a version that parses as a number, a language "no" that parses as false, anything.
+Values of the wrong type are omitted; they must not stop a conversion.
 """
 
 import re
@@ -12,8 +12,8 @@ from typing import Any
 import gguf
 
 _MAX_BYTES = 4 << 20
-_MAX_YAML_LETTERS = 512 << 10  # the YAML reader takes some ten seconds a MiB; cards full of results have 200 KiB
-_MAX_BRACKETS = 200  # that open in one line
+_MAX_YAML_CHARS = 512 << 10  # the YAML reader takes some ten seconds a MiB; cards with many results have 200 KiB
+_MAX_BRACKETS = 200  # opened in one line
 _ANCHOR, _ALIAS = re.compile(r"&([^\s,\[\]{}]+)"), re.compile(r"\*([^\s,\[\]{}]+)")
 _READ = ("README.md", "generation_config.json")
 _WHOLE = {"sampling_top_k", "sampling_penalty_last_n", "sampling_mirostat"}  # int32 in GGUF
@@ -24,10 +24,10 @@ _MAX_FLOAT32 = 3.4e38
 
 
 def load_metadata(folder: Path | None, model: str | None, n_params: int) -> gguf.Metadata:
-    """Read the card and the names with gguf's own rules; without a name, the directory's is taken.
+    """Read the metadata with gguf's own rules; without a name, use the directory's.
 
     Args:
-        folder: None where there are no files, but then a name.
+        folder: None if there are no files; `model` is required then.
     """
     try:
         readable = (
@@ -36,10 +36,10 @@ def load_metadata(folder: Path | None, model: str | None, n_params: int) -> gguf
             and _is_harmless(folder / "README.md")
         )
         metadata = gguf.Metadata.load(None, folder.absolute() if folder and readable else None, model, n_params)
-    except Exception:  # noqa: BLE001  gguf's rules meet a stranger's YAML, and may fail in any way
+    except Exception:  # noqa: BLE001  on untrusted YAML gguf may fail in any way
         metadata = gguf.Metadata(name=model)
     for field in fields(metadata):
-        setattr(metadata, field.name, _sound(field.name, getattr(metadata, field.name)))
+        setattr(metadata, field.name, _valid(field.name, getattr(metadata, field.name)))
     if metadata.name is None and folder is not None:
         metadata.name = folder.absolute().name
     return metadata
@@ -49,28 +49,28 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _is_harmless(card: Path) -> bool:
-    """Tell whether a card's YAML is read in little time and memory.
+def _is_harmless(model_card: Path) -> bool:
+    """Return whether a model card's YAML can be parsed in little time and memory.
 
-    Brackets nested in one line take the YAML reader the square of their number, and what is named and named again
-    ("billion laughs") grows without bound when it is shown.
+    Parsing brackets nested in one line takes quadratic time, and nested aliases ("billion laughs") grow without bound
+    when they are printed.
     """
-    if not card.is_file():
+    if not model_card.is_file():
         return True
-    first, *lines = card.read_text(encoding="utf-8").splitlines() or [""]
+    first, *lines = model_card.read_text(encoding="utf-8").splitlines() or [""]
     if first != "---":
         return True  # no YAML
     yaml = lines[: lines.index("---")] if "---" in lines else lines
     text = "\n".join(yaml)
     return (
-        len(text) <= _MAX_YAML_LETTERS
+        len(text) <= _MAX_YAML_CHARS
         and not {*_ANCHOR.findall(text)} & {*_ALIAS.findall(text)}
         and all(line.count("[") + line.count("{") <= _MAX_BRACKETS for line in yaml)
     )
 
 
-def _sound(name: str, value: Any) -> Any:
-    """Give a value of the kind that its key has, or None."""
+def _valid(name: str, value: Any) -> Any:
+    """Return a value if it has the type of its key, else None."""
     if name in _TEXTS or (name == "license" and isinstance(value, list)):
         return [each for each in value if _is_text(each)] or None if isinstance(value, list) else None
     if name in _TABLES:

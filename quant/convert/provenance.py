@@ -1,4 +1,4 @@
-"""A note beside a GGUF file that says what it was made of: each input file by name, size and sha256."""
+"""Where a GGUF file comes from: `Origin`, and a file next to it that lists its inputs by name, size and sha256."""
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -10,9 +10,17 @@ from quant.base.files import write_text
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
 from quant.base.progress import Progress, silent
-from quant.convert.origin import Origin
 
-_ENDINGS = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
+# Of the checkpoint's files that a conversion reads.
+INPUT_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a checkpoint came from, as far as it is known."""
+
+    model: str | None = None  # general.name; None: what the model card or the directory has
+    source: str | None = None  # hub repository
+    revision: str | None = None  # its commit
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +32,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file was made of, and by what."""
+    """The inputs of a file, and the program that made it."""
 
     file: str
     made_by: str  # this program's version
@@ -34,17 +42,17 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def note_of(gguf: Path) -> Path:
-    """Give the place of a file's note."""
+    """Return the path of a file's provenance."""
     return gguf.with_name(f"{gguf.name}.provenance.json")
 
 
 def inputs_of(checkpoint: Path, imatrix: Path | None = None, progress: Progress = silent) -> tuple[Input, ...]:
-    """Hash every file that a conversion reads; files that did not change since are not read again.
+    """Hash every file that a conversion reads; hashes of unchanged files are cached.
 
     Raises:
         UserError: a file cannot be read.
     """
-    paths = sorted(path for path in checkpoint.iterdir() if path.suffix in _ENDINGS and path.is_file())
+    paths = sorted(path for path in checkpoint.iterdir() if path.suffix in INPUT_SUFFIXES and path.is_file())
     paths += [imatrix] if imatrix else []
     return tuple(
         Input(name=path.name, n_bytes=path.stat().st_size, sha256=cached_sha256([path], progress)) for path in paths
@@ -52,10 +60,10 @@ def inputs_of(checkpoint: Path, imatrix: Path | None = None, progress: Progress 
 
 
 def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]) -> None:
-    """Write the note of each file.
+    """Write the provenance of each file.
 
     Raises:
-        UserError: a note cannot be written.
+        UserError: a file cannot be written.
     """
     try:
         made_by = f"slmprof {version('slmprof')}"

@@ -1,4 +1,4 @@
-"""Tensors of the file to be, a piece of rows at a time, in the type they have in the checkpoint."""
+"""Read the tensors of the GGUF file in chunks of rows, in the checkpoint's types."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,23 +10,22 @@ from quant.convert.checkpoint import Tensor
 from quant.convert.families.planned import From
 from quant.convert.layout import Job
 
-# Rows of a piece that are taken from a wider span of the checkpoint: the span is read whole while it is at most this
-# many times as long.
+# Reordered rows are read as one span of the checkpoint if it is at most this many times as long as they are.
 _MAX_SPAN = 2
 
 
 def row_length(job: Job) -> int:
-    """Give the values of one row; a vector's rows have one value."""
+    """Return the number of values in a row; a vector's rows have one value."""
     return job.planned.shape[-1] if len(job.planned.shape) > 1 else 1
 
 
 def n_rows(job: Job) -> int:
-    """Give the number of rows: of a vector, of values."""
+    """Return the number of rows; for a vector, of values."""
     return job.planned.n_elements // max(1, row_length(job))
 
 
-def pieces(job: Job, n_elements: int) -> Iterator[tuple[int, int]]:
-    """Cut a tensor into pieces of about so many values: whole rows, whole heads where rows are reordered."""
+def row_chunks(job: Job, n_elements: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last row of chunks of about `n_elements`: whole rows, whole heads if rows are reordered."""
     rows = n_rows(job)
     unit = max(1, job.planned.order.unit(rows)) if job.planned.order else 1
     step = max(unit, n_elements // max(1, row_length(job)) // unit * unit)
@@ -36,10 +35,10 @@ def pieces(job: Job, n_elements: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, rows)
 
 
-def read_piece(job: Job, first: int, last: int) -> NDArray[Any]:
+def read_chunk(job: Job, first: int, last: int) -> NDArray[Any]:
     """Read rows `first` up to `last`: flat float32 or float16, or uint16 for bfloat16's bits.
 
-    Values that something is added to come as float32, from float16 as float16.
+    With an offset, bfloat16 values are returned as float32.
     """
     planned = job.planned
     if planned.stacked:
@@ -49,14 +48,14 @@ def read_piece(job: Job, first: int, last: int) -> NDArray[Any]:
         values = source.read(0, source.n_elements).reshape(source.shape)[:, first:last].T.reshape(-1)
     else:
         values = _ordered(job, first, last)
-    if planned.plus:
-        return _added(values, job.dtype, planned.plus)
+    if planned.offset:
+        return _with_offset(values, job.dtype, planned.offset)
     return values
 
 
-def piece_type(job: Job) -> str:
-    """Give the type in which pieces come: the checkpoint's, unless something is added to the values."""
-    return "F32" if job.planned.plus and job.dtype != "F16" else job.dtype
+def chunk_type(job: Job) -> str:
+    """Return the type of the chunks: the checkpoint's, or F32 for BF16 with an offset."""
+    return "F32" if job.planned.offset and job.dtype != "F16" else job.dtype
 
 
 def _ordered(job: Job, first: int, last: int) -> NDArray[Any]:
@@ -80,15 +79,15 @@ def _run(source: Tensor, begin: int, end: int, length: int) -> NDArray[Any]:
 
 
 def _runs(rows: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Give the stretches of rows that follow one another in the checkpoint."""
+    """Yield the ranges of rows that are consecutive in the checkpoint."""
     breaks = np.flatnonzero(np.diff(rows) != 1) + 1
     for run in np.split(rows, breaks):
         yield int(run[0]), int(run[-1]) + 1
 
 
-def _added(values: NDArray[Any], dtype: str, plus: float) -> NDArray[Any]:
+def _with_offset(values: NDArray[Any], dtype: str, offset: float) -> NDArray[Any]:
     if dtype == "BF16":
         values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):  # of a signalling NaN numpy would warn
-        added: NDArray[Any] = values + values.dtype.type(plus)
+    with np.errstate(invalid="ignore", over="ignore"):  # numpy warns about signalling NaNs
+        added: NDArray[Any] = values + values.dtype.type(offset)
     return added

@@ -1,6 +1,6 @@
-"""A GGUF file that is all header: its weights are a hole, which takes no room on the disk.
+"""A sparse GGUF file: a header, and weights that occupy no disk space.
 
-llama.cpp's dry run and a model opened without its weights need no more.
+Enough for llama.cpp's dry run, and to open a model without its weights.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from quant.convert.to_gguf import FILE_TYPES
 from quant.gguf_io.writer import Keys, compose_header
 
 
-def write_hole(layout: Layout, path: Path) -> None:
-    """Write the header of the lossless conversion without its vocabulary, and a hole of the size of its weights."""
+def write_sparse(layout: Layout, path: Path) -> None:
+    """Write the lossless conversion without its vocabulary, with sparse weights."""
     kind = layout.lossless_type
-    write_hole_at(layout, path, layout.keys_without_vocabulary, layout.types_at(kind), FILE_TYPES[kind])
+    write_sparse_at(layout, path, layout.keys_without_vocabulary, layout.types_at(kind), FILE_TYPES[kind])
 
 
-def write_hole_at(layout: Layout, path: Path, keys: Keys, types: Mapping[str, str], file_type: int) -> None:
-    """Write a header with these keys and a type for each tensor, and a hole of the size of its weights.
+def write_sparse_at(layout: Layout, path: Path, keys: Keys, types: Mapping[str, str], file_type: int) -> None:
+    """Write a header with these keys and tensor types, and sparse weights.
 
     Args:
         types: GGUF's name -> ggml type, of all jobs.

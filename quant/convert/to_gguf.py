@@ -1,6 +1,6 @@
-"""A checkpoint becomes a GGUF file. No torch; the weights stream through in pieces of a few MiB.
+"""Convert a checkpoint to a GGUF file, without torch; the weights are streamed in chunks of a few MiB.
 
-Bytes are those of llama.cpp's own converter, which `make parity` holds this one against.
+The bytes are those of llama.cpp's own converter; `make parity` compares both.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space, write_in_steps
 from quant.base.progress import Progress, silent
 from quant.convert.layout import Job, Layout, open_layout
-from quant.convert.origin import Origin
-from quant.convert.row_chunks import n_rows, piece_type, pieces, read_piece
+from quant.convert.provenance import Origin
+from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks
 from quant.gguf_io.floats import convert_floats, n_overflowed
 from quant.gguf_io.writer import VOCABULARY_BYTES, compose_header, n_padding
 
@@ -28,9 +28,9 @@ FILE_TYPES = {  # enum llama_ftype
     "F16": gguf.LlamaFileType.MOSTLY_F16,
     "BF16": gguf.LlamaFileType.MOSTLY_BF16,
 }
-_CHUNK_ELEMENTS = 2 << 20  # 4 to 8 MiB a piece
+_CHUNK_ELEMENTS = 2 << 20  # 4 to 8 MiB per chunk
 _THREADS = 2
-_AHEAD = 2 * _THREADS  # pieces that wait to be written
+_AHEAD = 2 * _THREADS  # chunks that wait to be written
 
 
 class ConvertReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ def convert(
 
     Args:
         outtype: type of the matrices; "auto" keeps a 16-bit checkpoint's own. Vectors are always F32.
-        pre: llama.cpp's name of the pre-tokenizer, where it is not found.
+        pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
 
     Raises:
         UserError: the checkpoint is broken, its architecture or tokenizer unknown, or the disk full.
@@ -64,12 +64,12 @@ def convert(
     if outtype not in OUTTYPES:
         raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
     layout = open_layout(checkpoint_dir, pre=pre, origin=origin)
-    keys = layout.keys  # before the disk is touched: the vocabulary may be what is wrong
+    keys = layout.keys  # before anything is written: the vocabulary may be broken
     chosen = _outtype(layout, outtype)
     types = layout.types_at(chosen)
     require_space(target.parent, layout.data_bytes(types) + VOCABULARY_BYTES, "the converted file")
     with atomic_path(target) as part, part.open("wb") as file:
-        # llama.cpp's converter writes no file type for some families, and neither does this one.
+        # As in llama.cpp's converter, the files of some families have no file type.
         header = compose_header(keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False)
         file.write(header)
         file.write(layout.extra_data())
@@ -83,10 +83,10 @@ def convert(
     )
 
 
-def _outtype(layout: Layout, asked: str) -> str:
-    if asked != "auto":
-        return asked.upper()
-    # The config's own word for the type is wrong in some finetunes; the first matrix of 16 bits is not.
+def _outtype(layout: Layout, requested: str) -> str:
+    if requested != "auto":
+        return requested.upper()
+    # torch_dtype is wrong in the configs of some finetunes; the first 16-bit matrix is not.
     for tensor in layout.checkpoint.tensors.values():
         if len(tensor.shape) >= 2 and tensor.dtype in ("F16", "BF16"):
             return tensor.dtype
@@ -94,7 +94,7 @@ def _outtype(layout: Layout, asked: str) -> str:
 
 
 def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str], progress: Progress) -> int:
-    """Convert pieces in two threads, write them in order; give the number of values that became infinite."""
+    """Convert chunks in two threads and write them in order; return the number of values that became infinite."""
     total = sum(job.planned.n_elements for job in jobs)
     done = overflowed = 0
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -111,8 +111,8 @@ def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str],
             overflowed += lost
             progress("convert", done, total)
 
-        for job, first, end in _all_pieces(jobs):
-            future = pool.submit(_made, job, first, end, types[job.target].upper())
+        for job, first, end in _all_chunks(jobs):
+            future = pool.submit(_converted, job, first, end, types[job.target].upper())
             waiting.append((future, end == n_rows(job)))
             if len(waiting) > _AHEAD:
                 write_first()
@@ -121,13 +121,13 @@ def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str],
     return int(overflowed)
 
 
-def _all_pieces(jobs: tuple[Job, ...]) -> Iterator[tuple[Job, int, int]]:
+def _all_chunks(jobs: tuple[Job, ...]) -> Iterator[tuple[Job, int, int]]:
     for job in jobs:
-        for first, end in pieces(job, _CHUNK_ELEMENTS):
+        for first, end in row_chunks(job, _CHUNK_ELEMENTS):
             yield job, first, end
 
 
-def _made(job: Job, first: int, end: int, target_type: str) -> tuple[NDArray[Any], int]:
-    values, source_type = read_piece(job, first, end), piece_type(job)
+def _converted(job: Job, first: int, end: int, target_type: str) -> tuple[NDArray[Any], int]:
+    values, source_type = read_chunk(job, first, end), chunk_type(job)
     made = np.ascontiguousarray(convert_floats(values, source_type, target_type))
     return made, n_overflowed(values, source_type, made, target_type)

@@ -1,4 +1,4 @@
-"""A GGUF file on disk and the facts that stand in its header."""
+"""A GGUF file on disk and the facts in its header."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, strip_level
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """The hyper-parameters that memory and speed depend on; None where the file does not say."""
+    """The hyper-parameters that memory and speed depend on; None if the file lacks them."""
 
     n_layer: Int64
     n_embd: Int64
@@ -34,7 +34,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_field="type"):
-    """What is known about one GGUF file. It is a record, so it holds the file's name and never its path."""
+    """The facts of one GGUF file. As a record it has the file's name, never its path."""
 
     sha256: str  # of the file; of shards, of the list of their hashes
     file_name: str
@@ -43,17 +43,17 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     model: str
     arch: str
     n_params: Annotated[int, msgspec.Meta(ge=1, le=MOST)]  # unique: a tied output matrix counts once
-    level: str  # the level's name, "F16" for an unquantized file, "mixed" where none fits
+    level: str  # the level's name, "F16" for an unquantized file, "mixed" if none fits
     tensor_types: dict[str, Int64]  # ggml type name -> number of tensors
     fallbacks: dict[str, Int64] = {}  # "q4_K -> q5_0" -> number of tensors
     imatrix_sha256: str | None = None
     weights: str = "real"  # "real" | "synthetic"
     standin_for: str | None = None  # the model whose shape synthetic weights have
-    standin_family: str | None = None  # its family, where llama.cpp has none and another family's shape stands in
+    standin_family: str | None = None  # its family, if llama.cpp lacks it and the shape is of another family
     source: str | None = None  # hub repository or registry name, never a path
     revision: str | None = None  # the commit
     shape: Shape | None = None
-    decode_weight_bytes: Int64 | None = None  # that one decoded token reads; None in older results
+    decode_weight_bytes: Int64 | None = None  # read per decoded token
 
     @property
     def bpw(self) -> float:
@@ -61,10 +61,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
         return 8 * self.tensor_bytes / self.n_params
 
 
-# Metadata that this program writes into the files it makes; a quantized file inherits it from its source.
-WEIGHTS_KEY = "slmprof.weights"  # "synthetic" where the weights were made up
+# Metadata that this program writes; a quantized file inherits it from its source.
+WEIGHTS_KEY = "slmprof.weights"  # "synthetic" for synthetic weights
 STANDIN_KEY = "slmprof.standin_for"  # the model whose shape they have
-STANDIN_FAMILY_KEY = "slmprof.standin_family"  # its family, where the file is of another that stands in for it
+STANDIN_FAMILY_KEY = "slmprof.standin_family"  # its family, if the file is of another family
 SOURCE_KEY = "slmprof.source"  # hub repository or registry name
 REVISION_KEY = "slmprof.revision"  # its commit
 IMATRIX_KEY = "slmprof.imatrix.sha256"
@@ -73,19 +73,19 @@ _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS in src/llama-hparams.h
 _MAX_TEXT = 120
 _REPOSITORY = re.compile(r"(?:https://huggingface\.co/)?([A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?)/?")
 _REVISION = re.compile(r"[\w.-]{1,100}")
-# What llama.cpp names a file by whose level is not told: the type that most tensors have, and that type's usual mix.
+# llama.cpp's name for a file without a level: the usual mix of the type that most tensors have.
 # Source: llama_model_loader in src/llama-model-loader.cpp.
 _USUAL = {"q2_K": "Q2_K", "q3_K": "Q3_K_M", "q4_K": "Q4_K_M", "q5_K": "Q5_K_M", "iq3_s": "IQ3_S", "iq2_s": "IQ2_S"}
 
 
 def describe(path: Path, *, progress: Progress = silent) -> Artifact:
-    """Give the facts of a GGUF model file, or of all its shards.
+    """Return the facts of a GGUF model file, or of all its shards.
 
-    `n_params` counts every tensor of the file, as llama_model_n_params does: a tied output matrix has no tensor of its
-    own and so counts once; the few constants of a RoPE scaling count too.
+    `n_params` counts every tensor of the file, as llama_model_n_params does: a tied output matrix has no tensor of
+    its own and so counts once; the few constants of a RoPE scaling count too.
 
     Raises:
-        UserError: the file is not there, is damaged, or holds no model.
+        UserError: the file does not exist, is damaged, or holds no model.
     """
     header = open_gguf_header(path)
     return artifact_of(header, cached_sha256(header.paths, progress))
@@ -101,9 +101,9 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
     arch = header.text("general.architecture")
     kind = header.text("general.type") or "model"
     if not arch or kind != "model":
-        raise UserError(f"{path} holds no model{f' but a {_clean(kind)}' if arch else ''}; give a model's GGUF file")
+        raise UserError(f"{path} holds no model{f' but a {_clean(kind)}' if arch else ''}; pass a model's GGUF file")
     if not header.tensors:
-        raise UserError(f"{path} holds no weights, only a vocabulary; give a model's GGUF file")
+        raise UserError(f"{path} holds no weights, only a vocabulary; pass a model's GGUF file")
     known = facts_of(sha256)
     return Artifact(
         sha256=sha256,
@@ -128,11 +128,11 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
 
 
 def level_of(header: GgufHeader) -> str:
-    """Give the level a file says it has, where its tensors can be of it, else the one they look like, or "mixed"."""
+    """Return the level in the header if the tensors agree, else the one that fits the tensors, or "mixed"."""
     quantized = Counter(tensor.type.name for tensor in header.tensors if tensor.type.is_quantized)
-    told = LEVEL_BY_FTYPE.get((header.whole("general.file_type") or 0) & 1023)  # without LLAMA_FTYPE_GUESSED
-    if "general.file_type" in header.metadata and told and (told.family == "float") != bool(quantized):
-        return told.name
+    named = LEVEL_BY_FTYPE.get((header.whole("general.file_type") or 0) & 1023)  # without LLAMA_FTYPE_GUESSED
+    if "general.file_type" in header.metadata and named and (named.family == "float") != bool(quantized):
+        return named.name
     types = quantized or Counter(tensor.type.name for tensor in header.tensors if len(tensor.dims) > 1)
     if not types:
         return "F32"
@@ -142,7 +142,7 @@ def level_of(header: GgufHeader) -> str:
 
 
 def _model_name(header: GgufHeader, path: Path) -> str:
-    # Some converters wrote the folder they read from as the name.
+    # Some converters wrote the path of the checkpoint as the name.
     name = _clean(re.split(r"[/\\]", (header.text("general.name") or "").rstrip("/\\"))[-1])
     return name or _clean(strip_level(stem_of(path)))
 

@@ -1,7 +1,7 @@
-"""The weights that one decoded token reads: what a bandwidth ceiling is divided by.
+"""The bytes of weights that one decoded token reads: bandwidth divided by them bounds the decode speed.
 
-Every matrix is read once per token, with three exceptions. Tables that are only looked up give one row. A tied output
-matrix is the embedding itself and is then read whole, once. Of a mixture of experts only the chosen experts are read.
+Every matrix is read once per token, with three exceptions. Of look-up tables one row is read. A tied output matrix is
+the embedding itself, which is then read once in full. Of a mixture of experts only the chosen experts are read.
 """
 
 import re
@@ -18,12 +18,12 @@ _EXPERTS = re.compile(r"_exps\.(?:weight|bias|scale)$")
 
 
 def decode_weight_bytes(header: GgufHeader, arch: str, types: Mapping[str, str] | None = None) -> int:
-    """Give the bytes of weights that a decode step of one token reads.
+    """Return the bytes of weights that a decode step of one token reads.
 
     Args:
-        header: of the file.
-        arch: its architecture, whose name its keys begin with.
-        types: by the tensors' names, where they are to have others than in the file.
+        header: the file's.
+        arch: its architecture, the prefix of its keys.
+        types: by tensor name, to replace the types in the file.
     """
     tied = all(tensor.name != _OUTPUT for tensor in header.tensors)
     n_experts = header.whole(f"{arch}.expert_count") or 0

@@ -1,4 +1,4 @@
-"""File names by gguf's naming convention: base name, size label, fine-tune, version, and the level behind them.
+"""File names by gguf's naming convention: base name, size label, fine-tune, version, then the level.
 
 Source: docs/gguf.md of ggml; gguf.naming_convention.
 """
@@ -9,7 +9,7 @@ import gguf
 
 
 def file_stem(name: str, n_params: int) -> str:
-    """Give a file's name without its level: "smollm2-135m" becomes "smollm2-135M", "my-tune" becomes "my-tune-494M"."""
+    """Return a file's name without its level: "smollm2-135M" for "smollm2-135m", "my-tune-494M" for "my-tune"."""
     _, _, base, finetune, version, size_label = gguf.Metadata.get_model_id_components(name, n_params)
     size_label = size_label or gguf.size_label(n_params, n_params, 0, 0)
     return re.sub(r"[^\w.-]+", "_", gguf.naming_convention(name, base, finetune, version, size_label, None))

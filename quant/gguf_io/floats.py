@@ -1,20 +1,20 @@
-"""Between float32, float16 and bfloat16, rounding to nearest even, exactly as torch and gguf do."""
+"""Convert between float32, float16 and bfloat16, rounding to nearest even, exactly as torch and gguf do."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_QUIET = np.uint32(64 << 16)  # the bit that makes a NaN quiet, so that it stays one when its low half is cut off
+_QUIET = np.uint32(64 << 16)  # the quiet bit, so that a NaN stays one when its low half is cut off
 
 
 def convert_floats(values: NDArray[Any], source: str, target: str) -> NDArray[Any]:
-    """Convert flat values; bfloat16 goes in and out as uint16.
+    """Convert flat values; bfloat16 is represented as uint16.
 
     Args:
         source, target: "F32", "F16" or "BF16".
 
-    Values beyond float16's range become infinite, as in every other converter; the caller looks for them.
+    Values beyond float16's range become infinite, as in other converters; see `n_overflowed`.
     """
     if source == target:
         return values
@@ -43,7 +43,7 @@ def _to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def n_overflowed(source: NDArray[Any], source_type: str, target: NDArray[Any], target_type: str) -> int:
-    """Count the values that were finite and are infinite now: only float16 is too narrow for the others."""
+    """Count the values that were finite and are infinite now, which happens only in float16."""
     if target_type != "F16" or source_type == "F16":
         return 0
     infinite = np.isinf(target)

@@ -1,7 +1,7 @@
-"""The header of a GGUF file: its metadata and where its tensors lie, read without trusting a single number in it.
+"""The header of a GGUF file: its metadata and its tensors' offsets, read without trusting a number in it.
 
-Every count, length and offset is checked against the file's size before anything of that size is made, so a file from
-a stranger costs at most a bounded read. The data of the tensors is never touched.
+Every count, length and offset is checked against the file's size before anything of that size is allocated, so an
+untrusted file costs at most a bounded read. The data of the tensors is never read.
 Source of the layout: docs/gguf.md of ggml and ggml/src/gguf.cpp of the pinned llama.cpp, whose checks these follow.
 """
 
@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeGuard
 from quant.base.errors import UserError
 from quant.gguf_io.types import TYPE_BY_NUMBER, GgmlType
 
-MAX_HEADER_BYTES = 64 << 20  # of counted entries; the largest vocabularies in use take about 20 MiB
+MAX_HEADER_BYTES = 64 << 20  # the largest vocabularies in use take about 20 MiB
 MAX_ENTRIES = 1 << 16  # of metadata, and of tensors
 MAX_KEY_BYTES = 65535  # docs/gguf.md
 MAX_TEXT_BYTES = 16 << 20  # one kept string; the longest in use, chat templates, stay under 1 MiB
@@ -64,7 +64,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What stands in the header of a file, or of all shards of one."""
+    """The header of a file, or of all its shards."""
 
     paths: tuple[Path, ...]
     version: int
@@ -74,24 +74,24 @@ class GgufHeader:
     file_bytes: int  # all shards
 
     def text(self, key: str) -> str | None:
-        """Give a string of the metadata; None where there is none."""
+        """Return a string of the metadata; None if it is missing or of another type."""
         value = self.metadata.get(key)
         return value if isinstance(value, str) else None
 
     def whole(self, key: str) -> int | None:
-        """Give a whole number of the metadata, 0 or above; None where there is none."""
+        """Return a whole number of the metadata, 0 or above; None if it is missing or of another type."""
         value = self.metadata.get(key)
         return value if _is_whole(value) else None
 
     def wholes(self, key: str, count: int) -> tuple[int, ...] | None:
-        """Give `count` whole numbers, 0 or above: an array of that length, or one number for all."""
+        """Return `count` whole numbers, 0 or above: an array of that length, or one number for all; else None."""
         value = self.metadata.get(key)
         items = value if isinstance(value, tuple) else (value,) * count
         numbers = tuple(item for item in items if _is_whole(item))
         return numbers if len(numbers) == len(items) == count else None
 
     def length(self, key: str) -> int | None:
-        """Give the length of an array; None where there is none."""
+        """Return the length of an array; None if it is missing or of another type."""
         value = self.metadata.get(key)
         if isinstance(value, LongArray):
             return value.n_items
@@ -103,11 +103,11 @@ def _is_whole(value: object) -> TypeGuard[int]:
 
 
 class _MalformedError(Exception):
-    """What is wrong, as the end of "FILE is not a GGUF file that can be used: "."""
+    """What is wrong, as the end of "FILE is not a usable GGUF file: "."""
 
 
 class _ShortError(_MalformedError):
-    """The file ends inside its own header."""
+    """The file ends within its header or tensors."""
 
 
 class _Cursor:
@@ -133,9 +133,9 @@ class _Cursor:
         if end > len(self._chunk):
             self._refill(n_bytes)
             end = n_bytes
-        piece = self._chunk[self._at : end]
+        taken = self._chunk[self._at : end]
         self._at = end
-        return piece
+        return taken
 
     def _refill(self, n_bytes: int) -> None:
         if n_bytes > self.left:
@@ -159,11 +159,11 @@ class _Cursor:
                 raise _MalformedError("its header is larger than any model's")
 
     def skip_texts(self, n_texts: int) -> None:
-        """Skip strings, each after its length; a vocabulary has some 300,000, so a call for each would be felt."""
+        """Skip strings, each after its length; without a call for each: a vocabulary has some 300,000."""
         length_at = _LENGTH.unpack_from
         while n_texts:
             chunk, at = self._chunk, self._at
-            last = len(chunk) - 8  # the last place where a whole length is in the chunk
+            last = len(chunk) - 8  # the last offset with a whole length in the chunk
             if at > last:
                 self.skip(self.u64())  # which reads on
                 n_texts -= 1
@@ -191,10 +191,10 @@ class _Cursor:
 
 
 def shard_paths(path: Path) -> tuple[Path, ...]:
-    """Give all shards of a file named `…-00001-of-00003.gguf`, or the one file.
+    """Return all shards of a file named `…-00001-of-00003.gguf`, or the one file.
 
     Raises:
-        UserError: a shard is not there.
+        UserError: a shard is missing.
     """
     match = _SHARD.fullmatch(path.name)
     if not match:
@@ -202,9 +202,9 @@ def shard_paths(path: Path) -> tuple[Path, ...]:
     count = int(match["count"])
     if not 1 <= int(match["number"]) <= count:
         raise UserError(
-            f"{path}: there is no such shard; give the first one, which ends in -00001-of-{match['count']}.gguf"
+            f"{path}: there is no such shard; pass the first one, which ends in -00001-of-{match['count']}.gguf"
         )
-    # One listing tells what is there, whatever count a name claims.
+    # One listing instead of a look-up per shard: the count in a name is untrusted.
     present = {entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else set()
     shards = []
     for number in range(1, count + 1):
@@ -216,16 +216,16 @@ def shard_paths(path: Path) -> tuple[Path, ...]:
 
 
 def stem_of(path: Path) -> str:
-    """Give a file's name without ".gguf" and without a shard's number."""
+    """Return a file's name without ".gguf" and without a shard's number."""
     match = _SHARD.fullmatch(path.name)
     return match["stem"] if match else path.name.removesuffix(".gguf")
 
 
 def open_gguf_header(path: Path) -> GgufHeader:
-    """Read the header of a GGUF file, and of its other shards where its name says that it has some.
+    """Read the header of a GGUF file, and of its other shards if its name is a shard's.
 
     Raises:
-        UserError: the file is not there, is not GGUF, is cut short, or says of itself what cannot be.
+        UserError: the file does not exist, is not GGUF, is truncated, or contradicts itself.
     """
     paths = shard_paths(path)
     parts = [_read_one(shard, number) for number, shard in enumerate(paths)]
@@ -233,15 +233,15 @@ def open_gguf_header(path: Path) -> GgufHeader:
     names: set[str] = set()
     for shard, part in zip(paths, parts, strict=True):
         if len(paths) > 1 and part.whole("split.count") != len(paths):
-            raise UserError(f"{shard} is not one of {len(paths)} shards by its own account; download the shards again")
+            raise UserError(
+                f"{shard} is not one of {len(paths)} shards according to its header; download the shards again"
+            )
         for tensor in part.tensors:
             if tensor.name in names:
                 raise _refusal(shard, f"tensor {tensor.name} is there twice")
             names.add(tensor.name)
     if len(paths) == 1 and (count := parts[0].whole("split.count") or 1) > 1:
-        raise UserError(
-            f"{path} is one of {count} shards; keep the names …-00001-of-{count:05d}.gguf that tell them apart"
-        )
+        raise UserError(f"{path} is one of {count} shards; keep the names …-00001-of-{count:05d}.gguf of the shards")
     return GgufHeader(
         paths=paths,
         version=parts[0].version,
@@ -253,18 +253,18 @@ def open_gguf_header(path: Path) -> GgufHeader:
 
 
 def _refusal(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} is not a GGUF file that can be used: {reason}; download or convert it again")
+    return UserError(f"{path} is not a usable GGUF file: {reason}; download or convert it again")
 
 
 def _read_one(path: Path, number: int) -> GgufHeader:
     try:
         if not path.is_file():
-            raise UserError(f"{path} is {'not a file' if path.exists() else 'not there'}; give a GGUF file")
+            raise UserError(f"{path} is {'not a file' if path.exists() else 'not there'}; pass a GGUF file")
         with path.open("rb", buffering=0) as file:
             size = path.stat().st_size
             return _parse(_Cursor(file, size), path, number, size)
     except _ShortError as error:
-        raise UserError(f"{path} is cut short: {error}; download or convert it again") from error
+        raise UserError(f"{path} is truncated: {error}; download or convert it again") from error
     except _MalformedError as error:
         raise _refusal(path, str(error)) from error
     except OSError as error:
@@ -360,7 +360,7 @@ def _array(cursor: _Cursor, key: str) -> Value:
 def _tensor_head(cursor: _Cursor) -> tuple[str, GgmlType, tuple[int, ...], int]:
     name = cursor.text(MAX_NAME_BYTES, "a tensor's name")
     if not name or not name.isprintable():
-        raise _MalformedError(f"{name!r} is no tensor's name")
+        raise _MalformedError(f"{name!r} is not a valid tensor name")
     n_dims = cursor.u32()
     if n_dims > MAX_DIMS:
         raise _MalformedError(f"tensor {name} has {n_dims} dimensions")

@@ -1,4 +1,4 @@
-"""An importance matrix as llama-imatrix writes it: how much each input of a matrix matters, from a text that was run.
+"""Read an importance matrix as llama-imatrix writes it: the mean square of each input of a matrix on a text.
 
 Source of the layout: common/imatrix-loader.cpp and tools/quantize/quantize.cpp of the pinned llama.cpp.
 """
@@ -22,7 +22,7 @@ _MAX_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class ImatrixHeader:
-    """What a file holds, its values unread."""
+    """The contents of a file without its values."""
 
     path: Path
     dataset: str | None
@@ -31,14 +31,14 @@ class ImatrixHeader:
 
 
 def open_imatrix(path: Path) -> ImatrixHeader:
-    """Read what an importance matrix is about.
+    """Read an importance matrix's header.
 
     Raises:
-        UserError: the file is no importance matrix in GGUF form, or its entries cannot be.
+        UserError: the file is no importance matrix in GGUF form, or its entries are damaged.
     """
     header = open_gguf_header(path)
     if any(key not in header.metadata for key in _REQUIRED):
-        raise UserError(f"{path} is not an importance matrix; give one that llama-imatrix wrote")
+        raise UserError(f"{path} is not an importance matrix; pass one that llama-imatrix wrote")
     parts: dict[str, dict[str, TensorInfo]] = {}
     for tensor in header.tensors:
         for suffix in (_SUMS, _COUNTS):
@@ -60,7 +60,7 @@ def open_imatrix(path: Path) -> ImatrixHeader:
 
 
 def read_imatrix(imatrix: ImatrixHeader) -> "dict[str, npt.NDArray[np.float32]]":
-    """Give each tensor's mean squares, `(n_experts * row length,) float32`; an expert that no token chose has ones.
+    """Return each tensor's mean squares, `(n_experts * row length,) float32`; ones for an expert that no token chose.
 
     Raises:
         UserError: a value is not a number, infinite or negative.
@@ -78,7 +78,7 @@ def read_imatrix(imatrix: ImatrixHeader) -> "dict[str, npt.NDArray[np.float32]]"
             raise _damaged(imatrix.path, name)
         if not (np.isfinite(squares).all() and np.isfinite(numbers).all() and min(squares.min(), numbers.min()) >= 0):
             raise _damaged(imatrix.path, name)
-        # Counts are whole numbers kept as float32; llama.cpp rounds them, halves upwards.
+        # Counts are integers stored as float32; llama.cpp rounds them, halves upwards.
         per_expert = np.floor(numbers.reshape(-1, 1) + np.float32(0.5))
         rows = squares.reshape(numbers.size, -1)
         means = np.ones_like(rows)
@@ -88,7 +88,7 @@ def read_imatrix(imatrix: ImatrixHeader) -> "dict[str, npt.NDArray[np.float32]]"
 
 
 def keys_of(imatrix: ImatrixHeader, sha256: str) -> dict[str, str | int]:
-    """Give the keys that tell of an importance matrix: llama-quantize's, without the file's folder, and its hash.
+    """Return the keys about an importance matrix: llama-quantize's, without the file's folder, and its hash.
 
     Source: tools/quantize/quantize.cpp.
     """

@@ -15,9 +15,9 @@ from quant.gguf_io.writer import Entry, Keys, compose_header, n_padding, seriali
 
 
 class InputSums(NamedTuple):
-    """What was collected of one matrix, or of the experts that share a tensor."""
+    """The sums of one matrix, or of the experts that share a tensor."""
 
-    squares: NDArray[np.float64]  # (n_experts, row length), or (1, n) of a dense one
+    squares: NDArray[np.float64]  # (n_experts, row length); (1, n) for a dense matrix
     counts: NDArray[np.int64]  # (n_experts,): rows that were summed
 
 
@@ -27,7 +27,7 @@ def write_imatrix(
     """Write the sums of all matrices, in the order of their names.
 
     Args:
-        dataset: the name of the text that was run; a folder in it would be shown to whoever gets the file.
+        dataset: the name of the text, without its folder, since files are shared.
     """
     entries, arrays = [], []
     for name, (squares, counts) in sorted(sums.items(), key=lambda item: item[0].encode()):
@@ -44,7 +44,7 @@ def write_imatrix(
 
 
 def _dims(values: NDArray[np.generic]) -> tuple[int, ...]:
-    """Give a GGUF shape: the row's length first, and no dimension of one at the end."""
+    """Return a GGUF shape: the row length first, without a trailing dimension of one."""
     n_rows, n_columns = values.shape
     return (n_columns, n_rows) if n_rows > 1 else (n_columns,)
 

@@ -1,4 +1,4 @@
-"""The quantization levels: their names, llama.cpp's numbers for them, and what a user's list of them means."""
+"""The quantization levels: their names, llama.cpp's numbers for them, and parsing of lists of levels."""
 
 import difflib
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from quant.base.errors import UserError
 
 @dataclass(frozen=True)
 class QuantLevel:
-    """One level: a main type, and for most a mix in which some tensors get a better one.
+    """One level: a main type, and usually a mix in which some tensors have a more precise one.
 
-    Whether a level needs an importance matrix depends on the model too; only llama.cpp's dry run tells (quantize.py).
+    Whether a level needs an importance matrix depends on the model too; only llama.cpp's dry run shows it.
     """
 
     name: str
     ftype: int  # enum llama_ftype in include/llama.h of the pinned llama.cpp
     family: str  # "float" | "legacy" | "k-quant" | "i-quant" | "ternary" | "low-bit" | "fp4"
-    main_type: str  # the ggml type most matrices get. Source: llama_ftype_get_default_type in src/llama-quant.cpp
-    can_write: bool = True  # whether llama_model_quantize makes it
+    main_type: str  # the ggml type of most matrices. Source: llama_ftype_get_default_type in src/llama-quant.cpp
+    can_write: bool = True  # whether llama_model_quantize supports it
 
 
 LEVELS = (
@@ -61,9 +61,9 @@ LEVELS = (
 LEVEL_BY_NAME = {level.name: level for level in LEVELS}
 LEVEL_BY_FTYPE = {level.ftype: level for level in LEVELS}
 
-# The short names that llama-quantize takes too. Source: QUANT_OPTIONS in tools/quantize/quantize.cpp.
+# The short names that llama-quantize accepts too. Source: QUANT_OPTIONS in tools/quantize/quantize.cpp.
 _ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
-# A name for several levels, and the families they are of; F32 is only ever asked for by name.
+# Names of groups of levels, and their families; F32 is in no group.
 _GROUPS = {
     "all": ("float", "legacy", "k-quant", "i-quant", "ternary", "low-bit", "fp4"),
     "k-quants": ("k-quant",),
@@ -73,31 +73,31 @@ _GROUPS = {
 
 
 def parse_levels(text: str) -> list[str]:
-    """Read "Q4_K_M,q8_0" or "k-quants,F16" as levels' own names, in the order asked, each once.
+    """Read "Q4_K_M,q8_0" or "k-quants,F16" as canonical names, in the order requested, each once.
 
-    A group gives all its levels, those that need an importance matrix too; `quantize.choose_levels` leaves those out.
+    A group means all its levels, including those that need an importance matrix; `choose_levels` omits those.
 
     Raises:
-        UserError: nothing is asked for, or a level does not exist.
+        UserError: the list is empty, or a level does not exist.
     """
     return list(dict.fromkeys(name for name, _ in _expand(text)))
 
 
-def levels_asked_by_name(text: str) -> set[str]:
-    """Give the levels of a list that stand in it themselves, not only through a group."""
+def levels_requested_by_name(text: str) -> set[str]:
+    """Return the levels that are in a list by their own names, not only through a group."""
     return {name for name, by_group in _expand(text) if not by_group}
 
 
 def file_name(stem: str, level: str) -> str:
-    """Give the name of a level's file; strip_level takes the level off again."""
+    """Return the name of a level's file; strip_level removes the level."""
     return f"{stem}-{level}.gguf"
 
 
 def strip_level(stem: str) -> str:
-    """Take a level's name off the end of a file's stem: "smollm2-F16" becomes "smollm2"."""
+    """Remove a level's name from the end of a file's stem: "smollm2-F16" becomes "smollm2"."""
     for separator in "-._":
         head, found, tail = stem.rpartition(separator)
-        # A level's name may hold underscores itself, so the longest one at the end counts.
+        # A level's name may contain underscores, so the longest match at the end counts.
         if found and head and separator != "_" and _canonical(tail):
             return head
     for level in sorted(LEVEL_BY_NAME, key=len, reverse=True):
@@ -113,7 +113,7 @@ def _canonical(name: str) -> str | None:
 
 
 def _expand(text: str) -> list[tuple[str, bool]]:
-    """Give each level asked for, and whether a group's name asked for it."""
+    """Return each requested level, and whether a group's name requested it."""
     found: list[tuple[str, bool]] = []
     for word in (part.strip() for part in text.split(",")):
         if not word:
@@ -130,7 +130,7 @@ def _expand(text: str) -> list[tuple[str, bool]]:
         else:
             raise UserError(_unknown(word))
     if not found:
-        raise UserError("no level is given; write -q Q4_K_M,Q8_0, -q k-quants or -q all")
+        raise UserError("the list of levels is empty; write -q Q4_K_M,Q8_0, -q k-quants or -q all")
     return found
 
 

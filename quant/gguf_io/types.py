@@ -1,4 +1,4 @@
-"""The types a tensor of a GGUF file can have, and the bytes they take.
+"""The types of tensors in GGUF files, and their sizes.
 
 Not gguf's GGML_QUANT_SIZES: in gguf 0.19 it lacks q2_0 and has another size for q8_1 than the pinned llama.cpp, and
 importing gguf imports numpy, which takes most of a second on a small board.
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 
 class GgmlType(NamedTuple):
-    """Weights are stored in blocks: `block` weights of a row in `block_bytes` bytes.
+    """A type stores `block` weights of a row in `block_bytes` bytes.
 
-    Source: enum ggml_type and the type traits of ggml.c in the pinned llama.cpp; a contract test compares them all.
+    Source: enum ggml_type and the type traits of ggml.c in the pinned llama.cpp; a contract test compares them.
     """
 
     number: int
@@ -21,7 +21,7 @@ class GgmlType(NamedTuple):
 
     @property
     def is_quantized(self) -> bool:
-        """Whether weights share a scale; plain floats and integers do not."""
+        """Whether the weights of a block share a scale; plain floats and integers do not."""
         return self.block > 1
 
     def nbytes(self, dims: tuple[int, ...]) -> int:

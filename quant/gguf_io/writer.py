@@ -1,7 +1,7 @@
-"""The header of a GGUF file to be: the keys are serialized once, and serve for the files of all levels.
+"""Compose the header of a GGUF file: the keys are serialized once for the files of all levels.
 
-gguf's own writer serializes them; what differs between levels (each tensor's type, the file type, an importance
-matrix's keys) is put together here. Source of the layout: docs/gguf.md of ggml.
+gguf's own writer serializes them; what differs between levels (tensor types, the file type, an importance matrix's
+keys) is added here. Source of the layout: docs/gguf.md of ggml.
 """
 
 import struct
@@ -16,7 +16,7 @@ from quant.gguf_io.types import TYPE_BY_NAME
 _VERSION = int(gguf.GGUF_VERSION)
 _ALIGNMENT = int(gguf.GGUF_DEFAULT_ALIGNMENT)
 _UINT32, _STRING, _ARRAY, _UINT64 = 4, 8, 9, 10  # enum gguf_type
-_LETTERS = {  # of Python's struct
+_FORMATS = {  # of Python's struct
     gguf.GGUFValueType.UINT8: "B",
     gguf.GGUFValueType.INT8: "b",
     gguf.GGUFValueType.UINT16: "H",
@@ -31,28 +31,28 @@ _LETTERS = {  # of Python's struct
 }
 _FILE_TYPE = "general.file_type"
 
-VOCABULARY_BYTES = 64 << 20  # room for the vocabulary; the largest take some 20 MiB
+VOCABULARY_BYTES = 64 << 20  # allowance for the vocabulary; the largest take some 20 MiB
 
 
 class Entry(NamedTuple):
-    """One tensor's line in a header."""
+    """One tensor's entry in a header."""
 
     name: str
     dims: tuple[int, ...]  # the row length first
-    type: str  # as ggml names it
+    type: str  # ggml's name
 
 
 class Keys(NamedTuple):
-    """All keys of a file, as the file will have them."""
+    """All keys of a file, serialized."""
 
     data: bytes
     n_keys: int
 
 
 def serialize_keys(writer: gguf.GGUFWriter) -> Keys:
-    """Serialize the keys that were added to gguf's writer, without a file.
+    """Serialize the keys in gguf's writer, without a file.
 
-    Lists are packed here: a vocabulary's half a million strings take gguf's writer a second.
+    Lists are packed here, since gguf's writer takes a second for a vocabulary's half a million strings.
     """
     parts = []
     for key, entry in writer.kv_data[0].items():
@@ -75,9 +75,9 @@ def _array(items: Sequence[Any], kind: gguf.GGUFValueType | None) -> bytes:
     if kind == gguf.GGUFValueType.STRING:
         texts = [item.encode() if isinstance(item, str) else bytes(item) for item in items]
         sizes = list(map(len, texts))
-        heads = {size: struct.pack("<Q", size) for size in set(sizes)}  # few, of very many texts
+        heads = {size: struct.pack("<Q", size) for size in set(sizes)}  # few sizes of very many texts
         return head + b"".join(chain.from_iterable(zip(map(heads.__getitem__, sizes), texts, strict=True)))
-    return head + struct.pack(f"<{len(items)}{_LETTERS[kind]}", *items)
+    return head + struct.pack(f"<{len(items)}{_FORMATS[kind]}", *items)
 
 
 def compose_header(
@@ -88,12 +88,12 @@ def compose_header(
     append_file_type: bool = True,
     more: Mapping[str, str | int] | None = None,
 ) -> bytes:
-    """Give everything up to the first tensor's data, the gap before it included.
+    """Return everything up to the first tensor's data, including the padding before it.
 
     Args:
         file_type: replaces the one among the keys.
-        append_file_type: whether it is added where there is none.
-        more: keys of their own for this file, whole numbers as uint64.
+        append_file_type: whether to add it if the keys have none.
+        more: keys of this file only; integers as uint64.
     """
     data, count = _with_file_type(keys, file_type, append_file_type)
     parts = [data]
@@ -132,10 +132,10 @@ def _value(value: str | int) -> bytes:
 
 
 def padded(n_bytes: int) -> int:
-    """Round up to where the next tensor starts."""
+    """Round up to the start of the next tensor."""
     return -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
-def n_padding(place: int) -> int:
-    """Give the bytes from a place to where the next tensor starts."""
-    return padded(place) - place
+def n_padding(offset: int) -> int:
+    """Return the number of bytes from an offset to the start of the next tensor."""
+    return padded(offset) - offset

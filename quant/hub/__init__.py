@@ -1,1 +1,1 @@
-"""Downloads from a Hugging Face hub, and the cache they are kept in."""
+"""Downloads from a Hugging Face hub, in its own cache."""

@@ -1,6 +1,6 @@
-"""Which files of a hub repository are needed: a checkpoint's own, or the GGUF files of the levels asked for.
+"""Choose the files of a hub repository: a checkpoint's, or the GGUF files of the requested levels.
 
-Nothing here touches the network. Names come from strangers: only plain names are chosen, and never a pickle or code.
+Nothing here uses the network. File names are untrusted: only plain names are chosen, and never a pickle or code.
 """
 
 import json
@@ -28,7 +28,7 @@ _SMALL = (
     "qwen.tiktoken",
     "chat_template.jinja",
     "chat_template.json",
-    "README.md",  # its head tells the licence
+    "README.md",  # it names the licence
 )
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken")
 _SMALL_BYTES = 128 << 20  # the largest tokenizer.json known is 33 MiB (Gemma 3)
@@ -37,10 +37,10 @@ _MAX_SHARDS = 10_000
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+ -]{0,250}")
 _PICKLE = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-# A projector of images, an importance matrix or a draft head is no model of its own.
+# An image projector, an importance matrix or a draft head is not a model.
 _NO_MODEL = re.compile(r"mmproj|imatrix|(^|[-_.])mtp([-_.]|$)", re.IGNORECASE)
 _ALIASES = {"FP16": "F16", "FP32": "F32"}
-# A level stands alone: Q4_0 is not in Q4_0_4_4, nor Q4_K_M in UD-Q4_K_M, whose mix is another.
+# A level is a whole word: neither Q4_0 in Q4_0_4_4, nor Q4_K_M in UD-Q4_K_M, which is a different mix.
 _LEVEL = re.compile(
     r"(?<![A-Za-z0-9])(?<!UD-)(?<!UD_)("
     + "|".join(sorted((*LEVEL_BY_NAME, *_ALIASES), key=len, reverse=True))
@@ -55,12 +55,12 @@ class RepoFile:
 
     path: str
     n_bytes: int
-    blob: str | None = None  # the name of its content in the hub's cache
-    sha256: str | None = None  # known of large files
+    blob: str | None = None  # its name in the `blobs` folder of the cache
+    sha256: str | None = None  # known for large files
 
 
 def is_plain(path: str) -> bool:
-    """Tell whether a path of a repository is made of plain names only."""
+    """Return whether all names in a repository's path are plain."""
     return all(_PLAIN.fullmatch(part) and ".." not in part for part in path.split("/"))
 
 
@@ -72,19 +72,19 @@ def choose_small(repo: str, files: Sequence[RepoFile]) -> list[RepoFile]:
     """
     by_path = {file.path: file for file in files}
     if CONFIG not in by_path:
-        raise UserError(f"{repo} has no {CONFIG}, so it is no checkpoint; {_what_is_there(files)}")
+        raise UserError(f"{repo} has no {CONFIG}, so it is no checkpoint; {_advice(files)}")
     if SINGLE not in by_path and INDEX not in by_path:
-        raise UserError(f"{repo} has no {SINGLE}; {_what_is_there(files)}")
+        raise UserError(f"{repo} has no {SINGLE}; {_advice(files)}")
     if not any(name in by_path for name in _VOCABULARIES):
         raise UserError(
-            f"{repo} has neither {' nor '.join(_VOCABULARIES)}; give a repository with its tokenizer, "
+            f"{repo} has neither {' nor '.join(_VOCABULARIES)}; use a repository with its tokenizer, "
             "or a directory with both (OpenELM's tokenizer is Llama 2's)"
         )
     names = [*_SMALL, *([] if SINGLE in by_path else [INDEX])]
     chosen = [by_path[name] for name in names if name in by_path]
     for file in chosen:
         if file.n_bytes > _SMALL_BYTES:
-            raise UserError(f"{file.path} of {repo} has {format_bytes(file.n_bytes)}, which no such file needs")
+            raise UserError(f"{file.path} of {repo} has {format_bytes(file.n_bytes)}, more than any such file needs")
     return [file for file in chosen if file.path != "README.md" or file.n_bytes <= _OPTIONAL_BYTES]
 
 
@@ -99,12 +99,12 @@ def choose_weights(repo: str, files: Sequence[RepoFile], index: bytes | None) ->
         return [by_path[SINGLE]]
     names = index_shards(repo, index)
     if missing := [name for name in names if name not in by_path]:
-        raise UserError(f"{repo} lacks {missing[0]}, which its {INDEX} names; give another revision of it")
+        raise UserError(f"{repo} lacks {missing[0]}, which its {INDEX} names; choose another revision of it")
     return [by_path[name] for name in names]
 
 
 def index_shards(repo: str, index: bytes) -> list[str]:
-    """Read the names of the shards out of an index of weights.
+    """Read the names of the shards from an index of weights.
 
     Raises:
         UserError: it is no index, or its names are not plain names of safetensors files.
@@ -112,26 +112,26 @@ def index_shards(repo: str, index: bytes) -> list[str]:
     try:
         names = sorted(set(json.loads(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"the {INDEX} of {repo} is damaged; give another revision of it") from error
+        raise UserError(f"the {INDEX} of {repo} is damaged; choose another revision of it") from error
     for name in names:
         if not isinstance(name, str) or "/" in name or not is_plain(name) or not name.endswith(".safetensors"):
             raise UserError(f"the {INDEX} of {repo} names {str(name)[:80]!r}, which is no safetensors file beside it")
     if not 0 < len(names) <= _MAX_SHARDS:
-        raise UserError(f"the {INDEX} of {repo} names {len(names)} files; give another revision of it")
+        raise UserError(f"the {INDEX} of {repo} names {len(names)} files; choose another revision of it")
     return names
 
 
-def _what_is_there(files: Sequence[RepoFile]) -> str:
-    """Say what a repository without safetensors holds instead, and what to do."""
+def _advice(files: Sequence[RepoFile]) -> str:
+    """Return what a repository without safetensors holds instead, and what to do."""
     paths = [file.path for file in files]
     if any(path.lower().endswith(".gguf") for path in paths):
-        return "it holds GGUF files: give it to profile or run with -q LEVELS"
+        return "it holds GGUF files: pass it to profile or run with -q LEVELS"
     pickles = sorted(path for path in paths if path.endswith(_PICKLE))
     if pickles and not any(path.endswith(".safetensors") for path in paths):
         return f"it holds only pickled weights ({pickles[0]}), which can run code; look for a copy with safetensors"
     if "adapter_config.json" in paths:
-        return "it holds an adapter; give the repository of the merged model"
-    return "give the repository of a language model with safetensors"
+        return "it holds an adapter; use the repository of the merged model"
+    return "use the repository of a language model with safetensors"
 
 
 def model_ggufs(files: Iterable[RepoFile]) -> list[RepoFile]:
@@ -148,14 +148,14 @@ def _name(path: str) -> str:
 
 
 def level_of_name(path: str) -> str | None:
-    """Read the level out of a GGUF file's name, else out of its folder's; None where neither tells."""
+    """Return the level in a GGUF file's name, else in its folder's; None if neither has one."""
     folder, _, name = path.rpartition("/")
     for text in (name.removesuffix(".gguf").removesuffix(".GGUF"), folder.rpartition("/")[2]):
         if found := _LEVEL.findall(text):
             level = str(found[-1]).upper()
             return _ALIASES.get(level, level)
         if re.search(r"(?<![A-Za-z0-9])I?Q\d_|UD[-_]", text, re.IGNORECASE):
-            return None  # a level that is not among ours must not be taken for its folder's
+            return None  # an unknown level must not be replaced by its folder's
     return None
 
 
@@ -163,10 +163,10 @@ def choose_ggufs(repo: str, files: Iterable[RepoFile], levels: Sequence[str] | N
     """Choose each level's file, or all its shards in order.
 
     Args:
-        levels: the levels asked for; None takes the only one there is.
+        levels: the requested levels; None chooses the only one there is.
 
     Raises:
-        UserError: a level is not there, is there more than once, or lacks a shard; or None was given and there are
+        UserError: a level is missing, exists more than once, or lacks a shard; or `levels` is None and there are
             several.
     """
     candidates: dict[str, dict[str, list[RepoFile]]] = {}
@@ -177,8 +177,8 @@ def choose_ggufs(repo: str, files: Iterable[RepoFile], levels: Sequence[str] | N
             others += 1
         else:
             candidates.setdefault(level, {})[key] = group
-    there = ", ".join(level for level in LEVEL_BY_NAME if level in candidates) or "no level that its names tell"
-    there += f" (and {others} of other or untold levels)" if others else ""
+    there = ", ".join(level for level in LEVEL_BY_NAME if level in candidates) or "no level in its file names"
+    there += f" (and {others} of other or unknown levels)" if others else ""
     if levels is None:
         if len(candidates) != 1:
             raise UserError(f"{repo} holds {there}; choose with -q")
@@ -189,13 +189,13 @@ def choose_ggufs(repo: str, files: Iterable[RepoFile], levels: Sequence[str] | N
             raise UserError(f"{repo} holds no {level}; it holds {there}")
         if len(candidates[level]) > 1:
             names = ", ".join(sorted(candidates[level]))
-            raise UserError(f"{repo} holds {level} more than once ({names}); download the one you mean, give its path")
+            raise UserError(f"{repo} holds {level} more than once ({names}); download the right one and pass its path")
         chosen[level] = _whole(repo, *candidates[level].popitem())
     return chosen
 
 
 def _groups(ggufs: Iterable[RepoFile]) -> dict[str, list[RepoFile]]:
-    """Put the shards of one file together, under the name it would have without them."""
+    """Group the shards of each file under its name without a shard's number."""
     groups: dict[str, list[RepoFile]] = {}
     for file in ggufs:
         match = _SHARD.fullmatch(file.path)
@@ -208,7 +208,7 @@ def _whole(repo: str, key: str, group: list[RepoFile]) -> list[RepoFile]:
     if len(shards) == 1 and shards[0].path == key:
         return shards
     if any(file.path == key for file in shards):
-        raise UserError(f"{repo} holds {key} whole and in shards; download the one you mean, give its path")
+        raise UserError(f"{repo} holds {key} whole and in shards; download the right one and pass its path")
     match = _SHARD.fullmatch(shards[0].path)
     assert match is not None
     count = int(match["count"])
@@ -217,5 +217,5 @@ def _whole(repo: str, key: str, group: list[RepoFile]) -> list[RepoFile]:
         f"{match['stem']}-{number:05d}-of-{match['count']}.gguf" for number in range(1, min(count, len(shards)) + 1)
     ]
     if len(shards) != count or set(expected) != names:
-        raise UserError(f"{repo} lacks a shard of {key}: {len(shards)} of {count} are there; give another revision")
+        raise UserError(f"{repo} lacks a shard of {key}: {len(shards)} of {count} are there; choose another revision")
     return shards

@@ -19,7 +19,7 @@ from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space
 from quant.base.hashes import cached_sha256, remember_sha256
 from quant.base.progress import Progress, silent
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.imatrix import keys_of, open_imatrix
 from quant.gguf_io.writer import VOCABULARY_BYTES

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quant.base.files import write_in_steps
 from quant.base.worker import Send
 from quant.convert.layout import Job, Layout, open_layout
-from quant.convert.row_chunks import n_rows, piece_type, pieces, read_piece, row_length
+from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks, row_length
 from quant.gguf_io.file_name import file_stem
 from quant.gguf_io.floats import convert_floats, n_overflowed
 from quant.gguf_io.imatrix import open_imatrix, read_imatrix
@@ -91,7 +91,7 @@ def write_levels(layout: Layout, keys: Future[Keys], request: WriteLevels, send:
         for tensor in layout.jobs:
             kinds = {file.types[tensor.target] for file in request.files}
             columns = _importance_of(tensor, importance)
-            for first, last in pieces(tensor, _PIECE_ELEMENTS):
+            for first, last in row_chunks(tensor, _PIECE_ELEMENTS):
                 quantized = pool.submit(_quantize, tensor, (first, last), kinds, columns)
                 waiting.append(_Piece(tensor, first, last, quantized))
                 if len(waiting) > (2 * request.n_threads if keys.done() else _MOST_WAITING):
@@ -108,7 +108,7 @@ def _importance_of(tensor: Job, importance: Mapping[str, NDArray[np.float32]]) -
 
 def _quantize(tensor: Job, rows: tuple[int, int], kinds: set[str], columns: NDArray[np.float32] | None) -> _Quantized:
     """Quantize rows of a tensor to every type; one that two levels share is made once."""
-    values, source = read_piece(tensor, *rows), piece_type(tensor)
+    values, source = read_chunk(tensor, *rows), chunk_type(tensor)
     by_type: dict[str, NDArray[np.uint8]] = {}
     wide: NDArray[np.float32] | None = None
     lost = 0

@@ -7,7 +7,7 @@ The first request opens a source: the process lays out the tensors, writes a GGU
 
 import msgspec
 
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 
 
 class OpenCheckpoint(msgspec.Struct, frozen=True, kw_only=True):

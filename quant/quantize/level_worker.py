@@ -8,7 +8,7 @@ from typing import TypeVar
 from quant.base.errors import UserError
 from quant.base.worker import Pipes, Send, end_child
 from quant.convert.layout import Layout
-from quant.convert.sparse_gguf import write_hole
+from quant.convert.sparse_gguf import write_sparse
 from quant.gguf_io.writer import Keys
 from quant.quantize.level_messages import Finished, OpenCheckpoint, Opened, OpenShape, Refused, WriteLevels
 
@@ -27,7 +27,7 @@ def serve_levels(kind: type[S], open_source: Callable[[S], tuple[Layout, str, Wr
         opening = pipes.receive(kind)
         assert opening is not None
         layout, stem, write_files = open_source(opening)
-        write_hole(layout, Path(opening.header))
+        write_sparse(layout, Path(opening.header))
         pipes.send(Opened(stem))
         with ThreadPoolExecutor(1) as reader:
             # The vocabulary takes long to read; the parent plans the levels meanwhile.

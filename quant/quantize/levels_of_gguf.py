@@ -22,7 +22,7 @@ from quant.base.quantized import QuantizedFacts, key_of, remember, result_of
 from quant.gguf_io.artifact import Artifact, artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
 from quant.gguf_io.imatrix import open_imatrix
-from quant.gguf_io.levels import LEVEL_BY_NAME, file_name, levels_asked_by_name, parse_levels, strip_level
+from quant.gguf_io.levels import LEVEL_BY_NAME, file_name, levels_requested_by_name, parse_levels, strip_level
 from quant.quantize.dry_run import Plan, plan_of, tensors_that_misfit, tensors_that_need_imatrix
 from quant.quantize.llama_process import run_job
 from quant.quantize.llama_worker import Job
@@ -137,7 +137,7 @@ def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> li
         UserError: a level does not exist, the file is wrong, or nothing is left.
     """
     names = parse_levels(text)
-    by_name = levels_asked_by_name(text)
+    by_name = levels_requested_by_name(text)
     grouped = [name for name in names if name not in by_name]
     if not grouped:
         return names

@@ -11,8 +11,8 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
 from quant.base.progress import Progress, silent
-from quant.convert.origin import Origin
-from quant.gguf_io.levels import file_name, levels_asked_by_name, parse_levels
+from quant.convert.provenance import INPUT_SUFFIXES, Origin
+from quant.gguf_io.levels import file_name, levels_requested_by_name, parse_levels
 
 if TYPE_CHECKING:
     from quant.quantize.from_checkpoint import LevelWriter, Written
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # Raised when the output changes, so that kept files are made again.
 _CHECKPOINT_VERSION = 2
 _SHAPE_VERSION = 1
-_HASHED_SUFFIXES = (".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
 
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +55,7 @@ class KeptLevels:
         names = parse_levels(levels)
         paths = self._find(names)
         written: list[Written] = []
-        if levels_asked_by_name(levels) != set(names) or len(paths) != len(names):
+        if levels_requested_by_name(levels) != set(names) or len(paths) != len(names):
             with open_writer() as writer:
                 names = writer.levels(levels, imatrix=self.imatrix)
                 if missing := [name for name in names if name not in paths]:
@@ -113,7 +112,7 @@ def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, ori
             if path.suffix == ".safetensors":
                 status = path.stat()
                 digest.update(f"{path.name}:{status.st_size}:{status.st_mtime_ns}".encode())
-            elif path.suffix in _HASHED_SUFFIXES and path.is_file():
+            elif path.suffix in INPUT_SUFFIXES and path.is_file():
                 digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; download the checkpoint again") from error

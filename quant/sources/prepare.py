@@ -1,4 +1,4 @@
-"""From what the user typed to GGUF files on disk: fetch, make up, convert, quantize; nothing is done twice."""
+"""Make GGUF files of what the user typed: download, synthesize, convert, quantize; nothing is done twice."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.progress import Progress, silent
 from quant.convert.checkpoint import read_object
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.gguf_io.artifact import Artifact
-from quant.gguf_io.levels import levels_asked_by_name, parse_levels
+from quant.gguf_io.levels import levels_requested_by_name, parse_levels
 from quant.sources.kept_levels import KeptLevels, checkpoint_identity, shape_identity
 from quant.sources.resolve import Source, resolve
 
@@ -25,12 +25,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
 
 
-class Wishes(msgspec.Struct, frozen=True, kw_only=True):
-    """How the files are to be made."""
+class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the files are made."""
 
     levels: str | None  # as typed; None: a GGUF file as it is, the default levels of a checkpoint
     models_dir: Path
-    hub_levels: str | None = None  # what to take from a repository of GGUF files where `levels` is None
+    hub_levels: str | None = None  # the levels of a repository of GGUF files when `levels` is None
     synthetic: bool = False
     imatrix: Path | None = None
     pre: str | None = None
@@ -38,26 +38,27 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
 def prepare(
     sources: Sequence[str],
-    wishes: Wishes,
+    options: PrepareOptions,
     *,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Prepared]:
-    """Give the files of all sources at all levels, in the order asked; equal files once.
+    """Return the files of all sources at all levels, in the order requested; equal files once.
 
     Raises:
         UserError: a source is unknown or broken, a level cannot be made, the disk is full.
     """
-    if wishes.levels is not None:
-        parse_levels(wishes.levels)
+    if options.levels is not None:
+        parse_levels(options.levels)
     resolved = [resolve(text) for text in sources]  # every misspelt name is found before the first long step
     _refuse_equal_names(resolved)
-    found = [file for source in resolved for file in _prepare_one(source, wishes, progress, say)]
+    maker = _Maker(options=options, progress=progress, say=say)
+    found = [file for source in resolved for file in maker.files_of(source)]
     return list({file.artifact.sha256: file for file in found}.values())
 
 
 def _refuse_equal_names(sources: Sequence[Source]) -> None:
-    """Refuse two checkpoints of one name: the files of the second would take the place of the first's.
+    """Refuse two checkpoints with one name: the files of the second would replace those of the first.
 
     Raises:
         UserError: there are two.
@@ -69,8 +70,8 @@ def _refuse_equal_names(sources: Sequence[Source]) -> None:
         first = seen.setdefault(model_name(source, None), source)
         if _place_of(first) != _place_of(source):
             raise UserError(
-                f"{first.text} and {source.text} would make files of one name, {model_name(source, None)}; "
-                "rename one of them, or measure them one after the other, each with an -o of its own"
+                f"{first.text} and {source.text} would make files with one name, {model_name(source, None)}; "
+                "rename one of them, or measure them one after the other, each with its own -o"
             )
 
 
@@ -79,40 +80,98 @@ def _place_of(source: Source) -> tuple[object, ...]:
     return source.repo, source.revision, place
 
 
-def _prepare_one(source: Source, wishes: Wishes, progress: Progress, say: Callable[[str], None]) -> list[Prepared]:
-    if source.kind == "gguf":
-        assert source.path is not None
-        return _from_gguf(source.path, wishes.levels, wishes, progress)
-    if wishes.synthetic:
-        return _from_shape(source, wishes, progress, say)
-    if source.kind == "hub":
-        from quant.hub.fetch import holds_ggufs, pull_ggufs
+class _Maker(msgspec.Struct, frozen=True, kw_only=True):
+    """Makes the files of a source."""
 
-        assert source.repo is not None
-        if holds_ggufs(source.repo, source.revision):
-            say(f"{source.repo} holds GGUF files; taking those")
-            asked = wishes.levels or wishes.hub_levels
-            levels = _levels_there(source, asked) if asked else None
-            found = pull_ggufs(source.repo, levels, source.revision, progress=progress, say=say)
-            return [
-                Prepared(
-                    artifact=msgspec.structs.replace(_described(paths[0], progress), source=source.repo), path=paths[0]
-                )
-                for paths in found.values()
-            ]
-    if source.spec is not None:
-        source.spec.require_supported()
-    folder, commit = checkpoint_of(source, progress, say)
-    return _from_checkpoint(folder, source, commit, wishes, progress, say)
+    options: PrepareOptions
+    progress: Progress
+    say: Callable[[str], None]
 
+    def files_of(self, source: Source) -> list[Prepared]:
+        if source.kind == "gguf":
+            assert source.path is not None
+            return self._from_gguf(source.path)
+        if self.options.synthetic:
+            return self._from_shape(source)
+        if source.kind == "hub":
+            from quant.hub.fetch import holds_ggufs
 
-def _levels_there(source: Source, text: str) -> list[str]:
-    """Read -q for a repository of GGUF files: what a group's name brings in counts only where there is a file."""
-    from quant.hub.fetch import gguf_levels
+            assert source.repo is not None
+            if holds_ggufs(source.repo, source.revision):
+                return self._from_hub_ggufs(source.repo, source.revision)
+        if source.spec is not None:
+            source.spec.require_supported()
+        folder, commit = checkpoint_of(source, self.progress, self.say)
+        return self._from_checkpoint(folder, source, commit)
 
-    assert source.repo is not None
-    by_name, there = levels_asked_by_name(text), gguf_levels(source.repo, source.revision)
-    return [level for level in parse_levels(text) if level in by_name or level in there]
+    def _prepared(self, path: Path) -> Prepared:
+        from quant.gguf_io.artifact import describe
+
+        return Prepared(artifact=describe(path, progress=self.progress), path=path)
+
+    def _from_gguf(self, path: Path) -> list[Prepared]:
+        if self.options.levels is None:
+            return [self._prepared(path)]
+        from quant.quantize.levels_of_gguf import choose_levels, quantize
+
+        imatrix = self.options.imatrix
+        chosen = choose_levels(path, self.options.levels, imatrix=imatrix)
+        made = quantize(path, chosen, self.options.models_dir, imatrix=imatrix, progress=self.progress)
+        return [Prepared(artifact=each.artifact, path=each.path) for each in made]
+
+    def _from_hub_ggufs(self, repo: str, revision: str | None) -> list[Prepared]:
+        from quant.hub.fetch import gguf_levels, pull_ggufs
+
+        self.say(f"{repo} holds GGUF files; taking those")
+        levels = None
+        if text := self.options.levels or self.options.hub_levels:
+            # Of a group's levels only those that the repository holds.
+            by_name, there = levels_requested_by_name(text), gguf_levels(repo, revision)
+            levels = [level for level in parse_levels(text) if level in by_name or level in there]
+        found = pull_ggufs(repo, levels, revision, progress=self.progress, say=self.say)
+        files = [self._prepared(paths[0]) for paths in found.values()]
+        return [
+            msgspec.structs.replace(file, artifact=msgspec.structs.replace(file.artifact, source=repo))
+            for file in files
+        ]
+
+    def _from_checkpoint(self, folder: Path, source: Source, commit: str | None) -> list[Prepared]:
+        """Make all levels from the checkpoint itself; files made before from the same checkpoint are used again."""
+        from quant.convert.provenance import inputs_of, write_notes
+        from quant.quantize.from_checkpoint import checkpoint_writer
+
+        options, name = self.options, model_name(source, folder)
+        origin = Origin(model=name, source=source.repo if commit else None, revision=commit)
+        identity = checkpoint_identity(folder, options.pre, options.imatrix, origin)
+        kept = KeptLevels(options.models_dir, identity, options.imatrix, self.progress)
+        paths, written = kept.files_at(
+            options.levels or DEFAULT_LEVELS,
+            lambda: checkpoint_writer(folder, pre=options.pre, origin=origin),
+            lambda missing: self.say(f"making {', '.join(missing)} of {name}"),
+        )
+        if written:
+            if lost := written[0].n_overflowed:
+                self.say(f"{lost} values of {name} are beyond F16 and became infinite; use BF16 instead")
+            write_notes([each.path for each in written], origin, inputs_of(folder, options.imatrix, self.progress))
+            kept.keep(written)
+        return [self._prepared(path) for path in paths]
+
+    def _from_shape(self, source: Source) -> list[Prepared]:
+        """Make files with synthetic weights; files made before in the same shape are used again."""
+        from quant.synthetic.gguf import shape_writer
+
+        options, config, name = self.options, shape_config(source), model_name(source, None)
+        identity = shape_identity(config, name, options.imatrix)
+        kept = KeptLevels(options.models_dir, identity, options.imatrix, self.progress)
+        stand_in = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
+        shape = f"with synthetic weights in the shape of {name}{stand_in}"
+        paths, written = kept.files_at(
+            options.levels or DEFAULT_LEVELS,
+            lambda: shape_writer(config, standin_for=name, hashed=True),
+            lambda missing: self.say(f"making {', '.join(missing)} {shape}"),
+        )
+        kept.keep(written)
+        return [self._prepared(path) for path in paths]
 
 
 def checkpoint_of(
@@ -122,18 +181,19 @@ def checkpoint_of(
     *,
     any_family: bool = False,
 ) -> tuple[Path, str | None]:
-    """Give a source's checkpoint directory, and the commit where it came from a hub.
+    """Return a source's checkpoint directory, and the commit if it came from a hub.
 
-    With `any_family` it is fetched although it cannot be converted here: another converter takes it.
+    Args:
+        any_family: download it even if it cannot be converted here, for another converter.
 
     Raises:
-        UserError: the source has none, or it cannot be fetched.
+        UserError: the source has none, or it cannot be downloaded.
     """
     if source.kind in ("directory", "config"):
         assert source.path is not None
         return (source.path if source.path.is_dir() else source.path.parent), None
     if source.repo is None:
-        raise UserError(f"{source.text} is no checkpoint; give a directory with config.json and safetensors")
+        raise UserError(f"{source.text} is no checkpoint; pass a directory with config.json and safetensors")
     from quant.hub.fetch import pull
 
     if any_family:
@@ -143,74 +203,13 @@ def checkpoint_of(
     return pulled.path, pulled.commit
 
 
-def _described(path: Path, progress: Progress) -> Artifact:
-    from quant.gguf_io.artifact import describe
+def shape_config(source: Source) -> dict[str, object]:
+    """Return the config.json of a source without its weights: from the registry, a file, or a hub.
 
-    return describe(path, progress=progress)
-
-
-def _from_gguf(path: Path, levels: str | None, wishes: Wishes, progress: Progress) -> list[Prepared]:
-    if levels is None:
-        return [Prepared(artifact=_described(path, progress), path=path)]
-    from quant.quantize.levels_of_gguf import choose_levels, quantize
-
-    chosen = choose_levels(path, levels, imatrix=wishes.imatrix)
-    made = quantize(path, chosen, wishes.models_dir, imatrix=wishes.imatrix, progress=progress)
-    return [Prepared(artifact=each.artifact, path=each.path) for each in made]
-
-
-def _from_checkpoint(
-    folder: Path,
-    source: Source,
-    commit: str | None,
-    wishes: Wishes,
-    progress: Progress,
-    say: Callable[[str], None],
-) -> list[Prepared]:
-    """Quantize straight to the levels; files that were made of this very checkpoint are kept."""
-    from quant.convert.provenance import inputs_of, write_notes
-    from quant.quantize.from_checkpoint import checkpoint_writer
-
-    name = model_name(source, folder)
-    origin = Origin(model=name, source=source.repo if commit else None, revision=commit)
-    identity = checkpoint_identity(folder, wishes.pre, wishes.imatrix, origin)
-    kept = KeptLevels(wishes.models_dir, identity, wishes.imatrix, progress)
-    paths, written = kept.files_at(
-        wishes.levels or DEFAULT_LEVELS,
-        lambda: checkpoint_writer(folder, pre=wishes.pre, origin=origin),
-        lambda missing: say(f"making {', '.join(missing)} of {name}"),
-    )
-    if written:
-        if lost := written[0].n_overflowed:
-            say(f"{lost} values of {name} are beyond F16 and became infinite; take BF16 instead")
-        write_notes([each.path for each in written], origin, inputs_of(folder, wishes.imatrix, progress))
-        kept.keep(written)
-    return [Prepared(artifact=_described(path, progress), path=path) for path in paths]
-
-
-def _from_shape(source: Source, wishes: Wishes, progress: Progress, say: Callable[[str], None]) -> list[Prepared]:
-    """Write files with synthetic weights; files of this very shape are kept."""
-    from quant.synthetic.gguf import shape_writer
-
-    config, name = shape_config(source, progress), model_name(source, None)
-    kept = KeptLevels(wishes.models_dir, shape_identity(config, name, wishes.imatrix), wishes.imatrix, progress)
-    as_family = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
-    paths, written = kept.files_at(
-        wishes.levels or DEFAULT_LEVELS,
-        lambda: shape_writer(config, standin_for=name, hashed=True),
-        lambda missing: say(f"making {', '.join(missing)} with synthetic weights in the shape of {name}{as_family}"),
-    )
-    kept.keep(written)
-    return [Prepared(artifact=_described(path, progress), path=path) for path in paths]
-
-
-def shape_config(source: Source, progress: Progress = silent) -> dict[str, object]:
-    """Give the config.json of a source without its weights: from the registry, a file, or a hub.
-
-    A model of the registry that llama.cpp cannot run gives its stand-in's, marked with slmprof_standin_family.
+    For a model of the registry that llama.cpp cannot run, it is the stand-in's, marked with slmprof_standin_family.
 
     Raises:
-        UserError: the source has none, or nothing stands in for it.
+        UserError: the source has none, or the model has no stand-in.
     """
     if source.spec is not None and source.spec.config:
         return source.spec.shape()
@@ -224,7 +223,7 @@ def shape_config(source: Source, progress: Progress = silent) -> dict[str, objec
 
 
 def model_name(source: Source, folder: Path | None) -> str:
-    """Give the name that files and charts carry: the registry's, the repository's last part, or the folder's."""
+    """Return the name in files and charts: the registry's, the last part of the repository's, or the folder's."""
     if source.spec is not None:
         name = source.spec.name
     elif source.repo is not None:

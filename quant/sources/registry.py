@@ -1,4 +1,4 @@
-"""The models that are known by name: models.toml as records."""
+"""The registry: the models of models.toml."""
 
 import difflib
 import re
@@ -11,20 +11,20 @@ import msgspec
 
 from quant.base.errors import UserError
 
-_INHERITED = ("architecture", "license", "gated", "n_params", "source")  # what `like` takes over, besides the config
+_INHERITED = ("architecture", "license", "gated", "n_params", "source")  # what `like` inherits, besides the config
 
 
 class Standin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The shape of another family with the same tensors and cost, in which a model is profiled."""
+    """A shape of another family with the same tensors and cost, profiled instead of the model."""
 
     architecture: str
     n_params: int  # unique parameters of this shape
-    differs: str  # what is otherwise in it
+    differs: str  # the differences
     config: dict[str, Any]
 
     @property
     def family(self) -> str:
-        """Give the type that this shape has: gpt2, llama, ..."""
+        """Return the type of this shape: gpt2, llama, ..."""
         return str(self.config["model_type"])
 
 
@@ -48,18 +48,18 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def supported(self) -> bool:
-        """Tell whether llama.cpp runs the model itself, not just a stand-in."""
+        """Whether llama.cpp runs the model itself, not just a stand-in."""
         return self.unsupported is None
 
     @property
     def runs_as(self) -> str:
-        """Say in a word what is profiled: "itself", "as gpt2", or "no"."""
+        """What is profiled: "itself", "as gpt2", or "no"."""
         if self.supported:
             return "itself"
         return f"as {self.standin.family}" if self.standin is not None else "no"
 
     def shape(self) -> dict[str, Any]:
-        """Give the config whose shape made-up weights get; that of a stand-in says so.
+        """Return the config for synthetic weights; a stand-in's is marked.
 
         Raises:
             UserError: llama.cpp cannot run the model, and there is no stand-in.
@@ -92,9 +92,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @cache
 def load_registry() -> dict[str, ModelSpec]:
-    """Give all models by name, smallest first."""
+    """Return all models by name, smallest first."""
     here = Path(__file__).resolve().parents[1]
-    # Inside a wheel the file lies in the package, in a checkout at the top.
+    # In a wheel the file is in the package, in a checkout at the top.
     path = next(each for each in (here / "models.toml", here.parent / "models.toml") if each.exists())
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     specs = [_spec(name, tables) for name in tables]
@@ -102,7 +102,7 @@ def load_registry() -> dict[str, ModelSpec]:
 
 
 def _spec(name: str, tables: dict[str, dict[str, Any]]) -> ModelSpec:
-    """Make one record of a table and of those that it is like."""
+    """Return one record from a table and the tables that it inherits from."""
     table = tables[name]
     if "like" in table:
         base = msgspec.to_builtins(_spec(table["like"], tables))
@@ -116,22 +116,22 @@ def _plain(name: str) -> str:
 
 
 def lookup(name: str) -> ModelSpec | None:
-    """Give the model of a name, whose case and `_-.` do not matter; None where there is none."""
+    """Return the model with a name, ignoring case and `_-.`; None if there is none."""
     wanted = _plain(name)
     return next((spec for spec in load_registry().values() if _plain(spec.name) == wanted), None)
 
 
 def unsupported_repo(repo: str) -> ModelSpec | None:
-    """Give the model of a hub repository that llama.cpp cannot run; None for any other repository."""
+    """Return the model of a hub repository if llama.cpp cannot run it, else None."""
     wanted = repo.lower()
     return next((spec for spec in load_registry().values() if spec.repo.lower() == wanted and not spec.supported), None)
 
 
 def find(name: str) -> ModelSpec:
-    """Give the model of a name.
+    """Return the model with a name.
 
     Raises:
-        UserError: there is none; the text suggests the nearest.
+        UserError: there is none; the message suggests the nearest.
     """
     if found := lookup(name):
         return found
@@ -145,10 +145,10 @@ def matching(
     family: str | None = None,
     supported: bool = False,
 ) -> list[ModelSpec]:
-    """Give the models, smallest first, that fit all that is asked.
+    """Return the models that match all conditions, smallest first.
 
     Args:
-        text: is in the name, the repository, the family, the licence or the survey's name, whatever its case and `_-.`.
+        text: part of the name, repository, family, licence or survey name, ignoring case and `_-.`.
         supported: only models that llama.cpp runs themselves.
 
     Raises:
@@ -173,7 +173,7 @@ def _searched(spec: ModelSpec) -> tuple[str | None, ...]:
 
 
 def suggestion(name: str) -> str:
-    """Give "did you mean 'x'? " for a name near a known one, else nothing."""
+    """Return "did you mean 'x'? " for a name similar to a known one, else ""."""
     by_plain = {_plain(known): known for known in load_registry()}
     near = difflib.get_close_matches(_plain(name[:100]), by_plain, n=1, cutoff=0.6)
     return f"did you mean '{by_plain[near[0]]}'? " if near else ""

@@ -1,4 +1,4 @@
-"""What the user typed, as what it means."""
+"""Resolve what the user typed to a model, a repository, a folder or a file."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import msgspec
 from quant.base.errors import UserError
 from quant.sources.registry import ModelSpec, lookup, suggestion, unsupported_repo
 
-# As the hub itself names repositories; what people copy from a browser's address line is taken too.
+# The hub's own rules for names; URLs copied from a browser are accepted too.
 _HUB_ID = re.compile(
     r"(?:https://(?:huggingface\.co|hf\.co)/)?"
     r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})"
@@ -30,13 +30,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve(text: str) -> Source:
-    """Find out what a source is. What exists on disk wins; "./x" is always a path.
+    """Return what a source is. What exists on disk wins; "./x" is always a path.
 
     Raises:
-        UserError: it is nothing of all that; a misspelt name gets a suggestion.
+        UserError: it is none of these; a misspelt name gets a suggestion.
     """
     if not text.strip():
-        raise UserError("the source is empty; give a model's name, a hub id, a directory or a file")
+        raise UserError("the source is empty; pass a model's name, a hub id, a directory or a file")
     path = _path(text)
     if path is not None:
         try:
@@ -49,7 +49,7 @@ def resolve(text: str) -> Source:
         return Source(kind="registry", text=text, spec=spec, repo=spec.repo, revision=spec.revision)
     match = _HUB_ID.fullmatch(text)
     if match and ".." not in text:
-        # llama.cpp cannot run it whatever the hub holds, so what the registry says of it counts: its stand-in.
+        # llama.cpp cannot run it whatever files the hub has, so the registry's stand-in is used.
         spec = unsupported_repo(match["repo"])
         return Source(kind="hub", text=text, spec=spec, repo=match["repo"], revision=match["revision"])
     shown = text if len(text) <= 100 else text[:99] + "…"
@@ -59,7 +59,7 @@ def resolve(text: str) -> Source:
 
 
 def _path(text: str) -> Path | None:
-    """Give the path that a text is; None where nothing is there or can be."""
+    """Return the path of an existing file or folder, else None."""
     try:
         path = Path(text).expanduser()
         return path if path.exists() else None
@@ -71,12 +71,12 @@ def _local(text: str, path: Path) -> Source:
     if path.is_dir():
         if not (path / "config.json").is_file():
             ggufs = sorted(each.name for each in path.glob("*.gguf"))
-            hint = f"give one of its GGUF files, like {path / ggufs[0]}" if ggufs else "give a checkpoint's directory"
+            hint = f"pass one of its GGUF files, like {path / ggufs[0]}" if ggufs else "pass a checkpoint's directory"
             raise UserError(f"{text} has no config.json, so it is no checkpoint; {hint}")
         return Source(kind="directory", text=text, path=path)
     if path.suffix == ".gguf":
         return Source(kind="gguf", text=text, path=path)
     if path.suffix == ".json":
         return Source(kind="config", text=text, path=path)
-    hint = "give the directory it lies in" if path.suffix == ".safetensors" else "give one of those"
+    hint = "pass the directory it is in" if path.suffix == ".safetensors" else "pass one of those"
     raise UserError(f"{text} is neither a checkpoint's directory nor a config.json nor a .gguf file; {hint}")

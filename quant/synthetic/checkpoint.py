@@ -5,6 +5,7 @@ the weights as synthetic, and so does every file and record that comes of it.
 """
 
 import json
+import math
 import shutil
 import struct
 import tempfile
@@ -20,8 +21,8 @@ from quant.base.files import require_space, write_in_steps
 from quant.base.progress import Progress, silent
 from quant.convert.families import architecture_of, complete_config, find_family, planned_tensors
 from quant.convert.families.base import need
-from quant.convert.families.planned import Planned, size_of
-from quant.convert.tokenizer.synthetic import BEGIN, END, Words, made_up_words
+from quant.convert.families.planned import Planned
+from quant.convert.tokenizer.synthetic import BEGIN, END, Words, synthetic_words
 from quant.gguf_io.floats import convert_floats
 
 _BLOCK = 1 << 20  # random values; tensors repeat them from different offsets
@@ -43,9 +44,9 @@ def synthesize(
     architecture = architecture_of(config)
     family = find_family(architecture)
     shape = complete_config(family, config)
-    words = made_up_words(need(shape, "vocab_size"), family.arch)
+    words = synthetic_words(need(shape, "vocab_size"), family.arch)
     tensors = _tensors_of(planned_tensors(family, shape))
-    n_elements = sum(size_of(each.shape) for each in tensors)
+    n_elements = sum(math.prod(each.shape) for each in tensors)
     require_space(target_dir.parent, n_elements * _ELEMENT_BYTES + (64 << 20), "the synthetic checkpoint")
     try:
         target_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def _tensors_of(planned: list[Planned]) -> list[_Tensor]:
     for each in planned:
         if each.optional:
             continue
-        value = (_ZERO if each.plus else _ONE) if each.is_norm else None
+        value = (_ZERO if each.offset else _ONE) if each.is_norm else None
         for name, shape in each.source_tensors():
             tensors.setdefault(name, _Tensor(name, shape, value))
     return list(tensors.values())
@@ -100,7 +101,7 @@ def _write_weights(path: Path, tensors: list[_Tensor], seed: int, progress: Prog
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
     for each in tensors:
-        n_bytes = size_of(each.shape) * _ELEMENT_BYTES
+        n_bytes = math.prod(each.shape) * _ELEMENT_BYTES
         header[each.name] = {"dtype": "BF16", "shape": list(each.shape), "data_offsets": [place, place + n_bytes]}
         place += n_bytes
     text = json.dumps(header).encode()
@@ -119,7 +120,7 @@ def _write_weights(path: Path, tensors: list[_Tensor], seed: int, progress: Prog
 
 def _values(tensor: _Tensor, block: NDArray[Any], number: int) -> Iterator[NDArray[Any]]:
     """Yield a tensor's values in pieces: ones for a norm, else the block again and again from an offset of its own."""
-    left = size_of(tensor.shape)
+    left = math.prod(tensor.shape)
     if tensor.value is not None:
         yield np.full(left, tensor.value)
         return

@@ -33,7 +33,7 @@ from profiler.measure.worker import Job
 from profiler.records.config import RunConfig
 from quant.base.errors import UserError
 from quant.convert.layout import layout_of_shape
-from quant.convert.sparse_gguf import write_hole_at
+from quant.convert.sparse_gguf import write_sparse_at
 from quant.gguf_io.levels import LEVEL_BY_NAME, LEVELS
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.quantize.levels_of_gguf import plans, quantize
@@ -116,7 +116,7 @@ def quantized_bytes(estimator: Estimator, models: Sequence[str], levels: str, wo
         sizes = _sizes(estimator, question)
         layout = layout_of_shape(_shape(model), standin_for=model)
         source = work / f"{model}-F16.gguf"
-        write_hole_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
+        write_sparse_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
         # The source's own level is taken as it is; the other 16-bit level would be made from F16, not from BF16.
         compared = [each for each in sizes.levels if not each.needs_imatrix and LEVEL_BY_NAME[each.level].ftype != 1]
         wrong = []
@@ -143,9 +143,9 @@ def _zeros(cells: Sequence[tuple[str, str]], work: Path) -> Iterator[tuple[str, 
     for model, level in cells:
         layout = layout_of_shape(_shape(model), standin_for=model)
         path, source = work / "zeros.gguf", work / "source.gguf"
-        write_hole_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
+        write_sparse_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
         types = plans(source, [level])[0].types
-        write_hole_at(layout, path, layout.keys, types, LEVEL_BY_NAME[level].ftype)
+        write_sparse_at(layout, path, layout.keys, types, LEVEL_BY_NAME[level].ftype)
         yield model, level, path
 
 

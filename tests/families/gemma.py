@@ -1,4 +1,4 @@
-"""Gemma: with and without an omitted matrix, heads wider than the model, many and few keys, each type."""
+"""Gemma: with and without an output matrix (omitted), heads wider than the model, many and few keys, each type."""
 
 from typing import Any
 

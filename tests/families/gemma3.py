@@ -1,4 +1,4 @@
-"""Gemma 3: alone and inside a model that sees, two rotary bases in both spellings, scaling, windows, spare rows."""
+"""Gemma 3: alone and inside a multimodal model, two rotary bases in both forms, scaling, windows, spare rows."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Granite: its four scales, set and by default, tied and not, biases, each type."""
+"""Granite: its four scales explicit and by default, tied and not, biases, each type."""
 
 from typing import Any
 

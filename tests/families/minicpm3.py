@@ -1,4 +1,4 @@
-"""MiniCPM3: narrow queries, keys and values; rope factors; wider values than llama.cpp's converter writes."""
+"""MiniCPM3: low-rank queries, keys and values; rope factors; wider values than llama.cpp's converter writes."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _OWN = {
 
 
 def config(heads: int = 4, **shape: Any) -> dict[str, Any]:
-    """Return the config.json of a small MiniCPM3. The narrow norms' epsilon is 1e-6 whatever the config has."""
+    """Return the config.json of a small MiniCPM3. The low-rank norms' epsilon is always 1e-6."""
     made = decoder_config(
         "MiniCPM3ForCausalLM", "minicpm3", heads=heads, kv_heads=heads, epsilon=1e-6, tokenizer="spm", **shape
     )

@@ -36,7 +36,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 def variant(config: dict[str, Any], **more: Any) -> Variant:
-    """Return a variant with the tokenizer that users add to it."""
+    """Return a variant with the tokenizer that users put beside it."""
     return Variant(config, tokenizer="spm", equivalent=openelm_as_qwen3, **more)
 
 

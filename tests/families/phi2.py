@@ -1,4 +1,4 @@
-"""Phi 1 to 2: the rotated part of a head in both spellings, an odd number of heads, and what llama.cpp omits."""
+"""Phi 1 to 2: the rotated part of a head in both forms, an odd number of heads, and what llama.cpp omits."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.convert.to_gguf import convert
 from quant.gguf_io.header import open_gguf_header
 from quant.quantize.from_checkpoint import checkpoint_writer

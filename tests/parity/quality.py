@@ -18,7 +18,7 @@ from profiler.measure.corpus import default_text
 from profiler.quality.session import QualityOptions
 from profiler.records.record import QualityRecord
 from profiler.results.file import Results, read_results
-from quant.sources.prepare import Wishes
+from quant.sources.prepare import PrepareOptions
 from tests.parity.oracle import Oracle
 from tests.support.checkpoints import SMOLLM2_135M, TRAINED, make_checkpoint
 
@@ -72,9 +72,9 @@ def _of_model(oracle: Oracle, checkpoint: Path, folder: Path) -> list[dict[str, 
     text.write_bytes(default_text().content.rstrip(b"\n"))  # llama-perplexity takes the last line's end away
     results = folder / f"{checkpoint.name}.jsonl"
     models = folder / "models" / checkpoint.name
-    wishes = Wishes(levels=",".join(LEVELS), models_dir=models)
+    prepare_options = PrepareOptions(levels=",".join(LEVELS), models_dir=models)
     options = QualityOptions(n_ctx=N_CTX, n_chunks=N_CHUNKS, n_threads=N_THREADS)
-    failed = measure_quality([str(checkpoint)], wishes, results, options, text=text)
+    failed = measure_quality([str(checkpoint)], prepare_options, results, options, text=text)
     assert not failed
     found = read_results([results])
     ours = {found.artifacts[each.artifact_sha256].level: each for each in found.qualities}

@@ -160,7 +160,7 @@ def _write_weights(folder: Path, config: dict[str, Any], form: Form) -> None:
         specs, kept = {}, []
         for tensor, (shape, planned) in tensors[shard * per_shard : (shard + 1) * per_shard]:
             values = source.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
-            if planned.is_norm and not planned.plus:
+            if planned.is_norm and not planned.offset:
                 values += 1
             stored = _stored(values, form.dtype)
             kept.append(stored)  # the spec holds only its address

@@ -246,11 +246,11 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
             UserError: an option cannot be read, or two exclude each other.
         """
         from profiler.sweep.session import Request
-        from quant.sources.prepare import Wishes
+        from quant.sources.prepare import PrepareOptions
 
         return Request(
             sources=sources,
-            wishes=Wishes(
+            prepare_options=PrepareOptions(
                 levels=levels_of(self.levels),
                 models_dir=models_dir,
                 hub_levels=hub_levels,

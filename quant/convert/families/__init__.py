@@ -1,4 +1,4 @@
-"""Architecture families by the class name in config.json. A new family is a module here; it is found by its place."""
+"""Architecture families by the class name in config.json. A new family is a module in this folder."""
 
 import difflib
 import importlib
@@ -16,12 +16,12 @@ from quant.convert.families.planned import Planned
 _MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
 # Far beyond any model; llama.cpp's own arrays have room for no more layers.
 _BOUNDS = {"num_attention_heads": 4096, "num_key_value_heads": 4096, "n_head": 4096, "head_dim": 1 << 14}
-_SHARED = {"base", "decoder", "keys", "longrope", "planned"}  # what families have in common is no family
+_SHARED = {"base", "decoder", "keys", "longrope", "planned"}  # what families have in common
 
 
 @cache
 def families() -> dict[str, Family]:
-    """Give all families by the class names in config.json that they convert."""
+    """Return all families by the their class names in config.json."""
     found: dict[str, Family] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
         if module in _SHARED:
@@ -35,7 +35,7 @@ def families() -> dict[str, Family]:
 
 
 def find_family(architecture: str) -> Family:
-    """Give the family of an architecture.
+    """Return the family of an architecture.
 
     Raises:
         UserError: it is not supported; the text lists those that are.
@@ -47,12 +47,12 @@ def find_family(architecture: str) -> Family:
     hint = f"did you mean {near[0]}? " if near else ""
     raise UserError(
         f"the architecture {architecture[:100]} is not supported yet; {hint}supported are {', '.join(sorted(known))}; "
-        "for others give llama.cpp's own converter with --converter DIR"
+        "for others use llama.cpp's own converter with --converter DIR"
     )
 
 
 def architecture_of(config: Config) -> str:
-    """Give the class that a config names, or that of its model_type.
+    """Return the class that a config names, or that of its model_type.
 
     Raises:
         UserError: it names neither.
@@ -67,7 +67,7 @@ def architecture_of(config: Config) -> str:
 
 
 def family_of(config: Config) -> Family:
-    """Find the family of a checkpoint's config: of its text model where it is one that sees or hears too.
+    """Find the family of a checkpoint's config: of its text model if it is multimodal.
 
     Raises:
         UserError: its architecture is not supported, or it names none.
@@ -84,9 +84,9 @@ def family_of(config: Config) -> Family:
 
 
 def complete_config(family: Family, config: Config) -> Config:
-    """Give a config with every default filled in, the text model's own where it is part of a larger model."""
+    """Return a config with every default filled in; of a multimodal model the text model's."""
     text = flattened(config)
-    # Before anything is made for each of them.
+    # Checked before anything is made per layer or head.
     for key, most in ((family.layers_key, _MAX_LAYERS), *_BOUNDS.items()):
         if isinstance(value := text.get(key), int) and value > most:
             who = "llama.cpp takes" if key == family.layers_key else "this program takes"
@@ -95,10 +95,10 @@ def complete_config(family: Family, config: Config) -> Config:
 
 
 def planned_tensors(family: Family, config: Config) -> list[Planned]:
-    """Give every tensor that a complete config asks for, each with its name in GGUF.
+    """Return every tensor of a complete config, with its name in GGUF.
 
     Raises:
-        UserError: the config lacks a size, or a tensor has no place in the architecture.
+        UserError: the config lacks a size, or GGUF has no name for a tensor of this architecture.
     """
     return list(_named(family, config))
 
@@ -117,19 +117,15 @@ def _named(family: Family, config: Config) -> Iterator[Planned]:
         )
         if target is None:
             raise UserError(f"the tensor {planned.name} has no place in llama.cpp's {family.arch}")
-        yield _with_target(planned, target)
+        yield msgspec.structs.replace(planned, target=target)
 
 
 @cache
 def _name_map(arch: gguf.MODEL_ARCH, n_layers: int) -> gguf.TensorNameMap:
-    """Make gguf's map once: it takes longer than all that is asked of it."""
+    """Make gguf's map once: making it takes longer than all look-ups in it."""
     return gguf.get_tensor_name_map(arch, n_layers)
 
 
 def _target(names: gguf.TensorNameMap, name: str) -> str | None:
     found: str | None = names.get_name(name, try_suffixes=(".weight", ".bias"))
     return found
-
-
-def _with_target(planned: Planned, target: str) -> Planned:
-    return msgspec.structs.replace(planned, target=target, is_norm=planned.is_norm or target.endswith("_norm.weight"))

@@ -1,6 +1,6 @@
 """What a family is, and how its config is read.
 
-A family says which tensors a config asks for, how each is changed for GGUF, and which keys the config becomes.
+A family defines the tensors of a config, how each is changed for GGUF, and the keys that are made from the config.
 """
 
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 ExtraTensors = dict[str, NDArray[np.float32]]
-_MAX_FLOAT = 3.4e38  # GGUF keeps these numbers as float32
+_MAX_FLOAT = 3.4e38  # these numbers are float32 in GGUF
 
 
 def _as_it_is(config: Config) -> Config:
@@ -41,22 +41,24 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
     architectures: tuple[str, ...]  # class names in config.json
     arch: str  # GGUF's general.architecture
-    complete: Callable[[Config], Config] = _as_it_is  # fills in what a config may leave to the class's defaults
+    complete: Callable[[Config], Config] = _as_it_is  # fills in the class's defaults
     tensors: Callable[[Config], Iterator[Planned]]
     write_keys: Callable[[gguf.GGUFWriter, Config, int], None]  # writer, config, file type
     extra_tensors: Callable[[Config], ExtraTensors] = _no_tensors  # made from the config alone
-    early_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # that stand before all others
-    vocabulary: "Callable[[Path, Config, str | None], Vocabulary] | None" = None  # folder, config, pre; None: the usual
+    early_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # written before all others
+    vocabulary: "Callable[[Path, Config, str | None], Vocabulary] | None" = (
+        None  # folder, config, pre; None: load_vocabulary
+    )
     vocabulary_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # after the vocabulary's own
-    space_prefix_key: bool = False  # whether the tokenizer's add_prefix_space is a key of its own
+    space_prefix_key: bool = False  # whether the tokenizer's add_prefix_space becomes a key
     layers_key: str = "num_hidden_layers"
     ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned
-    model_types: tuple[str, ...] = ()  # of configs that name no class
-    base_prefix: str = ""  # of the tensors' names, which checkpoints of the model without its head leave out
+    model_types: tuple[str, ...] = ()  # for configs that name no class
+    base_prefix: str = ""  # of the tensors' names; missing in checkpoints without the output head
 
 
 def need(config: Config, key: str, default: int | None = None) -> int:
-    """Give a count from a config.
+    """Return a count from a config.
 
     Raises:
         UserError: it is missing or no positive number.
@@ -68,7 +70,7 @@ def need(config: Config, key: str, default: int | None = None) -> int:
 
 
 def need_list(config: Config, key: str, length: int) -> list[int]:
-    """Give one count per layer from a config.
+    """Return one count per layer from a config.
 
     Raises:
         UserError: it is missing, of another length, or holds something else.
@@ -80,7 +82,7 @@ def need_list(config: Config, key: str, length: int) -> list[int]:
 
 
 def number(config: Config, key: str, default: float | None = None) -> float:
-    """Give a number from a config, whole or not.
+    """Return a number from a config.
 
     Raises:
         UserError: it is missing or no number.
@@ -89,7 +91,7 @@ def number(config: Config, key: str, default: float | None = None) -> float:
 
 
 def as_number(value: Any, key: str) -> float:
-    """Give a value that must be a finite number.
+    """Return a value that must be a finite number.
 
     Raises:
         UserError: it is none.
@@ -100,15 +102,15 @@ def as_number(value: Any, key: str) -> float:
 
 
 def first_of(config: Config, *keys: str) -> Any:
-    """Give the value of the first key that is there and not null; None without any."""
+    """Return the value of the first key that is there and not null; None without any."""
     return next((config[key] for key in keys if config.get(key) is not None), None)
 
 
 def refuse_unless(config: Config, key: str, known: tuple[Any, ...]) -> None:
-    """Refuse a setting that llama.cpp does not compute: converted all the same, it would give wrong text.
+    """Refuse a setting that llama.cpp does not compute; the converted model would generate wrong text.
 
     Raises:
-        UserError: the value is none of those known; None stands for a missing key.
+        UserError: the value is none of `known`; None means a missing key.
     """
     if config.get(key) not in known:
         shown = ", ".join(
@@ -121,10 +123,10 @@ def refuse_unless(config: Config, key: str, known: tuple[Any, ...]) -> None:
 
 
 def head_dim(config: Config) -> int:
-    """Give the size of one attention head, explicit or by division.
+    """Return the size of one attention head, explicit or by division.
 
     Raises:
-        UserError: it is odd, so that rotary positions have no two halves.
+        UserError: it is odd, so that there are no two rotary halves.
     """
     if config.get("head_dim") is not None:
         size = need(config, "head_dim")
@@ -146,17 +148,17 @@ def require_whole_heads(n_embd: int, n_heads: int) -> None:
 
 
 def n_head_kv(config: Config) -> int:
-    """Give the number of key and value heads; without the key, or where it is null, as many as heads."""
+    """Return the number of key and value heads; without the key, or where it is null, as many as heads."""
     return need(config, "num_attention_heads" if config.get("num_key_value_heads") is None else "num_key_value_heads")
 
 
 def is_tied(config: Config) -> bool:
-    """Tell whether the output matrix is the embedding."""
+    """Return whether the output matrix is the embedding."""
     return bool(config.get("tie_word_embeddings", False))
 
 
 def flattened(config: Config) -> Config:
-    """Give the text model's config where it stands inside a larger model's, else the config itself.
+    """Return the text model's config if it is inside a multimodal model's, else the config itself.
 
     Raises:
         UserError: the inner config is no object.
@@ -170,9 +172,9 @@ def flattened(config: Config) -> Config:
 
 
 def rope_parameters(config: Config) -> dict[str, Any]:
-    """Give the rope settings in one form: transformers 4 keeps them apart, transformers 5 in rope_parameters.
+    """Return the rope settings in one form: transformers 4 has separate keys, transformers 5 has rope_parameters.
 
-    Models with two sorts of layers keep settings for each, under "full_attention" and "sliding_attention".
+    Models with two kinds of layers have settings for each, under "full_attention" and "sliding_attention".
     Source: TextModel in conversion/base.py of the pinned llama.cpp.
 
     Raises:
@@ -197,15 +199,15 @@ def rope_parameters(config: Config) -> dict[str, Any]:
 
 
 def rotary_dims(config: Config, default: float) -> int:
-    """Give the number of each head's dimensions that turn with the position.
+    """Return the number of each head's dimensions that are rotated.
 
     Raises:
-        UserError: the share is none, or leaves an odd number, which has no two halves.
+        UserError: the factor is not between 0 and 1, or the number is odd, so that there are no two halves.
     """
     share = as_number(rope_parameters(config).get("partial_rotary_factor", default), "partial_rotary_factor")
     size = need(config, "hidden_size") // need(config, "num_attention_heads")
     if not 0 < share <= 1:
-        raise UserError(f"config.json has partial_rotary_factor = {share!r}, which must lie between 0 and 1")
+        raise UserError(f"config.json has partial_rotary_factor = {share!r}, which must be between 0 and 1")
     turned = int(share * size)
     if turned == 0 or turned % 2:
         raise UserError(f"config.json asks for {turned} rotary values in heads of {size}, which must be an even number")
@@ -215,8 +217,7 @@ def rotary_dims(config: Config, default: float) -> int:
 def with_defaults(config: Config, **defaults: Any) -> Config:
     """Fill in keys that are missing or null, as transformers' config class does when it reads the file.
 
-    To a class that has a default for the number of key and value heads, null, and not just missing, means as many as
-    heads.
+    If the class has a default for num_key_value_heads, null (unlike a missing key) means as many as attention heads.
     """
     if "num_key_value_heads" in defaults and config.get("num_key_value_heads", 0) is None:
         config = {**config, "num_key_value_heads": need({**defaults, **config}, "num_attention_heads")}

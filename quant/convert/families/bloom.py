@@ -1,4 +1,4 @@
-"""BloomForCausalLM: BLOOM and BLOOMZ. No positions but ALiBi; query, key and value head by head; a norm at the start.
+"""BloomForCausalLM: BLOOM and BLOOMZ. ALiBi instead of positions; query, key and value alternate by head.
 
 The first checkpoints name their tensors without "transformer.". Source: conversion/bloom.py of the pinned llama.cpp.
 """
@@ -17,16 +17,16 @@ from quant.convert.families.base import (
     require_whole_heads,
     with_defaults,
 )
-from quant.convert.families.planned import ByPart, Planned
+from quant.convert.families.planned import ByPart, Planned, weight_and_bias
 
 
 def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' BloomConfig (4.57) under the names it writes.
 
     Raises:
-        UserError: the config asks for something that llama.cpp's bloom does not compute.
+        UserError: a setting that llama.cpp's bloom does not compute.
     """
-    if config.get("n_embed") is not None:  # goes before hidden_size, as in BloomConfig
+    if config.get("n_embed") is not None:  # overrides hidden_size, as in BloomConfig
         config = {**config, "hidden_size": config["n_embed"]}
     config = with_defaults(
         config,
@@ -43,12 +43,11 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for; the feed-forward part is always four times as wide."""
+    """Yield the config's tensors; the feed-forward part is always four times as wide."""
     n_embd, n_vocab = need(config, "hidden_size"), need(config, "vocab_size")
     by_part = ByPart(need(config, "n_head"))
     yield Planned(name="transformer.word_embeddings.weight", shape=(n_vocab, n_embd))
-    yield Planned(name="transformer.word_embeddings_layernorm.weight", shape=(n_embd,))
-    yield Planned(name="transformer.word_embeddings_layernorm.bias", shape=(n_embd,))
+    yield from weight_and_bias("transformer.word_embeddings_layernorm", (n_embd,))
     for layer in range(need(config, "n_layer")):
         block = f"transformer.h.{layer}"
         for name, shape, order in (
@@ -59,15 +58,13 @@ def tensors(config: Config) -> Iterator[Planned]:
             ("mlp.dense_h_to_4h", (4 * n_embd, n_embd), None),
             ("mlp.dense_4h_to_h", (n_embd, 4 * n_embd), None),
         ):
-            yield Planned(name=f"{block}.{name}.weight", shape=shape, order=order)
-            yield Planned(name=f"{block}.{name}.bias", shape=shape[:1], order=order)
-    yield Planned(name="transformer.ln_f.weight", shape=(n_embd,))
-    yield Planned(name="transformer.ln_f.bias", shape=(n_embd,))
+            yield from weight_and_bias(f"{block}.{name}", shape, order=order)
+    yield from weight_and_bias("transformer.ln_f", (n_embd,))
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=bool(config["tie_word_embeddings"]))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add bloom's keys. ALiBi has no longest context: llama.cpp's converter takes seq_length, or else the width."""
+    """Add bloom's keys. ALiBi has no context limit: like llama.cpp's converter, write seq_length, or else the width."""
     n_embd, heads = need(config, "hidden_size"), need(config, "n_head")
     writer.add_context_length(need(config, "seq_length", n_embd))
     writer.add_embedding_length(n_embd)

@@ -1,32 +1,30 @@
-"""GemmaForCausalLM: Gemma and CodeGemma. Norms are kept as what they differ from one by; the output is the embedding.
+"""GemmaForCausalLM: Gemma and CodeGemma. Norm weights are stored as weight - 1; the output is the embedding.
 
 Source: conversion/gemma.py of the pinned llama.cpp.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, Family, head_dim, n_head_kv, need, number, refuse_unless, with_defaults
-from quant.convert.families.decoder import decoder_tensors
-from quant.convert.families.keys import write_unusual_rope_keys
-from quant.convert.families.planned import Planned
+from quant.convert.families.base import Config, Family, head_dim, n_head_kv, number, refuse_unless, with_defaults
+from quant.convert.families.decoder import Decoder
+from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
 
-# autoawq keeps the output matrix apart; it is the embedding all the same.
+# autoawq stores the output matrix separately, although it is the embedding.
 IGNORED = ("lm_head.weight",)
 _END_OF_TURN = 107
 
 
 class SpacedVocabulary(Vocabulary, kw_only=True):
-    """A SentencePiece vocabulary whose texts begin without a space of their own."""
+    """A SentencePiece vocabulary without add_space_prefix."""
 
     end_of_turn: gguf.SpecialVocab | None = None
 
     def write(self, writer: gguf.GGUFWriter) -> None:
-        """Add all tokenizer.* keys; what is peculiar comes last."""
+        """Add all tokenizer.* keys; those of this family come last."""
         super().write(writer)
         if self.end_of_turn is not None:
             self.end_of_turn.add_to_gguf(writer, quiet=True)
@@ -34,7 +32,7 @@ class SpacedVocabulary(Vocabulary, kw_only=True):
 
 
 def spaced_vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
-    """Read the vocabulary; one of bytes needs no word about spaces."""
+    """Read the vocabulary; a byte-level one has no add_space_prefix key."""
     found = load_vocabulary(folder, config, pre=pre)
     if found.model != "llama":
         return found
@@ -44,14 +42,14 @@ def spaced_vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabula
 def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
     """Read the vocabulary, whose token 107 ends a turn.
 
-    llama.cpp's converter names the tokens around a gap to fill too, for which gguf has no keys.
+    llama.cpp's converter also names the fill-in-the-middle tokens, for which gguf has no keys.
     """
     found = spaced_vocabulary(folder, config, pre)
     if isinstance(found, SpacedVocabulary):
         try:
             special = gguf.SpecialVocab(folder, special_token_types=("eot",))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{folder} names an odd token that ends a turn ({str(error)[:80]})") from error
+            raise UserError(f"{folder} has an invalid end-of-turn token ({str(error)[:80]})") from error
         special.special_token_ids.setdefault("eot", _END_OF_TURN)
         special.chat_template = None
         found.end_of_turn = special
@@ -62,7 +60,7 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' GemmaConfig (4.57).
 
     Raises:
-        UserError: the activation is no GELU; early configs say "gelu" and mean the approximation, too.
+        UserError: the activation is no GELU; early configs have "gelu" and mean the approximation.
     """
     refuse_unless(config, "hidden_act", (None, "gelu_pytorch_tanh", "gelu"))
     return with_defaults(
@@ -80,18 +78,11 @@ def complete(config: Config) -> Config:
     )
 
 
-def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
-    return decoder_tensors(config, plus=1.0, head=False)
-
-
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the keys, in an order of their own and the rotary base only where it is not llama.cpp's own."""
-    writer.add_context_length(need(config, "max_position_embeddings"))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_block_count(need(config, "num_hidden_layers"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
-    writer.add_head_count(need(config, "num_attention_heads"))
+    """Add the keys in gemma's order; the rotary base only if it is not llama.cpp's default."""
+    write_counts(
+        writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length", "head_count"
+    )
     writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
     writer.add_key_length(head_dim(config))
@@ -105,7 +96,7 @@ FAMILY = Family(
     model_types=("gemma",),
     arch="gemma",
     complete=complete,
-    tensors=tensors,
+    tensors=Decoder(norm_offset=1.0, head=False).tensors,
     write_keys=write_keys,
     vocabulary=vocabulary,
     ignored=IGNORED,

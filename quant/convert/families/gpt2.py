@@ -1,6 +1,6 @@
-"""GPT2LMHeadModel: GPT-2 and Cerebras-GPT. Learned positions; matrices stand transposed, as Conv1D keeps them.
+"""GPT2LMHeadModel: GPT-2 and Cerebras-GPT. Learned positions; matrices are transposed, as Conv1D stores them.
 
-GPT-2's first checkpoints name their tensors without "transformer." and carry the causal mask of each layer.
+GPT-2's first checkpoints name their tensors without "transformer." and contain the causal mask of each layer.
 Source: conversion/gpt2.py of the pinned llama.cpp.
 """
 
@@ -18,16 +18,16 @@ from quant.convert.families.base import (
     require_whole_heads,
     with_defaults,
 )
-from quant.convert.families.planned import Planned
+from quant.convert.families.planned import Planned, weight_and_bias
 
-_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all as the tanh one
+_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all with the tanh approximation
 
 
 def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' GPT2Config (4.57) under the names it writes.
 
     Raises:
-        UserError: the config asks for something that llama.cpp's gpt2 does not compute.
+        UserError: a setting that llama.cpp's gpt2 does not compute.
     """
     config = with_defaults(
         config,
@@ -49,30 +49,27 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
+    """Yield the config's tensors."""
     n_embd, n_ff, n_vocab = need(config, "n_embd"), need(config, "n_inner"), need(config, "vocab_size")
     yield Planned(name="transformer.wte.weight", shape=(n_vocab, n_embd))
     yield Planned(name="transformer.wpe.weight", shape=(need(config, "n_positions"), n_embd))
     for layer in range(need(config, "n_layer")):
         block = f"transformer.h.{layer}"
-        for name, rows, columns in (
-            ("ln_1", n_embd, None),
-            ("attn.c_attn", 3 * n_embd, n_embd),
-            ("attn.c_proj", n_embd, n_embd),
-            ("ln_2", n_embd, None),
-            ("mlp.c_fc", n_ff, n_embd),
-            ("mlp.c_proj", n_embd, n_ff),
+        for name, shape in (
+            ("ln_1", (n_embd,)),
+            ("attn.c_attn", (3 * n_embd, n_embd)),
+            ("attn.c_proj", (n_embd, n_embd)),
+            ("ln_2", (n_embd,)),
+            ("mlp.c_fc", (n_ff, n_embd)),
+            ("mlp.c_proj", (n_embd, n_ff)),
         ):
-            shape = (rows,) if columns is None else (rows, columns)
-            yield Planned(name=f"{block}.{name}.weight", shape=shape, transposed=columns is not None)
-            yield Planned(name=f"{block}.{name}.bias", shape=(rows,))
-    yield Planned(name="transformer.ln_f.weight", shape=(n_embd,))
-    yield Planned(name="transformer.ln_f.bias", shape=(n_embd,))
+            yield from weight_and_bias(f"{block}.{name}", shape, transposed=len(shape) > 1)
+    yield from weight_and_bias("transformer.ln_f", (n_embd,))
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=bool(config["tie_word_embeddings"]))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add gpt2's keys. The context is as long as there are positions, whatever n_ctx says."""
+    """Add gpt2's keys. The context length is the number of positions, not n_ctx."""
     writer.add_block_count(need(config, "n_layer"))
     writer.add_context_length(need(config, "n_positions"))
     writer.add_embedding_length(need(config, "n_embd"))

@@ -1,4 +1,4 @@
-"""GPTNeoXForCausalLM: GPT-NeoX, Pythia. Query, key and value head by head; part of each head turns; all with biases.
+"""GPTNeoXForCausalLM: GPT-NeoX, Pythia. Query, key and value alternate by head; partial rotary; biases everywhere.
 
 Source: conversion/gptneox.py of the pinned llama.cpp.
 """
@@ -17,17 +17,17 @@ from quant.convert.families.base import (
     rotary_dims,
     with_defaults,
 )
-from quant.convert.families.keys import write_unusual_rope_keys
-from quant.convert.families.planned import ByPart, Planned
+from quant.convert.families.keys import write_counts, write_unusual_rope_keys
+from quant.convert.families.planned import ByPart, Planned, weight_and_bias
 
-_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all as the tanh one
+_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all with the tanh approximation
 
 
 def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' GPTNeoXConfig (4.57).
 
     Raises:
-        UserError: the config asks for something that llama.cpp's gptneox does not compute.
+        UserError: a setting that llama.cpp's gptneox does not compute.
     """
     config = with_defaults(
         config,
@@ -50,7 +50,7 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
+    """Yield the config's tensors."""
     n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
     by_part = ByPart(need(config, "num_attention_heads"))
     yield Planned(name="gpt_neox.embed_in.weight", shape=(n_vocab, n_embd))
@@ -64,19 +64,14 @@ def tensors(config: Config) -> Iterator[Planned]:
             ("mlp.dense_h_to_4h", (n_ff, n_embd), None),
             ("mlp.dense_4h_to_h", (n_embd, n_ff), None),
         ):
-            yield Planned(name=f"{block}.{name}.weight", shape=shape, order=order)
-            yield Planned(name=f"{block}.{name}.bias", shape=shape[:1], order=order)
-    yield Planned(name="gpt_neox.final_layer_norm.weight", shape=(n_embd,))
-    yield Planned(name="gpt_neox.final_layer_norm.bias", shape=(n_embd,))
+            yield from weight_and_bias(f"{block}.{name}", shape, order=order)
+    yield from weight_and_bias("gpt_neox.final_layer_norm", (n_embd,))
     yield Planned(name="embed_out.weight", shape=(n_vocab, n_embd))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add gptneox' keys, which the file's type is none of."""
-    writer.add_context_length(need(config, "max_position_embeddings"))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_block_count(need(config, "num_hidden_layers"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    """Add gptneox's keys, without the file type."""
+    write_counts(writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length")
     writer.add_rope_dimension_count(rotary_dims(config, 0.25))
     writer.add_head_count(need(config, "num_attention_heads"))
     writer.add_parallel_residual(config["use_parallel_residual"])

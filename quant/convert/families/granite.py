@@ -1,4 +1,4 @@
-"""GraniteForCausalLM: the dense members of Granite 3 and 4. Llama's tensors, and four numbers that scale its values.
+"""GraniteForCausalLM: the dense members of Granite 3 and 4. Llama's tensors, and four scale factors.
 
 Source: conversion/granite.py of the pinned llama.cpp.
 """
@@ -12,7 +12,7 @@ from quant.convert.families.llama import write_keys as write_llama_keys
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' GraniteConfig (4.57); llama.cpp's graph knows no head_dim.
+    """Fill in the defaults of transformers' GraniteConfig (4.57); llama.cpp's graph ignores head_dim.
 
     Raises:
         UserError: the activation is not SiLU.

@@ -1,4 +1,4 @@
-"""The keys that nearly all families share, and their order.
+"""Keys that nearly all families share, and their order.
 
 Source: set_gguf_parameters of TextModel in conversion/base.py of the pinned llama.cpp.
 """
@@ -8,17 +8,15 @@ import gguf
 from quant.base.errors import UserError
 from quant.convert.families.base import Config, as_number, first_of, need, rope_parameters, with_defaults
 
-_THETA = 10000.0  # llama.cpp's rotary base without a key
+_THETA = 10000.0  # llama.cpp's default
 
 
 def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int, *, longrope: bool = False) -> None:
-    """Add the keys that every decoder has; `longrope` where the family makes the factors' tensors."""
+    """Add the keys that every decoder has; `longrope` if the family makes the tensors of the factors."""
     writer.add_block_count(need(config, "num_hidden_layers"))
     if config.get("max_position_embeddings") is not None:
         writer.add_context_length(need(config, "max_position_embeddings"))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
-    writer.add_head_count(need(config, "num_attention_heads"))
+    write_counts(writer, config, "embedding_length", "feed_forward_length", "head_count")
     if config.get("num_key_value_heads") is not None:
         writer.add_head_count_kv(need(config, "num_key_value_heads"))
     write_rope_keys(writer, config, longrope=longrope)
@@ -32,11 +30,31 @@ def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int, *
     writer.add_file_type(file_type)
 
 
+# GGUF's keys of counts, and the config's under their most common names.
+_COUNTS = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "head_count": "num_attention_heads",
+}
+
+
+def write_counts(writer: gguf.GGUFWriter, config: Config, *keys: str) -> None:
+    """Add keys of `_COUNTS`, in the order given: it differs between llama.cpp's converters.
+
+    Raises:
+        UserError: a count is missing or no positive number.
+    """
+    for key in keys:
+        getattr(writer, f"add_{key}")(need(config, _COUNTS[key]))
+
+
 def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool = False) -> None:
     """Add the rotary embedding's base and its scaling.
 
     Raises:
-        UserError: the scaling is one that llama.cpp does not know: left out, it would give wrong text without a word.
+        UserError: llama.cpp does not know the scaling; without it the model would silently generate wrong text.
     """
     parameters = rope_parameters(config)
     rope = parameters.get("full_attention", parameters)
@@ -70,13 +88,13 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool =
 
 
 def window_layers(config: Config, usual: int) -> list[bool]:
-    """Tell for each layer whether its attention has a window: all but the last of a group, unless the config says more.
+    """Return for each layer whether its attention has a window: by default all but the last of a group.
 
     Args:
-        usual: how many layers form a group in this family.
+        usual: the number of layers in a group in this family.
 
     Raises:
-        UserError: layer_types is no list of one word per layer.
+        UserError: layer_types is not a list of one known kind per layer.
     """
     n_layers = need(config, "num_hidden_layers")
     kinds = config.get("layer_types")
@@ -93,10 +111,10 @@ def window_layers(config: Config, usual: int) -> list[bool]:
 
 
 def write_window_pattern(writer: gguf.GGUFWriter, config: Config, usual: int) -> None:
-    """Say which layers have a window where it is not the family's pattern, which llama.cpp knows.
+    """Add which layers have a window, if it is not the family's usual pattern, which llama.cpp knows.
 
     llama.cpp's converter writes the key for some families only, but load_swa_pattern in its src/llama-model.cpp reads
-    it for all: without it, the other patterns would give wrong text without a word.
+    it for all: without it, models with other patterns would silently generate wrong text.
     """
     layers = window_layers(config, usual)
     if layers != [(layer + 1) % usual != 0 for layer in range(len(layers))]:
@@ -104,12 +122,12 @@ def write_window_pattern(writer: gguf.GGUFWriter, config: Config, usual: int) ->
 
 
 def write_unusual_rope_keys(writer: gguf.GGUFWriter, config: Config) -> None:
-    """Add the base and the scaling only where they are not those that llama.cpp takes without keys.
+    """Add the base and the scaling only if they differ from llama.cpp's defaults.
 
-    For families whose converter in llama.cpp adds neither, and so is wrong for the few models that differ.
+    For families whose converter in llama.cpp adds neither, which is wrong for the few models that differ.
 
     Raises:
-        UserError: the scaling is one that llama.cpp does not know.
+        UserError: llama.cpp does not know the scaling.
     """
     rope = rope_parameters(config)
     kind, theta = rope.get("rope_type"), rope.get("rope_theta", _THETA)

@@ -1,4 +1,4 @@
-"""LlamaForCausalLM: Llama, SmolLM, TinyLlama and all that share their code.
+"""LlamaForCausalLM: Llama, SmolLM, TinyLlama and all that share their class.
 
 Source: conversion/llama.py of the pinned llama.cpp; the rope factors of Llama 3.1 and later are in its
 generate_extra_tensors and in transformers' modeling_rope_utils.
@@ -23,7 +23,7 @@ from quant.convert.families.base import (
     rope_parameters,
     with_defaults,
 )
-from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
 
@@ -49,9 +49,9 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for; attention and feed-forward biases where it says so."""
+    """Yield the config's tensors, with attention and feed-forward biases where it has them."""
     attention, mlp = bool(config.get("attention_bias", False)), bool(config.get("mlp_bias", False))
-    return decoder_tensors(config, qkv_bias=attention, output_bias=attention, mlp_bias=mlp, interleave=True)
+    return Decoder(qkv_bias=attention, output_bias=attention, mlp_bias=mlp, interleave=True).tensors(config)
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -62,7 +62,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 def extra_tensors(config: Config) -> ExtraTensors:
-    """Make the factors by which Llama 3.1's rope scaling slows each frequency: (head_dim / 2,) float32."""
+    """Return the factors by which Llama 3.1's rope scaling divides each frequency: (head_dim / 2,) float32."""
     rope = rope_parameters(config)
     if str(rope.get("rope_type", "")).lower() != "llama3":
         return {}
@@ -98,7 +98,7 @@ def _positive(rope: dict[str, Any], key: str, default: float) -> float:
 
 
 def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
-    """Say that no BOS is added where the vocabulary's size tells that it wants none, as llama.cpp's converter does."""
+    """Disable BOS for vocabularies of one size, as llama.cpp's converter does."""
     if config.get("vocab_size") == _NO_BOS_VOCAB:
         writer.add_add_bos_token(False)
 

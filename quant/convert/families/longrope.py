@@ -1,4 +1,4 @@
-"""Rotary embeddings whose frequencies are divided by one set of factors up to the old context and another beyond it.
+"""LongRoPE: frequencies are divided by one set of factors up to the original context, by another beyond it.
 
 Source: generate_extra_tensors of conversion/phi.py and conversion/minicpm.py of the pinned llama.cpp;
 _compute_longrope_parameters in transformers' modeling_rope_utils (4.57).
@@ -13,13 +13,13 @@ from quant.convert.families.base import Config, ExtraTensors, as_number, need, r
 
 
 def has_factors(config: Config) -> bool:
-    """Tell whether the config names factors."""
+    """Return whether the config has factors."""
     rope = rope_parameters(config)
     return bool(rope.get("long_factor") or rope.get("short_factor"))
 
 
 def rope_factors(config: Config, n_dims: int) -> ExtraTensors:
-    """Give both sets of factors, each (n_dims / 2,) float32; nothing where the config names none.
+    """Return both sets of factors, each (n_dims / 2,) float32; empty if the config has none.
 
     Raises:
         UserError: a set is missing or has another length.
@@ -39,16 +39,16 @@ def rope_factors(config: Config, n_dims: int) -> ExtraTensors:
 
 
 def old_context(config: Config) -> int:
-    """Give the context that the model was trained with before it was stretched."""
+    """Return the context length before it was extended."""
     rope = rope_parameters(config)
     return need(rope, "original_max_position_embeddings", need(config, "max_position_embeddings"))
 
 
 def attention_factor(config: Config) -> float:
-    """Give what the embedding's cosines and sines are multiplied by.
+    """Return the factor of the embedding's cosines and sines.
 
     Raises:
-        UserError: the scaling is of a kind that has no such factor.
+        UserError: this kind of scaling has no such factor.
     """
     rope = rope_parameters(config)
     if rope.get("attention_factor") is not None:

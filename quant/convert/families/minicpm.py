@@ -1,7 +1,7 @@
 """MiniCPMForCausalLM: MiniCPM 1B and 2B, MiniCPM4. Llama's tensors; embeddings, residuals and logits are scaled.
 
 Source: conversion/minicpm.py of the pinned llama.cpp. The config's defaults are those of the models' own
-configuration_minicpm.py; rope_theta is left out with them, as 10000 is what llama.cpp takes without the key.
+configuration_minicpm.py; rope_theta is omitted from them, since 10000 is llama.cpp's default.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from quant.convert.families.base import (
     refuse_unless,
     with_defaults,
 )
-from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.longrope import attention_factor, has_factors, old_context, rope_factors
 from quant.convert.families.planned import Planned
@@ -28,7 +28,7 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of the models' own config class.
 
     Raises:
-        UserError: the feed-forward part has another activation than llama.cpp computes.
+        UserError: llama.cpp does not compute the activation.
     """
     refuse_unless(config, "hidden_act", (None, "silu"))
     return with_defaults(
@@ -43,9 +43,9 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
+    """Yield the config's tensors."""
     bias = bool(config.get("attention_bias", False))
-    return decoder_tensors(config, qkv_bias=bias, output_bias=bias, interleave=True)
+    return Decoder(qkv_bias=bias, output_bias=bias, interleave=True).tensors(config)
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -58,9 +58,9 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 def write_stretched_keys(writer: gguf.GGUFWriter, config: Config) -> None:
-    """Add where the long rope factors begin and what goes with them, where that is within the context.
+    """Add the original context and the attention factor, if the context was extended.
 
-    llama.cpp's converter does not: its published models have factors for a context that was not stretched.
+    llama.cpp's converter does not: published models have factors although their context was not extended.
     """
     if has_factors(config) and (old := old_context(config)) < need(config, "max_position_embeddings"):
         writer.add_rope_scaling_orig_ctx_len(old)
@@ -68,7 +68,7 @@ def write_stretched_keys(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 def extra_tensors(config: Config) -> ExtraTensors:
-    """Give the rope factors."""
+    """Return the rope factors."""
     return rope_factors(config, head_dim(config))
 
 

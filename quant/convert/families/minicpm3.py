@@ -1,6 +1,6 @@
-"""MiniCPM3ForCausalLM: MiniCPM3-4B. Queries, and keys with values, pass through a narrow matrix each (MLA).
+"""MiniCPM3ForCausalLM: MiniCPM3-4B. Low-rank queries, and low-rank keys with values (MLA).
 
-A part of each head is rotated, and that part of the keys is one for all heads.
+A part of each head is rotated; that part of the keys is shared by all heads.
 Source: conversion/minicpm.py of the pinned llama.cpp, whose src/models/minicpm3.cpp has the three scales as constants.
 """
 
@@ -19,19 +19,20 @@ from quant.convert.families.base import (
     rope_parameters,
     with_defaults,
 )
+from quant.convert.families.keys import write_counts
 from quant.convert.families.longrope import rope_factors
 from quant.convert.families.minicpm import write_stretched_keys
 from quant.convert.families.planned import Planned
 
 _CONSTANTS = {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256}
-_ROPE_THETA = 10000.0  # what llama.cpp takes without the key
+_ROPE_THETA = 10000.0  # llama.cpp's default
 
 
 def complete(config: Config) -> Config:
     """Fill in the defaults of the model's own config class.
 
     Raises:
-        UserError: the config asks for something that llama.cpp computes otherwise.
+        UserError: a setting that llama.cpp computes differently.
     """
     refuse_unless(config, "hidden_act", (None, "silu"))
     heads = need(config, "num_attention_heads")
@@ -58,7 +59,7 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
+    """Yield the config's tensors."""
     n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
     heads, plain = need(config, "num_attention_heads"), need(config, "qk_nope_head_dim")
     rotated, value = need(config, "qk_rope_head_dim"), need(config, "v_head_dim")
@@ -75,27 +76,21 @@ def tensors(config: Config) -> Iterator[Planned]:
             ("mlp.gate_proj", (n_ff, n_embd)),
             ("mlp.up_proj", (n_ff, n_embd)),
             ("mlp.down_proj", (n_embd, n_ff)),
+            ("self_attn.q_a_layernorm", (q_rank,)),
+            ("self_attn.kv_a_layernorm", (kv_rank,)),
+            ("input_layernorm", (n_embd,)),
+            ("post_attention_layernorm", (n_embd,)),
         ):
             yield Planned(name=f"{block}.{name}.weight", shape=shape)
-        for name, n_norm in (
-            ("self_attn.q_a_layernorm", q_rank),
-            ("self_attn.kv_a_layernorm", kv_rank),
-            ("input_layernorm", n_embd),
-            ("post_attention_layernorm", n_embd),
-        ):
-            yield Planned(name=f"{block}.{name}.weight", shape=(n_norm,), is_norm=True)
-    yield Planned(name="model.norm.weight", shape=(n_embd,), is_norm=True)
+    yield Planned(name="model.norm.weight", shape=(n_embd,))
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the keys; those that llama.cpp's converter leaves out only where llama.cpp would take another value."""
+    """Add the keys; those that llama.cpp's converter omits only if they differ from llama.cpp's defaults."""
     heads, value = need(config, "num_attention_heads"), need(config, "v_head_dim")
     writer.add_file_type(file_type)
-    writer.add_context_length(need(config, "max_position_embeddings"))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_block_count(need(config, "num_hidden_layers"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    write_counts(writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length")
     writer.add_head_count(heads)
     writer.add_head_count_kv(need(config, "num_key_value_heads"))
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
@@ -112,7 +107,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 def extra_tensors(config: Config) -> ExtraTensors:
-    """Give the rope factors."""
+    """Return the rope factors."""
     return rope_factors(config, need(config, "qk_rope_head_dim"))
 
 

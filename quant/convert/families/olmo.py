@@ -1,16 +1,13 @@
-"""OlmoForCausalLM: OLMo 1, whose norms have no weights and whose queries, keys and values may be clipped.
+"""OlmoForCausalLM: OLMo 1, norms without weights; queries, keys and values may be clipped.
 
 Source: conversion/olmo.py of the pinned llama.cpp.
 """
 
-from collections.abc import Iterator
-
 import gguf
 
 from quant.convert.families.base import Config, Family, need, number, refuse_unless, with_defaults
-from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
-from quant.convert.families.planned import Planned
 
 _EPSILON = 1e-5  # in transformers' OlmoLayerNorm
 
@@ -30,11 +27,6 @@ def complete(config: Config) -> Config:
     )
 
 
-def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
-    return decoder_tensors(config, interleave=True, norms=(), final_norm=False)
-
-
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the common keys, the norms' epsilon and the bound of queries, keys and values."""
     write_common_keys(writer, config, file_type)
@@ -48,6 +40,6 @@ FAMILY = Family(
     model_types=("olmo",),
     arch="olmo",
     complete=complete,
-    tensors=tensors,
+    tensors=Decoder(interleave=True, norms=(), final_norm=False).tensors,
     write_keys=write_keys,
 )

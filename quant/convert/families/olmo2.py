@@ -1,15 +1,12 @@
-"""Olmo2ForCausalLM: norms behind attention and feed-forward, and over all queries and all keys at once.
+"""Olmo2ForCausalLM: norms after attention and feed-forward, and of all queries and all keys together.
 
 Source: conversion/olmo.py of the pinned llama.cpp.
 """
 
-from collections.abc import Iterator
-
 from quant.base.errors import UserError
 from quant.convert.families.base import Config, Family, is_tied, need, refuse_unless, with_defaults
-from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
-from quant.convert.families.planned import Planned
 
 
 def complete(config: Config) -> Config:
@@ -30,16 +27,11 @@ def complete(config: Config) -> Config:
     )
 
 
-def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
-    return decoder_tensors(config, norms=("post_attention_layernorm", "post_feedforward_layernorm"), qk_norms="row")
-
-
 FAMILY = Family(
     architectures=("Olmo2ForCausalLM",),
     model_types=("olmo2",),
     arch="olmo2",
     complete=complete,
-    tensors=tensors,
+    tensors=Decoder(norms=("post_attention_layernorm", "post_feedforward_layernorm"), qk_norms="row").tensors,
     write_keys=write_common_keys,
 )

@@ -1,4 +1,4 @@
-"""OpenELMForCausalLM: every layer has its own number of heads and its own feed-forward width; the output is tied.
+"""OpenELMForCausalLM: each layer has its own number of heads and feed-forward width; the output is tied.
 
 The model's code and config class are the repository's own. Its tokenizer is Llama 2's, which the repository lacks.
 Source: conversion/openelm.py of the pinned llama.cpp, and the configs of the OpenELM repositories.
@@ -27,10 +27,10 @@ _EPSILON = 1e-6  # a constant of the model's code
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of OpenELM's own config class that llama.cpp computes, and refuse the others.
+    """Fill in the defaults of OpenELM's own config class.
 
     Raises:
-        UserError: the config asks for something that llama.cpp's openelm does not compute.
+        UserError: a setting that llama.cpp's openelm does not compute.
     """
     config = with_defaults(
         config,
@@ -52,7 +52,7 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for; gate and up stand in one."""
+    """Yield the config's tensors; gate and up are one tensor in the checkpoint."""
     n_embd, size = need(config, "model_dim"), head_dim(config)
     yield Planned(name="transformer.token_embeddings.weight", shape=(need(config, "vocab_size"), n_embd))
     shapes = zip(_heads(config, "num_query_heads"), _heads(config, "num_kv_heads"), ffn_lengths(config), strict=True)
@@ -84,7 +84,7 @@ def _heads(config: Config, key: str) -> list[int]:
 
 
 def ffn_lengths(config: Config) -> list[int]:
-    """Give each layer's feed-forward width: a multiple of the divisor near the multiplier's, never far below.
+    """Return each layer's feed-forward width: multiplier times model width, rounded, but at most 10 % down.
 
     Raises:
         UserError: the multipliers are no list of positive numbers, one per layer.
@@ -123,7 +123,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
-    """Read the vocabulary that was put beside the weights.
+    """Read the vocabulary, which the user adds to the folder.
 
     Raises:
         UserError: there is none.

@@ -1,6 +1,6 @@
-"""PhiForCausalLM: Phi-1, Phi-1.5 and Phi-2. One norm before attention and feed-forward, biases everywhere.
+"""PhiForCausalLM: Phi-1, Phi-1.5 and Phi-2. One norm for attention and feed-forward, biases everywhere.
 
-Only a part of each head is rotated. The output matrix has a bias and is never the embedding.
+Partial rotary. The output matrix has a bias and is never the embedding.
 Source: conversion/phi.py of the pinned llama.cpp.
 """
 
@@ -20,8 +20,8 @@ from quant.convert.families.base import (
     rotary_dims,
     with_defaults,
 )
-from quant.convert.families.keys import write_unusual_rope_keys
-from quant.convert.families.planned import Planned
+from quant.convert.families.keys import write_counts, write_unusual_rope_keys
+from quant.convert.families.planned import Planned, weight_and_bias
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
 
 _ROTARY = 0.5  # partial_rotary_factor by default
@@ -31,7 +31,7 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' PhiConfig (4.57).
 
     Raises:
-        UserError: queries and keys have norms, or the activation is no GELU.
+        UserError: queries and keys have norms, or the activation is not GELU.
     """
     refuse_unless(config, "hidden_act", (None, "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu"))
     refuse_unless(config, "qk_layernorm", (None, False))
@@ -48,37 +48,31 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
+    """Yield the config's tensors."""
     n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
     n_kv = n_embd // need(config, "num_attention_heads") * n_head_kv(config)
     yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
     for layer in range(need(config, "num_hidden_layers")):
         block = f"model.layers.{layer}"
-        for name, rows, columns in (
-            ("self_attn.q_proj", n_embd, n_embd),
-            ("self_attn.k_proj", n_kv, n_embd),
-            ("self_attn.v_proj", n_kv, n_embd),
-            ("self_attn.dense", n_embd, n_embd),
-            ("mlp.fc1", n_ff, n_embd),
-            ("mlp.fc2", n_embd, n_ff),
+        for name, shape in (
+            ("self_attn.q_proj", (n_embd, n_embd)),
+            ("self_attn.k_proj", (n_kv, n_embd)),
+            ("self_attn.v_proj", (n_kv, n_embd)),
+            ("self_attn.dense", (n_embd, n_embd)),
+            ("mlp.fc1", (n_ff, n_embd)),
+            ("mlp.fc2", (n_embd, n_ff)),
+            ("input_layernorm", (n_embd,)),
         ):
-            yield Planned(name=f"{block}.{name}.weight", shape=(rows, columns))
-            yield Planned(name=f"{block}.{name}.bias", shape=(rows,))
-        yield Planned(name=f"{block}.input_layernorm.weight", shape=(n_embd,), is_norm=True)
-        yield Planned(name=f"{block}.input_layernorm.bias", shape=(n_embd,))
-    yield Planned(name="model.final_layernorm.weight", shape=(n_embd,), is_norm=True)
-    yield Planned(name="model.final_layernorm.bias", shape=(n_embd,))
-    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd))
-    yield Planned(name="lm_head.bias", shape=(n_vocab,))
+            yield from weight_and_bias(f"{block}.{name}", shape)
+    yield from weight_and_bias("model.final_layernorm", (n_embd,))
+    yield from weight_and_bias("lm_head", (n_vocab, n_embd))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the keys, in an order of their own."""
-    writer.add_context_length(need(config, "max_position_embeddings"))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
-    writer.add_block_count(need(config, "num_hidden_layers"))
-    writer.add_head_count(need(config, "num_attention_heads"))
+    """Add the keys in phi2's order."""
+    write_counts(
+        writer, config, "context_length", "embedding_length", "feed_forward_length", "block_count", "head_count"
+    )
     writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_eps(number(config, "layer_norm_eps"))
     writer.add_rope_dimension_count(rotary_dims(config, _ROTARY))
@@ -88,7 +82,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
-    """Read the vocabulary; GPT-2's pre-tokenizer has a name of its own for these models, and means the same."""
+    """Read the vocabulary; GPT-2's pre-tokenizer is called phi-2 for these models."""
     found = load_vocabulary(folder, config, pre=pre)
     return msgspec.structs.replace(found, pre="phi-2") if pre is None and found.pre == "gpt-2" else found
 

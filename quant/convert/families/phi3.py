@@ -1,7 +1,7 @@
 """Phi3ForCausalLM: Phi-3, Phi-3.5, Phi-4 and Phi-4-mini. Query, key and value are one matrix, gate and up another.
 
-The members with a long context carry two sets of rope factors. Most have SentencePiece's vocabulary with tokens that
-tokenizer.json adds; Phi-4 has a byte-level one.
+Models with a long context have two sets of rope factors. Most have a SentencePiece vocabulary to which tokenizer.json
+adds tokens; Phi-4 has a byte-level one.
 Source: conversion/phi.py of the pinned llama.cpp.
 """
 
@@ -24,6 +24,7 @@ from quant.convert.families.base import (
     rotary_dims,
     with_defaults,
 )
+from quant.convert.families.keys import write_counts
 from quant.convert.families.longrope import attention_factor, has_factors, old_context, rope_factors
 from quant.convert.families.planned import Planned
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
@@ -55,7 +56,7 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
+    """Yield the config's tensors."""
     n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
     heads = need(config, "num_attention_heads")
     n_qkv = n_embd // heads * (heads + 2 * n_head_kv(config))
@@ -66,17 +67,17 @@ def tensors(config: Config) -> Iterator[Planned]:
         yield Planned(name=f"{block}.self_attn.o_proj.weight", shape=(n_embd, n_embd))
         yield Planned(name=f"{block}.mlp.gate_up_proj.weight", shape=(2 * n_ff, n_embd))
         yield Planned(name=f"{block}.mlp.down_proj.weight", shape=(n_embd, n_ff))
-        yield Planned(name=f"{block}.input_layernorm.weight", shape=(n_embd,), is_norm=True)
-        yield Planned(name=f"{block}.post_attention_layernorm.weight", shape=(n_embd,), is_norm=True)
-    yield Planned(name="model.norm.weight", shape=(n_embd,), is_norm=True)
+        yield Planned(name=f"{block}.input_layernorm.weight", shape=(n_embd,))
+        yield Planned(name=f"{block}.post_attention_layernorm.weight", shape=(n_embd,))
+    yield Planned(name="model.norm.weight", shape=(n_embd,))
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
 
 
 def early_keys(writer: gguf.GGUFWriter, config: Config) -> None:
-    """Add the attention factor: llama.cpp's converter writes it while it makes the rope factors.
+    """Add the attention factor, which llama.cpp's converter writes before the other keys.
 
     Raises:
-        UserError: the rope scaling is none that these models have.
+        UserError: the rope scaling is not known for these models.
     """
     kind = rope_parameters(config).get("rope_type")
     if has_factors(config):
@@ -86,18 +87,15 @@ def early_keys(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 def extra_tensors(config: Config) -> ExtraTensors:
-    """Give the rope factors."""
+    """Return the rope factors."""
     return rope_factors(config, rotary_dims(config, 1.0))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add the keys; a sliding window of zero says that there is none."""
+    """Add the keys; a sliding window of zero means none."""
     writer.add_context_length(need(config, "max_position_embeddings"))
     writer.add_rope_scaling_orig_ctx_len(old_context(config))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
-    writer.add_block_count(need(config, "num_hidden_layers"))
-    writer.add_head_count(need(config, "num_attention_heads"))
+    write_counts(writer, config, "embedding_length", "feed_forward_length", "block_count", "head_count")
     writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
     writer.add_rope_dimension_count(rotary_dims(config, 1.0))
@@ -107,7 +105,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
-    """Read the vocabulary: of SentencePiece with what tokenizer.json adds, unless the tokenizer's class says else."""
+    """Read the vocabulary: SentencePiece with the tokens that tokenizer.json adds, or Phi-4's byte-level one."""
     settings = read_json(folder / "tokenizer_config.json") or {}
     by_tokenizer_json = settings.get("tokenizer_class") != _BYTE_LEVEL_CLASS
     return load_vocabulary(folder, config, pre=pre, added_by_tokenizer_json=by_tokenizer_json)

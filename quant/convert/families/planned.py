@@ -1,10 +1,10 @@
-"""One tensor of the file to be, and which rows of the checkpoint it is made of.
+"""One tensor of the GGUF file, and the rows of the checkpoint that it is made of.
 
-Nearly all tensors are taken as they are. The others keep whole rows and change their order, are one part of a larger
-tensor, are several small ones stacked, or stand transposed in the checkpoint; so a tensor can be made a piece of rows
-at a time.
+Nearly all tensors are copied as they are. The others have their rows reordered, are a part of a larger tensor, are
+stacked from several small ones, or are transposed in the checkpoint. All can be made in chunks of rows.
 """
 
+import math
 from collections.abc import Iterator
 
 import msgspec
@@ -16,7 +16,7 @@ Rows = NDArray[np.intp]
 
 
 class Interleaved(msgspec.Struct, frozen=True):
-    """Heads whose rotary halves follow one another in the checkpoint and alternate in GGUF.
+    """Heads whose rotary halves are consecutive in the checkpoint and interleaved in GGUF.
 
     Source: the q and k projections of conversion/llama.py of the pinned llama.cpp.
     """
@@ -24,11 +24,11 @@ class Interleaved(msgspec.Struct, frozen=True):
     n_heads: int
 
     def unit(self, n_rows: int) -> int:
-        """Give the rows that belong together: one head's."""
+        """Return the number of rows that belong together: those of one head."""
         return n_rows // self.n_heads
 
     def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
-        """Give the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
         rows = np.arange(first, last)
         size = self.unit(n_rows)
         head, within = rows // size, rows % size
@@ -36,7 +36,7 @@ class Interleaved(msgspec.Struct, frozen=True):
 
 
 class ByPart(msgspec.Struct, frozen=True):
-    """Query, key and value that stand head by head in the checkpoint and one after the other in GGUF.
+    """Query, key and value, which alternate head by head in the checkpoint and are consecutive in GGUF.
 
     Source: query_key_value of conversion/bloom.py and conversion/gptneox.py of the pinned llama.cpp.
     """
@@ -45,11 +45,11 @@ class ByPart(msgspec.Struct, frozen=True):
     n_parts: int = 3
 
     def unit(self, n_rows: int) -> int:
-        """Give the rows that belong together: one head's of one part."""
+        """Return the number of rows that belong together: those of one head in one part."""
         return n_rows // self.n_heads // self.n_parts
 
     def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
-        """Give the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
         rows = np.arange(first, last)
         size = self.unit(n_rows)
         part, head, within = rows // size // self.n_heads, rows // size % self.n_heads, rows % size
@@ -57,17 +57,20 @@ class ByPart(msgspec.Struct, frozen=True):
 
 
 class From(msgspec.Struct, frozen=True):
-    """A part of a larger tensor: its rows from `first_row` on."""
+    """A part of a larger tensor: the rows from `first_row`."""
 
     first_row: int
 
     def unit(self, n_rows: int) -> int:
-        """Give the rows that belong together: one."""
+        """Return the number of rows that belong together: one."""
         return 1
 
     def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
-        """Give the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
         return np.arange(self.first_row + first, self.first_row + last)
+
+
+Order = Interleaved | ByPart | From
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,15 +78,14 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str  # in the checkpoint
     shape: Shape  # in GGUF
-    target: str | None = None  # in GGUF; None: what gguf's map of names says
-    stacked: tuple[str, ...] = ()  # all sources, `name` first, where each gives one row
+    target: str | None = None  # in GGUF; None: the name in gguf's TensorNameMap
+    stacked: tuple[str, ...] = ()  # all sources, `name` first, where each is one row
     source_shape: Shape | None = None  # in the checkpoint, where it differs
-    order: Interleaved | ByPart | From | None = None
+    order: Order | None = None
     transposed: bool = False
-    plus: float = 0.0  # added to each value: some norms are kept as what they differ from one by
+    offset: float = 0.0  # added to each value: some checkpoints store norm weights as weight - 1
     cut: bool = False  # the checkpoint may have more rows, which belong to no token
-    optional: bool = False  # a tied output matrix need not be there
-    is_norm: bool = False  # its values lie around one, or around zero where one is added
+    optional: bool = False  # a tied output matrix may be missing
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -93,10 +95,15 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def n_elements(self) -> int:
         """The number of values in GGUF."""
-        return size_of(self.shape)
+        return math.prod(self.shape)
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether it holds the weights of a norm, which are near one."""
+        return self.target is not None and self.target.endswith("_norm.weight")
 
     def source_tensors(self) -> Iterator[tuple[str, Shape]]:
-        """Give the checkpoint's tensors that this one needs, and their shapes."""
+        """Yield the names and shapes of the checkpoint's tensors that this one needs."""
         if self.source_shape is not None:
             shape = self.source_shape
         elif self.stacked:
@@ -107,9 +114,9 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
             yield name, shape
 
 
-def size_of(shape: Shape) -> int:
-    """Multiply the sizes of a shape."""
-    size = 1
-    for length in shape:
-        size *= length
-    return size
+def weight_and_bias(
+    name: str, shape: Shape, *, order: Order | None = None, transposed: bool = False
+) -> Iterator[Planned]:
+    """Yield a layer's weight and its bias, which has one value per row."""
+    yield Planned(name=f"{name}.weight", shape=shape, order=order, transposed=transposed)
+    yield Planned(name=f"{name}.bias", shape=shape[:1], order=order)

@@ -22,12 +22,12 @@ _SPECIAL = (_END, "<|im_start|>", "<|im_end|>", *(f"<|extra_{number}|>" for numb
 
 
 def complete(config: Config) -> Config:
-    """Fill in the defaults of the models' own config class, and call the norms' epsilon what it is.
+    """Fill in the defaults of the models' own config class, and rename the norms' epsilon to rms_norm_eps.
 
-    llama.cpp's converter takes it for that of norms with a mean, and llama.cpp then does not load the file.
+    llama.cpp's converter writes it as a LayerNorm epsilon, and llama.cpp then does not load the file.
 
     Raises:
-        UserError: the heads do not fill the width, which llama.cpp has no place for.
+        UserError: the heads do not fill the width, which llama.cpp does not support.
     """
     config = with_defaults(config, max_position_embeddings=8192, layer_norm_epsilon=1e-6, rotary_emb_base=10000.0)
     n_embd, heads = need(config, "hidden_size"), need(config, "num_attention_heads")
@@ -38,26 +38,26 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for; the config counts gate and up together."""
+    """Yield the config's tensors; intermediate_size counts gate and up together."""
     n_embd, n_ff, n_vocab = need(config, "hidden_size"), need(config, "intermediate_size"), need(config, "vocab_size")
     n_half = n_ff // 2
     yield Planned(name="transformer.wte.weight", shape=(n_vocab, n_embd))
     for layer in range(need(config, "num_hidden_layers")):
         block = f"transformer.h.{layer}"
-        yield Planned(name=f"{block}.ln_1.weight", shape=(n_embd,), is_norm=True)
+        yield Planned(name=f"{block}.ln_1.weight", shape=(n_embd,))
         yield Planned(name=f"{block}.attn.c_attn.weight", shape=(3 * n_embd, n_embd))
         yield Planned(name=f"{block}.attn.c_attn.bias", shape=(3 * n_embd,))
         yield Planned(name=f"{block}.attn.c_proj.weight", shape=(n_embd, n_embd))
-        yield Planned(name=f"{block}.ln_2.weight", shape=(n_embd,), is_norm=True)
+        yield Planned(name=f"{block}.ln_2.weight", shape=(n_embd,))
         yield Planned(name=f"{block}.mlp.w1.weight", shape=(n_half, n_embd))
         yield Planned(name=f"{block}.mlp.w2.weight", shape=(n_half, n_embd))
         yield Planned(name=f"{block}.mlp.c_proj.weight", shape=(n_embd, n_half))
-    yield Planned(name="transformer.ln_f.weight", shape=(n_embd,), is_norm=True)
+    yield Planned(name="transformer.ln_f.weight", shape=(n_embd,))
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd))
 
 
 def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
-    """Read the vocabulary: tokens by rank, then the special ones; a made-up checkpoint has the usual files instead."""
+    """Read the vocabulary: tokens by rank, then the special ones; a synthetic checkpoint has tokenizer.json instead."""
     if not (folder / _RANKS).is_file():
         return load_vocabulary(folder, config, pre=pre)
     if pre is not None:

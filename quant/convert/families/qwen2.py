@@ -1,14 +1,11 @@
-"""Qwen2ForCausalLM: Qwen1.5, Qwen2 and Qwen2.5. Biases on query, key and value; halves stay as they are (NeoX order).
+"""Qwen2ForCausalLM: Qwen1.5, Qwen2 and Qwen2.5. Biases on query, key and value; rotary halves in NeoX order.
 
 Source: conversion/qwen.py of the pinned llama.cpp.
 """
 
-from collections.abc import Iterator
-
 from quant.convert.families.base import Config, Family, refuse_unless, with_defaults
-from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
-from quant.convert.families.planned import Planned
 
 
 def complete(config: Config) -> Config:
@@ -23,16 +20,11 @@ def complete(config: Config) -> Config:
     )
 
 
-def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
-    return decoder_tensors(config, qkv_bias=True)
-
-
 FAMILY = Family(
     architectures=("Qwen2ForCausalLM",),
     model_types=("qwen2",),
     arch="qwen2",
     complete=complete,
-    tensors=tensors,
+    tensors=Decoder(qkv_bias=True).tensors,
     write_keys=write_common_keys,
 )

@@ -1,14 +1,11 @@
-"""Qwen3ForCausalLM: the dense members of Qwen3. Norms of each head's queries and keys in place of Qwen2's biases.
+"""Qwen3ForCausalLM: the dense members of Qwen3. Norms of each head's queries and keys instead of Qwen2's biases.
 
 Source: conversion/qwen.py of the pinned llama.cpp.
 """
 
-from collections.abc import Iterator
-
 from quant.convert.families.base import Config, Family, refuse_unless, with_defaults
-from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
-from quant.convert.families.planned import Planned
 
 
 def complete(config: Config) -> Config:
@@ -28,16 +25,11 @@ def complete(config: Config) -> Config:
     )
 
 
-def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
-    return decoder_tensors(config, qk_norms="head")
-
-
 FAMILY = Family(
     architectures=("Qwen3ForCausalLM",),
     model_types=("qwen3",),
     arch="qwen3",
     complete=complete,
-    tensors=tensors,
+    tensors=Decoder(qk_norms="head").tensors,
     write_keys=write_common_keys,
 )

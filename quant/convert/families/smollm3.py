@@ -1,17 +1,14 @@
-"""SmolLM3ForCausalLM: llama's tensors and keys; every fourth layer has no rotary embedding, which llama.cpp knows.
+"""SmolLM3ForCausalLM: llama's tensors and keys; every fourth layer has no rotary embedding, which llama.cpp implements.
 
 Source: conversion/llama.py of the pinned llama.cpp, and load_arch_hparams in its src/models/smollm3.cpp.
 """
-
-from collections.abc import Iterator
 
 import msgspec
 
 from quant.base.errors import UserError
 from quant.convert.families.base import Config, need, refuse_unless, with_defaults
-from quant.convert.families.decoder import decoder_tensors
+from quant.convert.families.decoder import Decoder
 from quant.convert.families.llama import FAMILY as LLAMA
-from quant.convert.families.planned import Planned
 
 _INTERVAL = 4
 
@@ -20,7 +17,7 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' SmolLM3Config (4.57), which ties the embeddings.
 
     Raises:
-        UserError: other layers than every fourth are without rotary embedding, or the activation is not SiLU.
+        UserError: layers other than every fourth have no rotary embedding, or the activation is not SiLU.
     """
     refuse_unless(config, "hidden_act", (None, "silu"))
     completed = with_defaults(
@@ -34,18 +31,13 @@ def complete(config: Config) -> Config:
     )
     n_layers, interval = need(completed, "num_hidden_layers"), need(completed, "no_rope_layer_interval")
     usual = [int((layer + 1) % _INTERVAL != 0) for layer in range(n_layers)]
-    asked = completed.get("no_rope_layers") or [int((layer + 1) % interval != 0) for layer in range(n_layers)]
-    if asked != usual:
+    requested = completed.get("no_rope_layers") or [int((layer + 1) % interval != 0) for layer in range(n_layers)]
+    if requested != usual:
         raise UserError(
-            f"config.json has no_rope_layers = {str(asked)[:80]}; llama.cpp's smollm3 leaves out every fourth layer's "
-            "rotary embedding and no other"
+            f"config.json has no_rope_layers = {str(requested)[:80]}; llama.cpp's smollm3 has no rotary embedding in "
+            "every fourth layer, and in no other"
         )
     return completed
-
-
-def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for; llama.cpp's graph has no biases."""
-    return decoder_tensors(config, interleave=True)
 
 
 FAMILY = msgspec.structs.replace(
@@ -54,5 +46,5 @@ FAMILY = msgspec.structs.replace(
     model_types=("smollm3",),
     arch="smollm3",
     complete=complete,
-    tensors=tensors,
+    tensors=Decoder(interleave=True).tensors,  # llama.cpp's graph has no biases
 )

@@ -1,6 +1,6 @@
-"""StableLmForCausalLM: StableLM-3B-4E1T, StableLM 2, Stable Code. Norms have biases; part of each head turns.
+"""StableLmForCausalLM: StableLM-3B-4E1T, StableLM 2, Stable Code. Norms have biases; partial rotary.
 
-StableLM 2 12B runs both halves of a layer side by side, and has a norm for each head's queries and keys.
+StableLM 2 12B computes attention and feed-forward in parallel, and has norms for each head's queries and keys.
 Source: conversion/stablelm.py of the pinned llama.cpp.
 """
 
@@ -21,8 +21,8 @@ from quant.convert.families.base import (
     rotary_dims,
     with_defaults,
 )
-from quant.convert.families.decoder import decoder_tensors
-from quant.convert.families.keys import write_unusual_rope_keys
+from quant.convert.families.decoder import Decoder
+from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.families.planned import Planned
 
 
@@ -30,7 +30,7 @@ def complete(config: Config) -> Config:
     """Fill in the defaults of transformers' StableLmConfig (4.57).
 
     Raises:
-        UserError: the config asks for something that llama.cpp's stablelm does not compute.
+        UserError: a setting that llama.cpp's stablelm does not compute.
     """
     config = with_defaults(
         config,
@@ -54,10 +54,10 @@ def complete(config: Config) -> Config:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Give the tensors that a config asks for."""
+    """Yield the config's tensors."""
     parallel = bool(config["use_parallel_residual"])
     norms = ("input_layernorm",) if parallel else ("input_layernorm", "post_attention_layernorm")
-    yield from decoder_tensors(config, qkv_bias=bool(config.get("use_qkv_bias")), norms=norms)
+    yield from Decoder(qkv_bias=bool(config.get("use_qkv_bias")), norms=norms).tensors(config)
     n_embd = need(config, "hidden_size")
     for layer in range(need(config, "num_hidden_layers")):
         block = f"model.layers.{layer}"
@@ -77,10 +77,7 @@ def tensors(config: Config) -> Iterator[Planned]:
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add stablelm's keys."""
-    writer.add_context_length(need(config, "max_position_embeddings"))
-    writer.add_embedding_length(need(config, "hidden_size"))
-    writer.add_block_count(need(config, "num_hidden_layers"))
-    writer.add_feed_forward_length(need(config, "intermediate_size"))
+    write_counts(writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length")
     writer.add_rope_dimension_count(rotary_dims(config, 0.25))
     writer.add_head_count(need(config, "num_attention_heads"))
     writer.add_head_count_kv(n_head_kv(config))

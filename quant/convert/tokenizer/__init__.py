@@ -1,7 +1,7 @@
 """From a checkpoint's tokenizer files to the vocabulary of a GGUF file.
 
-Three sorts: SentencePiece's tokenizer.model, byte-level BPE in tokenizer.json, and the byte-fallback BPE that stands
-for SentencePiece in tokenizer.json. No tokenizer is run and no template is executed: both are data.
+Three kinds: SentencePiece's tokenizer.model, byte-level BPE in tokenizer.json, and the byte-fallback BPE that replaces
+SentencePiece in tokenizer.json. No tokenizer is run and no template is executed.
 Source of the keys and their order: conversion/base.py and gguf/vocab.py of the pinned llama.cpp.
 """
 
@@ -28,7 +28,7 @@ class Tokens(msgspec.Struct, kw_only=True):
 
 
 class Vocabulary(msgspec.Struct, kw_only=True):
-    """Everything that the tokenizer.* keys of a GGUF file say."""
+    """The contents of a GGUF file's tokenizer.* keys."""
 
     model: str  # "gpt2" for byte-level BPE, "llama" for SentencePiece
     pre: str
@@ -65,9 +65,9 @@ def load_vocabulary(
     """Read a checkpoint's vocabulary, padded to the config's vocab_size.
 
     Args:
-        pre: the pre-tokenizer's name in llama.cpp, where it is not found by the tokenizer's structure.
-        space_prefix_key: the llama family writes the tokenizer's add_prefix_space as a key of its own.
-        added_by_tokenizer_json: tokenizer.json adds tokens to SentencePiece's too, as Phi-3's does.
+        pre: the pre-tokenizer's name in llama.cpp, if it cannot be detected from the tokenizer's structure.
+        space_prefix_key: write the tokenizer's add_prefix_space as a key, as the llama family does.
+        added_by_tokenizer_json: tokenizer.json also adds tokens to SentencePiece's, as Phi-3's does.
 
     Raises:
         UserError: there is no tokenizer, it is broken, or its pre-tokenizer is unknown.
@@ -83,7 +83,7 @@ def load_vocabulary(
     prefix = settings.get("add_prefix_space") if space_prefix_key else None
     prefix = prefix if isinstance(prefix, bool) else None
     if pre is not None and is_sentencepiece(folder):
-        raise UserError(f"{folder} has SentencePiece's tokenizer, which needs no --pre; leave it away")
+        raise UserError(f"{folder} has a SentencePiece tokenizer, which has no pre-tokenizer; omit --pre")
     if (folder / "tokenizer.model").is_file():
         adding = read_json(folder / "tokenizer.json") or {} if added_by_tokenizer_json else None
         texts, scores, types = sentencepiece_tokens(folder, n_vocab, settings, adding)
@@ -120,7 +120,7 @@ def load_vocabulary(
 
 
 def is_sentencepiece(folder: Path) -> bool:
-    """Tell whether a checkpoint's texts are cut as SentencePiece cuts them, without a pre-tokenizer."""
+    """Return whether a checkpoint has a SentencePiece tokenizer, which has no pre-tokenizer."""
     model = (read_json(folder / "tokenizer.json") or {}).get("model")
     by_bytes = isinstance(model, dict) and model.get("byte_fallback") is True
     return by_bytes or (folder / "tokenizer.model").is_file()

@@ -1,4 +1,4 @@
-"""BPE vocabularies in tokenizer.json: byte-level ones, and the byte-fallback ones that stand for SentencePiece."""
+"""BPE vocabularies in tokenizer.json: byte-level ones, and the byte-fallback ones that replace SentencePiece."""
 
 import re
 from pathlib import Path
@@ -12,13 +12,13 @@ from quant.convert.tokenizer.special import added_tokens, looks_special, plain_s
 
 _MAX_VOCAB = 1 << 24
 _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-_NO_SCORE = -1000.0  # llama.cpp's converter gives every token of such a file this score
+_NO_SCORE = -1000.0  # of every token of such a file, as in llama.cpp's converter
 
 
 def byte_level_tokens(
     folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None
 ) -> tuple[list[bytes], list[int]]:
-    """Give texts and types of a byte-level BPE, ids without a token padded as "[PAD7]".
+    """Return texts and types of a byte-level BPE, ids without a token are padded as "[PAD7]".
 
     Raises:
         UserError: the vocabulary is no map from texts to ids, or has ids beyond vocab_size.
@@ -50,7 +50,7 @@ def byte_level_tokens(
 def byte_fallback_tokens(
     folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None
 ) -> tuple[list[bytes], list[float], list[int]]:
-    """Give texts, scores and types of a byte-fallback BPE: the base vocabulary, then what was added behind it.
+    """Return texts, scores and types of a byte-fallback BPE: the base vocabulary, then the added tokens after it.
 
     llama.cpp's converter does not pad such a vocabulary to the rows of the embedding; llama.cpp then refuses the file.
 
@@ -110,21 +110,21 @@ def _by_id(folder: Path, tokenizer: dict[str, Any]) -> dict[int, str]:
     by_id: dict[int, str] = {}
     for text, token_id in vocab.items():
         if type(token_id) is not int or not 0 <= token_id < _MAX_VOCAB:
-            raise UserError(f"{folder / 'tokenizer.json'} gives a token the id {token_id!r}; download it again")
+            raise UserError(f"{folder / 'tokenizer.json'} has a token with the id {token_id!r}; download it again")
         if token_id in by_id:
-            raise UserError(f"{folder / 'tokenizer.json'} gives the id {token_id} to two tokens; download it again")
+            raise UserError(f"{folder / 'tokenizer.json'} has two tokens with the id {token_id}; download it again")
         by_id[token_id] = text
     return by_id
 
 
-def byte_letters() -> list[str]:
-    """Give the printable letters that stand for the 256 bytes in byte-level BPE. Source: GPT-2's byte encoder."""
+def byte_characters() -> list[str]:
+    """Return the printable characters that represent the 256 bytes in byte-level BPE. Source: GPT-2's byte encoder."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
-    letters, shifted = [], 0
+    characters, shifted = [], 0
     for byte in range(256):
         if byte in printable:
-            letters.append(chr(byte))
+            characters.append(chr(byte))
         else:
-            letters.append(chr(256 + shifted))
+            characters.append(chr(256 + shifted))
             shifted += 1
-    return letters
+    return characters

@@ -1,4 +1,4 @@
-"""Reading a tokenizer's JSON files from strangers: bounded, and an object or nothing."""
+"""Read a tokenizer's untrusted files: bounded, and of JSON only objects."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ def check_size(path: Path) -> None:
     """Refuse a file that is larger than any tokenizer's.
 
     Raises:
-        UserError: it is too large, or cannot be looked at.
+        UserError: it is too large, or cannot be read.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -36,10 +36,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def encoded(text: str, path: Path) -> bytes:
-    """Give a token's bytes.
+    """Return a token's bytes.
 
     Raises:
-        UserError: JSON can hold half a letter, which is no text.
+        UserError: it has a lone surrogate, which JSON allows.
     """
     try:
         return text.encode()

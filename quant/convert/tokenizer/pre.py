@@ -1,11 +1,10 @@
-"""Which pre-tokenizer of llama.cpp a tokenizer.json has, told by its structure.
+"""Detect llama.cpp's name of a tokenizer.json's pre-tokenizer from its structure.
 
-llama.cpp's converter runs the tokenizer on a fixed text and looks the ids' hash up. The pre-tokenizer itself stands in
-the file, so it is compared with what llama.cpp's names mean: the same steps, in words of our own, however spelled. So a
-vocabulary that was changed in a fine-tune does no harm.
-Source: the regular expressions and steps are those of the models' own tokenizer.json files; which name does the same
-is told by src/llama-vocab.cpp of the pinned llama.cpp. Where names differ there in nothing that splits text, one stands
-for all.
+llama.cpp's converter runs the tokenizer on a fixed text and looks up a hash of the ids. Here the steps in the file are
+compared with those that llama.cpp's names mean, in one notation for both, so that changes to the vocabulary by a
+fine-tune do not matter.
+Source: the regular expressions and steps are those of the models' own tokenizer.json files; the name that does the same
+is in src/llama-vocab.cpp of the pinned llama.cpp. Names that split text alike are represented by one of them.
 """
 
 import difflib
@@ -23,12 +22,12 @@ _CJK_DEEPSEEK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 
 
 def _words_or_numbers(digits: str) -> str:
-    """Give the expression that Llama 3, Qwen 2 and others vary: letters with one sign before, digits, signs, spaces."""
+    """Return the regex of which Llama 3, Qwen 2 and others have variants: letters, digits, punctuation, spaces."""
     return _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _SPACES
 
 
 def _cased_words_or_numbers(contractions: str, digits: str) -> str:
-    """Give the expression that GPT-4o and Tekken vary: a word ends where a capital follows a small letter."""
+    """Return the regex of which GPT-4o and Tekken have variants: a word ends where upper case follows lower case."""
     start = r"[^\r\n\p{L}\p{N}]?"
     words = f"{start}{_UPPER}*{_LOWER}+{contractions}|{start}{_UPPER}+{_LOWER}*{contractions}"
     return f"{words}|{digits}" + r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + _SPACES
@@ -66,14 +65,14 @@ def _split(*patterns: str) -> tuple[str, ...]:
     return tuple(f"split {pattern}" for pattern in patterns)
 
 
-# What the steps do, and llama.cpp's name for it. "digits" are single ones, "numbers" runs of them; "bytes" spells the
-# bytes as letters, and "bytes+words" splits as GPT-2 does before that.
+# Steps, and llama.cpp's name for them. "digits" are single ones, "numbers" runs of them; "bytes" writes bytes as
+# printable characters, and "bytes+words" splits as GPT-2 does before that.
 _BY_STRUCTURE = {
     # GPT-2, GPT-NeoX and Pythia, OLMo, MPT, Phi-1 to Phi-2; the same as mpt, olmo, phi-2, jais, exaone4, trillion
     ("bytes+words",): "gpt-2",
     # SmolLM, StarCoder, Granite 3; the same as starcoder, refact, command-r, codeshell, exaone, mellum2
     ("digits", "bytes+words"): "smollm",
-    (*_split(_LLAMA_3), "bytes"): "llama-bpe",  # Llama 3; what else has this structure is told apart below
+    (*_split(_LLAMA_3), "bytes"): "llama-bpe",  # Llama 3; others with this structure are distinguished below
     (*_split(_QWEN_2), "bytes"): "qwen2",  # the same as stablelm2, hunyuan, megrez, solar-open, grok-2
     (*_split(_TEKKEN), "bytes"): "tekken",
     (*_split(_GPT_4O), "bytes"): "gpt-4o",  # the same as llama4, minimax-m2, kanana2
@@ -92,9 +91,9 @@ _BY_STRUCTURE = {
     (*_split(_SEED_CODER), "bytes"): "seed-coder",
     (*_split(r"\d{1,3}(?=(?:\d{3})*\b)", _GPT_4O), "bytes"): "tiny_aya",
 }
-# Expressions that leave nothing between their matches: to remove all but the matches is to split there.
+# Regexes that match everything: removing all but the matches is the same as splitting at them.
 _EVERYTHING = {_GPT_2, _LLAMA_3, _QWEN_2, _MINICPM_5, _QWEN_35, _SEED_CODER, _TEKKEN, _GPT_4O}
-# Expressions that a step of another kind stands for.
+# Regexes that are the same as a step of another kind.
 _SINGLE = {r"\p{N}": "digits", r"\p{N}+": "numbers"}
 # Source: the names that src/llama-vocab.cpp of the pinned llama.cpp knows.
 KNOWN = """
@@ -106,14 +105,14 @@ joyai-llm kanana2 kimi-k2 kormo laguna lfm2 llada-moe llama-bpe llama-v3 llama3 
 minerva-7b minicpm5 minimax-m2 modern-bert mpt olmo phi-2 pixtral poro-chat qwen2 qwen35 refact roberta-bpe sarvam-moe
 seed-coder smaug-bpe smollm solar-open spark2_5 stablelm2 starcoder superbpe talkie tekken tiny_aya trillion ufakzeka
 viking whitespace youtu
-""".split()  # noqa: SIM905  a list of names reads better as text
+""".split()  # noqa: SIM905  more readable than a list
 
 
 def validate_pre(name: str) -> None:
     """Refuse a name that llama.cpp does not know.
 
     Raises:
-        UserError: it is unknown; the nearest name is suggested.
+        UserError: it is unknown; the message suggests the nearest name.
     """
     if name not in KNOWN:
         near = difflib.get_close_matches(name, KNOWN, n=1)
@@ -124,19 +123,19 @@ def validate_pre(name: str) -> None:
 def detect_pre(
     tokenizer: dict[str, Any], folder: Path, *, settings: dict[str, Any] | None = None, has_bos: bool = True
 ) -> str:
-    """Give the name of the pre-tokenizer.
+    """Return llama.cpp's name of the pre-tokenizer.
 
     Args:
-        settings: what tokenizer_config.json says.
-        has_bos: the vocabulary has a token that begins a text.
+        settings: the contents of tokenizer_config.json.
+        has_bos: whether the vocabulary has a BOS token.
 
     Raises:
-        UserError: its structure is none of those known.
+        UserError: its structure is unknown.
     """
     _refuse_changed_text(tokenizer, folder)
     node = tokenizer.get("pre_tokenizer")
     if isinstance(node, dict) and node.get("type") == "ByteLevel" and not (settings or {}).get("add_prefix_space"):
-        # Of a pre-tokenizer that is one step, transformers takes this from the settings, not from here.
+        # If it is the only step, transformers takes this from the settings, not from here.
         node = {**node, "add_prefix_space": False}
     try:
         steps = _joined(_steps(node))
@@ -149,19 +148,19 @@ def detect_pre(
     if found:
         return found
     raise UserError(
-        f"the pre-tokenizer in {folder / 'tokenizer.json'} is not known by its structure ({'; '.join(steps)[:200]}); "
-        "give llama.cpp's name for it with --pre NAME"
+        f"the pre-tokenizer in {folder / 'tokenizer.json'} has an unknown structure ({'; '.join(steps)[:200]}); "
+        "pass llama.cpp's name for it with --pre NAME"
     )
 
 
 def _refuse_changed_text(tokenizer: dict[str, Any], folder: Path) -> None:
-    """Refuse what changes a text's letters, or marks parts of words: llama.cpp does neither for a BPE of bytes."""
+    """Refuse normalizers and marks of word parts: llama.cpp ignores both for byte-level BPE."""
     model = tokenizer.get("model")
     for key in ("continuing_subword_prefix", "end_of_word_suffix"):
         if isinstance(model, dict) and model.get(key):
             raise UserError(
                 f"{folder / 'tokenizer.json'} has {key} {json.dumps(model[key])[:40]}, which llama.cpp does not "
-                "compute; give llama.cpp's name for the pre-tokenizer with --pre NAME to convert it all the same"
+                "compute; pass llama.cpp's name for the pre-tokenizer with --pre NAME to convert it anyway"
             )
     changing = {"Lowercase", "StripAccents", "BertNormalizer", "Strip", "Replace", "Prepend"}
     try:
@@ -171,12 +170,12 @@ def _refuse_changed_text(tokenizer: dict[str, Any], folder: Path) -> None:
     if found:
         raise UserError(
             f"{folder / 'tokenizer.json'} has the normalizer {found[0]}, which llama.cpp does not compute; "
-            "give llama.cpp's name for the pre-tokenizer with --pre NAME to convert it all the same"
+            "pass llama.cpp's name for the pre-tokenizer with --pre NAME to convert it anyway"
         )
 
 
 def _kinds(node: Any) -> list[str]:
-    """Name the steps of a normalizer."""
+    """Return the types of a normalizer's steps."""
     if not isinstance(node, dict):
         return []
     inner = node.get("normalizers")
@@ -187,10 +186,10 @@ def _kinds(node: Any) -> list[str]:
 
 
 def _like_llama_3(model: dict[str, Any], *, has_bos: bool) -> str:
-    """Name what splits as Llama 3 does, by what else llama.cpp does under its names for that.
+    """Return the name of a pre-tokenizer that splits like Llama 3, by what else llama.cpp's names imply.
 
-    All but "dbrx" take a word that is a token as it is, without merging. Under "llama-bpe" llama.cpp begins texts with
-    the BOS token unless a key forbids it, and takes the token 11 for it where the vocabulary has none.
+    All but "dbrx" use a word that is a token without merging. With "llama-bpe" llama.cpp adds the BOS token unless a
+    key disables it, and uses token 11 if the vocabulary has none.
     """
     if not model.get("ignore_merges"):
         return "dbrx"  # Phi-4, OLMo 2, Granite 4; the same as smaug-bpe
@@ -198,7 +197,7 @@ def _like_llama_3(model: dict[str, Any], *, has_bos: bool) -> str:
 
 
 def _joined(steps: list[str]) -> list[str]:
-    """Write GPT-2's expression before bytes as the one step that does both."""
+    """Join GPT-2's regex and bytes into the one step that does both."""
     joined: list[str] = []
     for step in steps:
         if step == "bytes" and joined and joined[-1] == f"split {_GPT_2}":
@@ -209,7 +208,7 @@ def _joined(steps: list[str]) -> list[str]:
 
 
 def _steps(node: Any) -> list[str]:
-    """Write a pre-tokenizer as a list of words that say what each step does."""
+    """Return a pre-tokenizer's steps in the notation of `_BY_STRUCTURE`."""
     if not isinstance(node, dict):
         return ["none"]
     kind, behavior = node.get("type"), node.get("behavior")
@@ -218,7 +217,7 @@ def _steps(node: Any) -> list[str]:
         return [step for each in (inner if isinstance(inner, list) else []) for step in _steps(each)]
     if kind == "ByteLevel":
         words = "bytes+words" if node.get("use_regex", True) else "bytes"
-        # The space is put before every piece, so it is not the same; llama.cpp has no name that does so.
+        # A space is added before every piece; llama.cpp has no name for this.
         return [f"space+{words}" if node.get("add_prefix_space") else words]
     if kind == "Digits":
         return ["digits" if node.get("individual_digits") else "numbers"]
@@ -226,12 +225,12 @@ def _steps(node: Any) -> list[str]:
         return ["punctuation"]
     if kind == "Split" and isinstance(pattern := node.get("pattern"), dict):
         regex = _spelled(pattern.get("Regex"))
-        # Inverting tells matches from the rest, which is all the same where both are kept.
+        # `invert` swaps matches and the rest, which makes no difference if both are kept.
         if behavior == "Isolated" or (behavior == "Removed" and node.get("invert") and regex in _EVERYTHING):
             return [_SINGLE.get(regex, f"split {regex}") if regex else f"split text {pattern.get('String')!r}"]
     return [json.dumps(node, sort_keys=True)[:200]]
 
 
 def _spelled(regex: Any) -> str:
-    """Write line ends, which some files hold as they are, as escapes."""
+    """Escape line ends, which some files contain literally."""
     return regex.replace("\r", r"\r").replace("\n", r"\n") if isinstance(regex, str) else ""

@@ -1,4 +1,4 @@
-"""Special tokens: which added ones are control tokens; their ids, the merges and the templates by gguf's reader."""
+"""Special tokens: which added tokens are control tokens; ids, merges and templates, read by gguf."""
 
 import json
 import shutil
@@ -11,30 +11,30 @@ import gguf
 from quant.base.errors import UserError
 from quant.convert.tokenizer.files import check_size
 
-# Added tokens that are control tokens although their files do not say so.
+# Added tokens that are control tokens although their files do not mark them.
 # Source: does_token_look_special in conversion/base.py of the pinned llama.cpp.
 _CONTROL = {"<pad>", "<mask>", "<2mass>", "[@BOS@]"}
-_BRACKETS = (("<|", "|>"), ("<｜", "｜>"), ("<unused", ">"))  # noqa: RUF001  DeepSeek writes the wide bar
+_BRACKETS = (("<|", "|>"), ("<｜", "｜>"), ("<unused", ">"))  # noqa: RUF001  DeepSeek uses the full-width bar
 _WORD_SPACE = "\u2581"
 _READ_BY_GGUF = (
     "config.json", "tokenizer_config.json", "merges.txt", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-# What a space inside a half of a merge is written as, where a space parts the halves. Source: gguf/vocab.py.
-_SPACE_LETTER = chr(ord(" ") + 256)
+# Replaces a space within a half of a merge, since a space separates the halves. Source: gguf/vocab.py.
+_SPACE_CHAR = chr(ord(" ") + 256)
 
 
 def looks_special(text: str) -> bool:
-    """Tell whether a token's text has the form of a control token."""
+    """Return whether a token's text looks like a control token."""
     return text in _CONTROL or any(text.startswith(first) and text.endswith(last) for first, last in _BRACKETS)
 
 
 def plain_spaces(text: str) -> str:
-    """Write SentencePiece's word space as a space: llama.cpp expects user-defined tokens normalized."""
+    """Replace SentencePiece's word space by a space: llama.cpp expects normalized user-defined tokens."""
     return text.replace(_WORD_SPACE, " ")
 
 
 def added_tokens(tokenizer: dict[str, Any], settings: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Give the added tokens by id, of tokenizer.json and of tokenizer_config.json; the former's entries count."""
+    """Return the added tokens by id, of tokenizer.json and tokenizer_config.json; the former has priority."""
     found: dict[int, dict[str, Any]] = {}
     decoder = settings.get("added_tokens_decoder")
     if isinstance(decoder, dict):
@@ -49,7 +49,7 @@ def added_tokens(tokenizer: dict[str, Any], settings: dict[str, Any]) -> dict[in
 
 
 def written_id(key: str) -> int | None:
-    """Read a token id that is the key of a JSON object; None where it is none."""
+    """Parse a token id from a JSON key; None if it is not a number."""
     return int(key) if key.isdecimal() and len(key) < 10 else None
 
 
@@ -63,11 +63,11 @@ def special_vocab(
     """Read merges, special ids and templates with gguf's own reader.
 
     Args:
-        tokenizer: the content of tokenizer.json, where it was read before. gguf's reader then gets a copy without the
-            vocabulary and the merges, through which it takes half a second where there are 150,000 of each.
+        tokenizer: the content of tokenizer.json, if already read. gguf's reader then reads a copy without the
+            vocabulary and the merges; it takes half a second for 150,000 of each.
 
     Raises:
-        UserError: a file is odd, at which that reader fails, or too large for it.
+        UserError: that reader fails on a file, or a file is too large.
     """
     templates = list((folder / "additional_chat_templates").glob("*.jinja"))
     read = [path for path in (*(folder / name for name in _READ_BY_GGUF), *templates) if path.is_file()]
@@ -94,20 +94,20 @@ def special_vocab(
 
 
 def _joined(merges: Any) -> list[str]:
-    """Give merges as GGUF has them, a space between the halves, from either of their two spellings.
+    """Return merges in GGUF's form, halves separated by a space, from either form of tokenizer.json.
 
     Raises:
-        ValueError: they are spelled in no known way.
-        TypeError: a half is no text.
+        ValueError: they have an unknown form.
+        TypeError: a half is not a string.
     """
     if not isinstance(merges, list) or not merges:
         return []
     if isinstance(merges[0], str):
         return merges
     if not isinstance(merges[0], list) or len(merges[0]) != 2:
-        raise ValueError("its merges are spelled in an unknown way")
+        raise ValueError("its merges have an unknown form")
     return [
-        text if text.count(" ") == 1 else " ".join(half.replace(" ", _SPACE_LETTER) for half in pair)
+        text if text.count(" ") == 1 else " ".join(half.replace(" ", _SPACE_CHAR) for half in pair)
         for pair in merges
         for text in (" ".join(pair),)
     ]

@@ -1,4 +1,4 @@
-"""SentencePiece's tokenizer.model, read without its library: a protocol buffer of pieces.
+"""SentencePiece's tokenizer.model, a protocol buffer of pieces, read without the sentencepiece library.
 
 Source: sentencepiece_model.proto (ModelProto.pieces = 1; SentencePiece: piece = 1, score = 2, type = 3) and the
 protocol buffers' wire format.
@@ -26,7 +26,7 @@ _TYPES = {
     5: TokenType.UNUSED,
     6: TokenType.BYTE,
 }
-_UNUSED_SCORE, _ADDED_SCORE = -10000.0, -1000.0  # llama.cpp's converter gives these
+_UNUSED_SCORE, _ADDED_SCORE = -10000.0, -1000.0  # as in llama.cpp's converter
 _MAX_PIECES = 1 << 22
 
 
@@ -37,11 +37,11 @@ class _BrokenError(Exception):
 def sentencepiece_tokens(
     folder: Path, n_vocab: int | None, settings: dict[str, Any], adding: dict[str, Any] | None = None
 ) -> tuple[list[bytes], list[float], list[int]]:
-    """Give texts, scores and types of every id, with the tokens that other files add.
+    """Return texts, scores and types of every id, with the tokens added by other files.
 
     Args:
-        adding: tokenizer.json, where it adds tokens too. Then all added texts stand as they are written, and only those
-            called special are control tokens. Source: set_vocab in conversion/phi.py of the pinned llama.cpp.
+        adding: tokenizer.json, if it adds tokens too. Then all added texts are kept as written, and only those marked
+            special are control tokens. Source: set_vocab in conversion/phi.py of the pinned llama.cpp.
 
     Raises:
         UserError: the file is no SentencePiece model.
@@ -49,7 +49,7 @@ def sentencepiece_tokens(
     pieces = _pieces(folder / "tokenizer.model")
     vocabulary = _Vocabulary.padded(n_vocab or len(pieces))
     for token_id, (text, score, kind) in enumerate(pieces[: len(vocabulary.texts)]):
-        # llama.cpp's converter takes user-defined pieces as normal ones unless another file names them.
+        # In llama.cpp's converter user-defined pieces are normal unless another file lists them.
         kind = TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind
         vocabulary.texts[token_id], vocabulary.scores[token_id], vocabulary.types[token_id] = text, score, int(kind)
     path = folder / "added_tokens.json"
@@ -110,7 +110,7 @@ def _piece(body: bytes) -> tuple[bytes, float, TokenType]:
     text, score, kind = b"", 0.0, TokenType.NORMAL
     for number, value in _fields(body):
         if number == _PIECE and isinstance(value, bytes):
-            value.decode()  # a piece is text
+            value.decode()  # raises if it is not UTF-8
             text = value
         elif number == _SCORE and isinstance(value, bytes) and len(value) == 4:
             score = float(struct.unpack("<f", value)[0])
@@ -142,7 +142,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif wire in (_FIXED32, _FIXED64):
             length = 4 if wire == _FIXED32 else 8
         else:
-            raise _BrokenError(f"field of the unknown kind {wire}")
+            raise _BrokenError(f"field of the unknown wire type {wire}")
         if length > len(data) - place:
             raise _BrokenError("a field is longer than the file")
         yield number, data[place : place + length]

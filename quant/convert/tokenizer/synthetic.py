@@ -1,6 +1,6 @@
-"""A byte-level vocabulary of any size for made-up weights: bytes, merges of what is known, special tokens.
+"""A byte-level vocabulary of any size for synthetic weights: bytes, merged tokens, special tokens.
 
-It fills the memory and takes the time to read that a real vocabulary of its size does.
+It needs as much memory and loading time as a real vocabulary of its size.
 """
 
 from itertools import chain, count
@@ -11,15 +11,15 @@ import gguf
 
 from quant.base.errors import UserError
 from quant.convert.tokenizer import Tokens, Vocabulary
-from quant.convert.tokenizer.bpe import byte_letters
+from quant.convert.tokenizer.bpe import byte_characters
 
 _BYTES = 256
 _MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes
 BEGIN, END = "<|begin|>", "<|end|>"
-# Tokens that llama.cpp looks for in every file whose name says Phi-3, and does not load it without.
+# Tokens without which llama.cpp does not load a file whose name contains Phi-3.
 # Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
-_WANTED = {"phi3": ("<unk>", "<s>", "</s>", "<|endoftext|>")}
-# Common letters first, so that the merges that English text uses exist in a vocabulary of any size.
+_REQUIRED = {"phi3": ("<unk>", "<s>", "</s>", "<|endoftext|>")}
+# Common characters first, so that the merges of English text exist in a vocabulary of any size.
 _FIRST = "\u0120etaoinshrdlcumwfgypbvk"
 
 
@@ -31,20 +31,20 @@ class Words(NamedTuple):
     merges: list[tuple[str, str]]
 
 
-def made_up_words(n_vocab: int, arch: str) -> Words:
-    """Make a vocabulary of exactly `n_vocab` tokens, BEGIN and END last.
+def synthetic_words(n_vocab: int, arch: str) -> Words:
+    """Return a vocabulary of exactly `n_vocab` tokens, BEGIN and END last.
 
     Raises:
-        UserError: there is no room for the bytes, or the number is beyond any known vocabulary.
+        UserError: the number is too small for the bytes, or larger than any known vocabulary.
     """
-    special = (*_WANTED.get(arch, ()), BEGIN, END)
+    special = (*_REQUIRED.get(arch, ()), BEGIN, END)
     if n_vocab < _BYTES + len(special):
         raise UserError(f"a vocabulary of {n_vocab} tokens has no room for 256 bytes and {len(special)} special tokens")
     if n_vocab > _MAX_VOCAB:
         raise UserError(f"a vocabulary of {n_vocab} tokens is larger than any known; check the config's vocab_size")
-    words = list(byte_letters())
+    words = list(byte_characters())
     seen = set(words)
-    known = [*_FIRST, *(letter for letter in words if letter not in _FIRST)]
+    known = [*_FIRST, *(char for char in words if char not in _FIRST)]
     merges: list[tuple[str, str]] = []
     n_missing = n_vocab - len(special) - len(words)
     # Walk the square of known tokens by growing shells, so that both halves stay short and common.
@@ -63,14 +63,14 @@ def made_up_words(n_vocab: int, arch: str) -> Words:
     return Words(words, special, merges)
 
 
-def made_up_vocabulary(n_vocab: int, arch: str) -> Vocabulary:
-    """Give the vocabulary that a checkpoint by `synthesize` has, without its files.
+def synthetic_vocabulary(n_vocab: int, arch: str) -> Vocabulary:
+    """Return the vocabulary of a checkpoint made by `synthesize`, without its files.
 
     Raises:
-        UserError: as made_up_words.
+        UserError: as synthetic_words.
     """
-    made = made_up_words(n_vocab, arch)
-    special = gguf.SpecialVocab(Path("made-up"))  # no files: what it holds is set here
+    made = synthetic_words(n_vocab, arch)
+    special = gguf.SpecialVocab(Path("synthetic"))  # there are no files; its contents are set here
     special.merges = [f"{left} {right}" for left, right in made.merges]
     special.special_token_ids = {"bos": n_vocab - 2, "eos": n_vocab - 1}
     special.add_special_token = {"bos": False}

@@ -1,4 +1,4 @@
-"""Vocabularies as tiktoken keeps them: a line for each token, its bytes in base64 and its rank, which is its id.
+"""tiktoken's vocabularies: a line per token with its bytes in base64 and its rank, which is its id.
 
 The merges are not in the file. Each token of several bytes is the merge of the two parts that are left when the pairs
 of lower rank have been merged, lowest first. Source: _set_vocab_qwen in conversion/base.py of the pinned llama.cpp.
@@ -10,14 +10,14 @@ from pathlib import Path
 from gguf import TokenType
 
 from quant.base.errors import UserError
-from quant.convert.tokenizer.bpe import byte_letters
+from quant.convert.tokenizer.bpe import byte_characters
 from quant.convert.tokenizer.files import read_bytes
 
 _MAX_TOKEN_BYTES = 1024  # the longest known has 128
 
 
 def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple[list[bytes], list[int], list[str]]:
-    """Give texts and types of every id, and the merges; ids without a token are padded as "[PAD7]".
+    """Return texts and types of every id, and the merges; ids without a token are padded as "[PAD7]".
 
     Args:
         special: control tokens whose ids follow the last rank.
@@ -33,8 +33,8 @@ def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple
         )
     texts = [f"[PAD{token_id}]".encode() for token_id in range(n_vocab)]
     types = [int(TokenType.UNUSED)] * n_vocab
-    letters = byte_letters()
-    written = {token: "".join(letters[byte] for byte in token) for token in ranks}
+    characters = byte_characters()
+    written = {token: "".join(characters[byte] for byte in token) for token in ranks}
     for token, rank in ranks.items():
         texts[rank], types[rank] = written[token].encode(), int(TokenType.NORMAL)
     for place, text in enumerate(special, start=len(ranks)):
@@ -44,7 +44,9 @@ def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple
         if len(token) > 1:
             parts = _parts(ranks, token, rank)
             if len(parts) != 2:
-                raise UserError(f"{path} has a token of rank {rank} that is no merge of two others; download it again")
+                raise UserError(
+                    f"{path} has a token of rank {rank} that is not a merge of two others; download it again"
+                )
             merges.append(f"{written[parts[0]]} {written[parts[1]]}")
     return texts, types, merges
 
@@ -53,7 +55,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
     """Read the tokens and their ranks, in the file's order.
 
     Raises:
-        UserError: a line is broken, or the ranks are not the numbers from zero on, each once.
+        UserError: a line is broken, or the ranks are not consecutive from zero.
     """
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(read_bytes(path).splitlines(), start=1):
@@ -64,18 +66,18 @@ def read_ranks(path: Path) -> dict[bytes, int]:
             token = base64.b64decode(encoded, validate=True)
             ranks[token] = int(rank)
         except ValueError as error:
-            raise UserError(f"line {number} of {path} is no token and rank; download it again") from error
+            raise UserError(f"line {number} of {path} is not a token and a rank; download it again") from error
         if not 0 < len(token) <= _MAX_TOKEN_BYTES:
             raise UserError(f"line {number} of {path} has a token of {len(token)} bytes; download it again")
     if sorted(ranks.values()) != list(range(len(ranks))):
-        raise UserError(f"the ranks in {path} are not the numbers from 0 on, each once; download it again")
+        raise UserError(f"the ranks in {path} are not consecutive from 0; download it again")
     if any(bytes([byte]) not in ranks for byte in range(256)):
         raise UserError(f"{path} lacks some of the 256 bytes; download it again")
     return ranks
 
 
 def _parts(ranks: dict[bytes, int], token: bytes, below: int) -> list[bytes]:
-    """Merge a token's bytes by all pairs whose rank is below the token's own."""
+    """Merge a token's bytes with all pairs of a lower rank than its own."""
     parts = [token[place : place + 1] for place in range(len(token))]
     while len(parts) > 1:
         lowest, place = min(

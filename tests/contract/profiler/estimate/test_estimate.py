@@ -9,7 +9,7 @@ from profiler.estimate.records import Question
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from quant.convert.layout import layout_of_shape
-from quant.convert.sparse_gguf import write_hole_at
+from quant.convert.sparse_gguf import write_sparse_at
 from quant.quantize.levels_of_gguf import quantize
 from tests.benchmarks.memory import config_of
 
@@ -44,7 +44,7 @@ def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, estimator, 
     sizes = estimator.ask(question(SHAPES[name], ",".join(levels))).sizes
     layout = layout_of_shape(SHAPES[name], standin_for="m-1b")
     source = tmp_path / "m-F16.gguf"
-    write_hole_at(layout, source, layout.keys, layout.types_at("F16"), 1)
+    write_sparse_at(layout, source, layout.keys, layout.types_at("F16"), 1)
 
     for level, made in zip(sizes.levels, quantize(source, levels, tmp_path), strict=True):
         facts = made.artifact

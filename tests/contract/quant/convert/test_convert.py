@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from quant.base import files
 from quant.base.errors import UserError
 from quant.convert import to_gguf as module
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.convert.to_gguf import ConvertReport, convert
 from quant.convert.tokenizer.pre import KNOWN
 from quant.gguf_io.artifact import describe
@@ -191,7 +191,7 @@ def test_llama_cpp_loads_and_decodes_every_file(made):
         assert (answer.n_vocab, answer.n_params) == (512, _n_params(each.family, each.tied)), each.path
 
 
-def test_the_report_and_the_artifact_say_the_same(made):
+def test_the_report_and_the_artifact_agree(made):
     for each in made:
         artifact = describe(each.path)
         n_layer_tensors = 12 if each.family == "qwen2" else 9
@@ -273,7 +273,7 @@ def test_llama_3s_rope_factors_are_a_tensor_that_llama_cpp_takes(tmp_path):
     report = convert(folder, tmp_path / "m.gguf")
     kind, shape, data = _held(tmp_path / "m.gguf")["rope_freqs.weight"]
     assert (kind, shape) == ("F32", (4,))
-    # Wavelengths 6.28, 167.1, ... at an original length of 64: the first lies under 16, all others above 64.
+    # Wavelengths 6.28, 167.1, ... at an original length of 64: the first is under 16, all others above 64.
     assert np.frombuffer(data, np.float32).tolist() == [1.0, 32.0, 32.0, 32.0]
     assert report.n_tensors == 21
     (answer,) = ask([Question(path=str(tmp_path / "m.gguf"))])
@@ -298,7 +298,7 @@ def test_a_head_larger_than_a_piece_and_many_pieces_to_a_tensor_change_nothing(t
 
 def test_progress_counts_every_value_once(tmp_path):
     seen: list[tuple[str, int, int]] = []
-    report = convert(make_checkpoint(tmp_path / "c"), tmp_path / "m.gguf", progress=lambda *told: seen.append(told))
+    report = convert(make_checkpoint(tmp_path / "c"), tmp_path / "m.gguf", progress=lambda *event: seen.append(event))
     assert {(stage, total) for stage, _, total in seen} == {("convert", report.n_params)}
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
     assert seen[-1][1] == report.n_params
@@ -374,7 +374,7 @@ LLAMA_HEADS = {"llama.attention.key_length": 16, "llama.attention.value_length":
     ("family", "expected"),
     [
         ("llama", _general("llama", "107K") | _shape("llama") | LLAMA_ONLY | LLAMA_HEADS | _tokenizer("gpt-2")),
-        # MistralConfig leaves head_dim open where it is not given, and so does the file.
+        # MistralConfig has no default for head_dim, and the file then lacks it.
         ("mistral", _general("llama", "107K") | _shape("llama") | LLAMA_ONLY | _tokenizer("gpt-2")),
         ("qwen2", _general("qwen2", "107K") | _shape("qwen2") | _tokenizer("qwen2")),
     ],
@@ -427,7 +427,7 @@ def test_a_files_name_is_the_cards_else_the_folders(tmp_path):
     assert keys["general.tags"] == ["a", "b"]
 
 
-# --- cards and settings of strangers
+# --- untrusted model cards and settings
 
 
 @pytest.mark.parametrize(
@@ -448,7 +448,7 @@ def test_a_files_name_is_the_cards_else_the_folders(tmp_path):
         ("a: b: c", {"general.name": "c"}),
         ("[" * 1_000, {"general.name": "c"}),
         ("model_name: x\nurl: " + "[" * 3_000, {"general.name": "c"}),  # would take the YAML reader ten seconds
-        # Shown, this would be twice nine to the power of eight letters, at which gguf fills the memory.
+        # Printed, this would be twice nine to the power of eight characters, at which gguf fills the memory.
         (
             "a0: &a0 [x, x]\n"
             + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
@@ -628,7 +628,7 @@ def test_a_sentencepiece_files_tokens_are_the_text_again(tmp_path):
     assert words["a"] == [1, _keys(tmp_path / "m.gguf")["tokenizer.ggml.tokens"].index("\u2581a")]
 
 
-def test_a_byte_fallback_bpe_loads_padded_and_gives_the_text_again(tmp_path):
+def test_a_byte_fallback_bpe_loads_padded_and_decodes_to_the_text(tmp_path):
     folder = make_checkpoint(tmp_path / "c", vocab=512)
     _write_byte_fallback(folder)
     convert(folder, tmp_path / "m.gguf")
@@ -710,7 +710,7 @@ def test_code_beside_a_checkpoint_is_not_run(tmp_path):
 
 
 def _without(folder: Path, name: str) -> None:
-    """Write a checkpoint's one file anew without a tensor."""
+    """Write a checkpoint's one file again without a tensor."""
     path = folder / "model.safetensors"
     kept = {each: tensor for each, tensor in safetensors.deserialize(path.read_bytes()) if each != name}
     buffers = {each: np.frombuffer(bytes(tensor["data"]), np.uint8) for each, tensor in kept.items()}
@@ -761,11 +761,11 @@ def test_weights_that_are_not_the_configs_are_refused(tmp_path):
     )
     assert "lacks 1 tensors that its config asks for, such as lm_head.weight" in said(tie_word_embeddings=False)
     assert "has the tensor model.layers.1." in said(num_hidden_layers=1)
-    assert "which LlamaForCausalLM has no place for" in said(num_hidden_layers=1)
+    assert "which LlamaForCausalLM does not have" in said(num_hidden_layers=1)
     wider = said(intermediate_size=256)
     assert any(
-        f"is {is_} where the config asks for {asked}; config.json and the weights do not belong together" in wider
-        for is_, asked in (("[128, 64]", "[256, 64]"), ("[64, 128]", "[64, 256]"))  # whichever stands first
+        f"is {is_} where the config asks for {expected}; config.json and the weights do not belong together" in wider
+        for is_, expected in (("[128, 64]", "[256, 64]"), ("[64, 128]", "[64, 256]"))  # whichever stands first
     )
     assert "the architecture GPT9ForCausalLM is not supported yet" in said(architectures=["GPT9ForCausalLM"])
     assert "vocab_size" in said(vocab_size=None)
@@ -887,7 +887,7 @@ print(peak_kib("VmHWM") - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak this way")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no peak memory in /proc")
 def test_weights_stream_through_in_pieces(tmp_path):
     folder = make_checkpoint(tmp_path / "c", hidden=64, ffn=64)
     _write_zeros(folder, hidden=1024, ffn=32768)  # three matrices of 64 MiB

@@ -16,13 +16,13 @@ from quant.convert.checkpoint import Checkpoint, Tensor, open_checkpoint
 from quant.convert.families import family_of
 from quant.convert.families.planned import Planned
 from quant.convert.layout import _jobs, layout_of_shape
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.convert.to_gguf import convert
 from quant.convert.tokenizer import load_vocabulary
 from quant.convert.tokenizer.pre import detect_pre
 from quant.gguf_io.header import open_gguf_header
 from quant.hub.select import RepoFile, choose_small
-from quant.sources.prepare import Wishes, prepare, shape_config
+from quant.sources.prepare import PrepareOptions, prepare, shape_config
 from quant.sources.resolve import resolve
 from tests.families import variants
 from tests.support.checkpoints import decoder_config, make_checkpoint, write_checkpoint
@@ -68,7 +68,7 @@ def test_a_config_that_asks_for_billions_is_refused_at_once(name: str, changes: 
     assert time.monotonic() - began < 5
 
 
-def test_rope_settings_that_give_no_number_are_one_line() -> None:
+def test_rope_settings_that_cannot_be_computed_are_one_line() -> None:
     config = next(each.config for key, each in variants().items() if key.startswith("phi3-long-factors"))
     with pytest.raises(UserError, match=r"the rope settings of|cannot be written"):
         layout_of_shape(_with(config, original_max_position_embeddings=1), standin_for="phi3").keys  # noqa: B018
@@ -94,7 +94,7 @@ def test_a_config_that_is_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
 )
 def test_weights_that_are_quantized_already_are_named(tmp_path: Path, config: dict[str, Any], method: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], **config}))
-    with pytest.raises(UserError, match=rf"is quantized already \({method}\); give the checkpoint .* --converter DIR"):
+    with pytest.raises(UserError, match=rf"is quantized already \({method}\); use the checkpoint .* --converter DIR"):
         open_checkpoint(tmp_path)
 
 
@@ -124,11 +124,11 @@ def test_the_text_part_of_a_model_that_sees_is_converted(tmp_path: Path, prefix:
 
 def test_two_checkpoints_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
     one, other = make_checkpoint(tmp_path / "a" / "step-1000"), make_checkpoint(tmp_path / "b" / "step-1000", seed=1)
-    wishes = Wishes(levels="Q8_0", models_dir=tmp_path / "models")
-    with pytest.raises(UserError, match="would make files of one name, step-1000; rename one of them"):
-        prepare([str(one), str(other)], wishes)
+    prepare_options = PrepareOptions(levels="Q8_0", models_dir=tmp_path / "models")
+    with pytest.raises(UserError, match="one name, step-1000; rename one of them"):
+        prepare([str(one), str(other)], prepare_options)
     assert not (tmp_path / "models").exists()
-    assert len(prepare([str(one), str(one / "config.json")], wishes)) == 1
+    assert len(prepare([str(one), str(one / "config.json")], prepare_options)) == 1
 
 
 def test_a_hub_s_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
@@ -160,16 +160,16 @@ def test_a_repository_is_told_where_a_file_came_from(tmp_path: Path) -> None:
 def test_a_tokenizer_that_changes_letters_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     tokenizer = {"pre_tokenizer": {"type": "ByteLevel"}, "normalizer": {"type": "NFC"}, "model": {"type": "BPE"}}
     assert detect_pre(tokenizer, tmp_path) == "gpt-2"
-    with pytest.raises(UserError, match=r"which llama\.cpp does not compute; give .* --pre NAME") as told:
+    with pytest.raises(UserError, match=r"which llama\.cpp does not compute; pass .* --pre NAME") as refused:
         detect_pre({**tokenizer, **changes}, tmp_path)
-    assert words in str(told.value)
+    assert words in str(refused.value)
 
 
 def test_a_pre_tokenizer_is_no_matter_of_sentencepiece(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "m", tokenizer="spm")
     config = json.loads((folder / "config.json").read_text())
     load_vocabulary(folder, config)
-    with pytest.raises(UserError, match="SentencePiece's tokenizer, which needs no --pre"):
+    with pytest.raises(UserError, match="SentencePiece tokenizer, which has no pre-tokenizer"):
         load_vocabulary(folder, config, pre="qwen2")
 
 
@@ -191,6 +191,6 @@ def test_a_request_to_end_is_taken_as_ctrl_c(name: str) -> None:
             os.kill(os.getpid(), number)
         signal.signal(number, signal.SIG_IGN)
         _handle_termination()
-        os.kill(os.getpid(), number)  # nohup's wish stands
+        os.kill(os.getpid(), number)  # nohup's setting is kept
     finally:
         signal.signal(number, before)

@@ -137,8 +137,8 @@ def test_a_record_never_holds_a_path_or_control_characters(tmp_path):
         (None, gguf.GGMLQuantizationType.Q8_0, "Q8_0"),
         (None, gguf.GGMLQuantizationType.Q4_0, "Q4_0"),
         (None, None, "F16"),
-        (15, None, "F16"),  # says Q4_K_M, holds no quantized tensor
-        (1, gguf.GGMLQuantizationType.Q8_0, "Q8_0"),  # says F16, holds quantized ones
+        (15, None, "F16"),  # is called Q4_K_M, has no quantized tensor
+        (1, gguf.GGMLQuantizationType.Q8_0, "Q8_0"),  # is called F16, has quantized ones
         (1024 + 7, gguf.GGMLQuantizationType.Q8_0, "Q8_0"),
         (999, gguf.GGMLQuantizationType.Q5_1, "Q5_1"),
         (15, gguf.GGMLQuantizationType.Q5_0, "Q4_K_M"),  # a narrow model falls back wholly
@@ -215,30 +215,30 @@ def _tensor(dims=(32, 4), kind=1, offset=0, name=b"token_embd.weight") -> bytes:
         (b"", "is not a GGUF file"),
         (b"GG", "is not a GGUF file"),
         (b"\x80\x04 a pickle", "is not a GGUF file"),
-        (b"GGUF", "cut short"),
+        (b"GGUF", "truncated"),
         (_head(version=1), "version is 1"),
         (_head(version=99), "version is 99"),
         (b"GGUF" + struct.pack(">IQQ", 3, 1, 1), "big-endian"),
         (_head(n_entries=1 << 60), "claims"),
         (_head(n_tensors=1 << 60), "claims"),
         (_head(n_entries=1) + struct.pack("<Q", 1 << 62), "claims"),
-        (_head(n_entries=1) + struct.pack("<Q", 100) + b"abc", "cut short"),
+        (_head(n_entries=1) + struct.pack("<Q", 100) + b"abc", "truncated"),
         (_head(n_entries=1) + _entry(b"k", 8, struct.pack("<Q", 1 << 62)), "claims"),
         (_head(n_entries=1) + _entry(b"k", 77, b""), "unknown type 77"),
         (_head(n_entries=1) + _entry(b"k", 9, struct.pack("<IQ", 9, 1)), "unknown type 9"),
-        (_head(n_entries=1) + _entry(b"k", 9, struct.pack("<IQ", 4, 1 << 61)), "cut short"),
+        (_head(n_entries=1) + _entry(b"k", 9, struct.pack("<IQ", 4, 1 << 61)), "truncated"),
         (_head(n_entries=1) + _entry(b"k", 9, struct.pack("<IQ", 8, 1 << 61)), "claims"),
         (_head(n_entries=2) + _ARCH + _ARCH, "there twice"),
         (_head(n_entries=1) + _ARCH, "no weights"),
-        (_head(1, 1) + _ARCH + _tensor(dims=(32, 1 << 40)) + bytes(512), "cut short"),
-        (_head(1, 1) + _ARCH + _tensor(dims=(1 << 62, 1 << 62)) + bytes(512), "cut short"),
+        (_head(1, 1) + _ARCH + _tensor(dims=(32, 1 << 40)) + bytes(512), "truncated"),
+        (_head(1, 1) + _ARCH + _tensor(dims=(1 << 62, 1 << 62)) + bytes(512), "truncated"),
         (_head(1, 1) + _ARCH + _tensor(dims=(0, 4)) + bytes(512), "has the shape"),
         (_head(1, 1) + _ARCH + _tensor(dims=(1, 1, 1, 1, 1)) + bytes(512), "5 dimensions"),
         (_head(1, 1) + _ARCH + _tensor(kind=4) + bytes(512), "does not know"),
         (_head(1, 1) + _ARCH + _tensor(kind=12) + bytes(512), "rows of 32"),
         (_head(1, 1) + _ARCH + _tensor(offset=64) + bytes(512), "starts at 64"),
         (_head(2, 1) + _ARCH + _tensor() + _tensor(offset=256) + bytes(1024), "there twice"),
-        (_head(1, 1) + _ARCH + _tensor(name=b"a\nb") + bytes(512), "no tensor's name"),
+        (_head(1, 1) + _ARCH + _tensor(name=b"a\nb") + bytes(512), "not a valid tensor name"),
         (_head(1, 1) + _ARCH + _tensor(name=b"n" * 64) + bytes(512), "claims 64 bytes"),
         (_head(1, 2) + _ARCH + _entry(b"general.alignment", 4, struct.pack("<I", 0)) + _tensor(), "power of two"),
         (_head(1, 2) + _ARCH + _entry(b"general.alignment", 4, struct.pack("<I", 24)) + _tensor(), "power of two"),
@@ -264,10 +264,10 @@ def test_a_list_as_long_as_a_huge_sparse_file_is_not_walked(tmp_path, value):
 def test_a_file_cut_anywhere_is_refused(tmp_path, share):
     path = tiny_gguf(tmp_path / "m.gguf", tokenizer="bpe")
     os.truncate(path, int(path.stat().st_size * share))
-    assert "cut short" in _refusal(path)
+    assert "truncated" in _refusal(path)
 
 
-def test_any_flipped_byte_gives_facts_or_one_line(tmp_path):
+def test_any_flipped_byte_yields_facts_or_one_line(tmp_path):
     path = tiny_gguf(tmp_path / "m.gguf", n_layer=1, n_embd=32, n_head=1, n_head_kv=1, n_ff=32, n_vocab=32)
     whole = path.read_bytes()
     n_header = open_gguf_header(path).header_bytes

@@ -46,12 +46,12 @@ def test_levels_are_llama_cpps():
     assert constants <= {level.ftype for level in LEVELS}
 
 
-def _same_level(told: str, ours: str) -> bool:
+def _same_level(shown: str, ours: str) -> bool:
     # "Q4_K - Medium" is Q4_K_M, "IQ3_S mix - 3.66 bpw" is IQ3_M, "all F32" is F32, "MXFP4 MoE" is MXFP4_MOE.
-    if told.startswith("IQ3_S mix"):
+    if shown.startswith("IQ3_S mix"):
         return ours == "IQ3_M"
-    size = {"Small": "_S", "Medium": "_M", "Large": "_L"}.get(told.rpartition(" - ")[2], "")
-    word = told.removeprefix("all ").partition(" - ")[0].replace(" ", "_").upper()
+    size = {"Small": "_S", "Medium": "_M", "Large": "_L"}.get(shown.rpartition(" - ")[2], "")
+    word = shown.removeprefix("all ").partition(" - ")[0].replace(" ", "_").upper()
     return ours in (word + size, word)
 
 

@@ -191,7 +191,7 @@ def test_a_reset_connection_is_tried_again(hub: Hub, client: Client) -> None:
     assert (client.pulled("org/tiny")[0] / "model.safetensors").read_bytes() == CHECKPOINT["model.safetensors"]
 
 
-def test_a_gated_repository_says_what_to_do_and_opens_with_the_token(hub: Hub, client: Client) -> None:
+def test_a_gated_repository_names_the_next_step_and_opens_with_the_token(hub: Hub, client: Client) -> None:
     line = client.refused("pull('org/gated')")
     assert "gated" in line
     assert f"{hub.url}/org/gated" in line
@@ -265,7 +265,7 @@ def test_an_architecture_that_cannot_be_converted_spares_its_weights(hub: Hub, c
 
 
 @pytest.mark.parametrize("setting", ["HF_HUB_OFFLINE", "HF_ENDPOINT"])
-def test_offline_a_warm_cache_serves_and_says_so(client: Client, setting: str) -> None:
+def test_offline_a_warm_cache_serves_and_is_reported(client: Client, setting: str) -> None:
     folder, commit, _ = client.pulled("org/tiny")
     client.good("pull_ggufs('org/tiny-GGUF', ['Q8_0'])")
     # A port that nothing listens at stands for a network that is down.

@@ -7,7 +7,7 @@ import pytest
 from gguf import GGUFReader
 
 from quant.base.errors import UserError
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.convert.to_gguf import convert
 from quant.gguf_io.header import open_gguf_header
 from quant.quantize.from_checkpoint import checkpoint_writer

@@ -326,7 +326,7 @@ def test_wrong_inputs_are_one_line_and_leave_nothing(tmp_path):
     assert "0 threads" in _refusal(lambda: quantize(source, ["Q8_0"], out, n_threads=0))
     assert "not there" in _refusal(lambda: quantize(tmp_path / "none.gguf", ["Q8_0"], out))
     (tmp_path / "cut.gguf").write_bytes(source.read_bytes()[: source.stat().st_size // 2])
-    assert "cut short" in _refusal(lambda: quantize(tmp_path / "cut.gguf", ["Q8_0"], out))
+    assert "truncated" in _refusal(lambda: quantize(tmp_path / "cut.gguf", ["Q8_0"], out))
     (tmp_path / "text.gguf").write_text("hello")
     assert "is not a GGUF file" in _refusal(lambda: quantize(tmp_path / "text.gguf", ["Q8_0"], out))
     assert not out.exists()

@@ -31,8 +31,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_its_file_has_the_other_family_s_shape_the_model_s_name_and_both_marks(tmp_path: Path) -> None:
     said: list[str] = []
-    wishes = prepare.Wishes(levels="F16", models_dir=tmp_path / "models", synthetic=True)
-    (made,) = prepare.prepare(["tiny-opt"], wishes, say=said.append)
+    prepare_options = prepare.PrepareOptions(levels="F16", models_dir=tmp_path / "models", synthetic=True)
+    (made,) = prepare.prepare(["tiny-opt"], prepare_options, say=said.append)
     artifact = made.artifact
     assert (artifact.model, artifact.arch, artifact.n_params) == ("tiny-opt", "gpt2", 91_072)
     assert (artifact.weights, artifact.standin_for, artifact.standin_family) == ("synthetic", "tiny-opt", "opt")
@@ -41,7 +41,7 @@ def test_its_file_has_the_other_family_s_shape_the_model_s_name_and_both_marks(t
 
 
 def test_its_own_weights_are_refused_before_anything_is_fetched(tmp_path: Path) -> None:
-    wishes = prepare.Wishes(levels="F16", models_dir=tmp_path / "models")
+    prepare_options = prepare.PrepareOptions(levels="F16", models_dir=tmp_path / "models")
     with pytest.raises(UserError, match=r"tiny-opt cannot be converted: llama\.cpp has no OPT; .*--weights synthetic"):
-        prepare.prepare(["tiny-opt"], wishes)
+        prepare.prepare(["tiny-opt"], prepare_options)
     assert not (tmp_path / "models").exists()

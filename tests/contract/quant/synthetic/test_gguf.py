@@ -16,12 +16,12 @@ from quant.base.errors import UserError
 from quant.base.llama_package import ggml_base
 from quant.base.progress import silent
 from quant.convert.layout import layout_of_shape
-from quant.convert.origin import Origin
+from quant.convert.provenance import Origin
 from quant.gguf_io.artifact import describe
 from quant.gguf_io.header import open_gguf_header
 from quant.quantize.from_checkpoint import checkpoint_writer
 from quant.quantize.level_messages import LevelFile, OpenShape, WriteLevels
-from quant.sources.prepare import Wishes, prepare
+from quant.sources.prepare import PrepareOptions, prepare
 from quant.synthetic.checkpoint import synthesize
 from quant.synthetic.gguf import shape_writer, synthesize_levels
 from quant.synthetic.gguf_worker import base_values, make_base, write_files
@@ -240,9 +240,9 @@ def test_files_that_are_kept_are_not_made_again(tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "config.json").write_text(json.dumps(SHAPE))
     said: list[str] = []
-    wishes = Wishes(levels="Q8_0", models_dir=tmp_path / "models", synthetic=True)
-    first = prepare([str(tmp_path / "tiny")], wishes, say=said.append)
-    again = prepare([str(tmp_path / "tiny" / "config.json")], wishes, say=said.append)
+    prepare_options = PrepareOptions(levels="Q8_0", models_dir=tmp_path / "models", synthetic=True)
+    first = prepare([str(tmp_path / "tiny")], prepare_options, say=said.append)
+    again = prepare([str(tmp_path / "tiny" / "config.json")], prepare_options, say=said.append)
     assert said == ["making Q8_0 with synthetic weights in the shape of tiny"]
     assert again == first
 

@@ -4,8 +4,8 @@ import gguf
 import pytest
 
 from quant.convert.layout import layout_of_shape, open_layout
-from quant.convert.origin import Origin
-from quant.convert.sparse_gguf import write_hole
+from quant.convert.provenance import Origin
+from quant.convert.sparse_gguf import write_sparse
 from quant.gguf_io.artifact import STANDIN_FAMILY_KEY
 from quant.gguf_io.header import open_gguf_header
 from quant.sources.registry import find
@@ -35,7 +35,7 @@ def test_a_shapes_layout_is_that_of_its_checkpoint(tmp_path, name):
 def test_a_file_with_a_hole_says_all_and_takes_no_room(tmp_path):
     layout = layout_of_shape(find("galactica-125m").shape(), standin_for="galactica-125m")
 
-    write_hole(layout, tmp_path / "hole.gguf")
+    write_sparse(layout, tmp_path / "hole.gguf")
 
     header = open_gguf_header(tmp_path / "hole.gguf")
     facts = (tmp_path / "hole.gguf").stat()

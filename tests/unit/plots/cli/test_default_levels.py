@@ -7,7 +7,7 @@ import pytest
 
 import plots.cli.run
 import quant.sources.prepare
-from quant.sources.prepare import DEFAULT_LEVELS, Prepared, Wishes, prepare
+from quant.sources.prepare import DEFAULT_LEVELS, Prepared, PrepareOptions, prepare
 from tests.support.cells import artifact
 from tests.support.commandline import parse_example
 from tests.support.ggufs import tiny_gguf
@@ -18,7 +18,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SLMPROF_CACHE", str(tmp_path / "cache"))
 
 
-def wishes_of_run(monkeypatch: pytest.MonkeyPatch, line: str) -> Wishes:
+def options_of_run(monkeypatch: pytest.MonkeyPatch, line: str) -> PrepareOptions:
     asked: list[Any] = []
 
     class Stopped(Exception):  # noqa: N818  not an error
@@ -33,24 +33,24 @@ def wishes_of_run(monkeypatch: pytest.MonkeyPatch, line: str) -> Wishes:
     with context, pytest.raises(Stopped):
         context.invoke(plots.cli.run.run.callback, **context.params)
     (request,) = asked
-    assert isinstance(request.wishes, Wishes)
-    return request.wishes
+    assert isinstance(request.prepare_options, PrepareOptions)
+    return request.prepare_options
 
 
 def test_run_asks_for_no_level_that_was_not_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    wishes = wishes_of_run(monkeypatch, "slmprof run smollm2-135m other.gguf -t 1 -o out")
-    assert (wishes.levels, wishes.hub_levels) == (None, DEFAULT_LEVELS)
-    assert wishes_of_run(monkeypatch, "slmprof run smollm2-135m -q Q8_0 -t 1 -o out").levels == "Q8_0"
+    prepare_options = options_of_run(monkeypatch, "slmprof run smollm2-135m other.gguf -t 1 -o out")
+    assert (prepare_options.levels, prepare_options.hub_levels) == (None, DEFAULT_LEVELS)
+    assert options_of_run(monkeypatch, "slmprof run smollm2-135m -q Q8_0 -t 1 -o out").levels == "Q8_0"
 
 
 def test_a_gguf_file_beside_a_checkpoint_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tiny_gguf(tmp_path / "other-F16.gguf", n_vocab=64, n_layer=1, n_ff=256)
     made = Prepared(artifact=artifact("c" * 64), path=tmp_path / "made.gguf")
-    monkeypatch.setattr(quant.sources.prepare, "_from_checkpoint", lambda *_: [made])
+    monkeypatch.setattr(quant.sources.prepare._Maker, "_from_checkpoint", lambda *_: [made])
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
-    wishes = Wishes(levels=None, models_dir=tmp_path / "models", hub_levels=DEFAULT_LEVELS)
-    found = prepare([str(file), str(tmp_path / "checkpoint")], wishes)
+    prepare_options = PrepareOptions(levels=None, models_dir=tmp_path / "models", hub_levels=DEFAULT_LEVELS)
+    found = prepare([str(file), str(tmp_path / "checkpoint")], prepare_options)
     assert [each.path for each in found] == [file, made.path]
     assert not (tmp_path / "models").exists()
 
@@ -72,7 +72,7 @@ def test_from_a_repository_of_gguf_files(
     monkeypatch.setattr("quant.hub.fetch.holds_ggufs", lambda *_: True)
     monkeypatch.setattr("quant.hub.fetch.gguf_levels", lambda *_: ["Q4_0", "Q6_K", "Q8_0"])
     monkeypatch.setattr("quant.hub.fetch.pull_ggufs", pull_ggufs)
-    wishes = Wishes(levels=typed, models_dir=tmp_path / "models", hub_levels=of_the_command)
-    (found,) = prepare(["org/x-GGUF"], wishes)
+    prepare_options = PrepareOptions(levels=typed, models_dir=tmp_path / "models", hub_levels=of_the_command)
+    (found,) = prepare(["org/x-GGUF"], prepare_options)
     assert asked == [("org/x-GGUF", taken)]
     assert (found.path, found.artifact.source) == (file, "org/x-GGUF")

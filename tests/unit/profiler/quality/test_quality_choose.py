@@ -10,7 +10,7 @@ from profiler.quality import choose as module
 from profiler.quality.choose import Chosen, choose
 from quant.base.errors import UserError
 from quant.base.progress import silent
-from quant.sources.prepare import Prepared, Wishes
+from quant.sources.prepare import Prepared, PrepareOptions
 from quant.sources.resolve import Source
 from tests.support.cells import artifact
 
@@ -25,16 +25,16 @@ class Making:
         monkeypatch.setattr(module, "resolve", lambda text: Source(text=text, kind=kind))
         monkeypatch.setattr(module, "prepare", self._prepare)
 
-    def _prepare(self, _sources: Sequence[str], wishes: Wishes, **_: Any) -> list[Prepared]:
-        self.requested.append((wishes.levels, wishes.imatrix))
-        levels = (wishes.levels or self._own).split(",")
+    def _prepare(self, _sources: Sequence[str], prepare_options: PrepareOptions, **_: Any) -> list[Prepared]:
+        self.requested.append((prepare_options.levels, prepare_options.imatrix))
+        levels = (prepare_options.levels or self._own).split(",")
         return [
             Prepared(artifact=artifact(sha256=level, level=level, weights=self._weights), path=Path(level))
             for level in levels
         ]
 
-    def choose(self, levels: str | None, **wishes: Any) -> Chosen:
-        request = Wishes(levels=levels, models_dir=Path("models"), **wishes)
+    def choose(self, levels: str | None, **prepare_options: Any) -> Chosen:
+        request = PrepareOptions(levels=levels, models_dir=Path("models"), **prepare_options)
         return choose("source", request, progress=silent, say=self.said.append)
 
 

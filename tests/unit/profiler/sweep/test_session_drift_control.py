@@ -12,7 +12,7 @@ from profiler.sweep.plan import Options
 from profiler.sweep.session import Request, run_session
 from profiler.sweep.sweep import Outcome
 from profiler.sweep.tools import Tools
-from quant.sources.prepare import Prepared, Wishes
+from quant.sources.prepare import Prepared, PrepareOptions
 from tests.support.cells import artifact
 from tests.support.summaries import ENVIRONMENT
 from tests.support.sweeps import Seen
@@ -30,7 +30,7 @@ def session(folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch, **opt
     monkeypatch.setattr("profiler.results.file.os.fsync", lambda _: None)
     request = Request(
         sources=(str(folder / "tiny.gguf"),),
-        wishes=Wishes(levels=None, models_dir=folder),
+        prepare_options=PrepareOptions(levels=None, models_dir=folder),
         axes=Axes(prompt=(6,), gen=(4,), threads=(1,), n_ctx=tuple(range(64, 78))),
         options=Options(rounds=3, reps=1, **options),  # type: ignore[arg-type]
         results=folder / "results.jsonl",

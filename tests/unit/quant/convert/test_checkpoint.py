@@ -1,4 +1,4 @@
-"""Reading checkpoints of strangers: every header is bounded and checked before anything is read."""
+"""Reading untrusted checkpoints: every header is bounded and checked before anything is read."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def test_shards_are_read_with_an_index_and_without(tmp_path):
     assert {name: tensor.path.name for name, tensor in tensors.items()} == {"a": one, "b": two}
 
 
-def test_the_index_counts_where_a_single_file_lies_beside_it(tmp_path):
+def test_the_index_has_priority_over_a_single_file(tmp_path):
     files = {
         "model.safetensors": _file({"old": _entry()}, bytes(24)),
         "part.safetensors": _file({"new": _entry()}, bytes(24)),
@@ -187,11 +187,11 @@ def test_a_hub_cache_of_links_is_read_like_plain_files(tmp_path):
         (_file({"t": _entry([True])}), "has no shape"),
         (_file({"t": _entry([1 << 40])}), "has no shape"),
         (_file({"t": _entry([1] * 9)}), "has no shape"),
-        (_file({"t": {"dtype": "F32", "shape": [1]}}), "has no place"),
-        (_file({"t": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}), "has no place"),
-        (_file({"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}), "has no place"),
-        (_file({"t": _entry(begin=0.0)}), "has no place"),
-        (_file({"t": _entry(begin=False)}), "has no place"),
+        (_file({"t": {"dtype": "F32", "shape": [1]}}), "has no offsets"),
+        (_file({"t": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}), "has no offsets"),
+        (_file({"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}), "has no offsets"),
+        (_file({"t": _entry(begin=0.0)}), "has no offsets"),
+        (_file({"t": _entry(begin=False)}), "has no offsets"),
         (_file({"t": _entry(dtype="F2")}, bytes(24)), "has the unknown type F2"),
         (_file({"t": _entry(begin=-24, end=0)}, bytes(24)), "a size that does not match its shape"),
         (_file({"t": _entry(begin=24, end=0)}, bytes(24)), "a size that does not match its shape"),
@@ -219,7 +219,7 @@ def test_a_broken_header_is_one_line(tmp_path, content, words):
 
 def test_a_header_beyond_100_mib_is_not_read(tmp_path):
     path = _single(tmp_path, struct.pack("<Q", 100 * MIB + 1)) / "model.safetensors"
-    os.truncate(path, 300 * MIB)  # sparse: the length lies within the file
+    os.truncate(path, 300 * MIB)  # sparse: the length is within the file
     said = _refusal(tmp_path)
     assert "is 104857601 bytes long, but the format allows 104857600" in said
 
@@ -234,7 +234,7 @@ def test_an_index_that_points_outside_its_directory_is_refused(tmp_path, name):
     (tmp_path / "m.safetensors").write_bytes(_file({"t": _entry()}, bytes(24)))
     (tmp_path / "c" / "sub").mkdir(parents=True)
     folder = _folder(tmp_path / "c", {"model.safetensors.index.json": _index({"t": name})})
-    assert f"puts t into {name!r}, which is no file of this directory" in _refusal(folder)
+    assert f"puts t into {name!r}, which is no file in this directory" in _refusal(folder)
 
 
 def test_a_missing_shard_is_named(tmp_path):
@@ -257,7 +257,7 @@ def test_a_missing_tensor_is_named_with_the_number_of_others(tmp_path):
 
 def test_a_tensor_in_two_shards_is_refused(tmp_path):
     files = {f"model-0000{i}-of-00002.safetensors": _file({"a": _entry()}, bytes(24)) for i in (1, 2)}
-    assert "tensor a stands in two files" in _refusal(_folder(tmp_path, files))
+    assert "tensor a is in two files" in _refusal(_folder(tmp_path, files))
 
 
 @pytest.mark.parametrize("index", [b"{}", b'{"weight_map": {}}', b'{"weight_map": []}', b'{"weight_map": "a"}'])
@@ -290,7 +290,7 @@ def test_pickled_weights_are_named_and_never_opened(tmp_path, name, monkeypatch)
     opened = []
     real = Path.open
     monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(self.name) or real(self, *a, **k))
-    assert "only pickled weights, which can run code; take a repository with safetensors, or save" in _refusal(folder)
+    assert "only pickled weights, which can run code; use a repository with safetensors, or save" in _refusal(folder)
     assert name not in opened
     assert not (tmp_path / "sprung").exists()
 
@@ -301,7 +301,7 @@ def test_a_pickle_under_a_safetensors_name_is_no_header(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_directory_without_weights_says_what_to_fetch(tmp_path):
+def test_a_directory_without_weights_names_what_to_download(tmp_path):
     assert "has no safetensors files; download model.safetensors too" in _refusal(_folder(tmp_path, {}))
 
 
@@ -344,7 +344,7 @@ def test_a_config_that_names_no_architecture_is_refused(tmp_path, architectures)
         checkpoint.architecture  # noqa: B018
 
 
-def test_made_up_weights_name_their_model(tmp_path):
+def test_synthetic_weights_name_their_model(tmp_path):
     checkpoint = open_checkpoint(_single(tmp_path, _file({"t": _entry()}, bytes(24))))
     assert checkpoint.architecture == "LlamaForCausalLM"
     assert checkpoint.standin_for is None
@@ -367,7 +367,7 @@ _HEADER_BYTES = len(_GOOD) - 40
     changes=st.lists(st.tuples(st.integers(0, _HEADER_BYTES - 1), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.one_of(st.none(), st.integers(0, len(_GOOD))),
 )
-def test_any_changed_bytes_give_tensors_within_the_file_or_one_line(tmp_path, changes, cut):
+def test_any_changed_bytes_yield_tensors_within_the_file_or_one_line(tmp_path, changes, cut):
     broken = bytearray(_GOOD)
     for place, value in changes:
         broken[place] = value
@@ -393,7 +393,7 @@ _JSON = st.recursive(
     span=st.one_of(st.lists(st.integers(-8, 64), min_size=2, max_size=2), _JSON),
     more=_JSON,
 )
-def test_any_json_in_the_header_gives_tensors_or_one_line(tmp_path, dtype, shape, span, more):
+def test_any_json_in_the_header_yields_tensors_or_one_line(tmp_path, dtype, shape, span, more):
     header = {"t": {"dtype": dtype, "shape": shape, "data_offsets": span}, "u": more}
     for tensor in _one_line(_single(tmp_path, _file(header, bytes(40)))).values():
         assert tensor.n_elements <= 40

@@ -123,7 +123,7 @@ def test_an_explicit_head_dim_sets_the_rows_of_query_key_and_value():
     assert qwen2["model.layers.0.self_attn.o_proj.weight"][1] == (8, 24)
 
 
-def test_llamas_biases_are_there_where_the_config_says_so():
+def test_llamas_biases_follow_the_config():
     attention = _tensors("LlamaForCausalLM", attention_bias=True)
     added = {name: value for name, value in attention.items() if name.endswith(".bias") and ".0." in name}
     assert added == {
@@ -167,7 +167,7 @@ def test_query_key_and_value_of_all_heads_are_put_together():
     assert ByPart(2).unit(12) == 2
 
 
-def test_a_part_begins_where_it_is_told():
+def test_a_part_begins_at_its_first_row():
     assert From(10).source_rows(2, 5, 100).tolist() == [12, 13, 14]
 
 
@@ -188,7 +188,7 @@ def test_an_unknown_architecture_is_named_with_those_that_are_known(name):
     assert said.startswith(f"the architecture {name[:100]} is not supported yet; ")
     assert ", LlamaForCausalLM, " in said
     assert ", Qwen2ForCausalLM, " in said
-    assert said.endswith("; for others give llama.cpp's own converter with --converter DIR")
+    assert said.endswith("; for others use llama.cpp's own converter with --converter DIR")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_what_a_config_leaves_out_or_null_is_filled_in(architecture, filled, wri
 
 
 @pytest.mark.parametrize("architecture", CLASSES)
-def test_what_a_config_says_is_kept(architecture):
+def test_explicit_settings_are_kept(architecture):
     said = {"head_dim": 6, "max_position_embeddings": 77, "rms_norm_eps": 0.5, "rope_theta": 3, "other": [1]}
     assert _completed(architecture, **said) == {**SHAPE, **said}
 
@@ -457,7 +457,7 @@ def test_a_broken_llama_3_scaling_is_named(changes, words):
 # --- the vocabulary
 
 
-def test_only_one_size_of_llamas_vocabularies_says_that_no_bos_is_added(tmp_path):
+def test_only_one_size_of_llamas_vocabularies_disables_bos(tmp_path):
     for architecture, size, said in (
         ("LlamaForCausalLM", 49152, [("tokenizer.ggml.add_bos_token", False)]),
         ("MistralForCausalLM", 49152, [("tokenizer.ggml.add_bos_token", False)]),

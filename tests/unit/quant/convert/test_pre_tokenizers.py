@@ -1,4 +1,4 @@
-"""llama.cpp's names for the pre-tokenizers of published models, told by the structure in tokenizer.json."""
+"""llama.cpp's names for the pre-tokenizers of published models, detected from the structure in tokenizer.json."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_every_name_found_is_one_that_llama_cpp_knows():
 
 
 @pytest.mark.parametrize("style", ["gpt-2", "smollm", "llama-bpe", "qwen2"])
-def test_a_trained_tokenizer_is_told(tmp_path, style):
+def test_a_trained_tokenizer_is_detected(tmp_path, style):
     write_bpe_tokenizer(tmp_path, style=style, vocab_size=300)
     vocabulary = load_vocabulary(tmp_path, {"vocab_size": 300})
     assert (vocabulary.model, vocabulary.pre, vocabulary.n_tokens) == ("gpt2", style, 300)
@@ -178,7 +178,7 @@ def test_the_bos_token_of_either_file_counts(tmp_path, settings, config, name):
         (sequence(split(BLOOM, "Removed", invert=True), BYTES), '"behavior": "Removed"'),
         (sequence(split(r"\p{N}", "Removed", invert=True), WORDS), '"behavior": "Removed"'),
         (sequence(split(DEEPSEEK_3), BYTES), 'split [!"#$%&'),
-        (sequence({**split(""), "pattern": {"String": GPT_4O}}, BYTES), 'split text "[^'),  # these very letters
+        (sequence({**split(""), "pattern": {"String": GPT_4O}}, BYTES), 'split text "[^'),  # these literal characters
         (sequence({**split(""), "pattern": {"String": " "}}, BYTES), "split text ' '; bytes"),
         (sequence({**split(""), "pattern": {}}, BYTES), "split text None; bytes"),
         (sequence({**split(""), "pattern": "x"}, BYTES), '"pattern": "x", "type": "Split"'),
@@ -189,10 +189,10 @@ def test_the_bos_token_of_either_file_counts(tmp_path, settings, config, name):
 )
 def test_an_unknown_pre_tokenizer_shows_itself(pre_tokenizer, shown):
     said = _refusal(pre_tokenizer, **IGNORING)
-    start = f"the pre-tokenizer in {Path('c') / 'tokenizer.json'} is not known by its structure ("
+    start = f"the pre-tokenizer in {Path('c') / 'tokenizer.json'} has an unknown structure ("
     assert said.startswith(start)
     assert shown in said
-    assert said.endswith("); give llama.cpp's name for it with --pre NAME")
+    assert said.endswith("); pass llama.cpp's name for it with --pre NAME")
     assert said.isprintable()
     assert len(said) < 400
 

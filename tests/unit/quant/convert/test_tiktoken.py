@@ -33,11 +33,11 @@ def test_a_token_is_the_merge_that_lower_ranks_leave(tmp_path):
 @pytest.mark.parametrize(
     ("more", "lines", "message"),
     [
-        ((), "!!! 256\n", "line 257 of .* is no token and rank"),
-        ((), "YWI=\n", "line 257 of .* is no token and rank"),
-        ((), "YWI= 300\n", "are not the numbers from 0 on"),
-        ((), "YQ== 256\n", "are not the numbers from 0 on"),
-        ((b"abc",), "", "rank 256 that is no merge of two others"),
+        ((), "!!! 256\n", "line 257 of .* is not a token and a rank"),
+        ((), "YWI=\n", "line 257 of .* is not a token and a rank"),
+        ((), "YWI= 300\n", "are not consecutive from 0"),
+        ((), "YQ== 256\n", "are not consecutive from 0"),
+        ((b"abc",), "", "rank 256 that is not a merge of two others"),
         ((b"ab",), "", "257 tokens and 1 special ones, but vocab_size in config.json is 257"),
     ],
 )

@@ -201,13 +201,13 @@ def test_an_id_far_beyond_any_vocabulary_is_not_walked_to(tmp_path):
 @pytest.mark.parametrize(
     ("vocab", "words"),
     [
-        ({"a": 0, "b": 0}, "gives the id 0 to two tokens"),
-        ({"a": -1}, "gives a token the id -1"),
-        ({"a": 1 << 24}, "gives a token the id 16777216"),
-        ({"a": "0"}, "gives a token the id '0'"),
-        ({"a": True}, "gives a token the id True"),
-        ({"a": 0.0}, "gives a token the id 0.0"),
-        ({"a": None}, "gives a token the id None"),
+        ({"a": 0, "b": 0}, "has two tokens with the id 0"),
+        ({"a": -1}, "has a token with the id -1"),
+        ({"a": 1 << 24}, "has a token with the id 16777216"),
+        ({"a": "0"}, "has a token with the id '0'"),
+        ({"a": True}, "has a token with the id True"),
+        ({"a": 0.0}, "has a token with the id 0.0"),
+        ({"a": None}, "has a token with the id None"),
         ({}, "has no vocabulary"),
         ([], "has no vocabulary"),
         (["a"], "has no vocabulary"),
@@ -297,7 +297,7 @@ def test_the_space_prefix_is_the_llama_familys_key(tmp_path, space_prefix_key, w
     assert _load(folder, space_prefix_key=True).add_space_prefix is None
 
 
-# --- byte-fallback BPE, which stands for SentencePiece
+# --- byte-fallback BPE, which replaces SentencePiece
 
 
 def _fallback(folder: Path, vocab: dict[str, int], *added: dict[str, Any]) -> Path:
@@ -458,8 +458,8 @@ _GOOD = _piece("a", -1.0, 1)
         (_GOOD + b"\x0a" + varint(1 << 62), "a field is longer than the file"),
         (_GOOD + b"\x80" * 11, "a number is longer than 64 bits"),
         (b"\xff" * 10 + b"\x01" + _GOOD, "a number is longer than 64 bits"),
-        (_GOOD + b"\x0b", "field of the unknown kind 3"),
-        (_GOOD + b"\x0f", "field of the unknown kind 7"),
+        (_GOOD + b"\x0b", "field of the unknown wire type 3"),
+        (_GOOD + b"\x0f", "field of the unknown wire type 7"),
         (_GOOD + b"\x0d\0\0", "a field is longer than the file"),
         (_piece("a", 0, 7), "piece of the unknown type 7"),
         (_piece("a", 0, 0), "piece of the unknown type 0"),
@@ -484,7 +484,7 @@ def test_a_broken_sentencepiece_model_is_one_line(tmp_path, content, words):
     changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.one_of(st.none(), st.integers(0, 200)),
 )
-def test_any_changed_bytes_of_a_sentencepiece_model_give_tokens_or_one_line(tmp_path, changes, cut):
+def test_any_changed_bytes_of_a_sentencepiece_model_yield_tokens_or_one_line(tmp_path, changes, cut):
     broken = bytearray(b"".join(_piece(text, -1.0, 1) for text in ("a", "bc", "\u2581def", "<0x0A>")) * 3)
     for place, value in changes:
         broken[place % len(broken)] = value
@@ -587,7 +587,7 @@ def test_a_negative_special_id_is_refused(tmp_path, token_id):
     assert "invalid value for special token type bos" in _refusal(lambda: _load(folder))
 
 
-def test_a_directory_without_a_tokenizer_says_what_to_fetch(tmp_path):
+def test_a_directory_without_a_tokenizer_names_what_to_download(tmp_path):
     assert _refusal(lambda: _load(tmp_path)) == (
         f"{tmp_path} has neither tokenizer.json nor tokenizer.model; download the tokenizer's files too"
     )
@@ -619,7 +619,7 @@ _JSON = st.recursive(
     decoder=st.one_of(st.dictionaries(st.sampled_from(["0", "3", "x"]), _JSON, max_size=2), _JSON),
     processor=_JSON,
 )
-def test_any_json_gives_a_vocabulary_or_one_line(tmp_path, added, vocab, merges, fallback, decoder, processor):
+def test_any_json_yields_a_vocabulary_or_one_line(tmp_path, added, vocab, merges, fallback, decoder, processor):
     model = {"merges": merges, "byte_fallback": fallback}
     folder = _bpe(tmp_path, vocab, added=added, model=model, post_processor=processor)
     _settings(folder, added_tokens_decoder=decoder, bos_token="a")

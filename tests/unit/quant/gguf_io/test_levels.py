@@ -1,7 +1,7 @@
 import pytest
 
 from quant.base.errors import UserError
-from quant.gguf_io.levels import LEVELS, levels_asked_by_name, parse_levels, strip_level
+from quant.gguf_io.levels import LEVELS, levels_requested_by_name, parse_levels, strip_level
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_groups_have_their_families_and_never_f32():
 
 
 def test_what_a_group_brings_in_is_not_asked_by_name():
-    assert levels_asked_by_name("k-quants,F16,q4_k_m") == {"F16", "Q4_K_M"}
+    assert levels_requested_by_name("k-quants,F16,q4_k_m") == {"F16", "Q4_K_M"}
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_what_a_group_brings_in_is_not_asked_by_name():
         ("Q4_K_X", ["'Q4_K_X'", "did you mean Q4_K_", "IQ3_XXS", "k-quants"]),
         ("Q4_K_M,Q9", ["'Q9'"]),
         ("NVFP4", ["cannot quantize to NVFP4"]),
-        ("", ["no level is given"]),
-        (",,", ["no level is given"]),
+        ("", ["the list of levels is empty"]),
+        (",,", ["the list of levels is empty"]),
         ("x" * 5000, ["there is no level"]),
     ],
 )

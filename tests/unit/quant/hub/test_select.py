@@ -1,4 +1,4 @@
-"""Which level a GGUF file's name tells, and which files of a listing are chosen."""
+"""The level in a GGUF file's name, and which files of a listing are chosen."""
 
 import pytest
 
@@ -31,7 +31,7 @@ from quant.hub.select import RepoFile, choose_ggufs, choose_small, choose_weight
         ("sniff16.gguf", None),
     ],
 )
-def test_the_level_a_name_tells(path: str, level: str | None) -> None:
+def test_the_level_in_a_name(path: str, level: str | None) -> None:
     assert level_of_name(path) == level
 
 

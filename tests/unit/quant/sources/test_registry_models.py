@@ -1,4 +1,4 @@
-"""Every model of the registry: the survey's table, shapes that are counted again, stand-ins, and what is asked for."""
+"""Every model of the registry: the survey's table, shapes that are counted again, stand-ins, and filters."""
 
 import csv
 from typing import Any
@@ -17,7 +17,7 @@ SPECS = list(load_registry().values())
 UNSUPPORTED = [spec for spec in SPECS if not spec.supported]
 STANDINS = [spec for spec in SPECS if spec.standin is not None]
 NORM_KEYS = {"layer_norm_eps", "layer_norm_epsilon"}
-BY_CLASS: dict[str, dict[str, Any]] = {  # what a config need not say because its class has it so
+BY_CLASS: dict[str, dict[str, Any]] = {  # the defaults of classes
     "OPTForCausalLM": {"norm": "LayerNorm", "tied": True},
     "BloomForCausalLM": {"activation": "gelu_tanh", "tied": True},
     "GPT2LMHeadModel": {"tied": True},
@@ -102,14 +102,14 @@ def test_an_entry_is_the_survey_s_row_field_by_field(name: str) -> None:
     assert find(name).supported is (row["llama_cpp_arch"] != "unsupported")
 
 
-def test_a_shape_that_stands_on_the_survey_alone_says_so_in_the_survey_s_words() -> None:
+def test_a_shape_from_the_survey_alone_is_marked_in_the_survey_s_words() -> None:
     alone = [spec for spec in SPECS if spec.survey and (spec.source or "").startswith("survey, ")]
     assert len(alone) > 20
     said = {spec.survey: (spec.source or "").removeprefix("survey, ").split(";")[0] for spec in alone}
     assert said == {name: SURVEY[name or ""]["source"] for name in said}
 
 
-def test_every_model_says_where_its_shape_comes_from_and_when_it_came_out() -> None:
+def test_every_model_has_a_source_and_a_release_date() -> None:
     assert all(spec.source for spec in SPECS)
     assert all(spec.released and spec.released[4] == "-" and len(spec.released) == 7 for spec in SPECS)
     commits = [spec.revision for spec in SPECS if spec.revision]
@@ -147,7 +147,7 @@ def counted(spec: ModelSpec) -> int:
 
 
 def shapes() -> dict[str, tuple[str, dict[str, Any], dict[str, int]]]:
-    """Return each shape once: an architecture, its config, and the counts by the models that say they have it."""
+    """Return each shape once: an architecture, its config, and the counts by the models that have it."""
     found: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {}
     given = [(spec.name, spec.architecture, spec.config, spec.n_params) for spec in SPECS if spec.supported]
     for spec in STANDINS:
@@ -200,7 +200,7 @@ def test_a_stand_in_has_the_model_s_size_but_for_shared_weights() -> None:
     assert {spec.name for spec in UNSUPPORTED} - set(more) == {"recurrentgemma-2b"}
 
 
-def test_a_stand_in_s_shape_is_another_family_s_and_says_whose_place_it_takes() -> None:
+def test_a_stand_in_s_shape_is_another_family_s_and_names_the_model_it_replaces() -> None:
     spec = find("opt-125m")
     assert (spec.family, spec.runs_as, spec.supported) == ("opt", "as gpt2", False)
     shape = spec.shape()
@@ -211,7 +211,7 @@ def test_a_stand_in_s_shape_is_another_family_s_and_says_whose_place_it_takes() 
     assert (own.runs_as, own.shape()) == ("itself", own.config)
 
 
-def test_what_cannot_be_profiled_says_why_before_anything_is_fetched() -> None:
+def test_what_cannot_be_profiled_is_refused_before_anything_is_downloaded() -> None:
     find("smollm2-135m").require_supported()
     with pytest.raises(UserError, match=r"opt-125m cannot be converted: llama\.cpp has no OPT; .* family gpt2 with --"):
         find("opt-125m").require_supported()
@@ -222,7 +222,7 @@ def test_what_cannot_be_profiled_says_why_before_anything_is_fetched() -> None:
             ask()
 
 
-def test_what_an_entry_does_not_say_is_as_in_the_one_it_is_like() -> None:
+def test_an_entry_inherits_from_the_one_it_is_like() -> None:
     base, tuned = find("qwen2.5-0.5b"), find("qwen2.5-0.5b-instruct")
     assert tuned.config == base.config | {"eos_token_id": 151645}
     assert (tuned.license, tuned.n_params, tuned.source) == (base.license, base.n_params, base.source)
@@ -234,8 +234,8 @@ def test_what_an_entry_does_not_say_is_as_in_the_one_it_is_like() -> None:
     assert find("stablelm-3b-4e1t").survey is None
 
 
-def names(*words: str, **asked: Any) -> list[str]:
-    return [spec.name for spec in matching(*words, **asked)]
+def names(*words: str, **filters: Any) -> list[str]:
+    return [spec.name for spec in matching(*words, **filters)]
 
 
 def test_models_are_found_by_a_part_of_what_is_known_of_them() -> None:

@@ -87,11 +87,11 @@ def test_files_are_known_by_their_ends(elsewhere: Path) -> None:
         assert resolve(name).kind == kind
         assert resolve(f"./{name}").kind == kind
     (elsewhere / "model.safetensors").touch()
-    with pytest.raises(UserError, match="give the directory it lies in"):
+    with pytest.raises(UserError, match="pass the directory it is in"):
         resolve("model.safetensors")
 
 
-def test_a_directory_without_a_config_says_so(elsewhere: Path) -> None:
+def test_a_directory_without_a_config_is_refused(elsewhere: Path) -> None:
     (elsewhere / "folder").mkdir()
     with pytest.raises(UserError, match=r"folder has no config\.json"):
         resolve("folder")

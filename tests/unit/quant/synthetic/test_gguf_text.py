@@ -22,15 +22,15 @@ def refusal_of(line: str) -> str:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    assert refusal_of("slmprof synthesize smollm2-135m -o x.gguf") == (
-        "-o x.gguf is a GGUF file, whose level is not told; add -q, like -q Q4_K_M"
-    )
-    assert refusal_of("slmprof synthesize smollm2-135m --imatrix m -o dir") == (
-        "--imatrix is for GGUF files; name their levels with -q"
-    )
-    assert refusal_of("slmprof synthesize smollm2-135m -q Q8_0,F16 -o x.gguf") == (
-        "2 levels do not fit into one file; give -o a directory"
-    )
+    line = refusal_of("slmprof synthesize smollm2-135m -o x.gguf")
+    assert line.startswith("-o x.gguf is a GGUF file")
+    assert "add -q" in line
+    line = refusal_of("slmprof synthesize smollm2-135m --imatrix m -o dir")
+    assert "--imatrix" in line
+    assert "-q" in line
+    line = refusal_of("slmprof synthesize smollm2-135m -q Q8_0,F16 -o x.gguf")
+    assert "2 levels" in line
+    assert "-o" in line
 
 
 def test_a_hub_id_that_llama_cpp_cannot_run_has_its_stand_in() -> None:

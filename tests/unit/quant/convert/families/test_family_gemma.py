@@ -1,4 +1,4 @@
-"""Gemma 2 and 3: what parity cannot show, since llama.cpp's converter says nothing of it."""
+"""Gemma 2 and 3: what parity cannot show, since llama.cpp's converter ignores it."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def keys_of(config: dict[str, Any]) -> dict[str, Any]:
     return {key: entry.value for key, entry in writer.kv_data[0].items()}
 
 
-def test_both_spellings_of_the_rotary_bases_give_the_same_keys() -> None:
+def test_both_forms_of_the_rotary_bases_yield_the_same_keys() -> None:
     found = keys_of(transformers5())
     assert found == keys_of(gemma3_config())
     assert found["gemma3.rope.freq_base"] == 1000000.0

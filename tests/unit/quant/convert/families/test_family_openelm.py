@@ -18,10 +18,10 @@ def test_the_widths_are_those_of_openelm_270m():
 
 def test_a_width_is_never_rounded_down_by_more_than_a_tenth():
     shape = {"num_transformer_layers": 1, "model_dim": 100, "ffn_dim_divisor": 64, "ffn_multipliers": [0.9]}
-    assert ffn_lengths(shape) == [128]  # 90 lies nearer to 64
+    assert ffn_lengths(shape) == [128]  # 90 is nearer to 64
 
 
-def test_without_a_tokenizer_the_error_says_whose_to_take(tmp_path):
+def test_without_a_tokenizer_the_error_names_the_one_to_use(tmp_path):
     folder = write_checkpoint(tmp_path / "openelm", config(), tokenizer="spm")
     (folder / "tokenizer.model").unlink()
     with pytest.raises(UserError, match=r"put Llama 2's tokenizer\.model there") as caught:

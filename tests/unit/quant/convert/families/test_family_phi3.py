@@ -26,7 +26,7 @@ def keys(config):
     return {key.removeprefix("phi3."): value.value for part in writer.kv_data for key, value in part.items()}
 
 
-def test_both_spellings_give_the_same_keys_and_factors():
+def test_both_forms_yield_the_same_keys_and_factors():
     old = SHAPE | {"rope_theta": 500.0, "rope_scaling": LONG}
     new = {key: value for key, value in SHAPE.items() if not key.startswith("original")}
     rope = {**LONG, "rope_type": "longrope", "rope_theta": 500.0, "original_max_position_embeddings": 256}

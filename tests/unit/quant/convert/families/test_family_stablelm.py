@@ -18,7 +18,7 @@ def keys(config):
     return {key.removeprefix("stablelm."): value.value for part in writer.kv_data for key, value in part.items()}
 
 
-def test_both_spellings_of_the_rotary_settings_give_the_same_keys():
+def test_both_forms_of_the_rotary_settings_yield_the_same_keys():
     old = config(rope_theta=1000000, partial_rotary_factor=0.5)
     rope = {"rope_type": "default", "rope_theta": 1000000, "partial_rotary_factor": 0.5}
     new = config(rope_theta=None, partial_rotary_factor=None, rope_parameters=rope)
