@@ -117,7 +117,12 @@ def run_command(source: str, typed: CommandOptions) -> int:
 
 
 def measure_quality(
-    sources: list[str], prepare_options: "PrepareOptions", results: Path, options: "QualityOptions", *, text: Path | None = None
+    sources: list[str],
+    prepare_options: "PrepareOptions",
+    results: Path,
+    options: "QualityOptions",
+    *,
+    text: Path | None = None,
 ) -> int:
     """Score the files of all sources, append their records, and return how many could not be scored.
 
@@ -137,7 +142,9 @@ def measure_quality(
         environment = read_environment(probe_backend())
         options = msgspec.structs.replace(options, repack=repack_in_force(options.repack, _to_stderr))
         for source in sources:
-            counts = _score_source(source, prepare_options, read, options, environment, writer, _scratch_folder(results))
+            counts = _score_source(
+                source, prepare_options, read, options, environment, writer, _scratch_folder(results)
+            )
             n_failed += counts.n_failed
             if counts.n_known:
                 _to_stderr(f"{counts.n_known} file{'' if counts.n_known == 1 else 's'} of {source} scored already")
