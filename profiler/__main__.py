@@ -6,7 +6,7 @@ from profiler.packages import check_packages
 
 
 def main() -> None:
-    """Run the command line, unless parts of another distribution are in the way."""
+    """Run the command line, unless another distribution shadows a package of slmprof."""
     if reason := check_packages():
         sys.stderr.write(f"slmprof: {reason}\n")
         sys.exit(2)

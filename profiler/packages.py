@@ -1,18 +1,18 @@
-"""Whether slmprof's three packages come from one place. Standard library alone: `quant` may be somebody else's."""
+"""Check that slmprof's three packages come from one place. Standard library only: `quant` may be another's."""
 
 import importlib.util
 from pathlib import Path
 
 
 def check_packages() -> str | None:
-    """Give the reason not to run: `quant` or `plots` comes from another place than this file; None when all is well."""
+    """Return why slmprof cannot run: `quant` or `plots` is not next to this package; None if all are."""
     here = Path(__file__).resolve().parent.parent
     for name in ("quant", "plots"):
         folder = _folder_of(name)
         if folder == here:
             continue
         if folder is None:
-            return f"the package '{name}' is missing; install slmprof again"
+            return f"the package '{name}' is missing; reinstall slmprof"
         return (
             f"the package '{name}' comes from {_owner(name) or folder}, not from slmprof; "
             "install slmprof with pipx or in a venv of its own"
@@ -21,7 +21,7 @@ def check_packages() -> str | None:
 
 
 def _folder_of(name: str) -> Path | None:
-    """Find the folder that a package lies in, without importing it."""
+    """Return the folder that contains a package, without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None:
         return None

@@ -23,14 +23,14 @@ def limit_options(command: _Command) -> _Command:
 
 
 _OPTIONS = (
-    click.option("--max-memory", metavar="SIZE", help="Memory of the model at most, like 512MiB or 2GiB."),
-    click.option("--min-decode", metavar="T/S", type=float, help="Tokens per second of decode at least."),
-    click.option("--min-prefill", metavar="T/S", type=float, help="Tokens per second of prefill at least."),
+    click.option("--max-memory", metavar="SIZE", help="Maximum memory of the model, like 512MiB or 2GiB."),
+    click.option("--min-decode", metavar="T/S", type=float, help="Minimum decode speed, in tokens per second."),
+    click.option("--min-prefill", metavar="T/S", type=float, help="Minimum prefill speed, in tokens per second."),
     click.option(
-        "--max-ttft", metavar="TIME", help="Time to first token at most, like 500ms or 1s; needs a request workload."
+        "--max-ttft", metavar="TIME", help="Maximum time to first token, like 500ms or 1s; needs a request workload."
     ),
     click.option(
-        "--max-kld", metavar="NATS", type=float, help="KLD from the unquantized file at most; needs slmprof quality."
+        "--max-kld", metavar="NATS", type=float, help="Maximum KLD from the unquantized file; needs slmprof quality."
     ),
     click.option(
         "--n-ctx",

@@ -15,7 +15,7 @@ _TIMEOUT_S = 10
 def find() -> Meter | NoMeter:
     """Return powermetrics where sudo starts it without a password, else the reason."""
     if read_watts(interval_ms=20) is None:
-        return NoMeter("powermetrics needs root, and sudo asks for a password; run sudo -v just before")
+        return NoMeter("powermetrics needs root, and sudo needs a password; run sudo -v just before")
     return Meter(
         source="powermetrics",
         covers="CPU, GPU and neural engine as Apple estimates them, without memory",

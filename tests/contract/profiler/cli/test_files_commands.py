@@ -118,7 +118,7 @@ def test_a_hub_s_checkpoint_becomes_gguf_files(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("pull", "smolm2-135m"), "did you mean 'smollm2-135m'?"),
         (("pull", "tiny"), "local path already"),
@@ -139,8 +139,8 @@ def test_a_hub_s_checkpoint_becomes_gguf_files(shell: Shell) -> None:
         (("cache", "clean"), "add --yes"),
     ],
 )
-def test_a_wrong_input_is_one_line_and_leaves_nothing(shell: Shell, words: tuple[str, ...], told: str) -> None:
-    assert told in shell.refused(*words, HF_HUB_OFFLINE="1")
+def test_a_wrong_input_is_one_line_and_leaves_nothing(shell: Shell, words: tuple[str, ...], expected: str) -> None:
+    assert expected in shell.refused(*words, HF_HUB_OFFLINE="1")
     assert {path.name for path in shell.home.iterdir()} <= {"tiny", "cache", "hf"}
     assert [path.name for path in (shell.home / "tiny").iterdir()] == ["config.json"]
 
@@ -157,7 +157,7 @@ def test_the_cache_is_shown_and_emptied(shell: Shell) -> None:
     assert not models.exists()
 
 
-def test_a_note_tells_what_a_file_was_made_of(shell: Shell) -> None:
+def test_a_note_lists_what_a_file_was_made_from(shell: Shell) -> None:
     shell.lines("synthesize", "tiny/config.json", "-o", "made")
     shell.lines("convert", "made", "-q", "Q8_0", "-o", "out")
     note = json.loads((shell.home / "out" / "made-526K-Q8_0.gguf.provenance.json").read_text())

@@ -1,4 +1,4 @@
-"""The command line's face: help texts, what a slip of the finger gets, and how it ends when nobody reads or waits."""
+"""The command line: help texts, mistyped commands, and how it ends without a reader or on Ctrl-C."""
 
 import inspect
 import os
@@ -156,7 +156,7 @@ def test_the_version(call: Call) -> None:
         (("profile", "m", "-o", "r", "-r", "0"), ["--reps", "1<=x<=1000", "; see slmprof profile --help\n"]),
     ],
 )
-def test_a_slip_of_the_finger_is_told_in_one_line(
+def test_a_mistyped_command_is_one_line(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...], facts: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -21,7 +21,7 @@ def test_a_line_says_size_date_family_what_runs_and_the_licence() -> None:
     ]
 
 
-def test_details_of_a_stand_in_tell_its_size_and_what_differs() -> None:
+def test_details_of_a_stand_in_have_its_size_and_what_differs() -> None:
     lines = list(details(find("opt-350m")))
     text = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 100

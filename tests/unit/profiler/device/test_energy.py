@@ -112,7 +112,7 @@ def test_a_pi_5_adds_up_its_rails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.read_watts() == pytest.approx(0.0975814 * 3.7 + 0.1 * 3.3 + 2.0 * 0.9)
 
 
-def test_other_raspberries_and_a_silent_one_tell_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_raspberries_and_a_silent_one_give_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raspberry, "vcgencmd", lambda *_: "")
     silent, older = pmic.find(PI5), pmic.find("Raspberry Pi 4 Model B Rev 1.4")
     assert isinstance(silent, NoMeter)
@@ -145,7 +145,7 @@ def test_a_jetson_without_that_channel_is_not_guessed(tmp_path: Path) -> None:
     assert ina3221.find(tmp_path / "elsewhere") is None
 
 
-def test_powermetrics_tells_the_combined_power() -> None:
+def test_powermetrics_reports_the_combined_power() -> None:
     assert powermetrics.parse_watts(POWERMETRICS) == pytest.approx(5.333)
     assert powermetrics.parse_watts("sudo: a password is required") is None
 
@@ -229,9 +229,9 @@ def test_a_counter_that_began_anew_goes_on() -> None:
     [
         span(0, S // 20, {"package": 1}, {"package": 2}),  # too short for a counter of a thousand steps a second
         span(0, S, {}, {}),
-        span(0, S, {"package": 7}, {"package": 7}),  # stands still, as in some virtual machines
+        span(0, S, {"package": 7}, {"package": 7}),  # does not move, as in some virtual machines
         span(0, S, {"package": 1}, {"dram": 2}),
-        span(0, S, {"other": 9}, {"other": 2}),  # began anew, nobody knows where
+        span(0, S, {"other": 9}, {"other": 2}),  # restarted at an unknown value
         span(S, 0, {"package": 1}, {"package": 2}),
         None,
     ],
@@ -280,7 +280,7 @@ def test_joules_per_token_are_medians_over_repetitions_and_rounds() -> None:
     assert cell.energy.joules_per_token is None
 
 
-# --- beside a round
+# --- during a round
 
 
 def test_a_sensor_is_looked_at_until_the_end_and_gaps_stay() -> None:

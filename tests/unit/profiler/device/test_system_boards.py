@@ -1,4 +1,4 @@
-"""Boards at work: what the readers tell of a Jetson and of an Arm board with two kinds of cores that is hot."""
+"""Boards under load: the readers on a Jetson and on a hot Arm board with two kinds of cores."""
 
 from pathlib import Path
 

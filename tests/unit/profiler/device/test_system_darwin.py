@@ -1,4 +1,4 @@
-"""The readers of macOS and Windows, on recorded text and stand-ins for psutil: neither system is here."""
+"""The readers of macOS and Windows, on recorded text and a fake psutil."""
 
 from types import SimpleNamespace
 
@@ -208,7 +208,7 @@ def test_the_details_of_macs() -> None:
 
 
 def test_what_is_asked_and_where_the_answers_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The list of `sysctl hw` has no hw.model, so it is asked by name.
+    # `sysctl hw` does not list hw.model, so it is requested by name.
     answers = {
         ("sysctl", "hw", "machdep.cpu", "hw.model", "sysctl.proc_translated"): M1_AIR,
         ("pmset", "-g"): PMSET.format(" lowpowermode         1"),

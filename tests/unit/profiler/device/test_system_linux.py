@@ -1,4 +1,4 @@
-"""The Linux readers, on what /proc and /sys tell on machines that are not here."""
+"""The Linux readers, on recorded /proc and /sys of other machines."""
 
 import os
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_a_raspberry_pi_5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, firmw
     assert details(root).os_name == "Debian GNU/Linux 12 (bookworm)"
 
 
-def test_a_pi_5_tells_its_throttling_through_vcgencmd_only(tmp_path: Path, firmware: list[str]) -> None:
+def test_a_pi_5_reports_throttling_through_vcgencmd_only(tmp_path: Path, firmware: list[str]) -> None:
     root = tree(tmp_path, PI5)
     firmware.append("throttled=0xe0008\n")
     assert conditions(root=root).throttle == ("soft temperature limit",)
@@ -223,7 +223,7 @@ def test_the_kernels_list_format(text: str, numbers: tuple[int, ...]) -> None:
     assert cpu_list(text) == numbers
 
 
-def test_a_mixture_of_governors_is_told(tmp_path: Path) -> None:
+def test_a_mixture_of_governors_is_reported(tmp_path: Path) -> None:
     root = tree(tmp_path, PI5, cpus([3], cpufreq__scaling_governor="performance"))
     assert describe(root).governor == "ondemand+performance"
 
@@ -248,7 +248,7 @@ def test_an_amd_cpu_has_a_chip_instead_of_a_zone(tmp_path: Path) -> None:
     assert conditions(root=tree(tmp_path, SERVER, chips)).temperature_c == 44.5
 
 
-def test_a_zone_that_tells_no_number_is_left_out(tmp_path: Path) -> None:
+def test_a_zone_without_a_number_is_skipped(tmp_path: Path) -> None:
     root = tree(tmp_path, zone(0, "cpu-thermal", ""), zone(1, "cpu-thermal", "40000"))
     assert conditions(root=root).temperature_c == 40.0
 

@@ -44,7 +44,7 @@ def test_warnings_and_notes() -> None:
         "      sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
         "    echo always | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
     ]
-    # A note comes under a heading of its own, and sentences begin with a capital letter.
+    # Notes have a heading of their own, and sentences begin with a capital letter.
     heading = found.index("Keep in mind when comparing results:")
     assert found.index("- the frequency governor is ondemand, not performance") < heading
     assert found.index("- transparent huge pages are set to never") > heading

@@ -95,7 +95,7 @@ def test_the_reason_names_what_decided() -> None:
     assert (choice.n_considered, choice.n_fitting, choice.quality_basis) == (6, 4, "bpw")
 
 
-def test_what_intervals_do_not_tell_apart_goes_to_the_next_criterion() -> None:
+def test_overlapping_intervals_go_to_the_next_criterion() -> None:
     slower_but_smaller = [
         cell("Q4_0", 20.0, 100, reach=1.0),
         cell("Q4_0", 21.9, 101, reach=1.0, n_threads=2),
@@ -114,7 +114,7 @@ def test_what_intervals_do_not_tell_apart_goes_to_the_next_criterion() -> None:
         assert fact in choice.reason
 
 
-def test_other_qualities_do_not_part_what_is_tied() -> None:
+def test_other_qualities_do_not_break_a_tie() -> None:
     # Without the third cell the two of Q8_0 overlap; it must not make the slower one of them the loser.
     found = [
         cell("Q8_0", 20, 120, reach=2),
@@ -191,7 +191,7 @@ def test_when_no_single_limit_is_enough_the_nearest_is_named() -> None:
 
 @pytest.mark.parametrize("decode", [0.123456, 7.3219, 35.85001, 99.96, 123.456, 1234.5, 9999.0])
 @pytest.mark.parametrize("memory_mib", [0.7, 99.999, 100, 1023.5])
-def test_a_limit_relaxed_as_told_is_kept(decode: float, memory_mib: float) -> None:
+def test_a_relaxed_limit_is_met(decode: float, memory_mib: float) -> None:
     found = [cell("Q4_0", decode, memory_mib, reach=0)]
     slow = choose(found, min_decode_tps=decode * 1.5)
     assert slow.relax is not None
@@ -203,7 +203,7 @@ def test_a_limit_relaxed_as_told_is_kept(decode: float, memory_mib: float) -> No
     assert chosen(choose(found, max_memory_bytes=size)) == ("Q4_0", 1)
 
 
-def test_flagged_cells_are_not_chosen_and_the_one_that_would_be_is_told() -> None:
+def test_flagged_cells_are_not_chosen_and_the_one_that_would_be_is_marked() -> None:
     found = [cell("Q4_0", 20, 100), cell("Q6_K", 14, 140, flags=("throttled", "noisy")), cell("Q2_K", 30, 80)]
     found[2] = cell("Q2_K", 30, 80, flags=("busy",))
     choice = choose(found)
@@ -270,10 +270,10 @@ def test_a_limit_on_what_nobody_measured_says_what_to_run() -> None:
 
 def test_a_limit_on_the_first_token_leaves_out_what_is_no_request() -> None:
     found = [*cells(), cell("Q4_0", 18, 110, make=request), cell("Q8_0", 9, 190, make=request, ttft_ms_hi=1100.0)]
-    told = recommend(found, Criteria(limits=Limits(max_ttft_ms=1000)))
-    assert [(each.workload, chosen(each)) for each in told.choices] == [("chat", ("Q4_0", 1))]
-    assert told.notes == ("skipped, without a time to first token: bench",)
-    assert told.choices[0].near_misses[0].text == (
+    result = recommend(found, Criteria(limits=Limits(max_ttft_ms=1000)))
+    assert [(each.workload, chosen(each)) for each in result.choices] == [("chat", ("Q4_0", 1))]
+    assert result.notes == ("skipped, without a time to first token: bench",)
+    assert result.choices[0].near_misses[0].text == (
         "Q8_0 with 1 thread takes up to 1100 ms to the first token (--max-ttft 1.1s)"
     )
 
@@ -297,7 +297,7 @@ def test_the_fastest_is_the_highest_median_whatever_the_bits_and_the_ties() -> N
     assert choice.runners_up[0].text.startswith("a tie in decode, 80.0 MiB more memory")
 
 
-def test_environments_models_loads_and_weights_are_never_weighed_against_each_other() -> None:
+def test_environments_models_loads_and_weights_never_compete() -> None:
     found = [
         cell("Q4_0", 20, 100),
         cell("Q4_0", 20, 100, env_id="other"),
@@ -307,10 +307,10 @@ def test_environments_models_loads_and_weights_are_never_weighed_against_each_ot
         cell("Q8_0", 20, 100, device="gpu"),
         cell("Q8_0", 20, 100, make=request),
     ]
-    told = recommend(found)
-    assert [each.n_considered for each in told.choices] == [1] * 7
+    result = recommend(found)
+    assert [each.n_considered for each in result.choices] == [1] * 7
     words = ("2 environments", "2 models", "2 workloads", "real and synthetic weights")
-    assert all(note.startswith(word) for note, word in zip(told.notes, words, strict=True))
+    assert all(note.startswith(word) for note, word in zip(result.notes, words, strict=True))
 
 
 def test_memory_at_another_context_is_scaled_by_the_cache() -> None:
@@ -334,7 +334,7 @@ def test_a_cell_measured_at_the_context_goes_before_an_estimate() -> None:
     assert choice.chosen is not None
     assert choice.chosen.memory_bytes is not None
     assert (choice.chosen.memory_bytes.value, choice.chosen.memory_estimated) == (150 * MIB, False)
-    # Without a context asked for, the two are not weighed against each other.
+    # Without a requested context the two do not compete.
     assert len(recommend(found).choices) == 2
 
 
@@ -381,7 +381,7 @@ def surely_better(one: Span | None, other: Span | None) -> bool:
 
 @settings(max_examples=40, deadline=None)
 @given(rows=CELLS, memory=MAYBE, decode=MAYBE)
-def test_whatever_is_measured_the_answer_keeps_its_word(
+def test_whatever_is_measured_the_choice_meets_the_limits(
     rows: list[tuple[str, int, int, float, tuple[str, ...]]], memory: int | None, decode: int | None
 ) -> None:
     found = [

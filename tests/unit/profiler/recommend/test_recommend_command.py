@@ -58,13 +58,13 @@ def test_nothing_that_fits_is_status_1(results: Path) -> None:
     assert "re-measure it" not in text
 
 
-def test_the_json_has_the_fields_that_are_told(results: Path) -> None:
+def test_the_json_has_the_documented_fields(results: Path) -> None:
     status, text = call(results, "--min-decode", "8", "--prefer", "speed=1,quality=1", "--json")
-    told = json.loads(text)
+    found = json.loads(text)
     assert status == 0
-    assert (told["schema"], told["flagged"], told["prefer"]) == (1, False, {"speed": 1, "memory": 0, "quality": 1})
-    assert told["limits"]["min_decode_tps"] == 8
-    (choice,) = told["choices"]
+    assert (found["schema"], found["flagged"], found["prefer"]) == (1, False, {"speed": 1, "memory": 0, "quality": 1})
+    assert found["limits"]["min_decode_tps"] == 8
+    (choice,) = found["choices"]
     assert choice["chosen"]["quant"] == "Q8_0"
     assert choice["chosen"]["decode_tps"] == {"middle": 40, "lo": 40, "hi": 40}
     assert {"reason", "tied", "runners_up", "near_misses", "left_out", "relax", "command"} <= set(choice)
@@ -72,7 +72,7 @@ def test_the_json_has_the_fields_that_are_told(results: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("--max-memory", "much"), "'much' is not a size"),
         (("--max-memory", "0"), "--max-memory 0 is not a limit"),
@@ -86,10 +86,10 @@ def test_the_json_has_the_fields_that_are_told(results: Path) -> None:
         (("--max-ttft", "1s"), "--max-ttft needs a request"),
     ],
 )
-def test_what_is_wrong_is_reported(results: Path, words: tuple[str, ...], told: str) -> None:
+def test_what_is_wrong_is_reported(results: Path, words: tuple[str, ...], expected: str) -> None:
     with pytest.raises(UserError) as caught:
         call(results, *words)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_an_empty_file_is_reported(tmp_path: Path) -> None:
