@@ -49,7 +49,7 @@ def plot(results: tuple[Path, ...], output: Path, **options: Any) -> None:
     from plots.canvas.chart_input import chart_input
     from plots.charts.operators import read_reports
     from plots.render.draw import DrawOptions, draw_all
-    from plots.render.sampling import MANY_CELLS, some_of
+    from plots.render.sampling import MANY_CELLS, restricted, sampled
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import load, say_of_quality
 
@@ -59,11 +59,13 @@ def plot(results: tuple[Path, ...], output: Path, **options: Any) -> None:
     charts = options["charts"]
     found = load(results)
     say_of_quality(found)
-    if charts is None and not options["everything"]:
-        found, subset = some_of(found)
-        if subset:
-            say(f"{subset}, since there are over {MANY_CELLS} cells; --all or --chart draws all.")
-    inputs = chart_input(summarise(found), found, read_reports(options["operators"]))
+    cells = summarise(found)
+    if charts is None and not options["everything"] and len(cells) > MANY_CELLS:
+        cells, omitted = sampled(cells)
+        found = restricted(found, cells)
+        if omitted:
+            say(f"{omitted}, since there are over {MANY_CELLS} cells; --all or --chart draws all.")
+    inputs = chart_input(cells, found, read_reports(options["operators"]))
     how = DrawOptions(
         formats=options["formats"] or ("png",),
         style=options["style"],

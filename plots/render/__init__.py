@@ -1,1 +1,1 @@
-"""Which charts are drawn, of which cells, in how many processes."""
+"""Which charts are drawn, and of which cells."""

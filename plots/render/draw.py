@@ -2,9 +2,7 @@
 
 import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import ParamSpec
 
 import matplotlib.pyplot as plt
 import msgspec
@@ -28,11 +26,9 @@ from plots.charts.roofline import roofline_charts
 from plots.charts.size import size_chart
 from plots.charts.threads import threads_chart
 from plots.charts.tradeoff import tradeoff_chart
-from plots.render.parallel import sheets_begun
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, write_text
 
-P = ParamSpec("P")
 PanelChart = Callable[[Panel, Theme], Picture | str]
 ResultsChart = Callable[[ChartInput, Theme], Iterator[tuple[str, Picture | str]]]
 # Of one environment, one load and one setting.
@@ -84,22 +80,20 @@ class DrawOptions(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULTS = DrawOptions()
 
 
-@contextmanager
-def charts_begun(
+def draw_all(
     inputs: ChartInput,
     out_dir: Path,
     options: DrawOptions = DEFAULTS,
     *,
     say: Callable[[str], None] = lambda line: None,
-) -> Iterator[Iterator[Path]]:
-    """Begin to draw every chart that the results have figures for; yield the paths as they come.
+) -> list[Path]:
+    """Draw every chart that the results have figures for, and return the paths.
 
     NAME.csv next to each chart has the figures in it. At the end `say` gets one line with the charts that have no data,
     and why.
 
     Raises:
-        UserError: a format, style or chart is unknown or nothing can be drawn; when the paths are iterated, also that
-            the folder cannot be written.
+        UserError: a format, style or chart is unknown, nothing can be drawn, or the folder cannot be written.
     """
     if unknown := [each for each in options.formats if each not in FORMATS]:
         raise UserError(f"unknown format '{unknown[0]}'; choose from {', '.join(FORMATS)}")
@@ -115,37 +109,20 @@ def charts_begun(
         in_report=options.in_report,
     )
     job = DrawJob(inputs=inputs, theme=theme, out_dir=out_dir, options=options)
-    sheets = list(_sheets(inputs, style, options.chosen))
-    n_pictures = sum(each.panel is not None for each in sheets)
-    with sheets_begun(_draw, job, sheets, n_pictures=n_pictures) as drawn:
-        yield _paths_of(drawn, say)
-
-
-def _at_once(begun: Callable[P, AbstractContextManager[Iterator[Path]]]) -> Callable[P, list[Path]]:
-    @functools.wraps(begun)
-    def drawn(*args: P.args, **options: P.kwargs) -> list[Path]:
-        with begun(*args, **options) as paths:
-            return list(paths)
-
-    return drawn
-
-
-draw_all = _at_once(charts_begun)
-
-
-def _paths_of(sheets: Iterator["Drawn"], say: Callable[[str], None]) -> Iterator[Path]:
-    n_paths = 0
+    paths: list[Path] = []
     missing: dict[tuple[str, str], list[str]] = {}
-    for name, part, made in (each for drawn in sheets for each in drawn):
-        if isinstance(made, str):
-            missing.setdefault((name, made), []).append(part)
-        else:
-            n_paths += len(made)
-            yield from made
+    for sheet in _sheets(inputs, style, options.chosen):
+        with drawing(style):
+            for part, made in _made(job, sheet):
+                if isinstance(made, str):
+                    missing.setdefault((sheet.name, made), []).append(part)
+                else:
+                    paths += _saved(job, sheet.name, part, made)
     if missing:
         say(_missing_in_words(missing))
-    if not n_paths:
+    if not paths:
         raise UserError("there is nothing to draw: no cell has figures for the charts asked for; see slmprof show")
+    return paths
 
 
 def _missing_in_words(missing: dict[tuple[str, str], list[str]]) -> str:
@@ -175,9 +152,6 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None  # why it is not drawn
 
 
-Drawn = list[tuple[str, str, list[Path] | str]]  # name, part, the files or why there are none
-
-
 def _sheets(inputs: ChartInput, style: Style, chosen: Collection[str] | None) -> Iterator[Sheet]:
     """Yield every requested chart, in the order in which people read them."""
     groups = panels(inputs.cells)
@@ -198,15 +172,6 @@ def _pages_of(name: str, panel: Panel, stem: str, style: Style) -> Iterator[Shee
     if parts[_MOST_PAGES:]:
         reason = f"{len(parts)} pages are too many, give fewer models"
         yield Sheet(name=name, part=parts[_MOST_PAGES][0], reason=reason)
-
-
-def _draw(job: DrawJob, sheet: Sheet) -> Drawn:
-    """Draw and save a sheet."""
-    drawn: Drawn = []
-    with drawing(job.theme.style):
-        for part, made in _made(job, sheet):
-            drawn.append((sheet.name, part, made if isinstance(made, str) else _saved(job, sheet.name, part, made)))
-    return drawn
 
 
 def _made(job: DrawJob, sheet: Sheet) -> Iterator[tuple[str, Picture | str]]:

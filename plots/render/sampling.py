@@ -1,4 +1,4 @@
-"""What is drawn of results with more cells than anyone looks at: the panels and models that have the most of them."""
+"""What is drawn of results with more cells than anyone looks at: of the fullest panels the smallest models."""
 
 from collections.abc import Sequence
 from itertools import compress
@@ -6,7 +6,6 @@ from itertools import compress
 import msgspec
 
 from plots.canvas.panels import Panel, distinct, panels
-from profiler.analysis.summarise import outlines
 from profiler.records.cell_summary import CellSummary
 from profiler.results.file import Results
 from profiler.results.stored import StoredRounds, heads_of
@@ -23,14 +22,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SOME = Limit(panels=3, models=12, cells=400)
-FEW = Limit(panels=1, models=4, cells=200)  # where reading alone takes seconds
+FEW = Limit(panels=1, models=4, cells=200)  # of more than MANY_CELLS
 
 
-def fullest(summaries: Sequence[CellSummary], limit: Limit) -> tuple[list[CellSummary], str | None]:
-    """Take the panels with the most cells and the smallest models in them.
+def sampled(summaries: Sequence[CellSummary]) -> tuple[list[CellSummary], str | None]:
+    """Return the cells of the panels with the most cells and of the smallest models in them, and what these omit.
 
-    Cells that failed go with their panel. Beside the cells, say what is left out, or None where nothing is.
+    Cells that failed go with their panel. Where nothing is omitted, the second is None.
     """
+    limit = FEW if len(summaries) > MANY_CELLS else SOME
     model_of = {id(cell): shown.artifact.model for cell, shown in zip(summaries, distinct(summaries), strict=True)}
     groups: list[Panel] = sorted(panels(summaries), key=lambda panel: -len(panel.cells))
     drawn = [panel for panel in groups if panel.cells]
@@ -54,17 +54,8 @@ def fullest(summaries: Sequence[CellSummary], limit: Limit) -> tuple[list[CellSu
     return cells, f"The charts show {' and '.join(parts)}"
 
 
-def some_of(results: Results) -> tuple[Results, str | None]:
-    """Of more cells than `MANY_CELLS` keep the rounds of a few, before any is decoded; say what is left out."""
-    known = outlines(results)
-    if len(known) <= MANY_CELLS:
-        return results, None
-    cells, left = fullest(known, FEW)
-    return narrowed(results, cells), left
-
-
-def narrowed(results: Results, cells: Sequence[CellSummary]) -> Results:
-    """Keep the rounds of some cells only, without decoding any."""
+def restricted(results: Results, cells: Sequence[CellSummary]) -> Results:
+    """Return the results with the rounds of some cells only, without decoding any."""
     rounds, keys = results.rounds, {(cell.cell_key, cell.env_id) for cell in cells}
     wanted = [(head.cell.key, head.env_id) in keys for head in heads_of(rounds)]
     kept = rounds.only(wanted) if isinstance(rounds, StoredRounds) else list(compress(rounds, wanted))

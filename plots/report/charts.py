@@ -5,16 +5,14 @@ A level has one colour everywhere, chosen for a white ground; the darkest would 
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
 
 from plots.canvas.chart_input import chart_input
-from plots.render.sampling import SOME, fullest, narrowed, some_of
-from profiler.analysis.summarise import summarise
+from plots.render.sampling import restricted, sampled
 from profiler.records.cell_summary import CellSummary
 from profiler.results.file import Results
 from quant.base.errors import UserError
@@ -41,51 +39,24 @@ class Charts(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
-@contextmanager
-def charts_begun(results: Results) -> Iterator[Callable[[Sequence[CellSummary]], Charts]]:
-    """Begin to draw where only some of very many cells are drawn: these are known before the others are summarised.
+def charts_of(results: Results, summaries: Sequence[CellSummary]) -> Charts:
+    """Draw the charts of the cells, or of a sample where there are more than anyone looks at."""
+    from plots.render.draw import DrawOptions, draw_all
 
-    Yields a function that takes the summaries of all cells and returns the charts.
-    """
-    with ExitStack() as stack:
-        kept, subset = some_of(results)
-        begun = stack.enter_context(_begun(summarise(kept), kept)) if subset else None
-
-        def finish(summaries: Sequence[CellSummary]) -> Charts:
-            if begun is not None:
-                return begun(f"{subset}; slmprof plot --all draws all.")
-            chosen, rest = fullest(summaries, SOME)
-            with _begun(chosen, narrowed(results, chosen)) as drawn:
-                return drawn(f"{rest}; slmprof plot draws all." if rest else None)
-
-        yield finish
-
-
-@contextmanager
-def _begun(cells: Sequence[CellSummary], results: Results) -> Iterator[Callable[[str | None], Charts]]:
-    """Begin the charts of these cells; yields a function that takes what they omit, and waits for them."""
-    from plots.render import draw
-
+    cells, omitted = sampled(summaries)
     if not any(cell.rounds for cell in cells):
-        yield lambda note: Charts(cells=cells, note="There are no charts: no cell has figures.")
-        return
-    options = draw.DrawOptions(formats=("svg",), style="web", in_report=True)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        draw.charts_begun(chart_input(cells, results), Path(folder), options) as paths,
-    ):
-
-        def finish(note: str | None) -> Charts:
-            try:
-                charts = [
-                    inlined(path.read_text(encoding="utf-8"), path.stem, f"chart{number}-")
-                    for number, path in enumerate(paths, 1)
-                ]
-            except UserError as error:
-                return Charts(cells=cells, note=f"There are no charts: {error}.")
-            return Charts(charts=charts, cells=cells, note=note)
-
-        yield finish
+        return Charts(cells=cells, note="There are no charts: no cell has figures.")
+    options = DrawOptions(formats=("svg",), style="web", in_report=True)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            paths = draw_all(chart_input(cells, restricted(results, cells)), Path(folder), options)
+        except UserError as error:
+            return Charts(cells=cells, note=f"There are no charts: {error}.")
+        charts = [
+            inlined(path.read_text(encoding="utf-8"), path.stem, f"chart{number}-")
+            for number, path in enumerate(paths, 1)
+        ]
+    return Charts(charts=charts, cells=cells, note=f"{omitted}; slmprof plot --all draws all." if omitted else None)
 
 
 def inlined(document: str, name: str, prefix: str) -> Chart:

@@ -1,15 +1,14 @@
 """The content of a report, gathered once; html.py and markdown.py only write it down."""
 
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 
 import msgspec
 
 from plots.report.answer import Answer, AnswerRow, answer
 from plots.report.cautions import Caution, cautions
 from plots.report.cells import Column, columns_of
-from plots.report.charts import Chart, Charts, charts_begun
+from plots.report.charts import Chart, Charts, charts_of
 from plots.report.facts import Facts, environments_of, files_of, methods_of
 from plots.report.rerun import rerun_commands
 from plots.report.setup import setup_of
@@ -88,31 +87,13 @@ def gather(
         UserError: a limit asks for what nobody measured.
     """
     summaries, messages = summarise_and_warn(results)
-    with charts_begun(results) if draw else nullcontext(_no_charts) as finish:
-        return _gathered(results, summaries, messages, results_name, criteria, asked, finish)
-
-
-def _no_charts(summaries: Sequence[CellSummary]) -> Charts:
-    return Charts(cells=summaries)
-
-
-def _gathered(
-    results: Results,
-    summaries: list[CellSummary],
-    messages: dict[str, str],
-    results_name: str,
-    criteria: Criteria | None,
-    asked: str,
-    finish: Callable[[Sequence[CellSummary]], Charts],
-) -> Report:
-    """Gather everything else while charts are drawn, and wait for these last."""
     found = _answer(results, summaries, criteria)
     names = shlex.split(results_name)
     commands = rerun_commands(results, summaries, output=names[0] if len(names) == 1 else "results.jsonl")
     left = len(commands) - _MOST_COMMANDS
     choice_names, choices = _table_of(found.rows)
     columns, warnings = columns_of(summaries), cautions(results, summaries, messages)
-    drawn = finish(summaries)
+    drawn = charts_of(results, summaries) if draw else Charts(cells=summaries)
     return Report(
         title=_title(summaries),
         subtitle=_subtitle(results, summaries),

@@ -17,12 +17,11 @@ from profiler.analysis.quality_by_file import with_quality
 from profiler.analysis.rates import rates_of, ttft_ms_of
 from profiler.analysis.stats import median, outliers, quantiles_ns, span_of
 from profiler.records.cell_summary import CellSummary, EnergyFigures, MemoryFigures, TokenGaps, message_key
-from profiler.records.config import Cell
 from profiler.records.record import Environment, Round
 from profiler.records.span import Span
 from profiler.results.file import Results
 from profiler.results.kept import kept
-from profiler.results.stored import cells_of, heads_of, places_of
+from profiler.results.stored import cells_of
 from quant.gguf_io.artifact import Artifact
 
 _NS_PER_MS = 1e6
@@ -59,28 +58,6 @@ def _summarise_cells(results: Results) -> list[Summarised]:
     ]
 
 
-def outlines(results: Results) -> list[CellSummary]:
-    """Give of every cell what is known before any round is decoded, in the same order: what it is, and no figures."""
-    heads = heads_of(results.rounds)
-    made = []
-    for places in places_of(results.rounds).values():
-        first, statuses = heads[places[0]], [heads[place].status for place in places]
-        made.append(_outline(first.cell, first.env_id, statuses, results.artifacts[first.cell.artifact_sha256]))
-    return sorted(made, key=_sort_key)
-
-
-def _outline(cell: Cell, env_id: str, statuses: Sequence[str], artifact: Artifact) -> CellSummary:
-    return CellSummary(
-        cell_key=cell.key,
-        env_id=env_id,
-        artifact=artifact,
-        config=cell.config,
-        status=_status(statuses),
-        rounds=statuses.count("ok"),
-        reps=0,
-    )
-
-
 def _sort_key(cell: CellSummary) -> tuple[object, ...]:
     return (
         cell.artifact.n_params,
@@ -103,8 +80,8 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
     first = rounds[0]
     ok = [record for record in rounds if record.status == "ok"]
     in_force = ok[0].in_force if ok else None
-    known = _outline(first.cell, first.env_id, [record.status for record in rounds], artifact)
-    bad = next((record for record in reversed(rounds) if record.status == known.status != "ok"), None)
+    status = _status([record.status for record in rounds])
+    bad = next((record for record in reversed(rounds) if record.status == status != "ok"), None)
     target = target_of(ok)
     rates = [rates_of(record) for record in ok]
     prefill_tps, prefill_outliers = _spread([each.prefill for each in rates], ok, target)
@@ -112,8 +89,13 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
     ttft_ms, _ = _spread([ttft_ms_of(record) for record in ok], ok, target)
     split = [memory_parts(record) for record in ok]
     warnings = flags_of(ok, environment, rates)
-    summary = msgspec.structs.replace(
-        known,
+    summary = CellSummary(
+        cell_key=first.cell.key,
+        env_id=first.env_id,
+        artifact=artifact,
+        config=first.cell.config,
+        status=status,
+        rounds=len(ok),
         backend="+".join(in_force.backends) if in_force else None,
         flash_attn=in_force.flash_attn if in_force else None,
         error=bad.error.message if bad and bad.error else None,

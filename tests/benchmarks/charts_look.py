@@ -16,7 +16,6 @@ import msgspec
 from matplotlib.figure import Figure
 
 import plots.render.draw
-import plots.render.parallel
 from plots.canvas.chart_input import chart_input
 from plots.canvas.style import LEVEL_COLOURS
 from plots.render.draw import DrawOptions, draw_all
@@ -124,11 +123,7 @@ def look(
         wrong.extend(f"{path.parent.name}/{path.stem}: {fault}" for fault in faults(figure))
         return saved
 
-    # Figures that are drawn in another process cannot be looked at here.
-    with (
-        mock.patch.object(plots.render.draw, "_save", checked),
-        mock.patch.object(plots.render.parallel, "usable_cpus", return_value=1),
-    ):
+    with mock.patch.object(plots.render.draw, "_save", checked):
         for name in names:
             results, cells = STUDIES[name]()
             for columns in widths:

@@ -1,8 +1,6 @@
 """The charts of rounds, depths, devices and operators: plotted values, reasons, and the figures beside each picture."""
 
 import csv
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ from plots.charts.operators import operator_charts, read_reports
 from plots.charts.pareto_front import dominators
 from plots.charts.published import load_published
 from plots.charts.roofline import roofline_charts
-from plots.render import parallel as processes
 from plots.render.draw import NAMES, DrawOptions, draw_all
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary
@@ -275,48 +272,7 @@ def test_only_the_charts_asked_for_are_drawn_each_with_its_figures(tmp_path: Pat
     )  # fmt: skip
 
 
-def test_processes_draw_what_one_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = [summary(workload=load, n_threads=n) for load in ("chat", "rag") for n in (1, 2)]
-    names = ["decode-vs-size", "speed-vs-threads", "drift"]
-    told: list[list[str]] = []
-    for folder, each in (("one", 1000), ("two", 1)):
-        monkeypatch.setattr(processes, "_PICTURES_PER_PROCESS", each)
-        monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
-        told.append([])
-        paths = draw_charts(cells, tmp_path / folder, formats=["svg"], chosen=names, say=told[-1].append)
-        told[-1] += [path.name for path in paths]
-    assert told[0] == told[1]
-    assert len(told[0]) == 5
-    for name in told[0][1:]:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-
-
-def _drawn_but_by_others(shared: str, sheet: int) -> str:
-    if multiprocessing.parent_process() is not None:
-        os._exit(1)
-    return f"{shared} {sheet}"
-
-
-@pytest.mark.parametrize("n_taken", [9, 1])
-def test_what_a_killed_process_leaves_is_drawn_here(monkeypatch: pytest.MonkeyPatch, n_taken: int) -> None:
-    monkeypatch.setattr(processes, "_PICTURES_PER_PROCESS", 1)
-    monkeypatch.setattr(processes, "usable_cpus", lambda: 3)
-    submit, left = processes.ProcessPoolExecutor.submit, list(range(n_taken))
-
-    def submitted(pool: Any, *work: Any) -> Any:
-        if not left:
-            raise processes.BrokenProcessPool
-        left.pop()
-        return submit(pool, *work)
-
-    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", submitted)
-    with processes.sheets_begun(_drawn_but_by_others, "sheet", range(6), n_pictures=6) as drawn:
-        assert list(drawn) == [f"sheet {number}" for number in range(6)]
-
-
-def test_what_a_drawing_process_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_PICTURES_PER_PROCESS", 1)
-    monkeypatch.setattr(processes, "usable_cpus", lambda: 2)
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot"):
         draw_charts([summary()], tmp_path / "file", chosen=["decode-vs-size", "pareto"])

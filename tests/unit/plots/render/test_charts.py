@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import plots.render.draw
-import plots.render.parallel
 from plots.canvas.caption import caption
 from plots.canvas.chart_input import ChartInput, Picture
 from plots.canvas.panels import distinct, panels
@@ -391,7 +390,6 @@ def test_a_file_of_no_size_is_no_point() -> None:
 def test_a_level_has_one_colour_in_every_chart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     figures: list[Figure] = []
     monkeypatch.setattr(plots.render.draw, "_save", lambda figure, path, form: figures.append(figure) or path)
-    monkeypatch.setattr(plots.render.parallel, "usable_cpus", lambda: 1)  # figures of another process are not seen here
     # The second load lacks the first level, which must not move the others' colours.
     second = [request(quant=level, bpw=LEVELS[level][0], n_threads=n) for level in ("Q8_0", "Q4_0") for n in (1, 2)]
     draw_charts([*grid(), *second], tmp_path, chosen=FIRST)
@@ -602,7 +600,6 @@ def test_two_environments_get_files_of_their_own_and_figures_that_never_mix(
     other = environment(board="Other Board")
     figures: list[Figure] = []
     monkeypatch.setattr(plots.render.draw, "_save", lambda figure, path, form: figures.append(figure) or path)
-    monkeypatch.setattr(plots.render.parallel, "usable_cpus", lambda: 1)  # figures of another process are not seen here
     cells = [summary(), summary(env_id=other.id, model="elsewhere")]
     paths = draw_charts(cells, tmp_path, {ENVIRONMENT.id: ENVIRONMENT, other.id: other}, chosen=FIRST)
     names = [f"{name}-bench-{env_id}.png" for env_id in (ENVIRONMENT.id, other.id) for name in (LATENCY, MEMORY, SIZE)]

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from plots.cli.plot import plot
-from plots.render.sampling import SOME, fullest, narrowed
+from plots.render.sampling import restricted, sampled
 from plots.report.answer import answer
 from plots.report.cautions import cautions
 from plots.report.cells import columns_of
@@ -18,8 +18,7 @@ from plots.report.facts import environments_of, methods_of
 from plots.report.rerun import rerun_commands
 from plots.report.setup import setup_of
 from plots.report.write import write_reports
-from profiler.analysis.summarise import outlines, summarise, summarise_and_warn
-from profiler.export.flat import FIELDS, flat
+from profiler.analysis.summarise import summarise, summarise_and_warn
 from profiler.records.config import RunConfig
 from profiler.results.file import Results, read_results
 from profiler.sweep.grid import expand
@@ -286,11 +285,11 @@ def test_the_charts_of_very_many_cells_are_of_some_and_say_so() -> None:
         for level in range(10)
         for n in range(1, 11)
     ]
-    chosen, note = fullest(cells, SOME)
+    chosen, note = sampled(cells)
     # A model has 100 cells, and 400 are drawn.
     assert {cell.artifact.model for cell in chosen} == {"m0", "m1", "m2", "m3"}
     assert note == "The charts show the 4 smallest of 20 models"
-    assert fullest(cells[:100], SOME) == (cells[:100], None)
+    assert sampled(cells[:100]) == (cells[:100], None)
 
 
 def test_only_the_rounds_of_the_cells_that_are_drawn_are_kept(tmp_path: Path) -> None:
@@ -299,25 +298,8 @@ def test_only_the_rounds_of_the_cells_that_are_drawn_are_kept(tmp_path: Path) ->
     )
     found = read_results([path])
     one = [cell for cell in summarise(found) if cell.config.n_threads == a_round(0).cell.config.n_threads]
-    assert narrowed(found, one).rounds == [a_round(0), a_round(1)]
+    assert restricted(found, one).rounds == [a_round(0), a_round(1)]
     assert len(found.rounds) == 3
-
-
-def test_which_cells_are_drawn_is_settled_before_a_round_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lines = [with_cell(a_round(0), n_threads=n) for n in (2, 1)]
-    path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), *lines, no_round(1))
-    summaries = summarise(read_results([path]))
-    found = read_results([path])
-    monkeypatch.setattr(found.rounds, "read", None)
-    known = outlines(found)
-    assert [cell.cell_key for cell in known] == [cell.cell_key for cell in summaries]
-    for bare, cell in zip(known, summaries, strict=True):
-        before, after = flat(bare), flat(cell)
-        assert all(before[name] in (None, 0, ()) for name in FIELDS if before[name] != after[name])
-        assert (bare.status, bare.rounds, bare.artifact.model) == (cell.status, cell.rounds, cell.artifact.model)
-        assert bare.decode_tps is None
 
 
 def test_the_charts_of_very_many_cells_are_those_of_the_load_with_the_most(
@@ -341,7 +323,7 @@ def test_the_charts_of_very_many_cells_are_those_of_the_load_with_the_most(
 
 def some_of_first(found: Results) -> Results:
     """Keep the rounds of the first load."""
-    return narrowed(found, [cell for cell in outlines(found) if cell.config.workload == "chat"])
+    return restricted(found, [cell for cell in summarise(found) if cell.config.workload == "chat"])
 
 
 def test_plot_says_what_it_leaves_out_of_very_large_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
