@@ -39,7 +39,7 @@ def _place(panel: Panel, cells: Sequence[CellSummary], theme: Theme) -> list[str
     environment = theme.environments.get(panel.env_id)
     several = len(theme.environments) > 1 and environment is not None and len({cell.env_id for cell in cells}) == 1
     device = f" on {printable(environment.board or environment.cpu_model)}" if several and environment else ""
-    return [f"{panel.load}{device}, {threads_in_words(cells)}."]
+    return [f"Workload {panel.load}{device}, {threads_in_words(cells)}."]
 
 
 def _setting(panel: Panel, cells: Sequence[CellSummary], theme: Theme, bars: Bars) -> list[str]:

@@ -1,4 +1,4 @@
-"""Names beside marks instead of in a legend: each where it covers nothing, or not at all."""
+"""Names next to marks instead of in a legend: each where it covers nothing, or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -15,13 +15,13 @@ from plots.canvas.text_width import shortened, width_in
 
 Place = tuple[float, float, str]
 Extents = np.ndarray[tuple[int, ...], np.dtype[np.float64]]  # x0, y0, x1, y1 in pixels, a row each
-# Where a name may stand, best first, in font sizes from its point.
+# Places for a name, best first, in font sizes from its point.
 NEAR: tuple[Place, ...] = ((0.7, 0.6, "left"), (-0.7, -0.6, "right"), (0.7, -0.6, "left"), (-0.7, 0.6, "right"),
                            (0.0, 1.1, "center"), (0.0, -1.1, "center"))  # fmt: skip
 FAR: tuple[Place, ...] = (*NEAR[:4], (1.4, 1.6, "left"), (-1.4, -1.6, "right"), (2.0, 2.8, "left"),
                           (-2.0, -2.8, "right"), (3.0, 4.2, "left"), (-3.0, -4.2, "right"))  # fmt: skip
 _INK = "#333333"
-_LEAST_LINE = 1.15  # of a label's height to its letters
+_LEAST_LINE = 1.15  # of a label's height to its font size
 
 
 def name_points(
@@ -33,14 +33,14 @@ def name_points(
     places: Sequence[Place] = NEAR,
     taken: Iterable[Bbox] = (),
 ) -> list[str]:
-    """Write each name by one of its points, in the first place where it covers nothing; give the names that fitted.
+    """Write each name by one of its points, in the first place where it covers nothing; return the names that fitted.
 
     Args:
         points_of: names with their points.
         taken: what else no name may cover, in pixels.
     """
     points_of = list(points_of)
-    axis.get_xlim(), axis.get_ylim()  # which settles what is not settled yet
+    axis.get_xlim(), axis.get_ylim()  # computes limits that are still automatic
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     size = style.font - 1.5
     half = 0.35 * size * figure.dpi / 72
@@ -100,7 +100,7 @@ def _covers(box: tuple[float, float, float, float], full: Extents) -> bool:
 
 
 def boxes(places: Any, half: float, *, joined: bool = True) -> list[Bbox]:
-    """Give a box around each point of a line and, where it is joined, around points between them."""
+    """Return a box around each point of a line and, where it is joined, around points between them."""
     made = []
     for (x0, y0), (x1, y1) in [*pairwise(places), (places[-1], places[-1])]:
         for step in range(4 if joined else 1):
@@ -110,7 +110,7 @@ def boxes(places: Any, half: float, *, joined: bool = True) -> list[Bbox]:
 
 
 def end_labels_fit(names: Sequence[str], panel_width_in: float, panel_height_in: float, style: Style) -> bool:
-    """Tell whether names fit below each other at the right end of a panel, and leave it most of its width."""
+    """Return whether names fit in a column at the right end of a panel, and leave it most of its width."""
     size = style.font - 1
     return (
         0 < len(names) * size * _LEAST_LINE / 72 <= 0.75 * panel_height_in
@@ -119,12 +119,12 @@ def end_labels_fit(names: Sequence[str], panel_width_in: float, panel_height_in:
 
 
 def end_room(names: Sequence[str], panel_width_in: float, style: Style) -> float:
-    """Give the share of a panel's width that names at its right end take."""
+    """Return the share of a panel's width that names at its right end take."""
     return (max(width_in(name, style.font - 1) for name in names) + 0.8 * style.font / 72) / panel_width_in
 
 
 def label_ends(axis: Axes, last: Mapping[str, tuple[float, float]], style: Style) -> None:
-    """Write each name right of its line's last point, apart from each other; the layout must be final."""
+    """Write each name right of its line's last point, none over another; the layout must be final."""
     figure = axis.figure
     assert figure is not None
     size = style.font - 1

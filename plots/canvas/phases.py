@@ -51,7 +51,7 @@ class Phases(msgspec.Struct, frozen=True):
 
 def rows_per_figure(style: Style, n_phases: int) -> int:
     """Return how many models fit."""
-    return max(1, rows_that_fit(style, 0.9 * style.panel) // (1 if style.beside > 1 else n_phases))
+    return max(1, rows_that_fit(style, 0.9 * style.panel) // (1 if style.most_columns > 1 else n_phases))
 
 
 def measured_phases(cells: Sequence[CellSummary], phases: Sequence[Phase]) -> list[Phase]:

@@ -64,7 +64,7 @@ def draw_series(axis: Axes, series: Series, theme: Theme) -> None:
         alpha=0.35 if series.faint else None,
         zorder=2 if series.faint else 3,
     )
-    # Not in errorbar, which would give the caps the mark's rim.
+    # Not in errorbar, which would draw the caps with the mark's rim.
     drawn.lines[0].set(**mark(look.colour, marker_of(series.cell.artifact.arch), filling_of(series.cell), look.rim))
 
 

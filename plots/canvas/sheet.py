@@ -11,9 +11,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from plots.canvas.style import Style
 from plots.canvas.text_width import shortened, width_in, wrapped
 
-_LINE = 1.35  # of a line's height to its letters
+_LINE = 1.35  # of a line's height to its font size
 _CAPTION_LINE = 1.25
-_HANDLE = 2.2  # length of a legend's line, in letters
+_HANDLE = 2.2  # length of a legend's line, in font sizes
 _GAP_IN = 0.08
 _EDGE_IN = 0.06
 # Steps of a logarithmic axis within a decade, the coarsest first.
@@ -25,10 +25,10 @@ _LOG_FROM = 8.0  # a ratio of values that a linear axis would squeeze
 def sheet(style: Style, n_columns: int, n_rows: int = 1, *, panel: float | None = None) -> tuple[Figure, list[Axes]]:
     """Make a figure of panels, row by row; `finish` sets its height when all words are known.
 
-    Where the style has no room for so many beside each other, they go on below.
+    Where the style has no room for so many side by side, they continue below.
     """
-    if n_columns > style.beside:
-        n_columns, n_rows = style.beside, -(-n_columns * n_rows // style.beside)
+    if n_columns > style.most_columns:
+        n_columns, n_rows = style.most_columns, -(-n_columns * n_rows // style.most_columns)
     width = style.column if n_columns == 1 else style.page
     height = min(style.panel * n_rows, style.tall) if panel is None else panel * n_rows
     figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, height), squeeze=False)
@@ -37,7 +37,7 @@ def sheet(style: Style, n_columns: int, n_rows: int = 1, *, panel: float | None 
 
 def grid(style: Style, n_panels: int, most_columns: int, *, panel: float | None = None) -> tuple[Figure, list[Axes]]:
     """Make a figure of `n_panels` panels, row by row; what is left of the last row stays empty."""
-    columns = min(most_columns, style.beside, n_panels)
+    columns = min(most_columns, style.most_columns, n_panels)
     figure, axes = sheet(style, columns, -(-n_panels // columns), panel=panel)
     for axis in axes[n_panels:]:
         axis.set_visible(False)
@@ -57,7 +57,7 @@ def name_panel(axis: Axes, name: str, style: Style, *, room_in: float | None = N
 
 
 def rows_that_fit(style: Style, panel: float) -> int:
-    """Tell how many rows of panels, each at least `panel` inches high, a figure takes."""
+    """Return how many rows of panels, each at least `panel` inches high, a figure takes."""
     return max(1, int(style.tall / panel + 1e-9))
 
 
@@ -102,19 +102,19 @@ def finish(figure: Figure, style: Style, *, title: str, subtitle: str, words: st
 
 
 def _lay_out(figure: Figure) -> None:
-    """Place the panels, which fill the figure; once more where they got other ticks by it, with wider numbers."""
+    """Place the panels, which fill the figure; repeat where that changes the ticks, whose numbers may be wider."""
     ticks: list[list[float]] = []
     for _ in range(3):
         before, ticks = ticks, [list(map(float, axis.get_yticks())) for axis in figure.axes]
         if before == ticks:
             break
         figure.tight_layout(pad=0.4, w_pad=1.0, h_pad=0.8)
-    # What stands in its place afterwards would make each saving draw all of it twice.
+    # The placeholder that matplotlib leaves otherwise makes each saving draw everything twice.
     figure.set_layout_engine(None)
 
 
 def _make_room(figure: Figure, below: float, above: float) -> None:
-    """Make a figure higher, and leave its panels as they are: to lay them out in a part of it takes twice as long."""
+    """Make a figure higher and keep its panels: laying them out in a part of it takes twice as long."""
     width, before = figure.get_size_inches()
     after, placed = below + before + above, figure.subplotpars
     figure.set_size_inches(width, after)
@@ -132,12 +132,12 @@ def _legend_columns(handles: Sequence[Any], room: float, style: Style) -> int:
 
 
 def plain(value: float, _: object = None) -> str:
-    """Write a tick as people write numbers: 0.5, 20, 1500."""
+    """Return a tick as people write numbers: 0.5, 20, 1500."""
     return f"{value:.10g}"
 
 
 def log_ticks(axis: Any, low: float, high: float) -> None:
-    """Put plain numbers on a logarithmic axis: the coarsest steps that give four, all of them labelled."""
+    """Put plain numbers on a logarithmic axis: the coarsest steps with four ticks, all of them labelled."""
     axis.set_major_locator(MaxNLocator(5, min_n_ticks=3))
     for steps in _STEPS:
         locator = LogLocator(base=10, subs=steps, numticks=100)

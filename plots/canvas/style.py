@@ -68,7 +68,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     font: float
     caption: float
     line: float
-    beside: int = 3  # panels side by side at most
+    most_columns: int = 3  # panels side by side at most
 
 
 STYLES = {
@@ -95,7 +95,7 @@ def find_style(name: str) -> Style:
 def fitted(style: Style, columns: int | None) -> Style:
     """Make every chart as wide as one column, with its panels stacked, or as two; None leaves it to the chart."""
     if columns == 1:
-        return msgspec.structs.replace(style, page=style.column, beside=1)
+        return msgspec.structs.replace(style, page=style.column, most_columns=1)
     return msgspec.structs.replace(style, column=style.page) if columns == 2 else style
 
 

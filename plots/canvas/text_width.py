@@ -11,17 +11,17 @@ from matplotlib.textpath import text_to_path
 from quant.base.text import one_line
 
 _MAX_CHARS = 200
-_MAX_LETTERS = 400  # of a line: more than the widest page has
+_MAX_LINE_CHARS = 400  # more than the widest page has
 _HAIR = 0.03
-_BREAK_CHARS = 20  # behind a place, from which textwrap tells whether a line may break there
+_BREAK_CHARS = 20  # after a place, by which textwrap decides whether a line may break there
 
 
 def printable(text: str) -> str:
-    """Make a stranger's text fit for one line: no letter that ends a line or that an SVG file cannot hold."""
+    """Make untrusted text fit for one line: no character that ends a line or that an SVG file cannot hold."""
     return one_line(text, _MAX_CHARS)
 
 
-# Captions share most of their lines and all of their letters.
+# Captions share most of their lines and all of their characters.
 @lru_cache(4096)
 def width_in(text: str, font_pt: float) -> float:
     """Measure a line in inches, in the font of the chart that is being drawn."""
@@ -33,11 +33,11 @@ def wrapped(text: str, most_in: float, font_pt: float) -> str:
     """Break text into lines no wider than `most_in`, each as full as it can be."""
     lines, rest = [], " ".join(text.split())
     while rest:
-        # Letters one by one are as wide as together, but for a hair: where that decides, the line itself is measured.
-        widths = list(accumulate(width_in(letter, font_pt) for letter in rest[:_MAX_LETTERS]))
+        # Characters one by one are almost as wide as together: where that decides, the line itself is measured.
+        widths = list(accumulate(width_in(char, font_pt) for char in rest[:_MAX_LINE_CHARS]))
         fits = max(1, bisect_right(widths, (1 - _HAIR) * most_in))
         most = bisect_right(widths, (1 + _HAIR) * most_in)
-        if width_in(_first_line(rest, fits), font_pt) > most_in:  # letters that join, or take another's place
+        if width_in(_first_line(rest, fits), font_pt) > most_in:  # ligatures and combining characters
             fits, most = 1, fits - 1
         while fits < most:
             middle = (fits + most + 1) // 2
@@ -55,7 +55,7 @@ def _first_line(text: str, most_chars: int) -> str:
 
 
 def shortened(text: str, most_in: float, font_pt: float) -> str:
-    """Leave out the middle of a name that is too wide: names differ at their ends."""
+    """Shorten a name that is too wide in its middle: names differ at their ends."""
     shown, kept = text, len(text)
     while kept > 2 and width_in(shown, font_pt) > most_in:
         kept -= 1

@@ -1,4 +1,4 @@
-"""The chart of a comparison: a row per cell, a dot and its interval per figure, a line at 1; and the CSV behind it."""
+"""The chart of a comparison: a row per cell, a dot and its interval per figure, a line at 1; and its CSV file."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from profiler.compare.text import describe_pair
 from profiler.export.flat import csv_value
 
 MOST_ROWS = 40  # on one figure; the table has them all
-# Blue and vermilion of Okabe and Ito, "Color Universal Design": told apart by colour-blind eyes as well.
+# Blue and vermilion of Okabe and Ito, "Color Universal Design": distinct for colour-blind eyes as well.
 _BETTER, _WORSE, _NEITHER = "#0072B2", "#D55E00", "#777777"
 _FEW = "#BBBBBB"
 _NAME_SHARE = 0.42  # of a figure's width at most, for the cells' names
@@ -27,7 +27,7 @@ _COLUMNS = (
 
 
 def compare_chart(comparison: Comparison, style: Style, labels: tuple[str, str]) -> Figure | str:
-    """Draw the chart, or say why there is none."""
+    """Draw the chart, or return why there is none."""
     shown = [figure for figure in FIGURES if any(_of(pair, figure.name) for pair in comparison.pairs)]
     pairs = [pair for pair in comparison.pairs if pair.changes]
     if not pairs:
@@ -69,7 +69,7 @@ def compare_chart(comparison: Comparison, style: Style, labels: tuple[str, str])
 
 
 def compare_csv(comparison: Comparison) -> str:
-    """Write every ratio that the chart draws, and those that it had no room for."""
+    """Return every ratio that the chart draws, and those that it had no room for."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["base_cell_key", "new_cell_key", "cell", *_COLUMNS])
@@ -84,7 +84,7 @@ def compare_csv(comparison: Comparison) -> str:
 
 
 def ends_of(change: Change) -> tuple[float, float]:
-    """Give the interval, or the range where there is none."""
+    """Return the interval, or the range where there is none."""
     if change.lo is not None and change.hi is not None:
         return change.lo, change.hi
     return change.new_min / change.base_max, change.new_max / change.base_min
@@ -118,9 +118,9 @@ def _colour(change: Change) -> str:
 
 def _marks(rows: Sequence[Pair]) -> str:
     cells = [cell for pair in rows for cell in (pair.base, pair.new)]
-    made_up = "SYNTHETIC WEIGHTS" if any(cell.weights != "real" for cell in cells) else ""
+    synthetic = "SYNTHETIC WEIGHTS" if any(cell.weights != "real" for cell in cells) else ""
     standin = "STAND-IN" if any(cell.standin_family for cell in cells) else ""
-    return ", ".join(each for each in (made_up, standin) if each)
+    return ", ".join(each for each in (synthetic, standin) if each)
 
 
 def _words(comparison: Comparison, rows: Sequence[Pair], n_pairs: int, labels: tuple[str, str]) -> str:

@@ -74,7 +74,7 @@ def device_charts(inputs: ChartInput, theme: Theme) -> Iterator[tuple[str, Pictu
         models = [model for model in shared if any(cell.artifact.model == model for cell in decoding)]
         if not models:
             yield load.name, "no model was decoded on two devices"
-        most = min(2, theme.style.beside) * rows_that_fit(theme.style, _panel_in(load, theme.style))
+        most = min(2, theme.style.most_columns) * rows_that_fit(theme.style, _panel_in(load, theme.style))
         for name, page in islice(paged(load.name, models, most), _MOST_PAGES):
             yield name, _devices(load, page, [cell for cell in decoding if cell.artifact.model in page], theme)
 
@@ -118,7 +118,7 @@ def facet_charts(inputs: ChartInput, theme: Theme) -> Iterator[tuple[str, Pictur
         if len(env_ids) < 2:
             yield load.name, "fewer than two devices have a decode"
             continue
-        most = min(3, theme.style.beside) * rows_that_fit(theme.style, 0.8 * theme.style.panel)
+        most = min(3, theme.style.most_columns) * rows_that_fit(theme.style, 0.8 * theme.style.panel)
         for name, page in paged(load.name, env_ids, most):
             yield name, _facets(load, page, decoding, theme)
 

@@ -31,7 +31,7 @@ def interval_charts(inputs: ChartInput, theme: Theme) -> Iterator[tuple[str, Pic
         yield "", "needs the rounds of a results file"
         return
     groups = panels(inputs.cells)
-    most = min(3, theme.style.beside) * rows_that_fit(theme.style, 0.8 * theme.style.panel)
+    most = min(3, theme.style.most_columns) * rows_that_fit(theme.style, 0.8 * theme.style.panel)
     for panel in groups:
         stem = stem_of(panel, groups)
         decoding = [cell for cell in panel.cells if cell.token_gaps is not None]

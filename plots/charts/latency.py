@@ -33,7 +33,7 @@ _FIGURES: tuple[tuple[str, str, ValueOf], ...] = (
 )
 _AROUND = 1.6  # a factor left free on both sides of the models
 _LEAST_MODELS = 3  # that an axis of parameters needs
-_ROW_EM = 1.5  # height of a level's row, in letters
+_ROW_EM = 1.5  # height of a level's row, in font sizes
 
 
 def latency_chart(panel: Panel, theme: Theme, *, published: Sequence[Published] = ()) -> Picture | str:
@@ -72,7 +72,7 @@ def _by_level(
         marks = [row_mark(cell, row_of_cell[cell.cell_key], point) for cell in cells if (point := value_of(cell))]
         draw_levels(axis, marks, theme)
         value_axis(axis, "x", ends_of(each.across for each in marks if each.across))
-        is_first = place == 0 or theme.style.beside == 1
+        is_first = place == 0 or theme.style.most_columns == 1
         axis.set_yticks(list(names), [name if is_first else "" for name in names.values()])
         axis.set_ylim(n_rows - 0.4, -0.6)
         axis.tick_params(axis="y", length=0)

@@ -75,7 +75,7 @@ def _panel_in(panel: Panel, style: Style) -> float:
 
 def models_per_figure(panel: Panel, style: Style) -> int:
     """Return how many panels fit."""
-    return min(_COLUMNS, style.beside) * rows_that_fit(style, _panel_in(panel, style))
+    return min(_COLUMNS, style.most_columns) * rows_that_fit(style, _panel_in(panel, style))
 
 
 def memory_chart(panel: Panel, theme: Theme) -> Picture | str:

@@ -47,7 +47,7 @@ def pareto_chart(panel: Panel, theme: Theme) -> Picture | str:
         axis.margins(x=0.1)
         if measured:
             axis.invert_xaxis()
-    unmeasured = "" if measured else " Bits per weight stand for quality, which was not measured of all."
+    unmeasured = "" if measured else " Bits per weight replace quality, which was not measured for all."
     frame(figure, theme, panel, cells, Frame(title="Which levels are worth having", notes=_NOTES + unmeasured))
     if len(models_of(cells)) > 1:
         for axis, fronts in zip(axes, lines, strict=True):

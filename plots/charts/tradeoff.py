@@ -21,8 +21,8 @@ def models_per_figure(panel: Panel, style: Style) -> int:
     """Return how many models' panels fit."""
     rows = rows_that_fit(style, 0.85 * style.panel)
     if any(kld_of(cell) for cell in panel.cells):
-        return max(1, rows // (1 if style.beside > 1 else 2))
-    return rows * min(3, style.beside)
+        return max(1, rows // (1 if style.most_columns > 1 else 2))
+    return rows * min(3, style.most_columns)
 
 
 def tradeoff_chart(panel: Panel, theme: Theme) -> Picture | str:

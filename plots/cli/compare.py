@@ -14,7 +14,7 @@ def percent(_: click.Context, __: click.Parameter, text: str | None) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 100:
-        raise click.BadParameter(f"'{text}' is no percentage; write one like 3%")
+        raise click.BadParameter(f"'{text}' is not a percentage; write one like 3%")
     return value
 
 
@@ -25,16 +25,16 @@ _DATED = {"svg": "Date", "pdf": "CreationDate"}
 @click.argument("base", metavar="BASE.jsonl", type=click.Path(path_type=Path))
 @click.argument("new", metavar="NEW.jsonl", type=click.Path(path_type=Path))
 @click.option("--by", type=click.Choice(["level", "threads", "device"]),
-              help="Compare cells that differ in this, and in nothing else.")  # fmt: skip
+              help="Compare cells that differ in this setting only.")  # fmt: skip
 @click.option("--threshold", metavar="PCT", callback=percent,
-              help="With --fail-on-regression: the slow-down that is allowed, like 3%.  [default: 0%]")  # fmt: skip
+              help="With --fail-on-regression: the allowed slow-down, like 3%.  [default: 0%]")  # fmt: skip
 @click.option("--fail-on-regression", is_flag=True, help="Exit with 1 on a significant slow-down beyond "
               "the threshold, and on a cell that was measured before and fails now.")  # fmt: skip
 @click.option("--chart", metavar="FILE", type=click.Path(path_type=Path),
-              help="Draw the ratios as PNG, SVG or PDF, with the CSV behind it.")  # fmt: skip
+              help="Draw the ratios as PNG, SVG or PDF, with a CSV file next to it.")  # fmt: skip
 @click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
               help="Sizes for a paper's column, a slide, or a page.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(base: Path, new: Path, **options: Any) -> None:
     """Compare two results files: two builds, two boards, before and after a change.
 

@@ -1,4 +1,4 @@
-"""`slmprof report`: a page of results files for somebody else to read."""
+"""`slmprof report`: a page about results files for other people to read."""
 
 import shlex
 from pathlib import Path
@@ -12,14 +12,14 @@ from profiler.cli.options.limits import criteria_of, limit_options
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", "outputs", multiple=True, required=True, type=click.Path(path_type=Path),
-              help="report.html or report.md; may be given several times.")  # fmt: skip
+              help="report.html or report.md; repeat it for several.")  # fmt: skip
 @limit_options
 def report(results: tuple[Path, ...], outputs: tuple[Path, ...], **options: Any) -> None:
     """Write a report: the answer, charts, the table of cells, warnings, the device, and the commands.
 
-    report.html is one file that works anywhere: from a disk, in a mail, without the network. report.md is for pull
-    requests and wikis, and has no charts. The answer is what slmprof recommend chooses within the limits. Without any
-    it weighs speed, memory and quality alike where quality was measured, and takes the fastest where it was not.
+    report.html is one self-contained file that needs no network. report.md is for pull requests and wikis, and has no
+    charts. The answer is what slmprof recommend chooses within the limits. Without limits it weighs speed, memory and
+    quality equally where quality was measured, else the fastest file wins.
 
     \b
     slmprof report results.jsonl -o report.html
@@ -45,7 +45,7 @@ def report(results: tuple[Path, ...], outputs: tuple[Path, ...], **options: Any)
 
 
 def _typed(options: dict[str, Any]) -> str:
-    """Give the options as they can be typed again."""
+    """Return the options as they can be typed again."""
     parts = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items()
              if value is not None and not isinstance(value, bool)]  # fmt: skip
     return " ".join([*parts, *(["--flagged"] if options["flagged"] else [])])

@@ -170,7 +170,7 @@ def _pages_of(name: str, panel: Panel, stem: str, style: Style) -> Iterator[Shee
     for part, page in parts[:_MOST_PAGES]:
         yield Sheet(name=name, part=part, panel=page)
     if parts[_MOST_PAGES:]:
-        reason = f"{len(parts)} pages are too many, give fewer models"
+        reason = f"{len(parts)} pages are too many, pass fewer models"
         yield Sheet(name=name, part=parts[_MOST_PAGES][0], reason=reason)
 
 

@@ -1,1 +1,1 @@
-"""report.html and report.md: what results files say, for a reader who has nothing but the report."""
+"""report.html and report.md: results files for a reader who has nothing but the report."""

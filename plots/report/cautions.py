@@ -1,4 +1,4 @@
-"""Warnings by name: how many cells each concerns, what happened in some of them, and the command that mends it."""
+"""Warnings by name: how many cells each concerns, what happened in some of them, and the command that fixes it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,20 +27,20 @@ class Caution(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     n_cells: int
     examples: list[Example]
-    mend: str  # what to do before
-    command: str | None  # what to type then
+    fix: str  # what to do first
+    command: str | None  # then to run
 
 
-_MEND = {
-    "throttled": "Cool the device or use a stronger power supply, and rest between rounds:",
-    "drifting": "Let the device cool down and nothing else run, and rest between rounds:",
-    "swapping": "Close programs, or give the KV cache less room with --n-ctx:",
-    "noisy": "Close programs, and take more rounds:",
-    "busy": "See which programs run (top), close them, and measure again:",
-    "paging": "Close programs, take a smaller level, or hold the weights in memory:",
-    "oversubscribed": "Take no more threads than there are cores:",
-    "failed": "Read the error; what needs less memory may go. The same command again tries failed cells:",
-    "skipped": "Each says why; --force measures what needs more memory than there is:",
+_FIXES = {
+    "throttled": "Cool the device or use a stronger power supply, and pause between rounds:",
+    "drifting": "Let the device cool down, stop other programs, and pause between rounds:",
+    "swapping": "Close programs, or make the KV cache smaller with --n-ctx:",
+    "noisy": "Close programs, and measure more rounds:",
+    "busy": "Find the programs that run (top), close them, and re-measure:",
+    "paging": "Close programs, use a smaller level, or lock the weights in memory:",
+    "oversubscribed": "Use no more threads than there are cores:",
+    "failed": "Read the error; a cell that needs less memory may work. The same command retries failed cells:",
+    "skipped": "The reason is in each message; --force also runs cells predicted not to fit in memory:",
 }
 
 
@@ -64,7 +64,7 @@ def _caution(
 ) -> Caution:
     examples = []
     for cell in cells[:_EXAMPLES]:
-        message = cell.error or "no reason is told"
+        message = cell.error or "no reason recorded"
         if name in cell.flags:
             message = messages.get(message_key(cell, name), name)
         examples.append(Example(cell=name_of(cell), message=message))
@@ -75,13 +75,13 @@ def _caution(
         name=name,
         n_cells=len(cells),
         examples=examples,
-        mend=_MEND.get(name, "Measure these cells again:"),
+        fix=_FIXES.get(name, "Re-measure these cells:"),
         command=commands[0] if commands else None,
     )
 
 
 def _extra(name: str, cells: Sequence[CellSummary], environments: Mapping[str, Environment]) -> list[str]:
-    """Give the options that mend a disturbance."""
+    """Return the options that fix a disturbance."""
     if name in ("throttled", "drifting"):
         return ["--cooldown", "30s"]
     if name == "noisy":
@@ -97,7 +97,7 @@ def _extra(name: str, cells: Sequence[CellSummary], environments: Mapping[str, E
 
 
 def name_of(cell: CellSummary) -> str:
-    """Name a cell in a few words."""
+    """Return a cell's name in a few words."""
     threads = f"{cell.config.n_threads}" + (
         f"/{cell.config.n_threads_batch}" if cell.config.n_threads_batch != cell.config.n_threads else ""
     )

@@ -1,6 +1,6 @@
 """The table of cells, column by column: texts to show, numbers to sort by.
 
-Each text is kept once, since most repeat; so a hundred thousand cells stay a page that a browser opens.
+Each text is kept once, since most repeat; so a browser opens a page of a hundred thousand cells.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[float | int | None] | None
 
     def text(self, row: int) -> str:
-        """Give what a cell shows."""
+        """Return what a cell of the table shows."""
         return self.texts[self.at[row]]
 
 
@@ -53,7 +53,7 @@ _SETTINGS = {
 
 
 def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
-    """Make the columns that the cells have something for."""
+    """Return the columns that the cells have something for."""
     differing = _differing(summaries)
     wanted: list[tuple[str, str, Callable[[CellSummary], _Made | str]]] = [
         ("model", "", lambda cell: cell.artifact.model),
@@ -62,7 +62,7 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
             "quantization level",
             lambda cell: cell.artifact.level + (" imatrix" if cell.artifact.imatrix_sha256 else ""),
         ),
-        ("weights", "made-up weights are synthetic; a stand-in has another family's shape", _weights),
+        ("weights", "synthetic weights are random numbers; a stand-in has another family's shape", _weights),
         ("workload", "", _load),
         ("threads", "of decode / of prefill", _threads),
         ("decode t/s", "tokens per second, median and range", _figure(lambda cell: cell.decode_tps)),
@@ -75,7 +75,7 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
         ),
         (
             "memory",
-            "peak resident size less the process before the model was opened",
+            "peak resident size, less the process before the model was opened",
             _size(lambda cell: cell.model_rss_bytes.value if cell.model_rss_bytes else None),
         ),
         ("file", "size of the file", _size(lambda cell: cell.artifact.file_bytes)),
@@ -83,11 +83,11 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
         ("perplexity", "of the text named below, with its standard error", _with_error(lambda cell: cell.quality.ppl)),
         (
             "KLD",
-            "KL divergence from the unquantized model, with its standard error",
+            "Kullback-Leibler divergence from the unquantized model, with its standard error",
             _with_error(lambda cell: cell.quality.kld),
         ),
         ("same top", "share of places where the most probable token is the unquantized model's", _same_top),
-        ("bandwidth", "share of the measured read bandwidth that decode used", _share),
+        ("bandwidth", "MBU: share of the measured read bandwidth that decode used", _share),
         ("J/token", "energy of decode", _number(lambda cell: cell.energy.joules_per_token, digits=3)),
         *((_SETTINGS[name], "", _setting(name)) for name in differing),
         ("environment", "", lambda cell: cell.env_id),
@@ -143,7 +143,7 @@ def _column(
 
 
 def _differing(summaries: Sequence[CellSummary]) -> list[str]:
-    """Name the settings in which cells of one load differ; between loads many do."""
+    """Return the settings in which cells of one load differ; between loads many do."""
     first: dict[tuple[object, ...], CellSummary] = {}
     pairs = [(first.setdefault(_load_of(cell), cell), cell) for cell in summaries]
     return [name for name in _SETTINGS if any(_setting_of(one, name) != _setting_of(cell, name) for one, cell in pairs)]
@@ -225,12 +225,12 @@ def _share(cell: CellSummary) -> _Made:
 
 
 def _notes(cell: CellSummary) -> str:
-    words = [] if cell.status == "ok" else [f"{cell.status.upper()}: {cell.error or 'no reason is told'}"]
+    words = [] if cell.status == "ok" else [f"{cell.status.upper()}: {cell.error or 'no reason recorded'}"]
     return "; ".join([*words, *([", ".join(cell.flags)] if cell.flags else [])])
 
 
 def data_of(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """Give the columns as the page's script reads them."""
+    """Return the columns as the page's script reads them."""
     return [
         {"label": column.label, "kind": column.kind, "texts": column.texts, "at": column.at, "keys": column.keys}
         for column in columns

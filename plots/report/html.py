@@ -1,6 +1,6 @@
-"""report.html: one file that asks nothing of the network.
+"""report.html: one file that loads nothing from the network.
 
-The template escapes every value (jinja2's autoescape) after `visible` has made it a line of letters that have a shape;
+The template escapes every value (jinja2's autoescape) after `visible` has replaced characters without a shape;
 only our own chart elements, style and script are written as they are. A policy in the page forbids every request and
 every script but our own, known by its hash.
 """
@@ -21,7 +21,7 @@ _MOST_CHARS = 8000  # a command with many files
 
 
 def to_html(report: Report) -> str:
-    """Write the page; the same report gives the same bytes."""
+    """Return the page; the same report always makes the same bytes."""
     script = _part("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text: str = _template().render(
@@ -47,5 +47,5 @@ def _template() -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """Make every text visible before it is escaped; what is marked as ours stays."""
+    """Make every text visible before it is escaped; markup of our own stays."""
     return visible(value, _MOST_CHARS) if isinstance(value, str) and not hasattr(value, "__html__") else value

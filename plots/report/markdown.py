@@ -11,7 +11,7 @@ _MOST_CELLS = 200  # more than a page of a wiki takes
 
 
 def to_markdown(report: Report, environments: dict[str, Environment]) -> str:
-    """Write answer, table, warnings, environment and commands."""
+    """Return answer, table, warnings, environment and commands."""
     lines = [f"# {markdown(report.title)}", "", markdown(report.subtitle), ""]
     lines += [*_pairs(report.setup), ""] if report.setup else []
     lines += ["## Answer", "", f"**{markdown(report.answer.headline)}**", ""]
@@ -49,7 +49,7 @@ def _cautions(report: Report) -> list[str]:
         lines += [f"- **{markdown(each.cell)}**: {markdown(each.message)}" for each in caution.examples]
         if left := caution.n_cells - len(caution.examples):
             lines.append(f"- and {left} more")
-        lines += ["", markdown(caution.mend), ""]
+        lines += ["", markdown(caution.fix), ""]
         lines += _block([caution.command]) if caution.command else []
     return lines
 
@@ -59,7 +59,7 @@ def _pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _block(commands: Sequence[str]) -> list[str]:
-    """Write a block of code; its fence is one that no command can end."""
+    """Return a block of code; its fence is one that no command can end."""
     shown = [visible(command, 8000) for command in commands]
     fence = "```"
     while any(fence in command for command in shown):

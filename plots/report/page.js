@@ -11,7 +11,7 @@
   const notes = columns.length - 1;
   const state = { shown: [], page: 0, sorted: -1, down: false };
 
-  // What a column is sorted by: its numbers, or the places of its texts in alphabetical order.
+  // The sort keys of a column: its numbers, or the ranks of its texts in alphabetical order.
   function keysOf(column) {
     if (!column.keys) {
       const order = column.texts.map((_, place) => place);
@@ -28,7 +28,7 @@
     if (state.sorted < 0) return rows;
     const keys = keysOf(columns[state.sorted]);
     const sign = state.down ? -1 : 1;
-    // What is not known stands last either way; equal rows keep their order.
+    // Unknown values are last either way; equal rows keep their order.
     return rows.sort((a, b) => {
       const x = keys[a], y = keys[b];
       if (x === null || y === null) return (x === null) - (y === null) || a - b;
@@ -36,7 +36,7 @@
     });
   }
 
-  // Tell for each text of each column whether a word is in it; a row has the word if any of its texts has it.
+  // A row has a word if any of its texts has it; each distinct text is searched once.
   function rowsWith(rows, word) {
     const hits = columns.map((column) => column.texts.map((text) => text.toLowerCase().includes(word)));
     return rows.filter((row) => columns.some((column, place) => hits[place][column.at[row]]));
@@ -95,7 +95,7 @@
     draw();
   }
 
-  // Numbers are looked for from the top down, names from A on; the third press gives the first order back.
+  // Numbers sort descending first, names ascending; the third press restores the original order.
   function sortBy(place) {
     const downFirst = columns[place].kind === 'number';
     if (state.sorted !== place) {

@@ -1,4 +1,4 @@
-"""The commands that measure what stands in the results: written from the records, with relative paths only."""
+"""The commands that measure the cells of results: written from the records, with relative paths only."""
 
 import shlex
 from collections.abc import Collection, Hashable, Sequence
@@ -17,7 +17,7 @@ from quant.gguf_io.artifact import Artifact
 _MOST_SOURCES = 12  # in one command
 
 
-class _Asked(msgspec.Struct):
+class _Request(msgspec.Struct):
     """What one command measures; `sources`, `levels` and `threads` are ordered sets."""
 
     options: tuple[str, ...]
@@ -27,7 +27,7 @@ class _Asked(msgspec.Struct):
     rounds: int
     reps: int
 
-    def take(self, other: "_Asked") -> None:
+    def take(self, other: "_Request") -> None:
         self.sources |= other.sources
         self.levels |= other.levels
         self.threads |= other.threads
@@ -42,34 +42,34 @@ def rerun_commands(
     output: str = "results.jsonl",
     extra: Sequence[str] = (),
 ) -> list[str]:
-    """Give the commands that measure some cells (by default all) again.
+    """Return the commands that measure some cells (by default all) again.
 
-    A model of a known repository is named by it, another by its file in models/, where `slmprof run` puts files. Of
-    environments nothing is said: a command measures the device that it runs on. `extra` are options that replace or
+    A model of a known repository is named by it, another by its file in models/, where `slmprof run` puts files. A
+    command measures the device that it runs on, whatever the environment was. `extra` are options that replace or
     join those of the records. `cells` are the summaries of the results, which know the repetitions.
     """
     reps: dict[str, int] = {}
     for cell in cells:
         reps[cell.cell_key] = max(cell.reps, reps.get(cell.cell_key, 0))
-    asked = [
-        _asked(head, results.artifacts[head.cell.artifact_sha256], reps.get(head.cell.key, 0), extra)
+    requested = [
+        _requested(head, results.artifacts[head.cell.artifact_sha256], reps.get(head.cell.key, 0), extra)
         for head in _last(results, keys)
     ]
     # Thread counts of one file and level, then levels of one source, then sources of the same levels.
     for shared in (("sources", "levels"), ("sources", "threads"), ("levels", "threads")):
-        joined: dict[Hashable, _Asked] = {}
-        for each in asked:
+        joined: dict[Hashable, _Request] = {}
+        for each in requested:
             key = (each.options, *(tuple(sorted(getattr(each, name))) for name in shared))
             if key in joined:
                 joined[key].take(each)
             else:
                 joined[key] = each
-        asked = list(joined.values())
-    return [_command(each, output, extra) for each in asked]
+        requested = list(joined.values())
+    return [_command(each, output, extra) for each in requested]
 
 
 def _last(results: Results, keys: Collection[CellKey] | None) -> list[RoundHead | Round]:
-    """Give of each cell what its record with the highest number says: that tells how many rounds were asked for."""
+    """Return each cell's record with the highest number, which has how many rounds were requested."""
     heads = heads_of(results.rounds)
     found: dict[tuple[str, RunConfig], int] = {}
     for places in places_of(results.rounds, keys).values():
@@ -82,7 +82,7 @@ def _last(results: Results, keys: Collection[CellKey] | None) -> list[RoundHead 
     return [heads[place] for place in found.values()]
 
 
-def _asked(record: RoundHead | Round, artifact: Artifact, reps: int, extra: Sequence[str]) -> _Asked:
+def _requested(record: RoundHead | Round, artifact: Artifact, reps: int, extra: Sequence[str]) -> _Request:
     known = artifact.standin_for if artifact.weights == "synthetic" else artifact.source
     if known is None:
         source, levels = "models/" + visible(artifact.file_name).rpartition("/")[2], {}
@@ -90,7 +90,7 @@ def _asked(record: RoundHead | Round, artifact: Artifact, reps: int, extra: Sequ
         revision = f"@{artifact.revision}" if artifact.revision and artifact.weights != "synthetic" else ""
         source, levels = visible(known + revision), {visible(artifact.level): None}
     options = ("--weights", "synthetic") if levels and artifact.weights == "synthetic" else ()
-    return _Asked(
+    return _Request(
         options=options + _options_of(record, extra),
         sources={source: None},
         levels=levels,
@@ -108,7 +108,7 @@ def _options_of(record: RoundHead | Round, extra: Sequence[str]) -> tuple[str, .
 
 
 def _without(words: Sequence[str], extra: Sequence[str]) -> list[str]:
-    """Leave out the options that `extra` sets anew; each of those has a value."""
+    """Return the words without the options that `extra` sets; each of those has a value."""
     kept: list[str] = []
     skip = False
     for word in words:
@@ -118,14 +118,14 @@ def _without(words: Sequence[str], extra: Sequence[str]) -> list[str]:
     return kept
 
 
-def _command(asked: _Asked, output: str, extra: Sequence[str]) -> str:
-    sources = [f"./{source}" if source.startswith("-") else source for source in asked.sources]
+def _command(requested: _Request, output: str, extra: Sequence[str]) -> str:
+    sources = [f"./{source}" if source.startswith("-") else source for source in requested.sources]
     words = ["slmprof", "profile", *sources[:_MOST_SOURCES]]
-    words += ["-q", ",".join(asked.levels)] if asked.levels else []
-    words += ["-t", ",".join(map(str, sorted(asked.threads)))] if "-t" not in extra else []
-    words += [*asked.options]
-    words += ["--rounds", str(asked.rounds)] if "--rounds" not in extra else []
-    words += ["-r", str(max(1, asked.reps))]
+    words += ["-q", ",".join(requested.levels)] if requested.levels else []
+    words += ["-t", ",".join(map(str, sorted(requested.threads)))] if "-t" not in extra else []
+    words += [*requested.options]
+    words += ["--rounds", str(requested.rounds)] if "--rounds" not in extra else []
+    words += ["-r", str(max(1, requested.reps))]
     text = " ".join(map(shlex.quote, [*words, *extra, "-o", output]))
     left = len(sources) - _MOST_SOURCES
     return text if left <= 0 else f"{text}  # and {left} more files like these"

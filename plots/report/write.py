@@ -1,4 +1,4 @@
-"""Write reports of results into files; the name's ending tells the form."""
+"""Write reports of results into files; the suffix selects the format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ FORMS = (".html", ".md")
 def write_reports(
     results: Any, paths: Sequence[Path], *, results_name: str = "results.jsonl", criteria: Any = None, asked: str = ""
 ) -> None:
-    """Write each path in the form that its ending tells, whole or not at all.
+    """Write each path in the format of its suffix, whole or not at all.
 
     Raises:
-        UserError: an ending is unknown, or a file cannot be written.
+        UserError: a suffix is unknown, or a file cannot be written.
     """
     check_forms(paths)
     from plots.report.content import gather
@@ -35,14 +35,14 @@ def write_reports(
 
 
 def check_forms(paths: Sequence[Path]) -> None:
-    """Refuse a name whose ending tells no form.
+    """Refuse a name whose suffix is no format.
 
     Raises:
-        UserError: an ending is unknown.
+        UserError: a suffix is unknown.
     """
     for path in paths:
         if _form(path) not in FORMS:
-            raise UserError(f"cannot tell the form of {path}; end the name with {' or '.join(FORMS)}")
+            raise UserError(f"unknown report format: {path}; end the name with {' or '.join(FORMS)}")
 
 
 def _form(path: Path) -> str:

@@ -141,7 +141,7 @@ def test_the_keyboard_alone_is_enough(browser: Chromium) -> None:
         return str(browser.evaluate(f"{element}.id || {element}.textContent.trim()"))
 
     browser.press("Tab")
-    assert focused() == "To the table of cells"
+    assert focused() == "Skip to the table of cells"
     seen = [focused()]
     for _ in range(40):
         browser.press("Tab")

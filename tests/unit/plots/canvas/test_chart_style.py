@@ -78,5 +78,5 @@ def test_fillings_tell_real_synthetic_and_stand_in_apart() -> None:
 
 def test_one_column_puts_panels_below_each_other_and_two_widen_a_single_one() -> None:
     one, two = fitted(find_style("paper"), 1), fitted(find_style("paper"), 2)
-    assert (one.column, one.page, one.beside) == (3.5, 3.5, 1)
-    assert (two.column, two.page, two.beside) == (7.0, 7.0, 3)
+    assert (one.column, one.page, one.most_columns) == (3.5, 3.5, 1)
+    assert (two.column, two.page, two.most_columns) == (7.0, 7.0, 3)

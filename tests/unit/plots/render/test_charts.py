@@ -1,4 +1,4 @@
-"""The first four charts: labels, series, plotted values, bars, looks and words. Pictures are looked at by people."""
+"""The charts of one panel: labels, series, plotted values, bars, looks and words. Pictures are looked at by people."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -227,10 +227,12 @@ def test_levels_are_side_by_side_at_each_model_without_moving_the_data() -> None
 def test_in_a_report_a_caption_has_only_what_is_its_own() -> None:
     (panel,) = panels([summary(), failed(quant="F16")])
     theme = Theme(style=STYLES["paper"], looks={}, environments={ENVIRONMENT.id: ENVIRONMENT}, in_report=True)
-    assert caption(panel, panel.cells, theme) == "bench, 1 thread. Failed, so not drawn: tiny F16 with 1 thread."
+    assert (
+        caption(panel, panel.cells, theme) == "Workload bench, 1 thread. Failed, so not drawn: tiny F16 with 1 thread."
+    )
     other = environment(board="Other Board")
     both = msgspec.structs.replace(theme, environments={ENVIRONMENT.id: ENVIRONMENT, other.id: other})
-    assert caption(panel, panel.cells, both).startswith("bench on Test Board 5, 1 thread.")
+    assert caption(panel, panel.cells, both).startswith("Workload bench on Test Board 5, 1 thread.")
 
 
 # Speed against threads
@@ -678,7 +680,7 @@ def test_levels_stand_over_bits_where_one_has_no_divergence() -> None:
     cells[1] = changed(cells[1], kld=None, kld_se=None)
     figure = drawn("pareto", cells)
     assert axes_of(figure)[0].get_xlabel() == "bits per weight"
-    assert "Bits per weight stand for quality, which was not measured of all." in words(figure)
+    assert "Bits per weight replace quality, which was not measured for all." in words(figure)
     assert points(series(axes_of(figure)[0])["Q8_0"]) == [(8.5, 20.0)]
 
 
