@@ -99,12 +99,12 @@ def _covers(box: tuple[float, float, float, float], full: Extents) -> bool:
     return bool(np.any((box[0] <= x1) & (x0 <= box[2]) & (box[1] <= y1) & (y0 <= box[3])))
 
 
-def boxes(places: Any, half: float, *, joined: bool = True) -> list[Bbox]:
-    """Return a box around each point of a line and, where it is joined, around points between them."""
+def boxes(places: Any, half: float, *, per_piece: int = 4) -> list[Bbox]:
+    """Return boxes around the points of a line, `per_piece` from each point to the next; 1 for the points alone."""
     made = []
     for (x0, y0), (x1, y1) in [*pairwise(places), (places[-1], places[-1])]:
-        for step in range(4 if joined else 1):
-            x, y = x0 + (x1 - x0) * step / 4, y0 + (y1 - y0) * step / 4
+        for step in range(per_piece):
+            x, y = x0 + (x1 - x0) * step / per_piece, y0 + (y1 - y0) * step / per_piece
             made.append(Bbox.from_extents(x - half, y - half, x + half, y + half))
     return made
 
@@ -123,8 +123,11 @@ def end_room(names: Sequence[str], panel_width_in: float, style: Style) -> float
     return (max(width_in(name, style.font - 1) for name in names) + 0.8 * style.font / 72) / panel_width_in
 
 
-def label_ends(axis: Axes, last: Mapping[str, tuple[float, float]], style: Style) -> None:
-    """Write each name right of its line's last point, none over another; the layout must be final."""
+def label_ends(axis: Axes, last: Mapping[str, tuple[float, float]], style: Style, shift_pt: float = 0.0) -> None:
+    """Write each name right of its line's last point, none over another; the layout must be final.
+
+    `shift_pt` is how far right of its place the last mark is drawn.
+    """
     figure = axis.figure
     assert figure is not None
     size = style.font - 1
@@ -134,7 +137,10 @@ def label_ends(axis: Axes, last: Mapping[str, tuple[float, float]], style: Style
     heights = _apart([float(spots[name][1]) for name in order], step, axis.bbox.y0 + step / 2, axis.bbox.y1)
     right = max((float(spot[0]) for spot in spots.values()), default=0.0)
     for name, height in zip(order, heights, strict=True):
-        offset = ((right - spots[name][0]) * 72 / figure.dpi + 0.7 * size, (height - spots[name][1]) * 72 / figure.dpi)
+        offset = (
+            (right - spots[name][0]) * 72 / figure.dpi + 0.7 * size + shift_pt,
+            (height - spots[name][1]) * 72 / figure.dpi,
+        )
         moved = abs(offset[1]) > 0.4 * size or right - spots[name][0] > step
         axis.annotate(
             name,

@@ -68,7 +68,7 @@ def draw_phases(theme: Theme, cells: Sequence[CellSummary], phases: Sequence[Pha
     named = end_labels_fit(levels, room_in, 0.6 * panel_height_in, theme.style)
     share = end_room(levels, room_in, theme.style) if named else 0.0
     rows: list[Row] = []
-    last: list[tuple[Axes, dict[str, tuple[float, float]]]] = []
+    last: list[tuple[Axes, dict[str, tuple[float, float]], float]] = []
     panels = [(model, phase) for model in models for phase in phases]
     for axis, (model, phase) in zip(axes, panels, strict=True):
         lines = {
@@ -88,7 +88,7 @@ def draw_phases(theme: Theme, cells: Sequence[CellSummary], phases: Sequence[Pha
             for count, (cell, point) in line.items()
         ]
         counted.also(axis, list(lines.values()), theme.style)
-        last.append((axis, {level: _last(line) for level, line in lines.items() if line}))
+        last.append((axis, {level: _last(line) for level, line in lines.items() if line}, max(shifts)))
         axis.set_ylim(0, max(point.hi for line in lines.values() for _, point in line.values()) * 1.12)
         edge = 0.08 * (counts[-1] - counts[0]) or 1.0
         low, high = counts[0] - edge, counts[-1] + edge
@@ -100,8 +100,8 @@ def draw_phases(theme: Theme, cells: Sequence[CellSummary], phases: Sequence[Pha
             name_panel(axis, model, theme.style, room_in=0.8 * figure.get_figwidth())
 
     def name_ends() -> None:
-        for axis, ends_of in last if named else ():
-            label_ends(axis, ends_of, theme.style)
+        for axis, places, shift_pt in last if named else ():
+            label_ends(axis, places, theme.style, shift_pt)
 
     return Phases(figure, rows, [*([] if named else level_keys(cells, theme)), *filling_keys(cells)], name_ends)
 

@@ -93,10 +93,7 @@ def draw_levels(axis: Axes, marks: Sequence[Mark], theme: Theme, shift_of: Mappi
 
 def join_levels(axis: Axes, marks: Sequence[Mark], theme: Theme, shift_of: Mapping[str, float]) -> None:
     """Draw a thin line through the marks of each level and kind of weights, in the order of x."""
-    groups: dict[tuple[str, str], list[Mark]] = {}
-    for each in sorted(marks, key=lambda each: (each.x, each.point.value)):
-        groups.setdefault((each.cell.artifact.level, filling_of(each.cell)), []).append(each)
-    for (level, _), items in groups.items():
+    for (level, _), items in joined_marks(marks).items():
         axis.plot(
             [each.x for each in items],
             [each.point.value for each in items],
@@ -107,6 +104,14 @@ def join_levels(axis: Axes, marks: Sequence[Mark], theme: Theme, shift_of: Mappi
             transform=_shifted(axis, shift_of.get(level, 0.0)),
             zorder=1,
         )
+
+
+def joined_marks(marks: Sequence[Mark]) -> dict[tuple[str, str], list[Mark]]:
+    """Return the marks that a line joins, by level and filling, in the order of x."""
+    groups: dict[tuple[str, str], list[Mark]] = {}
+    for each in sorted(marks, key=lambda each: (each.x, each.point.value)):
+        groups.setdefault((each.cell.artifact.level, filling_of(each.cell)), []).append(each)
+    return groups
 
 
 def join_files(axis: Axes, places: Sequence[tuple[float, float]], style: Style) -> None:

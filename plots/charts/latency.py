@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from plots.canvas.chart_input import Picture, Row, ends, row_of
 from plots.canvas.figures import MILLION, decode_ms, ends_of, prefill_ms, ttft_ms
 from plots.canvas.frame import Frame, frame
-from plots.canvas.labels import boxes, name_points
+from plots.canvas.labels import FAR, boxes, name_points
 from plots.canvas.legend import filling_keys, mark_keys
 from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of
-from plots.canvas.series import Mark, draw_levels, join_levels, row_mark, shifts_pt
+from plots.canvas.series import Mark, draw_levels, join_levels, joined_marks, row_mark, shifts_pt
 from plots.canvas.sheet import log_axis, panel_in, sheet, value_axis
 from plots.canvas.style import Style
 from plots.canvas.text_width import shortened
@@ -33,6 +33,7 @@ _FIGURES: tuple[tuple[str, str, ValueOf], ...] = (
 )
 _AROUND = 1.6  # a factor left free on both sides of the models
 _LEAST_MODELS = 3  # that an axis of parameters needs
+_LINE_BOXES = 32  # along a line from model to model, so that no name fits between two of them
 _ROW_EM = 1.5  # height of a level's row, in font sizes
 
 
@@ -124,11 +125,13 @@ def _by_parameters(
     )
     frame(figure, theme, panel, cells, own)
     for axis, marks in marked if len(models_of(cells)) > 1 else ():
-        _name_models(axis, marks, shift_of, theme.style)
+        _name_models(axis, marks, shift_of, theme.style, joined=joined)
     return figure, shown
 
 
-def _name_models(axis: Axes, marks: Sequence[Mark], shift_of: Mapping[str, float], style: Style) -> None:
+def _name_models(
+    axis: Axes, marks: Sequence[Mark], shift_of: Mapping[str, float], style: Style, *, joined: bool
+) -> None:
     """Name the models of which the name fits: by the fastest or the slowest of a model's marks."""
     figure = axis.figure
     assert isinstance(figure, Figure)
@@ -139,6 +142,10 @@ def _name_models(axis: Axes, marks: Sequence[Mark], shift_of: Mapping[str, float
         points.setdefault(each.cell.artifact.model, []).append((each.x, each.point.value))
         bar = axis.transData.transform([(each.x, end) for end in (each.point.value, *ends_of([each.point]))])
         bar[:, 0] += shift_of[each.cell.artifact.level] * figure.dpi / 72
-        taken += boxes(bar, half, joined=False)
+        taken += boxes(bar, half, per_piece=1)
+    for line in joined_marks(marks).values() if joined else ():
+        pixels = axis.transData.transform([(each.x, each.point.value) for each in line])
+        pixels[:, 0] += shift_of[line[0].cell.artifact.level] * figure.dpi / 72
+        taken += boxes(pixels, 0.5, per_piece=_LINE_BOXES)
     places = {name: [min(line, key=lambda p: p[1]), max(line, key=lambda p: p[1])] for name, line in points.items()}
-    name_points(figure, axis, places.items(), style, taken=taken)
+    name_points(figure, axis, places.items(), style, places=FAR, taken=taken)

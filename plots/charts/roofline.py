@@ -96,9 +96,9 @@ def _chart(panel: Panel, reads: Sequence[_Read], theme: Theme) -> Picture:
     half = 0.3 * theme.style.font * figure.dpi / 72
     steps = [low_x * (high_x / low_x) ** (step / 40) for step in range(41)]
     for axis, own, ceiling in drawn:
-        taken = boxes(axis.transData.transform([(x, ceiling / (x * MIB)) for x in steps]), half, joined=False)
+        taken = boxes(axis.transData.transform([(x, ceiling / (x * MIB)) for x in steps]), half, per_piece=1)
         bars = [(each.n_bytes / MIB, end) for each in own for end in (each.point.value, *ends_of([each.point]))]
-        taken += boxes(axis.transData.transform(bars), half, joined=False)
+        taken += boxes(axis.transData.transform(bars), half, per_piece=1)
         points = [(f"{each.mbu:.0%}", [(each.n_bytes / MIB, each.point.value)]) for each in own]
         name_points(figure, axis, points, theme.style, taken=taken)
     rows = [

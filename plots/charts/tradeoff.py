@@ -83,6 +83,6 @@ def _name_levels(axis: Axes, marks: list[Mark], style: Style) -> None:
     half = 0.25 * style.font * figure.dpi / 72
     bars = [(each.x, end) for each in marks for end in ends_of([each.point])]
     bars += [(end, each.point.value) for each in marks if each.across for end in ends_of([each.across])]
-    taken = boxes(axis.transData.transform(bars), half, joined=False)
+    taken = boxes(axis.transData.transform(bars), half, per_piece=1)
     points = {each.cell.artifact.level: [(each.x, each.point.value)] for each in marks}
     name_points(figure, axis, points.items(), style, taken=taken)  # type: ignore[arg-type]
