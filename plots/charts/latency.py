@@ -6,6 +6,7 @@ models of one level.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,6 +34,8 @@ _FIGURES: tuple[tuple[str, str, ValueOf], ...] = (
 )
 _AROUND = 1.6  # a factor left free on both sides of the models
 _LEAST_MODELS = 3  # that an axis of parameters needs
+# A line rises to the right: above it left of a mark and below it right of one there is room.
+_PLACES = ((-0.7, 0.6, "right"), (0.7, -0.6, "left"), (-0.2, 1.2, "right"), (0.2, -1.2, "left"), *FAR)
 _LINE_BOXES = 32  # along a line from model to model, so that no name fits between two of them
 _ROW_EM = 1.5  # height of a level's row, in font sizes
 
@@ -138,14 +141,20 @@ def _name_models(
     points: dict[str, list[tuple[float, float]]] = {}
     taken = []
     half = 0.3 * style.font * figure.dpi / 72
+
+    def drawn_at(places: Sequence[tuple[float, float]], level: str) -> Any:
+        pixels = axis.transData.transform(places)
+        pixels[:, 0] += shift_of[level] * figure.dpi / 72
+        return pixels
+
     for each in marks:
-        points.setdefault(each.cell.artifact.model, []).append((each.x, each.point.value))
-        bar = axis.transData.transform([(each.x, end) for end in (each.point.value, *ends_of([each.point]))])
-        bar[:, 0] += shift_of[each.cell.artifact.level] * figure.dpi / 72
-        taken += boxes(bar, half, per_piece=1)
+        places = [(each.x, end) for end in (each.point.value, *ends_of([each.point]))]
+        pixels = drawn_at(places, each.cell.artifact.level)
+        x, y = axis.transData.inverted().transform(pixels[0])
+        points.setdefault(each.cell.artifact.model, []).append((float(x), float(y)))
+        taken += boxes(pixels, half, per_piece=1)
     for line in joined_marks(marks).values() if joined else ():
-        pixels = axis.transData.transform([(each.x, each.point.value) for each in line])
-        pixels[:, 0] += shift_of[line[0].cell.artifact.level] * figure.dpi / 72
+        pixels = drawn_at([(each.x, each.point.value) for each in line], line[0].cell.artifact.level)
         taken += boxes(pixels, 0.5, per_piece=_LINE_BOXES)
-    places = {name: [min(line, key=lambda p: p[1]), max(line, key=lambda p: p[1])] for name, line in points.items()}
-    name_points(figure, axis, places.items(), style, places=FAR, taken=taken)
+    ends_named = {name: [min(line, key=lambda p: p[1]), max(line, key=lambda p: p[1])] for name, line in points.items()}
+    name_points(figure, axis, ends_named.items(), style, places=_PLACES, taken=taken)
