@@ -1,6 +1,7 @@
 """Checkpoints in the real format, made on the spot with the safetensors library; random weights, trained tokenizers."""
 
 import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ QWEN2_05B: dict[str, Any] = {
     "epsilon": 1e-6,
     "style": "qwen2",
 }
+_BLOCK = 1 << 22
 _MODEL_TYPES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}
 
 
@@ -159,7 +161,7 @@ def _write_weights(folder: Path, config: dict[str, Any], form: Form) -> None:
         name = "model.safetensors" if form.shards == 1 else f"model-{shard + 1:05}-of-{form.shards:05}.safetensors"
         specs, kept = {}, []
         for tensor, (shape, planned) in tensors[shard * per_shard : (shard + 1) * per_shard]:
-            values = source.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+            values = _drawn(source, shape) * np.float32(0.05)
             if planned.is_norm and not planned.offset:
                 values += 1
             stored = _stored(values, form.dtype)
@@ -185,6 +187,11 @@ def _tensors(config: dict[str, Any], form: Form) -> dict[str, tuple[tuple[int, .
         if not planned.optional
         for name, shape in planned.source_tensors()
     } | {name: (shape, Planned(name=name, shape=shape)) for name, shape in (form.more_tensors or {}).items()}
+
+
+def _drawn(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw a tensor; a large one repeats its first block, since drawing half a billion values takes ten seconds."""
+    return np.resize(source.standard_normal(min(math.prod(shape), _BLOCK), dtype=np.float32), shape)
 
 
 def _stored(values: np.ndarray, dtype: str) -> np.ndarray:

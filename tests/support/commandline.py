@@ -35,7 +35,7 @@ def environment(cache: Path) -> dict[str, str]:
     }
 
 
-def slmprof(*arguments: str | Path, cache: Path, cwd: Path | None = None, timeout: float = 300) -> Done:
+def slmprof(*arguments: str | Path, cache: Path, cwd: Path | None = None, timeout: float = 900) -> Done:
     """Call it and wait."""
     done = subprocess.run(
         [sys.executable, "-m", "profiler", *map(str, arguments)],
