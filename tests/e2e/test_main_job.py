@@ -107,7 +107,7 @@ def test_the_same_command_again_measures_nothing(tiny: Path, cache: Path, tmp_pa
     before = (tmp_path / "results.jsonl").read_bytes()
     again = slmprof(*command, cache=cache)
     assert again.status == 0
-    assert "0 rounds to measure, 4 are there already" in again.err
+    assert "0 rounds to measure, 4 done" in again.err
     assert "converting" not in again.err
     assert (tmp_path / "results.jsonl").read_bytes() == before
     assert again.out == first.out
