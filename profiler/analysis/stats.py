@@ -5,6 +5,7 @@ A bootstrap of the median covers only about 77 % at n = 3; the interval between 
 """
 
 import math
+import struct
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
@@ -37,7 +38,8 @@ def quantiles_ns(parts: Sequence[Sequence[int]], fractions: Sequence[float]) -> 
     """
     import numpy as np
 
-    values = np.fromiter(chain.from_iterable(parts), dtype=np.int64)
+    together = list(chain.from_iterable(parts))
+    values = np.frombuffer(struct.pack(f"{len(together)}q", *together), dtype=np.int64)  # half the time of np.array
     ranks = sorted({rank for fraction in fractions for rank in _ranks(len(values), fraction)[:2]})
     # Partitioned is enough, and several times as fast as sorted: a cell has thousands of steps.
     placed: Any = np.partition(values, ranks)
