@@ -11,7 +11,8 @@ from plots.canvas.panels import distinct
 from profiler.export.flat import csv_value
 from profiler.operators.report import OperatorReport
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import AnchorRound, Environment, Round
+from profiler.records.environment import Environment
+from profiler.records.round import AnchorRound, Round
 from profiler.records.span import Span
 from profiler.results.file import Results
 from quant.gguf_io.artifact import Artifact

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from plots.canvas.panels import models_of
 from plots.canvas.text_width import printable
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from quant.base.units import format_params
 
 _INTERVAL_ROUNDS = 6

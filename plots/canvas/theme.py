@@ -6,7 +6,7 @@ import msgspec
 
 from plots.canvas.style import Dash, Look, Style
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 
 
 class Theme(msgspec.Struct, frozen=True, kw_only=True):

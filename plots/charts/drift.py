@@ -16,7 +16,7 @@ from plots.canvas.style import Style
 from plots.canvas.theme import Theme
 from profiler.analysis.rates import rates_of
 from profiler.analysis.stats import median
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.records.span import Span
 from profiler.results.stored import RoundHead, cells_of, heads_of
 

@@ -13,7 +13,7 @@ from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of, 
 from plots.canvas.sheet import grid, log_axis, name_panel, rows_that_fit
 from plots.canvas.theme import Theme
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.results.stored import cells_of
 
 _SHARES = np.linspace(0, 1, 201)

@@ -7,7 +7,7 @@ import msgspec
 from plots.report.rerun import rerun_commands
 from profiler.analysis.flags import FLAGS
 from profiler.records.cell_summary import CellSummary, message_key
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from profiler.results.file import Results
 
 _EXAMPLES = 6

@@ -10,7 +10,7 @@ import msgspec
 
 from plots.report.escaping import visible
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Mean
+from profiler.records.quality import Mean
 from profiler.records.span import Span
 from quant.base.units import format_bytes, format_params
 

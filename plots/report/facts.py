@@ -7,7 +7,7 @@ import msgspec
 
 from profiler.analysis.quality_by_file import comparable
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from profiler.results.file import Results
 from quant.base.units import format_bytes, format_params
 

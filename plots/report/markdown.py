@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from plots.report.content import Report
 from plots.report.escaping import markdown, visible
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from profiler.tables.speed import aligned, render
 
 _MOST_CELLS = 200  # more than a page of a wiki takes

@@ -8,7 +8,7 @@ import msgspec
 from plots.report.escaping import visible
 from profiler.records.cell_summary import CellSummary
 from profiler.records.config import RunConfig
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.stored import CellKey, RoundHead, heads_of, places_of
 from profiler.sweep.cli_options import options_for

@@ -14,7 +14,7 @@ from plots.canvas.setting import (
 )
 from plots.canvas.text_width import printable
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 
 _MOST_ROWS = 12  # of workloads, and of devices
 

@@ -9,7 +9,7 @@ state of recurrent layers is not counted, a small part of what such models read.
 
 from profiler.analysis.kv_cache import max_kv_cache_bytes, padded_cells, windowed_cells
 from profiler.records.config import RunConfig
-from profiler.records.record import Round
+from profiler.records.round import Round
 from quant.gguf_io.artifact import Artifact
 
 

@@ -9,7 +9,8 @@ import msgspec
 from profiler.analysis.rates import Rates, rates_of
 from profiler.analysis.stats import median, quantile
 from profiler.analysis.trend import LEAST_CHANGE, find_trend
-from profiler.records.record import Conditions, Environment, Round
+from profiler.records.environment import Environment
+from profiler.records.round import Conditions, Round
 from quant.base.units import format_bytes
 
 FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from profiler.analysis.stats import median
 from profiler.records.energy import EnergySpan, EnergyTrace
-from profiler.records.record import Round
+from profiler.records.round import Round
 
 # RAPL's counters move once a millisecond, so a hundred of them leave an error of one percent at most.
 # Source: the Intel SDM, volume 3B, 15.10.3: energy status is updated about every millisecond.

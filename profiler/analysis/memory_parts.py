@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.records.record import Buffers, Memory, Round
+from profiler.records.round import Buffers, Memory, Round
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from profiler.records.cell_summary import CellSummary, QualityFigures
-from profiler.records.record import QualityRecord
+from profiler.records.quality import QualityRecord
 from profiler.results.file import Results
 
 

@@ -6,7 +6,7 @@ The value of a round is that of the median over its repetitions.
 from typing import NamedTuple
 
 from profiler.analysis.stats import median
-from profiler.records.record import Round
+from profiler.records.round import Round
 
 _NS_PER_S = 1e9
 _NS_PER_MS = 1e6

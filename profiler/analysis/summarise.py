@@ -17,7 +17,8 @@ from profiler.analysis.quality_by_file import with_quality
 from profiler.analysis.rates import rates_of, ttft_ms_of
 from profiler.analysis.stats import median, outliers, quantiles_ns, span_of
 from profiler.records.cell_summary import CellSummary, EnergyFigures, MemoryFigures, TokenGaps, message_key
-from profiler.records.record import Environment, Round
+from profiler.records.environment import Environment
+from profiler.records.round import Round
 from profiler.records.span import Span
 from profiler.results.file import Results
 from profiler.results.kept import kept

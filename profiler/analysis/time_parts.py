@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.records.record import Round
+from profiler.records.round import Round
 from quant.base.units import format_duration
 
 _NS_PER_S = 1e9

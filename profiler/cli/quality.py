@@ -11,7 +11,7 @@ from profiler.cli.options import imatrix_option, levels_of, pre_option, threads_
 if TYPE_CHECKING:
     from profiler.measure.corpus import Text
     from profiler.quality.session import QualityCounts, QualityOptions
-    from profiler.records.record import Environment
+    from profiler.records.environment import Environment
     from profiler.results.writer import ResultsWriter
     from quant.sources.prepare import PrepareOptions
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from quant.base.units import format_bytes
 
 _BYTES = ("memory_bytes", "memory_limit_bytes", "page_bytes")

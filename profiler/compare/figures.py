@@ -7,7 +7,7 @@ import msgspec
 from profiler.analysis.joules import joules_per_token_of
 from profiler.analysis.memory_parts import model_rss_of
 from profiler.analysis.rates import decode_tps_of, prefill_tps_of, ttft_ms_of
-from profiler.records.record import Round
+from profiler.records.round import Round
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

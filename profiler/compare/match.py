@@ -12,7 +12,8 @@ import msgspec
 from profiler.analysis.flags import flags_of
 from profiler.compare.figures import FIGURES
 from profiler.records.config import RunConfig
-from profiler.records.record import Environment, Round
+from profiler.records.environment import Environment
+from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.kept import kept
 from profiler.results.stored import cells_of

@@ -1,7 +1,7 @@
 """What the machine was doing before and after a repetition."""
 
 from profiler.device.os.system import this_system
-from profiler.records.record import Conditions
+from profiler.records.round import Conditions
 
 
 class ConditionsReader:

@@ -6,7 +6,7 @@ import platform
 
 from profiler.device.llama_build import BackendFacts, probe_backend
 from profiler.device.os.system import machine_stamp, this_system
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
 

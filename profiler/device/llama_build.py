@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from profiler.device.os.system import machine_stamp
-from profiler.records.record import Device
+from profiler.records.environment import Device
 from quant.base.child import run_child
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson

@@ -9,7 +9,7 @@ from profiler.device.energy.meter import Meter, NoMeter
 from profiler.doctor.advice import Finding
 from profiler.doctor.ceilings import render_ceiling
 from profiler.doctor.diagnosis import Diagnosis
-from profiler.records.record import CoreKind, Environment
+from profiler.records.environment import CoreKind, Environment
 from quant.base.units import KIB, format_bytes
 
 WIDTH = 80

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from profiler.records.config import RunConfig
-from profiler.records.record import Buffers, Failure, InForce
+from profiler.records.failure import Failure
+from profiler.records.round import Buffers, InForce
 
 
 class EngineError(Exception):

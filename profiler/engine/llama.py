@@ -26,7 +26,7 @@ from profiler.engine.ggml import (
 )
 from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
 from profiler.records.config import CACHE_TYPES, RunConfig
-from profiler.records.record import Buffers, InForce
+from profiler.records.round import Buffers, InForce
 
 _SEQ = 0
 _FLASH = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from profiler.records.record import Buffers
+from profiler.records.round import Buffers
 
 _MIB = 1024 * 1024
 _SIZE = re.compile(r"^\w+:\s+(\S+)\s+(model|KV|RS|output|compute) buffer size =\s*([\d.]+) MiB")

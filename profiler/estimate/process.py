@@ -9,7 +9,7 @@ import msgspec
 
 from profiler.estimate.records import Question, Reply
 from profiler.measure.launch import failure_of
-from profiler.records.record import Failure
+from profiler.records.failure import Failure
 from quant.base.child import Child
 
 _TIMEOUT_S = 120.0  # a model takes a second or two

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from profiler.records.config import RunConfig
-from profiler.records.record import Failure
+from profiler.records.failure import Failure
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from profiler.records.record import Environment, Round
+from profiler.records.environment import Environment
+from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.stored import cells_of
 from quant.base.errors import UserError

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Failure
+from profiler.records.failure import Failure
 from quant.base.child import Ending, run_child
 from quant.base.text import message_line
 

@@ -29,7 +29,7 @@ from profiler.measure.kv_state import StartState, expect, fill
 from profiler.measure.workloads import prompt_tokens, random_tokens, read_text
 from profiler.records.config import RunConfig
 from profiler.records.energy import EnergyReading, EnergySpan
-from profiler.records.record import Buffers, Conditions, InForce, Memory, Sample
+from profiler.records.round import Buffers, Conditions, InForce, Memory, Sample
 
 WARMUP_DECODE_STEPS = 8
 Clock = Callable[[], int]  # monotonic nanoseconds

@@ -10,7 +10,7 @@ from profiler.engine import EngineError, as_failure
 from profiler.measure.loop import Measured, Probes, measure
 from profiler.records.config import RunConfig
 from profiler.records.energy import EnergyReading
-from profiler.records.record import Failure
+from profiler.records.failure import Failure
 from quant.base.worker import serve
 
 

@@ -5,7 +5,7 @@ import msgspec
 from profiler.operators.correct import constants_of
 from profiler.operators.records import Observation, ObservationSettings
 from profiler.operators.summary import Breakdown, break_down
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from quant.gguf_io.artifact import Artifact
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from profiler.analysis.stats import quantile
-from profiler.records.record import Divergence, Mean, Perplexity
+from profiler.records.quality import Divergence, Mean, Perplexity
 
 _MAX_EXPONENT = 700.0  # its exponential is still finite
 

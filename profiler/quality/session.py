@@ -21,7 +21,10 @@ from profiler.quality.choose import Chosen
 from profiler.quality.figures import divergence, perplexity
 from profiler.quality.worker import ScoreAnswer, ScoreJob, WindowsScored, n_scored
 from profiler.records.config import RunConfig, base_config
-from profiler.records.record import Environment, Failure, QualityRecord, Record
+from profiler.records.environment import Environment
+from profiler.records.failure import Failure
+from profiler.records.quality import QualityRecord
+from profiler.records.record import Record
 from profiler.results.file import Results
 from quant.base.errors import UserError
 from quant.base.progress import Progress

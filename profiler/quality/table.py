@@ -5,7 +5,7 @@ from math import floor, log10
 
 from profiler.analysis.quality_by_file import comparable, settled
 from profiler.quality.figures import exponential
-from profiler.records.record import Mean, QualityRecord
+from profiler.records.quality import Mean, QualityRecord
 from profiler.results.file import Results
 from profiler.tables.speed import aligned, clean
 from quant.base.units import format_bytes, format_params

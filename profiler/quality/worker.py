@@ -15,7 +15,7 @@ from profiler.engine import EngineError, as_failure
 from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
 from profiler.records.config import RunConfig
-from profiler.records.record import Failure
+from profiler.records.failure import Failure
 from quant.base.worker import Send, serve_with_progress
 
 

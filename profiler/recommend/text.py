@@ -7,7 +7,7 @@ import msgspec
 from profiler.recommend.limits import limits_text
 from profiler.recommend.reasons import kld_text, weights_text
 from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from profiler.records.span import Span
 from profiler.tables.speed import aligned, clean, device_line
 from quant.base.units import format_bytes, format_params

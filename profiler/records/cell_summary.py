@@ -3,7 +3,7 @@
 import msgspec
 
 from profiler.records.config import RunConfig
-from profiler.records.record import Mean
+from profiler.records.quality import Mean
 from profiler.records.span import Span
 from quant.gguf_io.artifact import Artifact
 

@@ -13,7 +13,10 @@ from pathlib import Path
 import msgspec
 
 from profiler.records.config import Cell
-from profiler.records.record import SCHEMA, AnchorRound, Environment, QualityRecord, Record, Round
+from profiler.records.environment import SCHEMA, Environment
+from profiler.records.quality import QualityRecord
+from profiler.records.record import Record
+from profiler.records.round import AnchorRound, Round
 from profiler.results.kept import kept, key_of
 from profiler.results.stored import Line, RoundHead, StoredRounds
 from quant.base.errors import UserError

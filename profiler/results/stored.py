@@ -16,7 +16,8 @@ from typing import BinaryIO, NamedTuple, overload
 import msgspec
 
 from profiler.records.config import Cell
-from profiler.records.record import Doubt, Round, Status
+from profiler.records.failure import Doubt, Status
+from profiler.records.round import Round
 from quant.base.ints import Int64
 
 CellKey = tuple[str, str]  # of the cell, of the environment

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 import msgspec
 
 from profiler.analysis.stats import median
-from profiler.records.record import Doubt, Round
+from profiler.records.failure import Doubt
+from profiler.records.round import Round
 from profiler.sweep.reference_cell import N_OPENING
 from quant.base.units import format_duration
 

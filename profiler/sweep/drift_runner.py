@@ -13,7 +13,8 @@ import msgspec
 
 from profiler.analysis.flags import throttling_of
 from profiler.records.config import Cell
-from profiler.records.record import AnchorRound, Doubt, Round
+from profiler.records.failure import Doubt
+from profiler.records.round import AnchorRound, Round
 from profiler.sweep.drift_control import (
     LEAST_TIMED_NS,
     REST_LIMIT_S,

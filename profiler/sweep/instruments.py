@@ -10,7 +10,9 @@ from profiler.device.energy.meter import Meter
 from profiler.device.power_sampler import tracing
 from profiler.measure.worker import Answer, Job
 from profiler.records.energy import EnergyTrace
-from profiler.records.record import Environment, Record, Round
+from profiler.records.environment import Environment
+from profiler.records.record import Record
+from profiler.records.round import Round
 
 
 def during_decode(trace: EnergyTrace, answer: Answer) -> EnergyTrace:

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 from profiler.records.config import Cell
-from profiler.records.record import AnchorRound, Environment, Round
+from profiler.records.environment import Environment
+from profiler.records.round import AnchorRound, Round
 from profiler.results.file import Results
 from quant.gguf_io.artifact import Artifact
 

@@ -11,7 +11,7 @@ from profiler.device.os.system import this_system
 from profiler.measure.launch import run_worker
 from profiler.measure.repack_probe import repack_in_force
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from profiler.results.writer import ResultsWriter
 from profiler.sweep.grid import Axes, read_sweep
 from profiler.sweep.instruments import Instruments

@@ -20,7 +20,7 @@ import msgspec
 
 from profiler.analysis.rates import rates_of
 from profiler.analysis.stats import LOOK_LEVEL, median, median_interval
-from profiler.records.record import Round
+from profiler.records.round import Round
 
 LOOKS = (6, 10, 13, 18)
 MOST_ROUNDS = LOOKS[-1]  # the default of --rounds under --target

@@ -17,7 +17,8 @@ import msgspec
 from profiler.analysis.memory_need import needed_bytes
 from profiler.measure.worker import Answer, Job
 from profiler.records.config import Cell
-from profiler.records.record import Failure, Round
+from profiler.records.failure import Failure
+from profiler.records.round import Round
 from profiler.sweep.drift_runner import DriftRunner
 from profiler.sweep.plan import Plan, Turn, turns_of
 from profiler.sweep.stopping import Met, Stopping

@@ -13,7 +13,7 @@ import msgspec
 from profiler.analysis.memory_need import needed_bytes
 from profiler.measure.worker import Answer, Job
 from profiler.records.config import Cell, RunConfig
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from profiler.sweep.grid import Axes, expand
 from profiler.sweep.thread_search import (
     AUTO,

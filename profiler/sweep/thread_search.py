@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from profiler.analysis.stats import median
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 
 AUTO = 0  # "auto" in a list of thread counts, until it is resolved
 KINDS = ("prefill", "decode")

@@ -7,7 +7,8 @@ from typing import Protocol
 import msgspec
 
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Record, Round
+from profiler.records.record import Record
+from profiler.records.round import Round
 from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met
 from quant.gguf_io.artifact import Artifact

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from profiler.analysis.memory_parts import MemoryParts, memory_parts, typical
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.stored import cells_of
 from profiler.tables.speed import aligned, clean, device_line

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from profiler.records.cell_summary import CellSummary, message_key
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from profiler.records.span import Span
 from quant.base.text import printable
 from quant.base.units import format_bytes, format_params

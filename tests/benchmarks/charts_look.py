@@ -21,7 +21,7 @@ from plots.canvas.style import LEVEL_COLOURS
 from plots.render.draw import DrawOptions, draw_all
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary, QualityFigures
-from profiler.records.record import Mean
+from profiler.records.quality import Mean
 from profiler.results.file import Results
 from tests.support.colours import VISIONS, distance
 from tests.support.extents import faults

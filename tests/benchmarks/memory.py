@@ -17,7 +17,7 @@ from profiler.analysis.memory_parts import MemoryParts, memory_parts
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from profiler.records.config import Cell, RunConfig, base_config
-from profiler.records.record import Round
+from profiler.records.round import Round
 
 MODELS = ("smollm2-135m", "qwen2-0.5b")
 LEVELS = "Q4_0,Q8_0,F16"

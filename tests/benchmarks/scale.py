@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from profiler.records.record import Conditions, Environment, Memory, Round, Sample
+from profiler.records.environment import Environment
+from profiler.records.round import Conditions, Memory, Round, Sample
 from tests.support.cells import artifact, cell
 from tests.support.rounds import a_round, memory
 from tests.support.summaries import environment

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.cli.results import export_text
-from profiler.records.record import Device, Environment
+from profiler.records.environment import Device, Environment
 from profiler.results.file import Results
 from tests.parity.oracle import Oracle, run
 from tests.support.cells import artifact

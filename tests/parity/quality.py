@@ -16,7 +16,7 @@ import msgspec
 from profiler.cli.quality import measure_quality
 from profiler.measure.corpus import default_text
 from profiler.quality.session import QualityOptions
-from profiler.records.record import QualityRecord
+from profiler.records.quality import QualityRecord
 from profiler.results.file import Results, read_results
 from quant.sources.prepare import PrepareOptions
 from tests.parity.oracle import Oracle

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from profiler.records.record import Round
+from profiler.records.round import Round
 from tests.support.cells import cell
 from tests.support.rounds import a_round, sample
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -10,7 +10,8 @@ from profiler.measure.corpus import Text
 from profiler.quality.choose import Chosen
 from profiler.quality.session import QualityCounts, QualityOptions, Tools, run_quality
 from profiler.quality.worker import ScoreAnswer, ScoreJob
-from profiler.records.record import QualityRecord, Record
+from profiler.records.quality import QualityRecord
+from profiler.records.record import Record
 from profiler.results.file import Results
 from quant.base.progress import silent
 from quant.gguf_io.artifact import Artifact

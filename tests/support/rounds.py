@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from profiler.records.record import Buffers, Conditions, Environment, Failure, InForce, Memory, Round, Sample
+from profiler.records.environment import Environment
+from profiler.records.failure import Failure
+from profiler.records.round import Buffers, Conditions, InForce, Memory, Round, Sample
 from profiler.results.file import Results
 from quant.gguf_io.artifact import Artifact
 from tests.support.cells import artifact, cell

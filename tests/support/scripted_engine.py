@@ -13,7 +13,7 @@ import msgspec
 
 from profiler.engine import EngineError
 from profiler.records.config import RunConfig
-from profiler.records.record import Buffers, InForce
+from profiler.records.round import Buffers, InForce
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):

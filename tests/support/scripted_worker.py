@@ -9,7 +9,8 @@ from profiler.engine import EngineError
 from profiler.measure.launch import run_worker
 from profiler.measure.loop import Probes, measure
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Conditions, Failure, Memory
+from profiler.records.failure import Failure
+from profiler.records.round import Conditions, Memory
 from quant.base.worker import serve
 from tests.support.scripted_engine import FakeClock, FakeEngine
 

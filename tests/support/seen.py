@@ -8,7 +8,8 @@ from profiler.device.energy.meter import NoMeter
 from profiler.device.os.machine import Details
 from profiler.doctor.advice import Seen, advise
 from profiler.doctor.diagnosis import Diagnosis
-from profiler.records.record import Conditions, CoreKind, Device, Environment
+from profiler.records.environment import CoreKind, Device, Environment
+from profiler.records.round import Conditions
 
 QUIET = Seen(
     environment=Environment(

@@ -9,7 +9,8 @@ import msgspec
 from profiler.operators.correct import Constants, PhaseTotals
 from profiler.operators.report import OperatorReport
 from profiler.operators.summary import Breakdown, BreakdownRow
-from profiler.records.record import AnchorRound, Buffers, Conditions, Environment, InForce, Memory, Round, Sample
+from profiler.records.environment import Environment
+from profiler.records.round import AnchorRound, Buffers, Conditions, InForce, Memory, Round, Sample
 from profiler.results.file import Results
 from quant.gguf_io.artifact import Artifact
 from tests.support.cells import artifact, cell

@@ -6,7 +6,8 @@ from typing import Any
 from profiler.export.flat import FIELDS, flat
 from profiler.records.cell_summary import CellSummary, EnergyFigures, MemoryFigures, QualityFigures, TokenGaps
 from profiler.records.config import RunConfig
-from profiler.records.record import Environment, Mean
+from profiler.records.environment import Environment
+from profiler.records.quality import Mean
 from profiler.records.span import Span
 from quant.gguf_io.artifact import Artifact
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from profiler.measure.worker import Answer, Job
 from profiler.records.config import Cell
-from profiler.records.record import Record, Round
+from profiler.records.record import Record
+from profiler.records.round import Round
 from profiler.sweep.plan import History, Options, Plan, Turn
 from profiler.sweep.stopping import Met
 from profiler.sweep.sweep import Outcome, Sweep

@@ -9,7 +9,8 @@ from typing import Any
 from profiler.measure.loop import Probes, measure
 from profiler.measure.worker import Answer, Job
 from profiler.records.config import Cell
-from profiler.records.record import Conditions, Memory, Record
+from profiler.records.record import Record
+from profiler.records.round import Conditions, Memory
 from profiler.results.writer import ResultsWriter
 from profiler.sweep.plan import Options, history_of
 from profiler.sweep.sweep import Outcome

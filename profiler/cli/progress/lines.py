@@ -2,7 +2,7 @@
 
 from profiler.cli.progress.state import describe_result
 from profiler.cli.progress.view import SweepView
-from profiler.records.record import Round
+from profiler.records.round import Round
 from quant.base.units import format_duration
 
 

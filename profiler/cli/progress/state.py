@@ -11,7 +11,7 @@ import msgspec
 from profiler.analysis.flags import flags_of
 from profiler.analysis.rates import decode_tps_of, prefill_tps_of, rates_of, ttft_ms_of
 from profiler.analysis.stats import median
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.sweep.plan import Turn
 from quant.gguf_io.artifact import Artifact
 

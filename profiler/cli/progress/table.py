@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from profiler.cli.progress.state import Row, SweepState, describe_result
 from profiler.cli.progress.view import SweepView
-from profiler.records.record import Round
+from profiler.records.round import Round
 from quant.base.units import format_duration
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sys
 import click
 
 from profiler.cli.progress.state import SweepState, describe_cell
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met, describe
 from quant.gguf_io.artifact import Artifact

@@ -6,7 +6,7 @@ Source: struct rusage_info_v4 in <sys/resource.h>, proc_pid_rusage in <libproc.h
 import ctypes
 import os
 
-from profiler.records.record import Memory
+from profiler.records.round import Memory
 
 _RUSAGE_INFO_V4 = 4
 _FIELDS = """

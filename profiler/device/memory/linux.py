@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from profiler.device.os.files import read_text, sizes_of
-from profiler.records.record import Memory
+from profiler.records.round import Memory
 
 _MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ \S+ [0-9a-f]+ \S+ \d+\s*(.*)")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")

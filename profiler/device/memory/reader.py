@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from profiler.records.record import Memory
+from profiler.records.round import Memory
 
 
 def read_memory(model: Path | None = None) -> Memory:

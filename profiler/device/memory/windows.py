@@ -2,7 +2,7 @@
 
 import psutil
 
-from profiler.records.record import Memory
+from profiler.records.round import Memory
 
 
 def read() -> Memory:

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from profiler.device.os import features, portable
 from profiler.device.os.machine import Details, Machine, kind_names
 from profiler.device.os.programs import output_of
-from profiler.records.record import Conditions, CoreKind
+from profiler.records.environment import CoreKind
+from profiler.records.round import Conditions
 
 _LEVEL_UNKNOWN = 255  # kIOPMThermalLevelUnknown, IOPM.h
 

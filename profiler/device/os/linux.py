@@ -15,7 +15,8 @@ from pathlib import Path
 from profiler.device.os import arm, cgroup, cooling, features, jetson, raspberry
 from profiler.device.os.files import read_int, read_text, sizes_of
 from profiler.device.os.machine import Details, Machine, kind_names
-from profiler.records.record import Conditions, CoreKind
+from profiler.records.environment import CoreKind
+from profiler.records.round import Conditions
 
 ROOT = Path("/")
 _CPUS = "sys/devices/system/cpu"

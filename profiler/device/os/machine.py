@@ -2,7 +2,7 @@
 
 import msgspec
 
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

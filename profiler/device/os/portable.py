@@ -2,7 +2,7 @@
 
 import psutil
 
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 
 
 def available_bytes() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from profiler.device.os.machine import Details, Machine
-from profiler.records.record import Conditions
+from profiler.records.round import Conditions
 
 
 class System(Protocol):

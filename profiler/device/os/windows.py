@@ -9,7 +9,7 @@ import psutil
 
 from profiler.device.os import portable
 from profiler.device.os.machine import Details, Machine
-from profiler.records.record import Conditions
+from profiler.records.round import Conditions
 
 available_bytes = portable.available_bytes
 physical_of = len  # the system does not report which CPUs share a core

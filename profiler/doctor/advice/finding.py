@@ -3,7 +3,8 @@
 import msgspec
 
 from profiler.device.os.machine import Details
-from profiler.records.record import Conditions, Environment
+from profiler.records.environment import Environment
+from profiler.records.round import Conditions
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import pytest
 
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Sample
+from profiler.records.round import Sample
 from profiler.sweep.grid import Axes, expand
 from tests.support.ggufs import tiny_gguf
 

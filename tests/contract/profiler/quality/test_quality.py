@@ -10,7 +10,7 @@ import pytest
 from profiler.measure.launch import run_in_child
 from profiler.quality.session import QualityOptions, config_of
 from profiler.quality.worker import ScoreAnswer, ScoreJob, WindowsScored, work
-from profiler.records.record import Divergence, QualityRecord
+from profiler.records.quality import Divergence, QualityRecord
 from profiler.results.file import read_results
 from tests.support.checkpoints import make_checkpoint
 from tests.support.commandline import assert_one_line, slmprof

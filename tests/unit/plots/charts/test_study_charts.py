@@ -25,7 +25,7 @@ from plots.charts.roofline import roofline_charts
 from plots.render.draw import NAMES, DrawOptions, draw_all
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import AnchorRound, Round
+from profiler.records.round import AnchorRound, Round
 from profiler.results.file import Results
 from quant.base.errors import UserError
 from tests.support.cells import artifact

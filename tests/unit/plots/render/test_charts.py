@@ -26,7 +26,7 @@ from plots.charts.memory import PARTS, parts_of
 from plots.charts.published import Published
 from plots.render.draw import CHARTS, DrawOptions, draw_all
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Environment
+from profiler.records.environment import Environment
 from quant.base.errors import UserError
 from tests.support.commandline import assert_one_line, slmprof
 from tests.support.summaries import ENVIRONMENT, MIB, changed, environment, failed, request, summary

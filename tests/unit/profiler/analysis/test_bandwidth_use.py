@@ -8,7 +8,7 @@ import pytest
 from profiler.analysis.bandwidth_use import decode_bytes_per_token
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import EnergyFigures
-from profiler.records.record import Buffers, Round
+from profiler.records.round import Buffers, Round
 from profiler.tables.speed import render
 from quant.gguf_io.artifact import Artifact, Shape
 from quant.gguf_io.decode_bytes import decode_weight_bytes

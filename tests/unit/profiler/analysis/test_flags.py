@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from profiler.analysis.flags import FLAGS, flags_of
-from profiler.records.record import Conditions, Environment, Memory, Round
+from profiler.records.environment import Environment
+from profiler.records.round import Conditions, Memory, Round
 from tests.support.rounds import MIB, a_round, sample, with_cell
 from tests.support.summaries import environment
 

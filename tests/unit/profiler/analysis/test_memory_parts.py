@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from profiler.analysis.memory_parts import MemoryParts, memory_parts, typical
-from profiler.records.record import Buffers, InForce, Memory, Round
+from profiler.records.round import Buffers, InForce, Memory, Round
 from tests.support.rounds import MIB, a_round
 
 BUFFERS = Buffers(

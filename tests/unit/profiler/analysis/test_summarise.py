@@ -7,7 +7,7 @@ from profiler.analysis.memory_parts import model_rss_of, peak_rss_of
 from profiler.analysis.summarise import summarise
 from profiler.export.flat import FIELDS, flat
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Buffers, Memory, Round
+from profiler.records.round import Buffers, Memory, Round
 from tests.support.cells import artifact
 from tests.support.rounds import MIB, a_round, no_round, results, sample, with_cell
 from tests.support.summaries import ENVIRONMENT, environment

@@ -8,7 +8,7 @@ import pytest
 from profiler.analysis.time_parts import describe_time, time_parts
 from profiler.cli.progress.lines import LineView
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.sweep.plan import Options, Turn
 from tests.support.cells import artifact, cell, config
 from tests.support.rounds import a_round, no_round, sample

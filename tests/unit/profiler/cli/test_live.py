@@ -13,7 +13,7 @@ from profiler.cli.progress.lines import LineView
 from profiler.cli.progress.state import SweepState
 from profiler.cli.progress.table import TableView, picture
 from profiler.cli.progress.view import SweepView, sweep_view
-from profiler.records.record import Conditions, Round
+from profiler.records.round import Conditions, Round
 from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met
 from tests.support.cells import artifact

@@ -11,7 +11,7 @@ from profiler.compare import permutation
 from profiler.compare.comparison import Change, Comparison, adjust, compare_results
 from profiler.compare.permutation import compare_rounds, doubled_ranks, least_p, permutation_p
 from profiler.compare.text import render_comparison
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.results.file import Results
 from tests.support.cells import artifact
 from tests.support.compared import rounds_of

@@ -20,7 +20,8 @@ from profiler.doctor.text import describe_meter
 from profiler.measure.loop import Measured, Probes, measure
 from profiler.measure.worker import Answer, Job, _energy_reader
 from profiler.records.energy import EnergyReading, EnergySpan, EnergyTrace
-from profiler.records.record import Conditions, Memory, Record, Round
+from profiler.records.record import Record
+from profiler.records.round import Conditions, Memory, Round
 from profiler.sweep.instruments import Instruments, during_decode
 from tests.support.cells import config
 from tests.support.rounds import a_round, no_round, results, sample

@@ -13,7 +13,7 @@ from profiler.device import environment as module
 from profiler.device.environment import available_memory_bytes, cores_of_kind, physical_cores, read_environment
 from profiler.device.llama_build import BackendFacts
 from profiler.device.os.machine import Machine
-from profiler.records.record import CoreKind, Device, Environment
+from profiler.records.environment import CoreKind, Device, Environment
 from quant.base.errors import UserError
 
 FACTS = BackendFacts(

@@ -10,7 +10,7 @@ import pytest
 
 from profiler.device import llama_build as backend
 from profiler.device.llama_build import BackendFacts, has_assertions, parse_system_info, probe_backend
-from profiler.records.record import Device
+from profiler.records.environment import Device
 from quant.base.child import Ending
 from quant.base.errors import UserError
 

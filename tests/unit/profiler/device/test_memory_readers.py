@@ -9,7 +9,7 @@ import pytest
 
 from profiler.device.memory import darwin, linux, windows
 from profiler.device.memory.reader import read_memory
-from profiler.records.record import Memory
+from profiler.records.round import Memory
 
 KIB = 1024
 

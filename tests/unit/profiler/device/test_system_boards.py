@@ -6,7 +6,7 @@ import pytest
 
 from profiler.device.os import cooling
 from profiler.device.os.linux import conditions, describe, details
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 from tests.support.systems import CPU, JETSON, LAPTOP, ONE_THREAD_A_CORE, Files, arm_cpuinfo, cpus, meminfo, tree, zone
 
 _LITTLE, _BIG = range(4), range(4, 8)

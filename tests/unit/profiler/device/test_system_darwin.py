@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from profiler.device.os import darwin, windows
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 
 GIB = 1 << 30
 

@@ -7,7 +7,7 @@ import pytest
 
 from profiler.device.os import raspberry
 from profiler.device.os.linux import available_bytes, conditions, core_kinds, cpu_list, describe, details
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 from tests.support.systems import CPU, JETSON, LAPTOP, PI4, PI5, SERVER, cpus, meminfo, supply, tree, zone
 
 KIB = 1024

@@ -6,7 +6,7 @@ import pytest
 
 from profiler.doctor.advice import Finding, advise
 from profiler.doctor.diagnosis import installer_of
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 from tests.support.findings import CASES, MAC, NOTE
 from tests.support.seen import QUIET, seen
 

@@ -10,7 +10,7 @@ from profiler.device.bandwidth_record import Ceiling, KernelRun
 from profiler.device.energy.meter import Meter
 from profiler.doctor.diagnosis import to_object
 from profiler.doctor.text import render, wrap_command
-from profiler.records.record import CoreKind
+from profiler.records.environment import CoreKind
 from tests.support.findings import CASES, MAC
 from tests.support.seen import QUIET, diagnosis, seen
 

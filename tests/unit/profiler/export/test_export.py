@@ -9,7 +9,7 @@ import pytest
 
 from profiler.export import flat, llama_bench
 from profiler.records.cell_summary import CellSummary
-from profiler.records.record import Device
+from profiler.records.environment import Device
 from quant.base.errors import UserError
 from tests.support.cells import artifact
 from tests.support.rounds import a_round, no_round, results, sample, with_cell

@@ -6,7 +6,7 @@ import pytest
 
 from profiler.engine import EngineError
 from profiler.measure.loop import WARMUP_DECODE_STEPS, Measured, Probes, measure
-from profiler.records.record import Conditions, Memory
+from profiler.records.round import Conditions, Memory
 from tests.support.cells import config
 from tests.support.scripted_engine import FakeClock, FakeEngine, Script
 

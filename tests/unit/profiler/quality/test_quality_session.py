@@ -7,7 +7,7 @@ import pytest
 
 from profiler.quality import session
 from profiler.quality.choose import refuse_synthetic
-from profiler.records.record import Divergence
+from profiler.records.quality import Divergence
 from quant.base.errors import UserError
 from tests.support.quality import Scoring, model
 

@@ -13,7 +13,8 @@ from profiler.export.flat import to_json
 from profiler.quality.figures import divergence, perplexity
 from profiler.quality.table import quality_table
 from profiler.records.cell_summary import QualityFigures
-from profiler.records.record import Failure, QualityRecord
+from profiler.records.failure import Failure
+from profiler.records.quality import QualityRecord
 from profiler.results.file import read_results
 from profiler.results.writer import ResultsWriter
 from quant.base.errors import UserError

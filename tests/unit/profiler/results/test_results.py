@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from profiler.records.record import SCHEMA, Doubt, Memory, Record, Round
+from profiler.records.environment import SCHEMA
+from profiler.records.failure import Doubt
+from profiler.records.record import Record
+from profiler.records.round import Memory, Round
 from profiler.results import file as results_module
 from profiler.results.file import read_results
 from profiler.results.writer import ResultsWriter

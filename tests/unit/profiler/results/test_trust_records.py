@@ -8,7 +8,8 @@ import pytest
 
 from profiler.analysis.flags import flags_of
 from profiler.analysis.summarise import summarise
-from profiler.records.record import AnchorRound, Conditions, Doubt, Round
+from profiler.records.failure import Doubt
+from profiler.records.round import AnchorRound, Conditions, Round
 from profiler.results.file import read_results
 from profiler.results.writer import ResultsWriter
 from tests.support.cells import artifact

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from profiler.records.record import Conditions
+from profiler.records.round import Conditions
 from profiler.sweep.drift_control import DriftControl, Reading, reading_of
 from profiler.sweep.reference_cell import cost_s, rank, spacing
 from tests.support.cells import artifact, cell

@@ -11,7 +11,8 @@ import pytest
 
 from profiler.analysis.summarise import summarise
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Failure, Round
+from profiler.records.failure import Failure
+from profiler.records.round import Round
 from profiler.results.file import read_results
 from tests.support.cells import cell
 from tests.support.throttling import CELLS, Device, Sweep

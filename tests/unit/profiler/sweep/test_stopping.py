@@ -10,7 +10,7 @@ import pytest
 from profiler.analysis.stats import adjusted_interval
 from profiler.analysis.summarise import summarise, target_of
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Round
+from profiler.records.round import Round
 from profiler.sweep.plan import History, Options
 from profiler.sweep.stopping import (
     LOOKS,

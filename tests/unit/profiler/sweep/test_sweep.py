@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import Record, Round
+from profiler.records.record import Record
+from profiler.records.round import Round
 from profiler.sweep.plan import Options, turns_of
 from profiler.sweep.sweep import Outcome, time_left_s
 from tests.support.cells import cell, config, script

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from profiler.measure.worker import Answer, Job
-from profiler.records.record import CoreKind, Failure
+from profiler.records.environment import CoreKind
+from profiler.records.failure import Failure
 from profiler.sweep.grid import Axes, read_sweep
 from profiler.sweep.thread_choice import ThreadChooser, check_axes, has_auto, resolved
 from profiler.sweep.thread_search import (

@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from profiler.cli.results import show
-from profiler.records.record import Memory
+from profiler.records.round import Memory
 from profiler.tables.memory import render_memory
 from tests.support.cells import artifact
 from tests.support.rounds import MIB, a_round, no_round, results, with_cell, write_lines

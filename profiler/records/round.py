@@ -1,0 +1,132 @@
+"""One round of one cell, as it was observed."""
+
+import msgspec
+
+from profiler.records.config import Cell
+from profiler.records.energy import EnergySpan, EnergyTrace
+from profiler.records.failure import Doubt, Failure, Status
+from quant.base.ints import Count, Int64
+
+# vocabulary: the header and the vocabulary are read, the buffers allocated, and no weight is copied yet.
+PHASES = ("imported", "vocabulary", "loaded", "context", "prefilled", "decoded")
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the machine was doing at one moment. Counters are cumulative; None where the system does not tell."""
+
+    mhz: float | None = None  # mean over the CPUs in use
+    mhz_min: float | None = None
+    temperature_c: float | None = None  # the hottest CPU zone
+    throttle: tuple[str, ...] = ()  # names of the flags raised now: "under-voltage", "capped", "throttled", ...
+    throttle_count: Int64 | None = None  # the CPU's own cumulative count of thermal events
+    load_1m: float | None = None
+    steal_ns: Int64 | None = None  # cumulative, all CPUs
+    busy_ns: Int64 | None = None  # cumulative, all CPUs: time not idle, this process's included
+    process_cpu_ns: Int64 | None = None  # cumulative, this process
+    involuntary_switches: Int64 | None = None  # cumulative, this process
+    major_faults: Int64 | None = None  # cumulative, this process: pages read from disk
+    minor_faults: Int64 | None = None  # cumulative, this process: pages that memory already held
+    swap_used_bytes: Int64 | None = None  # of the system
+    on_battery: bool | None = None
+    governor: str | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The worker's memory at one phase. None where the system lacks the figure."""
+
+    rss_bytes: Int64 | None = None
+    anon_bytes: Int64 | None = None
+    file_backed_bytes: Int64 | None = None
+    pss_bytes: Int64 | None = None
+    uss_bytes: Int64 | None = None
+    swap_bytes: Int64 | None = None
+    peak_rss_bytes: Int64 | None = None  # since the process, or the last reset where the system has one
+    footprint_bytes: Int64 | None = None  # macOS physical footprint
+    mapped_bytes: Int64 | None = None  # resident pages of the model's file, through its mapping; Linux only
+
+
+class Buffers(msgspec.Struct, frozen=True, kw_only=True):
+    """What llama.cpp says that it set aside, from its own log."""
+
+    weights_bytes: Int64 | None = None  # mapped or plain, the repacked part not counted
+    weights_mapped: bool | None = None
+    repacked_bytes: Int64 | None = None
+    device_bytes: Int64 | None = None  # weights that lie on a GPU
+    kv_cache_bytes: Int64 | None = None
+    compute_bytes: Int64 | None = None
+    output_bytes: Int64 | None = None
+
+
+class InForce(msgspec.Struct, frozen=True, kw_only=True):
+    """What was in force, where it can differ from what was asked."""
+
+    flash_attn: bool | None
+    n_ctx: Int64
+    n_batch: Int64
+    n_ubatch: Int64
+    backends: tuple[str, ...]  # of the devices that held layers
+    n_layers_offloaded: Int64
+    threadpool: bool
+    bos_added: bool
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One repetition, in nanoseconds. A part that the mode or the config does not have is None or empty.
+
+    It has a `__dict__` for what is worked out once.
+    """
+
+    prefill_ns: Count | None
+    sample_ns: Count | None  # choosing the first token; request mode only
+    decode_ns: tuple[Count, ...]  # one per generated token
+    before: Conditions
+    after: Conditions
+    decode_energy: EnergySpan | None = None  # where the device tells its energy
+
+    @property
+    def decode_total_ns(self) -> int:
+        """All decode steps together."""
+        # By hand: until Python 3.12 a cached_property takes a lock each time, which costs as much as the sum.
+        known: int | None = self.__dict__.get("total")
+        if known is None:
+            known = self.__dict__["total"] = sum(self.decode_ns)
+        return known
+
+    @property
+    def timed_ns(self) -> int:
+        """All that was timed in it."""
+        return (self.prefill_ns or 0) + (self.sample_ns or 0) + self.decode_total_ns
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="type"):
+    """One round of one cell: one process, its samples or its error."""
+
+    env_id: str
+    cell: Cell
+    round: Int64  # from 0
+    status: Status  # "ok" | "failed" | "skipped"
+    started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
+    seed: Int64
+    order: Int64  # position in its sweep, for trends over time
+    target: float | None = None  # the relative half-width that would have ended the cell's rounds, where one was asked
+    wall_ns: Int64 | None = None  # of the whole worker
+    start_ns: Int64 | None = None  # of it, until the model is opened: spawning, Python, imports
+    load_ns: Int64 | None = None
+    context_ns: Int64 | None = None
+    tokenize_ns: Int64 | None = None
+    warmup_ns: Int64 | None = None
+    samples: tuple[Sample, ...] = ()
+    memory: dict[str, Memory] = {}  # phase -> figures, in the order of PHASES
+    buffers: Buffers | None = None
+    in_force: InForce | None = None
+    error: Failure | None = None
+    read_ceiling_bytes_per_s: float | None = None  # measured by `doctor --bandwidth` at the cell's decode threads
+    energy: EnergyTrace | None = None
+    doubt: Doubt | None = None  # in a later record of the same round; the next run measures such a round again
+
+
+class AnchorRound(Round, frozen=True, kw_only=True, tag="anchor", tag_field="type"):
+    """A round of drift control's reference cell: not part of that cell's figures.
+
+    A type of its own, so that a reader that does not know it refuses the file instead of mixing it in.
+    """
