@@ -16,6 +16,7 @@ from plots.canvas.theme import Theme
 from profiler.operators.report import OperatorReport
 from profiler.operators.summary import Breakdown, BreakdownRow
 from quant.base.errors import UserError
+from quant.base.text import counted
 from quant.base.units import format_params
 
 _MOST_ROWS = 9
@@ -87,7 +88,7 @@ def _chart(report: OperatorReport, phases: Mapping[str, Breakdown], style: Style
     backends = "+".join(map(printable, report.backends))
     words = (
         f"{printable(report.model)} ({format_params(report.n_params)}), {printable(report.level)}, "
-        f"{report.n_threads} thread{'' if report.n_threads == 1 else 's'}; {printable(report.cpu_model)}, "
+        f"{counted(report.n_threads, 'thread')}; {printable(report.cpu_model)}, "
         f"llama.cpp {printable(report.llama_commit)}, {backends}.{shape} Medians of {report.reps} repetitions, less "
         "the cost of observing each operator; the time in the title is that of unobserved runs, and one report has no "
         f"range. By module: {modules}."

@@ -18,6 +18,7 @@ from profiler.analysis.stats import median
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
 from profiler.results.stored import heads_of, places_of
+from quant.base.text import counted
 
 _GB = 1e9
 _NOTES = (
@@ -89,7 +90,7 @@ def _chart(panel: Panel, reads: Sequence[_Read], theme: Theme) -> Picture:
         log_axis(axis, "y", bottom / 1.3, top * 1.6)
         axis.set_xlabel("read per token, MiB")
         axis.set_ylabel("decode, tokens/s")
-        axis.set_title(f"{count} thread{'' if count == 1 else 's'}, {ceiling / _GB:.1f} GB/s", loc="left")
+        axis.set_title(f"{counted(count, 'thread')}, {ceiling / _GB:.1f} GB/s", loc="left")
         drawn.append((axis, own, ceiling))
     own_words = Frame(title="Decode against the memory's limit", notes=_NOTES)
     frame(figure, theme, panel, [each.cell for each in reads], own_words)

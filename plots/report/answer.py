@@ -14,6 +14,8 @@ from profiler.recommend.limits import limits_text
 from profiler.recommend.reasons import weights_text
 from profiler.recommend.records import FASTEST, Candidate, Choice, Criteria, Prefer, Recommendation
 from profiler.records.cell_summary import CellSummary
+from profiler.tables.format import load_in_words
+from quant.base.text import counted
 from quant.base.units import format_bytes
 from quant.gguf_io.artifact import Artifact
 
@@ -164,7 +166,7 @@ def _headline(found: _Chosen) -> str:
 
 def _reached(cell: CellSummary) -> str:
     """Return a cell's name and what it reaches."""
-    threads = f"{cell.config.n_threads} thread{'' if cell.config.n_threads == 1 else 's'}"
+    threads = counted(cell.config.n_threads, "thread")
     memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes.value)} of memory"
     synthetic = "" if cell.artifact.weights == "real" else " (synthetic weights)"
     speed = "" if cell.decode_tps is None else f": {cell.decode_tps.value:.3g} tokens/s"
@@ -188,12 +190,7 @@ def _why(found: _Chosen) -> list[str]:
     if not found.fitting:
         for each in found.load[:_MODELS]:
             reasons.append(f"{each.model}: {each.reason}." + (f" To get one: {each.relax.text}." if each.relax else ""))
-    work = (
-        f"{first.n_prompt} tokens in and {first.n_gen} out"
-        if first.mode == "request"
-        else f"prefill of {first.n_prompt} and decode of {first.n_gen} tokens, each at depth {first.n_depth}"
-    )
-    return [*reasons, f"Workload {first.workload}: {work}."]
+    return [*reasons, f"Workload {first.workload}: {load_in_words(first)}."]
 
 
 def _quality(found: _Chosen, quality_problem: str | None) -> list[str]:
@@ -221,9 +218,9 @@ def _missing(found: _Chosen, summaries: Sequence[CellSummary]) -> list[str]:
     measured = [cell for cell in summaries if cell.status == "ok"]
     n_flagged = sum(bool(cell.flags) for cell in measured)
     if n_flagged and not found.criteria.flagged:
-        reasons.append(f"Not considered, since disturbed: {n_flagged} cell{_s(n_flagged)}; see the warnings.")
+        reasons.append(f"Not considered, since disturbed: {counted(n_flagged, 'cell')}; see the warnings.")
     if n_bad := len(summaries) - len(measured):
-        reasons.append(f"Failed or skipped: {n_bad} cell{_s(n_bad)}.")
+        reasons.append(f"Failed or skipped: {counted(n_bad, 'cell')}.")
     flags = sorted({flag for each in found.fitting for flag in found.cell_of(each).flags})
     if flags and not found.is_disturbed:
         reasons.append(f"Flagged cells were allowed, and some are chosen ({', '.join(flags)}): see the warnings.")
@@ -232,18 +229,12 @@ def _missing(found: _Chosen, summaries: Sequence[CellSummary]) -> list[str]:
         for cell in measured
     }
     if n_other := max(0, len(loads) - 1):
-        reasons.append(
-            f"The results hold {n_other} more device{_s(n_other)} or workload{_s(n_other)}, which the table shows; "
-            "slmprof recommend answers for each."
-        )
+        more = f"{counted(n_other, 'more device')} or workload{'' if n_other == 1 else 's'}"
+        reasons.append(f"The results hold {more}, which the table shows; slmprof recommend answers for each.")
     if len(found.fitting) > _MODELS:
         order = "fastest" if found.is_fastest else "largest"
         reasons.append(f"Only the {_MODELS} {order} of {len(found.fitting)} models are shown here; the table has all.")
     return reasons
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
 
 
 def _rows(found: _Chosen) -> list[AnswerRow]:

@@ -9,6 +9,7 @@ from profiler.analysis.flags import FLAGS
 from profiler.records.cell_summary import CellSummary, message_key
 from profiler.records.environment import Environment
 from profiler.results.file import Results
+from profiler.tables.format import load_name, thread_counts
 
 _EXAMPLES = 6
 _AGAIN = "again.jsonl"
@@ -98,12 +99,6 @@ def _extra(name: str, cells: Sequence[CellSummary], environments: Mapping[str, E
 
 def name_of(cell: CellSummary) -> str:
     """Return a cell's name in a few words."""
-    threads = f"{cell.config.n_threads}" + (
-        f"/{cell.config.n_threads_batch}" if cell.config.n_threads_batch != cell.config.n_threads else ""
-    )
-    load = (
-        cell.config.workload
-        if cell.config.workload != "custom"
-        else f"p{cell.config.n_prompt} n{cell.config.n_gen} d{cell.config.n_depth}"
-    )
-    return f"{cell.artifact.model} {cell.artifact.level}, {threads} thread{'' if threads == '1' else 's'}, {load}"
+    threads = thread_counts(cell.config, "/")
+    noun = "thread" if threads == "1" else "threads"
+    return f"{cell.artifact.model} {cell.artifact.level}, {threads} {noun}, {load_name(cell.config)}"

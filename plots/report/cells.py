@@ -12,6 +12,7 @@ from plots.report.escaping import visible
 from profiler.records.cell_summary import CellSummary
 from profiler.records.quality import Mean
 from profiler.records.span import Span
+from profiler.tables.format import figure, figure_with_range, load_name, thread_counts
 from quant.base.units import format_bytes, format_params
 
 _PLACES = 6  # decimals of a number to sort by
@@ -63,7 +64,7 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
             lambda cell: cell.artifact.level + (" imatrix" if cell.artifact.imatrix_sha256 else ""),
         ),
         ("weights", "synthetic weights are random numbers; a stand-in has another family's shape", _weights),
-        ("workload", "", _load),
+        ("workload", "", lambda cell: load_name(cell.config)),
         ("threads", "of decode / of prefill", _threads),
         ("decode t/s", "tokens per second, median and range", _figure(lambda cell: cell.decode_tps)),
         ("prefill t/s", "tokens per second, median and range", _figure(lambda cell: cell.prefill_tps)),
@@ -163,15 +164,8 @@ def _weights(cell: CellSummary) -> str:
     return words if cell.artifact.standin_family is None else f"{words}, STAND-IN for {cell.artifact.standin_family}"
 
 
-def _load(cell: CellSummary) -> str:
-    if cell.config.workload != "custom":
-        return cell.config.workload
-    return f"p{cell.config.n_prompt} n{cell.config.n_gen} d{cell.config.n_depth}"
-
-
 def _threads(cell: CellSummary) -> _Made:
-    apart = f" / {cell.config.n_threads_batch}" if cell.config.n_threads_batch != cell.config.n_threads else ""
-    return f"{cell.config.n_threads}{apart}", cell.config.n_threads * 10_000 + cell.config.n_threads_batch
+    return thread_counts(cell.config), cell.config.n_threads * 10_000 + cell.config.n_threads_batch
 
 
 def _setting_of(cell: CellSummary, name: str) -> object:
@@ -197,9 +191,7 @@ def _figure(span_of: Callable[[CellSummary], Span | None]) -> Callable[[CellSumm
         span = span_of(cell)
         if span is None:
             return "", None
-        digits = 0 if span.value >= 1000 else 1 if span.value >= 10 else 2
-        spread = "" if cell.rounds < 2 else f" [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
-        return f"{span.value:.{digits}f}{spread}", span.value
+        return figure(span.value) if cell.rounds < 2 else figure_with_range(span), span.value
 
     return read
 

@@ -16,9 +16,10 @@ from profiler.analysis.quality_by_file import comparable
 from profiler.analysis.summarise import summarise_and_warn
 from profiler.recommend.records import Criteria
 from profiler.records.cell_summary import CellSummary
-from profiler.records.span import Span
 from profiler.results.file import Results
+from profiler.tables.format import figure, thread_counts
 from quant.base.errors import UserError
+from quant.base.text import counted
 from quant.base.units import format_bytes
 
 _MOST_COMMANDS = 20
@@ -135,7 +136,7 @@ def _title(summaries: Sequence[CellSummary]) -> str:
         return "no cells"
     named = ", ".join(models[:_NAMED_MODELS])
     left = len(models) - _NAMED_MODELS
-    return named if left <= 0 else f"{named} and {left} more model{'' if left == 1 else 's'}"
+    return named if left <= 0 else f"{named} and {counted(left, 'more model')}"
 
 
 def _subtitle(results: Results, summaries: Sequence[CellSummary]) -> str:
@@ -147,7 +148,7 @@ def _subtitle(results: Results, summaries: Sequence[CellSummary]) -> str:
         )
     )
     days = sorted({cell.started_at[:10] for cell in summaries if cell.started_at})
-    parts = [f"{len(summaries)} cell{'' if len(summaries) == 1 else 's'}"]
+    parts = [counted(len(summaries), "cell")]
     parts.append(f"on {', '.join(boards[:_NAMED_MODELS])}" + (" and others" if len(boards) > _NAMED_MODELS else ""))
     if days:
         parts.append(f"measured {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else ""))
@@ -180,23 +181,11 @@ def _table_of(choices: Sequence[AnswerRow]) -> tuple[list[str], list[ShownChoice
     return names, shown
 
 
-def _threads(cell: CellSummary) -> str:
-    return f"{cell.config.n_threads}" + (
-        f" / {cell.config.n_threads_batch}" if cell.config.n_threads_batch != cell.config.n_threads else ""
-    )
-
-
 def _figures(cell: CellSummary) -> list[str]:
     memory = cell.model_rss_bytes
     return [
-        _threads(cell),
-        *(_value(span) for span in (cell.decode_tps, cell.prefill_tps, cell.ttft_ms)),
+        thread_counts(cell.config),
+        *(figure(span.value) if span else "" for span in (cell.decode_tps, cell.prefill_tps, cell.ttft_ms)),
         format_bytes(memory.value) if memory else "",
         format_bytes(cell.artifact.file_bytes),
     ]
-
-
-def _value(span: Span | None) -> str:
-    if span is None:
-        return ""
-    return f"{span.value:.{0 if span.value >= 1000 else 1 if span.value >= 10 else 2}f}"

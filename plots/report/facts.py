@@ -9,6 +9,7 @@ from profiler.analysis.quality_by_file import comparable
 from profiler.records.cell_summary import CellSummary
 from profiler.records.environment import Environment
 from profiler.results.file import Results
+from quant.base.text import counted
 from quant.base.units import format_bytes, format_params
 
 
@@ -29,7 +30,7 @@ def environments_of(results: Results, summaries: Sequence[CellSummary]) -> list[
 
 
 def _environment(env_id: str, environment: Environment | None, n_cells: int) -> Facts:
-    cells = f"{n_cells} cell{'' if n_cells == 1 else 's'}"
+    cells = counted(n_cells, "cell")
     if environment is None:
         return Facts(title=f"Environment {env_id}, {cells}", rows=[("known", "nothing: the results lack its record")])
     kinds = []

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from plots.report.content import Report
 from plots.report.escaping import markdown, visible
 from profiler.records.environment import Environment
-from profiler.tables.speed import aligned, render
+from profiler.tables.format import aligned
+from profiler.tables.speed import render
+from quant.base.text import counted
 
 _MOST_CELLS = 200  # more than a page of a wiki takes
 
@@ -45,7 +47,7 @@ def _cautions(report: Report) -> list[str]:
     if not report.cautions:
         return [*lines, "None: no cell was disturbed or failed.", ""]
     for caution in report.cautions:
-        lines += [f"### {markdown(caution.name)}: {caution.n_cells} cell{'' if caution.n_cells == 1 else 's'}", ""]
+        lines += [f"### {markdown(caution.name)}: {counted(caution.n_cells, 'cell')}", ""]
         lines += [f"- **{markdown(each.cell)}**: {markdown(each.message)}" for each in caution.examples]
         if left := caution.n_cells - len(caution.examples):
             lines.append(f"- and {left} more")

@@ -11,6 +11,7 @@ from profiler.analysis.stats import median, quantile
 from profiler.analysis.trend import LEAST_CHANGE, find_trend
 from profiler.records.environment import Environment
 from profiler.records.round import Conditions, Round
+from quant.base.text import counted
 from quant.base.units import format_bytes
 
 FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")
@@ -224,24 +225,20 @@ def _oversubscribed(seen: _Seen) -> Warning | None:
     config = seen.rounds[0].cell.config
     threads = max(config.n_threads, config.n_threads_batch)
     usable: float = environment.cores_physical
-    what = _many(usable, "physical core")
+    what = counted(usable, "physical core")
     if environment.affinity is not None and len(environment.affinity) < usable:
         usable = len(environment.affinity)
-        what = f"{_many(usable, 'CPU')} that this process may use"
+        what = f"{counted(usable, 'CPU')} that this process may use"
     if config.cores is not None and len(config.cores) < usable:
         usable = len(config.cores)
-        what = f"{_many(usable, 'core')} chosen with --cores"
+        what = f"{counted(usable, 'core')} chosen with --cores"
     if environment.cpu_quota is not None and environment.cpu_quota < usable:
         usable = environment.cpu_quota
-        what = f"a limit of {_many(usable, 'CPU')}"
+        what = f"a limit of {counted(usable, 'CPU')}"
     if threads > usable:
         mend = "take fewer with -t" if threads > 1 else "raise the container's limit"
-        return Warning("oversubscribed", f"{_many(threads, 'thread')} on {what} must wait for a turn; {mend}")
+        return Warning("oversubscribed", f"{counted(threads, 'thread')} on {what} must wait for a turn; {mend}")
     return None
-
-
-def _many(number: float, what: str) -> str:
-    return f"{number:g} {what}{'' if number == 1 else 's'}"
 
 
 _CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (

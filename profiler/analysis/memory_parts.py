@@ -32,7 +32,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     anon_bytes: int = 0
     file_backed_bytes: int = 0
-    set_aside_bytes: int | None = None  # as llama.cpp told it
+    allocated_bytes: int | None = None  # as llama.cpp told it
 
     @property
     def resident_bytes(self) -> int:
@@ -93,7 +93,7 @@ def memory_parts(record: Round) -> MemoryParts | None:
             Part(
                 name="compute buffer",
                 anon_bytes=min(buffers.compute_bytes or 0, _growth(phases.get("context"), last) or 0),
-                set_aside_bytes=buffers.compute_bytes,
+                allocated_bytes=buffers.compute_bytes,
             ),
             _from_log("output buffer", buffers.output_bytes),
             runtime or Part(name="runtime"),
@@ -138,7 +138,7 @@ def _weights(buffers: Buffers, last: Memory) -> tuple[Part, Part, Part]:
         Part(
             name="weights, mapped",
             file_backed_bytes=mapped,
-            set_aside_bytes=told if buffers.weights_mapped else 0,
+            allocated_bytes=told if buffers.weights_mapped else 0,
         ),
         _from_log("weights, copied", 0 if buffers.weights_mapped else told),
         _from_log("weights, repacked", buffers.repacked_bytes),
@@ -146,7 +146,7 @@ def _weights(buffers: Buffers, last: Memory) -> tuple[Part, Part, Part]:
 
 
 def _from_log(name: str, n_bytes: int | None) -> Part:
-    return Part(name=name, anon_bytes=n_bytes or 0, set_aside_bytes=n_bytes)
+    return Part(name=name, anon_bytes=n_bytes or 0, allocated_bytes=n_bytes)
 
 
 def _runtime(phases: dict[str, Memory], last: Memory) -> Part | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from profiler.cli.options import imatrix_option, levels_of, pre_option, threads_option
+from quant.base.text import counted
 
 if TYPE_CHECKING:
     from profiler.measure.corpus import Text
@@ -147,7 +148,7 @@ def measure_quality(
             )
             n_failed += counts.n_failed
             if counts.n_known:
-                _to_stderr(f"{counts.n_known} file{'' if counts.n_known == 1 else 's'} of {source} scored already")
+                _to_stderr(f"{counted(counts.n_known, 'file')} of {source} scored already")
     return n_failed
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from profiler.compare.comparison import ALPHA, CellName, Change, Comparison, Pair, few_rounds
 from profiler.compare.figures import BY_NAME
 from profiler.compare.permutation import MIN_ROUNDS
-from profiler.tables.speed import aligned, clean
+from profiler.tables.format import aligned, clean, load_name, thread_counts, threads_in_words
+from quant.base.text import counted
 from quant.base.units import format_bytes
 
 WORDS = "the ratios that a permutation test of rounds (rank sum) does not reject"
@@ -46,14 +47,11 @@ def ranges_of(change: Change) -> str:
 
 def describe_cell(cell: CellName) -> str:
     """Name a cell in a few words."""
-    threads = f"{cell.n_threads}"
-    if cell.n_threads_batch != cell.n_threads:
-        threads += f"/{cell.n_threads_batch}"
-    load = cell.workload if cell.workload != "custom" else f"p{cell.n_prompt} n{cell.n_gen} d{cell.n_depth}"
-    made_up = " (synthetic)" if cell.weights != "real" else ""
+    threads, load = thread_counts(cell, "/"), load_name(cell)
+    synthetic = " (synthetic)" if cell.weights != "real" else ""
     imatrix = "+imatrix" if cell.imatrix else ""
     device = f" {cell.device}" if cell.device != "cpu" else ""
-    return clean(f"{cell.model}{made_up} {cell.quant}{imatrix} t{threads} {load}{device}")
+    return clean(f"{cell.model}{synthetic} {cell.quant}{imatrix} t{threads} {load}{device}")
 
 
 def describe_pair(pair: Pair, by: str | None) -> str:
@@ -68,8 +66,7 @@ def _on_axis(cell: CellName, by: str) -> str:
     if by == "level":
         return clean(cell.quant) + ("+imatrix" if cell.imatrix else "")
     if by == "threads":
-        both = cell.n_threads, cell.n_threads_batch
-        return _many(both[0], "thread") if both[0] == both[1] else f"{both[0]}/{both[1]} threads"
+        return threads_in_words(cell)
     return clean(cell.device)
 
 
@@ -90,16 +87,16 @@ def _environments(comparison: Comparison) -> list[str]:
     lines = []
     for pair in comparison.environments:
         if not pair.differences:
-            lines.append(f"same environment ({clean(pair.base)}), {_many(pair.n_pairs, 'matched cell')}")
+            lines.append(f"same environment ({clean(pair.base)}), {counted(pair.n_pairs, 'matched cell')}")
             continue
         lines.append(
-            f"DIFFERENT ENVIRONMENTS ({clean(pair.base)} → {clean(pair.new)}), {_many(pair.n_pairs, 'matched cell')}:"
+            f"DIFFERENT ENVIRONMENTS ({clean(pair.base)} → {clean(pair.new)}), {counted(pair.n_pairs, 'matched cell')}:"
         )
         lines += [f"- {each.field}: {clean(each.base)} → {clean(each.new)}" for each in pair.differences]
     other = sum(not pair.same_file for pair in comparison.pairs)
     if other and comparison.by != "level":
         lines.append(
-            f"other files: {_many(other, 'matched cell')} of the same model, level and imatrix "
+            f"other files: {counted(other, 'matched cell')} of the same model, level and imatrix "
             "differ in the file's hash, so more than the speed may have changed"
         )
     return lines
@@ -110,7 +107,7 @@ def _headline(comparison: Comparison) -> str:
     shown = [change for change in changes if change.significant]
     undecided = sum(change.p is None for change in changes)
     worse = sum(change.loss_percent > 0 for change in shown)
-    words = f"{_many(len(comparison.pairs), 'matched cell')}, {_many(len(changes), 'figure')}: "
+    words = f"{counted(len(comparison.pairs), 'matched cell')}, {counted(len(changes), 'figure')}: "
     words += f"{worse} worse, {len(shown) - worse} better, {len(changes) - undecided - len(shown)} no difference shown"
     return words + (f", {undecided} undecided (fewer than {MIN_ROUNDS} rounds)" if undecided else "")
 
@@ -205,7 +202,7 @@ def _unmatched(comparison: Comparison) -> list[str]:
     lines = []
     for which, cells in (("base", comparison.only_base), ("new", comparison.only_new)):
         if cells:
-            lines.append(f"only in the {which} results: {_many(len(cells), 'cell')}")
+            lines.append(f"only in the {which} results: {counted(len(cells), 'cell')}")
             lines += _some([f"- {describe_cell(cell)}" for cell in cells])
     for cells in comparison.ambiguous:
         lines.append(
@@ -218,7 +215,3 @@ def _unmatched(comparison: Comparison) -> list[str]:
 def _some(lines: Sequence[str]) -> list[str]:
     more = len(lines) - _LISTED
     return list(lines) if more <= 0 else [*lines[:_LISTED], f"… and {more} more (--json has all)"]
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from profiler.device.bandwidth_record import READ, Ceiling, KernelRun
+from quant.base.text import counted
 from quant.base.units import format_bytes
 
 _SHOWN = ("F16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K")
@@ -66,8 +67,7 @@ def age_of(ceiling: Ceiling, now: datetime) -> str:
     seconds = (now - then).total_seconds()
     for name, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {name}{'' if count == 1 else 's'} ago"
+            return f"{counted(int(seconds // length), name)} ago"
     return "just now"
 
 

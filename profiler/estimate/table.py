@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from profiler.estimate.estimate import Estimate
+from quant.base.text import counted
 from quant.base.units import MIB, format_bytes, format_params
 
 _HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV")
@@ -62,10 +63,10 @@ def render(
     yield ""
     yield from _notes(estimates, available_bytes, memory_name)
     if limit:
-        giga, plural = limit.read_bytes_per_s / 1e9, "" if limit.n_threads == 1 else "s"
+        giga = limit.read_bytes_per_s / 1e9
         yield (
             f"decode: tokens/s that reading the weights allows at most, at the {giga:.3g} GB/s that this device reads "
-            f"with {limit.n_threads} thread{plural};"
+            f"with {counted(limit.n_threads, 'thread')};"
         )
         yield "The cache and arithmetic cost more; slmprof profile --weights synthetic measures the real speed."
 

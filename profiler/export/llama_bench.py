@@ -9,6 +9,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from profiler.records.environment import Environment
 from profiler.records.round import Round
 from profiler.results.file import Results
@@ -21,7 +23,7 @@ _FLASH = {"auto": -1, "off": 0, "on": 1}
 
 
 def rows(results: Results, *, label: str | None) -> list[dict[str, Any]]:
-    """Make the rows of every cell that has samples.
+    """Return the rows of every cell that has samples.
 
     Raises:
         UserError: no cell has any.
@@ -34,14 +36,15 @@ def rows(results: Results, *, label: str | None) -> list[dict[str, Any]]:
         artifact, env_id = results.artifacts[rounds[0].cell.artifact_sha256], rounds[0].env_id
         environment = results.environments.get(env_id)
         if environment is None:
-            raise UserError("the results hold rounds without their environment line; give the whole results file")
+            raise UserError("the results hold rounds without their environment line; export the whole results file")
         config = rounds[0].cell.config
         prefill = [sample.prefill_ns for record in rounds for sample in record.samples if sample.prefill_ns]
         decode = [took_ns for record in rounds for sample in record.samples if (took_ns := sample.decode_total_ns)]
-        if prefill:
-            made.append(_row(artifact, environment, rounds, label, prefill, config.n_prompt, 0, config.n_depth))
-        if decode:
-            made.append(_row(artifact, environment, rounds, label, decode, 0, config.n_gen, config.decode_depth))
+        tests = (
+            _Test(samples_ns=prefill, n_prompt=config.n_prompt, n_gen=0, n_depth=config.n_depth),
+            _Test(samples_ns=decode, n_prompt=0, n_gen=config.n_gen, n_depth=config.decode_depth),
+        )
+        made += [_row(artifact, environment, rounds, label, test) for test in tests if test.samples_ns]
     if not made:
         raise UserError("there is no measured cell to export; run slmprof profile first")
     return made
@@ -57,19 +60,21 @@ def to_jsonl(results: Results, *, label: str | None) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows(results, label=label))
 
 
+class _Test(msgspec.Struct, frozen=True, kw_only=True):
+    """What llama-bench calls a test: prefill or decode of a cell, with the times of all repetitions."""
+
+    samples_ns: list[int]
+    n_prompt: int
+    n_gen: int
+    n_depth: int
+
+
 def _row(
-    artifact: Artifact,
-    environment: Environment,
-    rounds: Sequence[Round],
-    label: str | None,
-    samples_ns: list[int],
-    n_prompt: int,
-    n_gen: int,
-    n_depth: int,
+    artifact: Artifact, environment: Environment, rounds: Sequence[Round], label: str | None, test: _Test
 ) -> dict[str, Any]:
     config = rounds[0].cell.config
     in_force = rounds[0].in_force
-    rates = [(n_prompt or n_gen) * _NS / sample for sample in samples_ns]
+    rates = [(test.n_prompt or test.n_gen) * _NS / sample for sample in test.samples_ns]
     gpus = [device.description for device in environment.devices if device.kind in ("gpu", "igpu")]
     cpus = [device.description for device in environment.devices if device.kind == "cpu"]
     # The commit of a build from a release archive carries "-dirty", which the compare script does not know.
@@ -88,7 +93,7 @@ def _row(
         "model_n_params": artifact.n_params,
         "n_batch": config.n_batch,
         "n_ubatch": config.n_ubatch,
-        "n_threads": config.n_threads_batch if n_prompt else config.n_threads,
+        "n_threads": config.n_threads_batch if test.n_prompt else config.n_threads,
         "cpu_mask": hex(mask),
         "cpu_strict": False,
         "poll": 50,
@@ -111,14 +116,14 @@ def _row(
         "repack": config.repack,
         "fit_target": 0,
         "fit_min_ctx": 0,
-        "n_prompt": n_prompt,
-        "n_gen": n_gen,
-        "n_depth": n_depth,
+        "n_prompt": test.n_prompt,
+        "n_gen": test.n_gen,
+        "n_depth": test.n_depth,
         "test_time": min(record.started_at for record in rounds),
-        "avg_ns": round(statistics.fmean(samples_ns)),
-        "stddev_ns": round(statistics.stdev(samples_ns)) if len(samples_ns) > 1 else 0,
+        "avg_ns": round(statistics.fmean(test.samples_ns)),
+        "stddev_ns": round(statistics.stdev(test.samples_ns)) if len(test.samples_ns) > 1 else 0,
         "avg_ts": statistics.fmean(rates),
         "stddev_ts": statistics.stdev(rates) if len(rates) > 1 else 0.0,
-        "samples_ns": samples_ns,
+        "samples_ns": test.samples_ns,
         "samples_ts": rates,
     }

@@ -6,6 +6,7 @@ from profiler.operators.correct import constants_of
 from profiler.operators.records import Observation, ObservationSettings
 from profiler.operators.summary import Breakdown, break_down
 from profiler.records.environment import Environment
+from quant.base.text import counted
 from quant.gguf_io.artifact import Artifact
 
 
@@ -34,7 +35,7 @@ class OperatorReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def threads(self) -> str:
         """The thread count in words."""
-        return f"{self.n_threads} thread{'' if self.n_threads == 1 else 's'}"
+        return counted(self.n_threads, "thread")
 
 
 def report_of(

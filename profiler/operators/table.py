@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from profiler.operators.classify import MODULES
 from profiler.operators.report import OperatorReport
 from profiler.operators.summary import Breakdown, BreakdownRow
-from profiler.tables.speed import clean
+from profiler.tables.format import clean
 from quant.base.units import format_bytes, format_params
 
 WIDTH = 100

@@ -7,7 +7,7 @@ from profiler.analysis.quality_by_file import comparable, settled
 from profiler.quality.figures import exponential
 from profiler.records.quality import Mean, QualityRecord
 from profiler.results.file import Results
-from profiler.tables.speed import aligned, clean
+from profiler.tables.format import aligned, clean
 from quant.base.units import format_bytes, format_params
 from quant.gguf_io.artifact import Artifact
 

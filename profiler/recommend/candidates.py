@@ -6,7 +6,7 @@ from profiler.analysis.kv_cache import padded_cells
 from profiler.recommend.records import Candidate
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
-from profiler.tables.speed import clean
+from profiler.tables.format import clean, setting
 
 # What may differ between two cells of one group besides file, threads and context.
 _SETTINGS = {
@@ -88,7 +88,7 @@ def _candidate(cell: CellSummary, n_ctx: int | None, settings: Sequence[str], tw
         file_bytes=cell.artifact.file_bytes,
         n_threads=cell.config.n_threads,
         n_threads_batch=cell.config.n_threads_batch,
-        setting=", ".join(f"{_SETTINGS[name]} {_written(getattr(cell.config, name))}" for name in settings),
+        setting=", ".join(f"{_SETTINGS[name]} {setting(getattr(cell.config, name))}" for name in settings),
         n_ctx=n_ctx or cell.config.n_ctx,
         rounds=cell.rounds,
         decode_tps=cell.decode_tps,
@@ -101,14 +101,6 @@ def _candidate(cell: CellSummary, n_ctx: int | None, settings: Sequence[str], tw
         ppl=ppl.value if ppl else None,
         flags=cell.flags,
     )
-
-
-def _written(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(str(each) for each in value)
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "any" if value is None else clean(str(value))
 
 
 def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:

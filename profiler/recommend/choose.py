@@ -26,7 +26,7 @@ from profiler.recommend.records import (
 )
 from profiler.recommend.rerun import command_of
 from profiler.records.cell_summary import CellSummary
-from profiler.tables.speed import clean
+from profiler.tables.format import clean
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import Artifact
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from profiler.recommend.records import Candidate, Limits, Miss
 from profiler.records.span import Span
+from profiler.tables.format import figure
 from quant.base.units import GIB, KIB, MIB, format_bytes
 
 
@@ -52,7 +53,7 @@ RULES = (
         False,
         lambda value: f"{value:g}",
         "has no decode",
-        lambda value, limit: f"decodes as slowly as {_short(value)} t/s",
+        lambda value, limit: f"decodes as slowly as {figure(value)} t/s",
     ),
     Rule(
         "--min-prefill",
@@ -61,7 +62,7 @@ RULES = (
         False,
         lambda value: f"{value:g}",
         "has no prefill",
-        lambda value, limit: f"prefills as slowly as {_short(value)} t/s",
+        lambda value, limit: f"prefills as slowly as {figure(value)} t/s",
     ),
     Rule(
         "--max-ttft",
@@ -70,7 +71,7 @@ RULES = (
         True,
         typed_ms,
         "has no time to first token",
-        lambda value, limit: f"takes up to {_short(value)} ms to the first token",
+        lambda value, limit: f"takes up to {figure(value)} ms to the first token",
     ),
     Rule(
         "--max-kld",
@@ -82,10 +83,6 @@ RULES = (
         lambda value, limit: f"has a KLD of up to {value:.3g}",
     ),
 )
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def set_limits(limits: Limits) -> list[tuple[Rule, float]]:

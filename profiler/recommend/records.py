@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from profiler.records.span import Span
+from profiler.tables.format import threads_in_words
 
 SCHEMA = 1
 FASTEST: Final = "fastest"  # the highest median of decode, whatever the quality: a report's order without limits
@@ -75,12 +76,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """A few words: "Q4_K_M with 2 threads"."""
-        threads = str(self.n_threads)
-        if self.n_threads_batch != self.n_threads:
-            threads += f" / {self.n_threads_batch}"
-        plural = "" if self.n_threads == self.n_threads_batch == 1 else "s"
         setting = f" ({self.setting})" if self.setting else ""
-        return f"{self.quant} with {threads} thread{plural}{setting}"
+        return f"{self.quant} with {threads_in_words(self)}{setting}"
 
     @property
     def speed(self) -> Span | None:

@@ -1,6 +1,6 @@
 """A recommendation as text: the choice and its reason, then the figures of its competitors; and as JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -9,7 +9,8 @@ from profiler.recommend.reasons import kld_text, weights_text
 from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
 from profiler.records.environment import Environment
 from profiler.records.span import Span
-from profiler.tables.speed import aligned, clean, device_line
+from profiler.tables.format import aligned, clean, device_line, figure_with_range, load_in_words
+from quant.base.text import counted
 from quant.base.units import format_bytes, format_params
 
 _MOST_ROWS = 6  # of each kind
@@ -58,14 +59,12 @@ def _block(choice: Choice, environment: Environment | None) -> str:
 
 
 def _title(choice: Choice) -> str:
-    load = f"{choice.n_prompt} tokens in, {choice.n_gen} out"
-    if choice.mode == "separate":
-        load = f"prefill of {choice.n_prompt} and decode of {choice.n_gen} tokens, each at depth {choice.n_depth}"
     synthetic = (
         "" if choice.weights == "real" else f", SYNTHETIC weights in the shape of {clean(choice.standin_for or '?')}"
     )
     gpu = "" if choice.device == "cpu" else f" on {clean(choice.device)}"
-    return f"{clean(choice.model)} ({format_params(choice.n_params)}{synthetic}), {clean(choice.workload)}{gpu}: {load}"
+    model = f"{clean(choice.model)} ({format_params(choice.n_params)}{synthetic})"
+    return f"{model}, {clean(choice.workload)}{gpu}: {load_in_words(choice)}"
 
 
 def _rows(choice: Choice) -> list[list[str]]:
@@ -82,20 +81,13 @@ def _rows(choice: Choice) -> list[list[str]]:
     head += [*(["KLD"] if with_kld else []), *(["flags"] if with_flags else []), "limits"]
     rows = [head]
     for word, each in everyone:
-        row = [each.name, f"{each.bpw:.2f}", _figure(each.decode_tps), _figure(each.prefill_tps)]
-        row += [_figure(each.ttft_ms)] if with_ttft else []
+        row = [each.name, f"{each.bpw:.2f}", figure_with_range(each.decode_tps), figure_with_range(each.prefill_tps)]
+        row += [figure_with_range(each.ttft_ms)] if with_ttft else []
         row.append(_memory(each))
         row += [kld_text(each) if each.kld is not None else ""] if with_kld else []
         row += [", ".join(each.flags)] if with_flags else []
         rows.append([*row, word])
     return rows
-
-
-def _figure(span: Span | None) -> str:
-    if span is None:
-        return ""
-    digits = 0 if span.value >= 1000 else 1 if span.value >= 10 else 2
-    return f"{span.value:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
 
 
 def _memory(each: Candidate) -> str:
@@ -105,27 +97,27 @@ def _memory(each: Candidate) -> str:
 
 
 def _notes(choice: Choice) -> list[str]:
-    listed = [each.candidate for each in choice.runners_up] + [each.candidate for each in choice.near_misses]
-    listed += [choice.chosen] if choice.chosen else []
+    shown = [each.candidate for each in choice.runners_up] + [each.candidate for each in choice.near_misses]
+    shown += [choice.chosen] if choice.chosen else []
     notes = [f"{each.candidate.name} also fits: {each.text}" for each in choice.runners_up[:_MOST_ROWS]]
     notes += [each.text for each in choice.near_misses[:_MOST_ROWS]]
     notes += _more(len(choice.runners_up) - _MOST_ROWS, "also fit")
     notes += _more(len(choice.near_misses) - _MOST_ROWS, "do not meet the limits")
     if choice.tied:
-        notes.append(f"tied with the choice in speed: {_listed(choice.tied)}")
+        notes.append(f"tied with the choice in speed: {listed(choice.tied, _MOST_ROWS + 1)}")
     notes += [f"not considered: {each.name}, {each.why}" for each in choice.left_out[:_MOST_ROWS]]
     notes += _more(len(choice.left_out) - _MOST_ROWS, "not considered", "cell")
-    if listed:
+    if shown:
         notes.append(
             "memory: peak of the largest round, without the process's own; the whole interval must meet a limit"
         )
-    if listed and choice.device != "cpu":
+    if shown and choice.device != "cpu":
         notes.append("GPU memory is not included, so a memory limit means little here")
-    if any(each.rounds < _INTERVAL_ROUNDS for each in listed):
+    if any(each.rounds < _INTERVAL_ROUNDS for each in shown):
         notes.append(
             "below six rounds there is no interval: the smallest and largest round are used, which is less certain"
         )
-    if any(each.memory_estimated for each in listed):
+    if any(each.memory_estimated for each in shown):
         notes.append(
             "~ measured at another context: the KV cache is scaled, the compute buffer's growth is not included"
         )
@@ -133,12 +125,7 @@ def _notes(choice: Choice) -> list[str]:
 
 
 def _more(count: int, what: str, noun: str = "file") -> list[str]:
-    return [f"{count} more {noun}{'' if count == 1 else 's'} {what}"] if count > 0 else []
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = [*names[:_MOST_ROWS], *([f"{len(names) - _MOST_ROWS} more"] if len(names) > _MOST_ROWS else [])]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return [f"{counted(count, f'more {noun}')} {what}"] if count > 0 else []
 
 
 def to_json(recommendation: Recommendation) -> str:

@@ -27,6 +27,7 @@ from profiler.sweep.drift_control import (
 from profiler.sweep.plan import Plan, Turn
 from profiler.sweep.reference_cell import N_OPENING, Reference, candidates
 from profiler.sweep.tools import Tools
+from quant.base.text import counted
 
 MAX_TRIES = 3  # of one round in one sweep
 
@@ -185,7 +186,7 @@ def _mark(doubt: Doubt, record: Round) -> Doubt:
 def _about(n_suspect: int, n_repeated: int) -> str:
     if not n_suspect:
         return ""
-    rounds = f"{n_suspect} round{'' if n_suspect == 1 else 's'}"
+    rounds = counted(n_suspect, "round")
     if n_repeated == n_suspect:
         return f"; {rounds} measured meanwhile {'is' if n_suspect == 1 else 'are'} marked and measured again"
     if n_repeated:

@@ -1,4 +1,4 @@
-"""`slmprof show --memory`: the parts of each cell's memory, their sum, and how far it is from what was measured."""
+"""`slmprof show --memory`: the parts of each cell's memory, their sum, and how far it is from the measured total."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,25 @@ from profiler.analysis.memory_parts import MemoryParts, memory_parts, typical
 from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.stored import cells_of
-from profiler.tables.speed import aligned, clean, device_line
+from profiler.tables.format import aligned, clean, device_line, threads_in_words
 from quant.base.units import MIB, format_params
 from quant.gguf_io.artifact import Artifact
 
 _NOTES = """\
-- MiB. set aside: what llama.cpp's log tells; resident: the part of it that takes up memory.
-- The weights' mapping and the runtime are the system's figures, everything else is llama.cpp's; of the compute buffer
-  counts what the worker grew by while it ran.
+- MiB. allocated: from llama.cpp's log; resident: the part of it that takes up memory.
+- The weights' mapping and the runtime are the system's figures, everything else is llama.cpp's; the compute buffer
+  counts with what the worker grew by while it ran.
 - runtime: Python, llama.cpp and ggml with the model's vocabulary, measured before any weight was read, and pages of
   libraries. baseline: the worker before the model was opened; it is not part of the sum.
-- measured: anonymous and file-backed at the end, resident at the peak; each less the baseline.
-- A remainder above zero is memory without a name: llama.cpp's graph and scheduler, thread stacks, what the load held
-  for a while. Below zero, memory that the file's header took was freed after the load, or taken over by buffers.
+- measured: anonymous and file-backed at the end, resident at the peak; each without the baseline.
+- A remainder above zero is memory without a name: llama.cpp's graph and scheduler, thread stacks, buffers of the load.
+  Below zero, memory of the file's header was freed after the load, or reused for buffers.
 """
-_HEAD = ["part", "set aside", "anonymous", "file-backed", "resident"]
+_HEAD = ["part", "allocated", "anonymous", "file-backed", "resident"]
 
 
 def render_memory(results: Results) -> str:
-    """Give a table per cell: the round in the middle by its total, of those that went well."""
+    """Write a table per cell, of its ok round with the median total."""
     found = []
     for rounds in cells_of(results.rounds):
         if ok := [record for record in rounds if record.status == "ok"]:
@@ -64,14 +64,14 @@ def _block(rounds: Sequence[Round], artifact: Artifact) -> str:
     lines = [f"## {_title(rounds[0], artifact)}", ""]
     found = [parts for record in rounds if (parts := memory_parts(record))]
     if not found:
-        lines.append("its parts are not known: the system told no memory, or a part of the model lies on a GPU")
+        lines.append("parts unknown: the system reports no memory, or a part of the model is on a GPU")
         return "\n".join([*lines, ""])
     return "\n".join([*lines, *aligned(_rows(typical(found)), last_left=False), ""])
 
 
 def _title(record: Round, artifact: Artifact) -> str:
     config = record.cell.config
-    made_up = ", SYNTHETIC weights" if artifact.weights != "real" else ""
+    synthetic = ", SYNTHETIC weights" if artifact.weights != "real" else ""
     settings = [
         f"{config.workload}",
         f"context {config.n_ctx}",
@@ -80,9 +80,9 @@ def _title(record: Round, artifact: Artifact) -> str:
         f"load {config.load_mode}",
         "repack" if config.repack else "no repack",
         f"outputs {config.n_outputs_max or 'all'}",
-        f"{config.n_threads} thread{'' if config.n_threads == 1 else 's'}",
+        threads_in_words(config),
     ]
-    name = f"{clean(artifact.model)} {clean(artifact.level)} ({format_params(artifact.n_params)}{made_up})"
+    name = f"{clean(artifact.model)} {clean(artifact.level)} ({format_params(artifact.n_params)}{synthetic})"
     return f"{name}: {clean(', '.join(settings))}"
 
 
@@ -90,11 +90,11 @@ def _rows(found: MemoryParts) -> list[list[str]]:
     rows = [_HEAD]
     for part in found.parts:
         unknown = part.name == "runtime" and not found.runtime_known
-        if part.resident_bytes or part.set_aside_bytes or unknown:
+        if part.resident_bytes or part.allocated_bytes or unknown:
             rows.append(
                 [
                     part.name,
-                    _mib(part.set_aside_bytes),
+                    _mib(part.allocated_bytes),
                     _mib(part.anon_bytes or None),
                     _mib(part.file_backed_bytes or None),
                     "unknown" if unknown else _mib(part.resident_bytes),

@@ -1,15 +1,23 @@
-"""The table that a person reads at the end of a sweep, and pastes.
+"""The table of speed and memory that a person reads at the end of a sweep, and pastes.
 
 Plain Markdown with aligned columns, so that it reads well on a terminal and renders well in a document.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 from profiler.records.cell_summary import CellSummary, message_key
 from profiler.records.environment import Environment
-from profiler.records.span import Span
-from quant.base.text import printable
+from profiler.tables.format import (
+    aligned,
+    clean,
+    device_line,
+    figure_with_range,
+    listed,
+    load_in_words,
+    setting,
+    thread_counts,
+    threads_in_words,
+)
 from quant.base.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
@@ -30,89 +38,78 @@ _SETTINGS = {
 }
 
 
-def clean(text: str) -> str:
-    """Make a stranger's text safe for a terminal and a Markdown cell: no control characters, no bars, no markup."""
-    return re.sub(r"([\\|`<>*\[\]])", r"\\\1", printable(text)).strip()
-
-
 def render(
     summaries: Sequence[CellSummary], environments: Mapping[str, Environment], messages: Mapping[str, str] | None = None
 ) -> str:
-    """Give one table per environment, model and workload, with what is needed to read it."""
+    """Write one table per environment, model and workload, with what is needed to read it."""
     blocks = []
     for group in _groups(summaries):
-        first = group[0]
+        first, fastest = group[0], _fastest(group)
         blocks += [f"## {_title(first)}", "", *_caption(group, environments.get(first.env_id)), ""]
-        blocks += [*aligned(_rows(group)), "", *_notes(group, messages or {})]
-        if blocks[-1] != "":
-            blocks.append("")
+        blocks += [*aligned(_rows(group, fastest)), ""]
+        blocks += [*(f"- {note}" for note in _notes(group, fastest, messages or {})), ""]
     return "\n".join(blocks).rstrip() + "\n" if blocks else "no cells are measured yet\n"
 
 
 def _groups(summaries: Sequence[CellSummary]) -> list[list[CellSummary]]:
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for cell in summaries:
-        key = (
-            cell.env_id,
-            cell.artifact.model,
-            cell.config.workload,
-            cell.config.mode,
-            cell.config.n_prompt,
-            cell.config.n_gen,
-            cell.config.n_depth,
-            cell.config.device,
-        )
-        groups.setdefault(key, []).append(cell)
+        config = cell.config
+        load = (config.workload, config.mode, config.n_prompt, config.n_gen, config.n_depth)
+        groups.setdefault((cell.env_id, cell.artifact.model, *load, config.device), []).append(cell)
     return list(groups.values())
 
 
 def _title(cell: CellSummary) -> str:
     file, config = cell.artifact, cell.config
-    load = {
-        "separate": f"prefill of {config.n_prompt} and decode of {config.n_gen} tokens, each at depth {config.n_depth}",
-        "request": f"{config.n_prompt} tokens in, {config.n_gen} out, decode at depth {config.decode_depth}",
-    }[config.mode]
     synthetic = ""
     if file.weights != "real":
         synthetic = f", SYNTHETIC weights in the shape of {clean(file.standin_for or '?')}"
     if file.standin_family is not None:
         synthetic = f", STAND-IN of {clean(file.arch)} for {clean(file.standin_family)}{synthetic}"
-    return f"{clean(file.model)} ({format_params(file.n_params)}{synthetic}), {clean(config.workload)}: {load}"
+    size = f"{format_params(file.n_params)}{synthetic}"
+    return f"{clean(file.model)} ({size}), {clean(config.workload)}: {load_in_words(config)}"
 
 
 def _caption(group: Sequence[CellSummary], environment: Environment | None) -> list[str]:
     lines = []
     if environment is not None:
         lines.append(device_line(environment, group[0].backend))
-    rounds = _range([cell.rounds for cell in group if cell.rounds])
-    reps = _range([cell.reps for cell in group if cell.rounds])
-    if rounds:
-        few = {cell.rounds < _INTERVAL_ROUNDS for cell in group if cell.rounds}
-        brackets = {
-            (True,): "smallest and largest, since an interval needs six rounds",
-            (False,): "95 % interval; overlapping intervals are a tie",
-            (False, True): "95 % interval, or smallest and largest under six rounds; what overlaps is a tie",
-        }[tuple(sorted(few))]
-        lines.append(
-            f"medians over {rounds} round{'' if rounds == '1' else 's'} of {reps} "
-            f"repetition{'' if reps == '1' else 's'} [{brackets}]"
-        )
-    if rule := _rule(group):
-        lines.append(rule)
+    if measured := [cell for cell in group if cell.rounds]:
+        rounds = _range([cell.rounds for cell in measured], "round")
+        reps = _range([cell.reps for cell in measured], "repetition")
+        lines.append(f"medians over {rounds} of {reps} [{_brackets(measured)}]")
+    if target := _target(group):
+        lines.append(target)
     return lines
 
 
-def _rule(group: Sequence[CellSummary]) -> str | None:
-    """Tell under which target the rounds were counted, and how many cells did not reach it."""
+def _range(values: Sequence[int], noun: str) -> str:
+    low, high = min(values), max(values)
+    numbers = str(low) if low == high else f"{low} to {high}"
+    return f"{numbers} {noun}{'' if high == 1 else 's'}"
+
+
+def _brackets(measured: Sequence[CellSummary]) -> str:
+    """Return what the brackets behind a figure hold."""
+    with_interval = {cell.rounds >= _INTERVAL_ROUNDS for cell in measured}
+    if with_interval == {True}:
+        return "95 % interval; overlapping intervals are a tie"
+    if with_interval == {False}:
+        return "smallest and largest round, since an interval needs six rounds"
+    return "95 % interval, or smallest and largest under six rounds; overlapping ranges are a tie"
+
+
+def _target(group: Sequence[CellSummary]) -> str | None:
+    """Return the stopping rule's targets, and how many cells did not reach theirs."""
     ruled = [cell for cell in group if cell.target is not None]
     if not ruled:
         return None
     targets = sorted({cell.target for cell in ruled if cell.target is not None})
-    missed = sum(not _reached(cell) for cell in ruled)
     words = f"measured until within ±{' or ±'.join(f'{target * 100:g} %' for target in targets)} of the median"
-    if missed:
+    if missed := sum(not _reached(cell) for cell in ruled):
         words += f", which {missed} of {len(ruled)} cells did not reach"
-    return f"{words}; the intervals are wide enough for such a stop"
+    return f"{words}; the intervals are widened for such a stop"
 
 
 def _reached(cell: CellSummary) -> bool:
@@ -123,151 +120,100 @@ def _reached(cell: CellSummary) -> bool:
     )
 
 
-def device_line(environment: Environment, backend: str | None = None) -> str:
-    """Name the device and its build in a line."""
-    board = f"{clean(environment.board)}, " if environment.board else ""
-    return (
-        f"{board}{clean(environment.cpu_model)}, {environment.cores_physical} cores, "
-        f"{format_bytes(environment.memory_bytes)}; llama.cpp {clean(environment.llama_commit)}, "
-        f"{clean(environment.threading)} threads, {clean(backend or '+'.join(environment.backends))}"
-    )
-
-
-def _range(values: Sequence[int]) -> str:
-    if not values:
-        return ""
-    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
-
-
-def _rows(group: Sequence[CellSummary]) -> list[list[str]]:
-    with_ttft = any(cell.ttft_ms is not None for cell in group)
-    with_share = any(cell.mbu is not None for cell in group)
-    with_energy = any(cell.energy.joules_per_token is not None for cell in group)
+def _rows(group: Sequence[CellSummary], fastest: Sequence[CellSummary]) -> list[list[str]]:
+    ties = {cell.cell_key for cell in fastest}
     settings = [name for name in _SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
-    head = ["level", "bpw", "file", "threads", *[_SETTINGS[name] for name in settings], "prefill t/s", "decode t/s"]
-    head += ["bandwidth"] if with_share else []
-    head += ["J/token"] if with_energy else []
-    head += ["TTFT ms"] if with_ttft else []
-    head += ["ITL p95 ms", "memory", "flags"]
-    rows = [head]
-    best = _best(group)
-    for cell in group:
-        threads = str(cell.config.n_threads)
-        if cell.config.n_threads_batch != cell.config.n_threads:
-            threads += f" / {cell.config.n_threads_batch}"
-        row = [clean(cell.artifact.level), f"{cell.artifact.bpw:.2f}", format_bytes(cell.artifact.file_bytes), threads]
-        row += [_setting(getattr(cell.config, name)) for name in settings]
-        row.append(_figure(cell.prefill_tps))
-        row.append(_figure(cell.decode_tps) + (" *" if cell.cell_key in best else ""))
-        if with_share:
-            row.append("" if cell.mbu is None else f"{cell.mbu:.0%}")
-        if with_energy:
-            row.append("" if cell.energy.joules_per_token is None else f"{cell.energy.joules_per_token:.3g}")
-        if with_ttft:
-            row.append(_figure(cell.ttft_ms))
-        row.append("" if cell.token_gaps is None else f"{cell.token_gaps.p95_ms:.1f}")
-        row.append("" if cell.model_rss_bytes is None else format_bytes(cell.model_rss_bytes.value))
-        row.append(", ".join(cell.flags) if cell.status == "ok" else cell.status.upper())
-        rows.append(row)
-    return rows
+    columns: dict[str, list[str]] = {
+        "level": [clean(cell.artifact.level) for cell in group],
+        "bpw": [f"{cell.artifact.bpw:.2f}" for cell in group],
+        "file": [format_bytes(cell.artifact.file_bytes) for cell in group],
+        "threads": [thread_counts(cell.config) for cell in group],
+        **{_SETTINGS[name]: [setting(getattr(cell.config, name)) for cell in group] for name in settings},
+        "prefill t/s": [figure_with_range(cell.prefill_tps) for cell in group],
+        "decode t/s": [figure_with_range(cell.decode_tps) + (" *" if cell.cell_key in ties else "") for cell in group],
+    }
+    optional = {
+        "bandwidth": ["" if cell.mbu is None else f"{cell.mbu:.0%}" for cell in group],
+        "J/token": [
+            "" if cell.energy.joules_per_token is None else f"{cell.energy.joules_per_token:.3g}" for cell in group
+        ],
+        "TTFT ms": [figure_with_range(cell.ttft_ms) for cell in group],
+    }
+    columns |= {name: texts for name, texts in optional.items() if any(texts)}
+    columns |= {
+        "ITL p95 ms": ["" if cell.token_gaps is None else f"{cell.token_gaps.p95_ms:.1f}" for cell in group],
+        "memory": ["" if cell.model_rss_bytes is None else format_bytes(cell.model_rss_bytes.value) for cell in group],
+        "flags": [", ".join(cell.flags) if cell.status == "ok" else cell.status.upper() for cell in group],
+    }
+    return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 
 
-def _setting(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(str(each) for each in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "any" if value is None else clean(str(value))
-
-
-def _best(group: Sequence[CellSummary]) -> set[str]:
-    """Give the fastest decode and every cell that its interval does not tell apart from it."""
-    ranked = {cell.cell_key: cell.decode_tps for cell in group if cell.status == "ok" and cell.decode_tps is not None}
+def _fastest(group: Sequence[CellSummary]) -> list[CellSummary]:
+    """Return the cell with the fastest decode and every cell that ties with it; none where there is no other."""
+    ranked = [(cell, cell.decode_tps) for cell in group if cell.status == "ok" and cell.decode_tps is not None]
     if len(ranked) < 2:
-        return set()
-    top = max(ranked.values(), key=lambda span: span.value)
-    return {key for key, span in ranked.items() if span.hi >= top.lo}
+        return []
+    top = max((span for _, span in ranked), key=lambda span: span.value)
+    return [cell for cell, span in ranked if span.hi >= top.lo]
 
 
-def _figure(span: Span | None) -> str:
-    if span is None:
-        return ""
-    digits = 0 if span.value >= 1000 else 1 if span.value >= 10 else 2
-    return f"{span.value:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
+def _notes(group: Sequence[CellSummary], fastest: Sequence[CellSummary], messages: Mapping[str, str]) -> list[str]:
+    memory = "memory: peak resident size without the process before the model was opened."
+    return [
+        f"\\* {_ranking(fastest)}. {memory}" if fastest else memory,
+        *_notes_of_columns(group),
+        *(note for cell in group for note in _problems(cell)),
+        *(note for cell in group for note in _flags(cell, messages)),
+        *(note for cell in group for note in _outliers(cell)),
+    ]
 
 
-def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = True) -> list[str]:
-    """Write rows as Markdown columns, a rule under the first row; only the first and the last column hold words."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {0, len(widths) - 1} if last_left else {0}
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            text.ljust(width) if column in left else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "| " + " | ".join(cells) + " |"
-
-    rule = ["-" * width if column in left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    return [line(rows[0]), "|" + "|".join(f" {each} " for each in rule) + "|", *[line(row) for row in rows[1:]]]
-
-
-def _notes(group: Sequence[CellSummary], messages: Mapping[str, str]) -> list[str]:
+def _notes_of_columns(group: Sequence[CellSummary]) -> list[str]:
     notes = []
-    memory = "memory: peak resident size less the process before the model was opened."
-    notes.append(f"\\* {_ranking(group)}. {memory}" if _best(group) else memory)
     if any(cell.mbu is not None for cell in group):
         notes.append(
-            "bandwidth: the share of the read bandwidth, measured at that thread count or the next above, that decode "
-            "used."
+            "bandwidth: MBU of decode, as a share of the read bandwidth at that thread count or the next above."
         )
     if sources := list(dict.fromkeys(cell.energy.source for cell in group if cell.energy.source)):
-        notes.append(f"J/token: of decode, idle power included; source: {'; '.join(map(clean, sources))}.")
+        notes.append(f"J/token: energy of decode, idle power included; source: {'; '.join(map(clean, sources))}.")
         if reasons := list(dict.fromkeys(cell.energy.reason for cell in group if cell.energy.reason)):
             notes.append(f"no J/token: {'; '.join(map(clean, reasons))}.")
-    for cell in group:
-        if cell.status != "ok":
-            notes.append(
-                f"{clean(cell.artifact.level)} with {_threads(cell)} {cell.status}: {clean(cell.error or '?')}"
-            )
-    for cell in group:
-        for flag in cell.flags:
-            message = messages.get(message_key(cell, flag))
-            if message:
-                notes.append(f"{flag} ({clean(cell.artifact.level)}, {_threads(cell)}): {clean(message)}")
-    for cell in group:
-        if far := _outliers(cell):
-            notes.append(
-                f"outliers ({clean(cell.artifact.level)}, {_threads(cell)}): {far}; kept, since the median bears them"
-            )
-    return ["\n".join(f"- {note}" for note in notes), ""]
+    return notes
 
 
-def _ranking(group: Sequence[CellSummary]) -> str:
-    """Say which decode is the fastest, or which cells may all be: those whose intervals overlap with the fastest's."""
-    best = [cell for cell in group if cell.cell_key in _best(group)]
-    without = any(cell.decode_tps is not None and cell.decode_tps.kind == "min-max" for cell in best)
-    if len(best) == 1:
-        return "fastest decode" + (", as far as a few rounds tell" if without else "")
-    names = [f"{clean(cell.artifact.level)} with {_threads(cell)}" for cell in best]
-    if len(names) > _MOST_NAMES:
-        names = [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} more"]
-    what = "range of smallest to largest" if without else "interval"
-    told = f"each {what} overlaps with that of the highest median, so nothing tells which is the fastest"
-    return f"fastest decode, a tie of {', '.join(names[:-1])} and {names[-1]}: {told}"
+def _ranking(fastest: Sequence[CellSummary]) -> str:
+    """Return which decode is the fastest, or which cells may be: those whose ranges overlap with the fastest's."""
+    few = any(cell.decode_tps is not None and cell.decode_tps.kind == "min-max" for cell in fastest)
+    if len(fastest) == 1:
+        return "fastest decode" + (", as far as so few rounds show" if few else "")
+    names = listed(
+        [f"{clean(cell.artifact.level)} with {threads_in_words(cell.config)}" for cell in fastest], _MOST_NAMES
+    )
+    what = "range of smallest to largest" if few else "interval"
+    return f"fastest decode, a tie of {names}: each {what} overlaps with that of the highest median"
 
 
-def _outliers(cell: CellSummary) -> str:
+def _problems(cell: CellSummary) -> list[str]:
+    if cell.status == "ok":
+        return []
+    name = f"{clean(cell.artifact.level)} with {threads_in_words(cell.config)}"
+    return [f"{name} {cell.status}: {clean(cell.error or '?')}"]
+
+
+def _flags(cell: CellSummary, messages: Mapping[str, str]) -> list[str]:
+    name = f"{clean(cell.artifact.level)}, {threads_in_words(cell.config)}"
+    known = [(flag, messages.get(message_key(cell, flag))) for flag in cell.flags]
+    return [f"{flag} ({name}): {clean(message)}" for flag, message in known if message]
+
+
+def _outliers(cell: CellSummary) -> list[str]:
     """Name the rounds beyond Tukey's fences, counted from 1 as in the progress."""
     parts = []
     for name, numbers in (("prefill", cell.prefill_outliers), ("decode", cell.decode_outliers)):
         if numbers:
             rounds = ", ".join(str(number + 1) for number in numbers)
             parts.append(f"{name} of round{'' if len(numbers) == 1 else 's'} {rounds}")
-    return f"{' and '.join(parts)} beyond Tukey's fences" if parts else ""
-
-
-def _threads(cell: CellSummary) -> str:
-    if cell.config.n_threads_batch != cell.config.n_threads:
-        return f"{cell.config.n_threads} / {cell.config.n_threads_batch} threads"
-    return f"{cell.config.n_threads} thread{'' if cell.config.n_threads == 1 else 's'}"
+    if not parts:
+        return []
+    name = f"{clean(cell.artifact.level)}, {threads_in_words(cell.config)}"
+    return [f"outliers ({name}): {' and '.join(parts)} beyond Tukey's fences; kept, the median is robust to outliers"]

@@ -31,3 +31,9 @@ def message_line(text: str, *folders: Path) -> str:
         if len(folder.parts) > 1:
             text = text.replace(f"{folder}{os.sep}", "")
     return one_line(_FOLDERS.sub("", text), _MESSAGE_CHARS)
+
+
+def counted(number: float, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one: "1 thread", "1.5 CPUs"."""
+    shown = str(number) if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {noun}{'' if number == 1 else 's'}"

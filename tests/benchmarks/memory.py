@@ -84,7 +84,7 @@ def _row(name: str, config: RunConfig, found: MemoryParts) -> list[str]:
         *(mib(found.part(f"weights, {kind}").resident_bytes) for kind in ("mapped", "copied", "repacked")),
         mib(found.part("KV cache").resident_bytes),
         mib(compute.resident_bytes),
-        mib(compute.set_aside_bytes),
+        mib(compute.allocated_bytes),
         mib(found.part("output buffer").resident_bytes),
         mib(found.part("runtime").resident_bytes),
         mib(found.sum_bytes),

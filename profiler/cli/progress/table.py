@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from profiler.cli.progress.state import Row, SweepState, describe_result
 from profiler.cli.progress.view import SweepView
 from profiler.records.round import Round
+from profiler.tables.format import figure
 from quant.base.units import format_duration
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _figure(row: Row, name: str) -> str:
     value = row.median(name)
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return figure(value)
 
 
 def _status(row: Row, is_current: bool) -> tuple[str, str]:

@@ -52,15 +52,15 @@ def test_the_parts_add_up_to_what_was_measured(file: Path, mmap: bool, repack: b
     mapped, copied = found.part("weights, mapped"), found.part("weights, copied")
     assert (mapped.resident_bytes > 0, copied.resident_bytes > 0) == (mmap, not mmap)
     if mmap:  # all pages of the mapping are resident, also those that were repacked
-        assert mapped.set_aside_bytes is not None
-        assert mapped.resident_bytes >= mapped.set_aside_bytes - MIB
+        assert mapped.allocated_bytes is not None
+        assert mapped.resident_bytes >= mapped.allocated_bytes - MIB
 
 
 def test_room_for_all_outputs_is_set_aside_and_not_used(file: Path) -> None:
     # A short context, since the attention's mask, a row of it per token of a batch, lies in this buffer too.
     logits_bytes = N_UBATCH * N_VOCAB * FLOAT_BYTES
     all_of_them, one = (run(file, n_outputs_max=n, n_ctx=N_UBATCH).part("compute buffer") for n in (0, 1))
-    assert all_of_them.set_aside_bytes is not None
-    assert one.set_aside_bytes is not None
-    assert all_of_them.set_aside_bytes >= logits_bytes > 2 * one.set_aside_bytes
+    assert all_of_them.allocated_bytes is not None
+    assert one.allocated_bytes is not None
+    assert all_of_them.allocated_bytes >= logits_bytes > 2 * one.allocated_bytes
     assert all_of_them.resident_bytes < logits_bytes / 2

@@ -159,10 +159,11 @@ def test_the_columns_stand_where_there_is_something_to_tell() -> None:
     assert "| bandwidth | J/token |" in table
     assert "|       38% |   0.123 |" in table
     assert (
-        "- bandwidth: the share of the read bandwidth, measured at that thread count or the next above, that" in table
+        "- bandwidth: MBU of decode, as a share of the read bandwidth at that thread count or the next above." in table
     )
     assert (
-        "- J/token: of decode, idle power included; source: RAPL (CPU packages), read before and after decode." in table
+        "- J/token: energy of decode, idle power included; source: RAPL (CPU packages), read before and after decode."
+        in table
     )
     assert "no J/token" not in table
     lost = changed(cell, joules_per_token=None, energy_reason="decode was too short")

@@ -61,7 +61,7 @@ def test_every_part_comes_from_its_own_source() -> None:
         "output buffer": 1,
         "runtime": 7 + 4,  # 27 - 20 before a weight was read; 114 - 10 - 100 of libraries
     }
-    assert found.part("compute buffer").set_aside_bytes == 300 * MIB
+    assert found.part("compute buffer").allocated_bytes == 300 * MIB
 
 
 def test_the_parts_the_sum_and_the_remainder_add_up_to_what_was_measured() -> None:
@@ -77,7 +77,7 @@ def test_the_parts_the_sum_and_the_remainder_add_up_to_what_was_measured() -> No
 def test_of_a_mapping_counts_what_is_resident() -> None:
     found = split(phases(decoded=(109, 74, 60, 185)))
     assert resident_mib(found)["weights, mapped"] == 60
-    assert found.part("weights, mapped").set_aside_bytes == 100 * MIB
+    assert found.part("weights, mapped").allocated_bytes == 100 * MIB
     assert resident_mib(found)["runtime"] == 7 + 4
 
 

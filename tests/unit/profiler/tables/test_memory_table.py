@@ -51,7 +51,7 @@ def test_a_round_of_an_older_version_says_that_its_runtime_is_unknown() -> None:
 def test_failed_rounds_have_no_table_and_unknown_parts_are_said() -> None:
     assert render_memory(results(no_round())) == "no cells are measured yet\n"
     text = render_memory(results(a_round(memory={"imported": Memory()})))
-    assert "its parts are not known" in text
+    assert "parts unknown" in text
 
 
 def test_the_command_prints_it(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""How figures, threads, loads and names are written, in every table and sentence of this program."""
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from profiler.records.environment import Environment
+from profiler.records.span import Span
+from quant.base.text import counted, printable
+from quant.base.units import format_bytes
+
+
+class Load(Protocol):
+    """What one round does: a RunConfig, or a record with the same fields."""
+
+    @property
+    def mode(self) -> str: ...
+    @property
+    def workload(self) -> str: ...
+    @property
+    def n_prompt(self) -> int: ...
+    @property
+    def n_gen(self) -> int: ...
+    @property
+    def n_depth(self) -> int: ...
+
+
+class Threads(Protocol):
+    """With how many threads a cell is measured: a RunConfig, or a record with the same fields."""
+
+    @property
+    def n_threads(self) -> int: ...
+    @property
+    def n_threads_batch(self) -> int: ...
+
+
+def clean(text: str) -> str:
+    """Make untrusted text safe for a terminal and a Markdown cell: no control characters, no bars, no markup."""
+    return re.sub(r"([\\|`<>*\[\]])", r"\\\1", printable(text)).strip()
+
+
+def figure(value: float) -> str:
+    """Write a figure with three or four digits."""
+    return f"{value:.{_digits(value)}f}"
+
+
+def figure_with_range(span: Span | None) -> str:
+    """Write a figure and its range to the same digit: "20.1 [19.8, 20.4]"; nothing without a figure."""
+    if span is None:
+        return ""
+    digits = _digits(span.value)
+    return f"{span.value:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
+
+
+def _digits(value: float) -> int:
+    return 0 if value >= 1000 else 1 if value >= 10 else 2
+
+
+def setting(value: object) -> str:
+    """Write the value of a setting."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "any" if value is None else clean(str(value))
+
+
+def thread_counts(threads: Threads, separator: str = " / ") -> str:
+    """Write the threads of decode, and those of prefill where they differ: "2", "2 / 4"."""
+    if threads.n_threads_batch == threads.n_threads:
+        return str(threads.n_threads)
+    return f"{threads.n_threads}{separator}{threads.n_threads_batch}"
+
+
+def threads_in_words(threads: Threads) -> str:
+    """Write the threads with the noun: "1 thread", "2 / 4 threads"."""
+    if threads.n_threads_batch == threads.n_threads:
+        return counted(threads.n_threads, "thread")
+    return f"{thread_counts(threads)} threads"
+
+
+def load_in_words(load: Load) -> str:
+    """Write what one round does."""
+    if load.mode == "request":
+        return f"{load.n_prompt} tokens in, {load.n_gen} out, decode at depth {load.n_depth + load.n_prompt}"
+    return f"prefill of {load.n_prompt} and decode of {load.n_gen} tokens, each at depth {load.n_depth}"
+
+
+def load_name(load: Load) -> str:
+    """Name a load by its workload, and one of the user's own by its counts."""
+    return load.workload if load.workload != "custom" else f"p{load.n_prompt} n{load.n_gen} d{load.n_depth}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Join names: "a, b and c"; of more than `most` the rest is counted."""
+    shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def device_line(environment: Environment, backend: str | None = None) -> str:
+    """Name the device and its build in a line."""
+    board = f"{clean(environment.board)}, " if environment.board else ""
+    return (
+        f"{board}{clean(environment.cpu_model)}, {environment.cores_physical} cores, "
+        f"{format_bytes(environment.memory_bytes)}; llama.cpp {clean(environment.llama_commit)}, "
+        f"{clean(environment.threading)} threads, {clean(backend or '+'.join(environment.backends))}"
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = True) -> list[str]:
+    """Write rows as Markdown columns under a head; the first column is left-aligned, and the last with `last_left`."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = {0, len(widths) - 1} if last_left else {0}
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            text.ljust(width) if column in left else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "| " + " | ".join(cells) + " |"
+
+    rule = ["-" * width if column in left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return [line(rows[0]), "|" + "|".join(f" {each} " for each in rule) + "|", *[line(row) for row in rows[1:]]]
