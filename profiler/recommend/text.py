@@ -9,7 +9,7 @@ from profiler.recommend.reasons import kld_text, weights_text
 from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
 from profiler.records.environment import Environment
 from profiler.records.span import Span
-from profiler.tables.format import aligned, clean, device_line, figure_with_range, load_in_words
+from profiler.tables.format import aligned, clean, device_line, figure_with_range, listed, load_in_words
 from quant.base.text import counted
 from quant.base.units import format_bytes, format_params
 
