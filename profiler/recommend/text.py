@@ -70,8 +70,8 @@ def _title(choice: Choice) -> str:
 def _rows(choice: Choice) -> list[list[str]]:
     others = [each.candidate for each in choice.runners_up[:_MOST_ROWS]]
     near = [each.candidate for each in choice.near_misses[:_MOST_ROWS]]
-    listed = [("choice", [choice.chosen] if choice.chosen else []), ("met", others), ("not met", near)]
-    everyone = [(word, each) for word, group in listed for each in group]
+    kinds = [("choice", [choice.chosen] if choice.chosen else []), ("met", others), ("not met", near)]
+    everyone = [(word, each) for word, group in kinds for each in group]
     if not everyone:
         return []
     with_ttft = any(each.ttft_ms for _, each in everyone)

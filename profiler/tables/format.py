@@ -14,24 +14,36 @@ class Load(Protocol):
     """What one round does: a RunConfig, or a record with the same fields."""
 
     @property
-    def mode(self) -> str: ...
+    def mode(self) -> str:
+        """ "separate" or "request"."""
+
     @property
-    def workload(self) -> str: ...
+    def workload(self) -> str:
+        """Its name."""
+
     @property
-    def n_prompt(self) -> int: ...
+    def n_prompt(self) -> int:
+        """Tokens of the prompt."""
+
     @property
-    def n_gen(self) -> int: ...
+    def n_gen(self) -> int:
+        """Tokens decoded."""
+
     @property
-    def n_depth(self) -> int: ...
+    def n_depth(self) -> int:
+        """Tokens in the cache before."""
 
 
 class Threads(Protocol):
     """With how many threads a cell is measured: a RunConfig, or a record with the same fields."""
 
     @property
-    def n_threads(self) -> int: ...
+    def n_threads(self) -> int:
+        """Of decode."""
+
     @property
-    def n_threads_batch(self) -> int: ...
+    def n_threads_batch(self) -> int:
+        """Of prefill."""
 
 
 def clean(text: str) -> str:
