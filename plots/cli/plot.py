@@ -51,14 +51,14 @@ def plot(results: tuple[Path, ...], output: Path, **options: Any) -> None:
     from plots.render.draw import DrawOptions, draw_all
     from plots.render.sampling import MANY_CELLS, restricted, sampled
     from profiler.analysis.summarise import summarise
-    from profiler.cli.results import load, say_of_quality
+    from profiler.cli.results import load, warn_of_quality
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     charts = options["charts"]
     found = load(results)
-    say_of_quality(found)
+    warn_of_quality(found)
     cells = summarise(found)
     if charts is None and not options["everything"] and len(cells) > MANY_CELLS:
         cells, omitted = sampled(cells)

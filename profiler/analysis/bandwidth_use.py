@@ -1,7 +1,7 @@
-"""How much memory a decoded token reads, and how near to the device's read bandwidth that came.
+"""MBU (memory bandwidth utilization): how much a decoded token reads, and how near to the device's bandwidth that is.
 
 bytes per token = weights that one token reads (quant/decode_bytes) + keys and values of the tokens in the cache
-utilisation     = decode tokens per second · bytes per token / read bandwidth at that thread count or the next measured
+MBU             = decode tokens per second · bytes per token / read bandwidth at that thread count or the next measured
 
 The cache grows by one token a step, so the mean depth over a decode of n steps from depth d is d + (n + 1) / 2. The
 state of recurrent layers is not counted, a small part of what such models read.
@@ -14,15 +14,15 @@ from quant.gguf_io.artifact import Artifact
 
 
 def decode_bytes_per_token(artifact: Artifact, record: Round) -> float | None:
-    """Give the mean bytes that a decode step of this round read; None where a part of it is not known."""
+    """Return the mean bytes that a decode step of this round read; None where a part of it is not known."""
     if artifact.decode_weight_bytes is None or record.buffers is None:
         return None
     cached = _cache_read(artifact, record)
     return None if cached is None else artifact.decode_weight_bytes + cached
 
 
-def utilisation_of(artifact: Artifact, record: Round, decode_tps: float | None) -> float | None:
-    """Give the share of the measured read bandwidth that decode used; None where no ceiling was measured before."""
+def mbu_of(artifact: Artifact, record: Round, decode_tps: float | None) -> float | None:
+    """Return the share of the measured read bandwidth that decode used; None where none was measured before."""
     ceiling, n_bytes = record.read_ceiling_bytes_per_s, decode_bytes_per_token(artifact, record)
     # A GPU has a memory of its own, whose bandwidth was not measured.
     if not ceiling or decode_tps is None or n_bytes is None or record.cell.config.device != "cpu":
@@ -31,10 +31,10 @@ def utilisation_of(artifact: Artifact, record: Round, decode_tps: float | None) 
 
 
 def _cache_read(artifact: Artifact, record: Round) -> float | None:
-    """Give the bytes of keys and values that a step reads: llama.cpp's own size of the cache, as far as it is filled.
+    """Return the bytes of keys and values that a step reads: llama.cpp's own size of the cache, as far as it is filled.
 
-    That size is right for every kind of cache; only layers with a sliding window must be told from the others, since
-    they read no further back than the window.
+    That size is right for every kind of cache; only layers with a sliding window differ: they read no
+    further back than the window.
     """
     config, total = record.cell.config, record.buffers.kv_cache_bytes if record.buffers else None
     if total is None:
@@ -52,7 +52,7 @@ def _cache_read(artifact: Artifact, record: Round) -> float | None:
 def _windowed_read(
     artifact: Artifact, config: RunConfig, total: int, n_cells: int, window: int, depth: float
 ) -> float | None:
-    # Per cell all layers take `whole` bytes. Windowed ones keep fewer cells, so the size tells how the two share it.
+    # Per cell all layers take `whole` bytes. Windowed ones keep fewer cells, so the size shows how the two share it.
     assert artifact.shape is not None
     upper = max_kv_cache_bytes(artifact.shape, config)
     if upper is None:

@@ -1,4 +1,4 @@
-"""What disturbed a cell: named warnings, each with the fact, the likely cause and what to try."""
+"""What disturbed a cell: named warnings, each with the fact, the likely cause and a fix to try."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversu
 
 # A clock that falls by a tenth below the cell's own best is a limit, not the governor's jitter.
 _CLOCK_DROP = 0.10
-# Half of the rounds lie further apart than this: differences between levels drown in it.
+# An interquartile range above this share of the median hides the differences between levels.
 _NOISE = 0.10
 # Other programs took more than a tenth of one CPU during the repetitions.
 _FOREIGN_SHARE = 0.10
@@ -84,7 +84,7 @@ def _growth(pairs: Pairs, field: str) -> int | None:
 
 
 def throttling_of(rounds: Sequence[Round]) -> str | None:
-    """Say how the system told of a limit: flags, the CPU's counter, the clock itself; None where it did not."""
+    """Return how a limit showed: by the system's flags, the CPU's counter or the clock; None where none did."""
     return _throttling(_pairs(rounds))
 
 
@@ -106,40 +106,40 @@ def _throttling(pairs: Pairs) -> str | None:
 
 
 def _throttled(seen: _Seen) -> Warning | None:
-    mend = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
-    told, doubted = _throttling(seen.pairs), _doubted(seen.rounds, "throttled", mend)
-    if told and doubted:
-        return Warning("throttled", f"{told}, and {doubted.message}")
-    return Warning("throttled", f"{told}; {mend}") if told else doubted
+    fix = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
+    fact, suspect = _throttling(seen.pairs), _suspect(seen.rounds, "throttled", fix)
+    if fact and suspect:
+        return Warning("throttled", f"{fact}, and {suspect.message}")
+    return Warning("throttled", f"{fact}; {fix}") if fact else suspect
 
 
-def _doubted(rounds: Sequence[Round], name: str, mend: str) -> Warning | None:
+def _suspect(rounds: Sequence[Round], name: str, fix: str) -> Warning | None:
     """Warn of rounds that drift control marked as suspect."""
-    doubts = [record.doubt for record in rounds if record.doubt is not None and record.doubt.name == name]
-    if not doubts:
+    marks = [record.doubt for record in rounds if record.doubt is not None and record.doubt.name == name]
+    if not marks:
         return None
     return Warning(
         name,
-        f"{doubts[-1].message}, which concerns {len(doubts)} of {len(rounds)} rounds; {mend}; "
-        "the same command again measures them anew",
+        f"{marks[-1].message}, which concerns {len(marks)} of {len(rounds)} rounds; {fix}; "
+        "the same command re-measures them",
     )
 
 
 def _changed(pairs: Pairs) -> str | None:
-    """Say what was set anew between two repetitions: the power source, the governor."""
+    """Return what was switched between two repetitions: the power source or the governor."""
     seen = [conditions for pair in zip(*pairs, strict=True) for conditions in pair]
     if len({each.on_battery for each in seen if each.on_battery is not None}) > 1:
         n_battery = sum(each.on_battery is True for each in seen)
-        return f"{n_battery} of {len(seen)} readings were taken on battery, the others not; leave the charger in"
+        return f"{n_battery} of {len(seen)} readings were taken on battery, the others not; keep the charger plugged in"
     if len(governors := {each.governor for each in seen if each.governor is not None}) > 1:
-        return f"the governor changed between {' and '.join(sorted(governors))}; set one, as slmprof doctor tells"
+        return f"the governor changed between {' and '.join(sorted(governors))}; set one, see slmprof doctor"
     return None
 
 
 def _drifting(seen: _Seen) -> Warning | None:
-    mend = "let the device cool down and nothing else run, or rest between rounds with --cooldown 30s"
-    if doubted := _doubted(seen.rounds, "drifting", mend):
-        return doubted
+    fix = "let the device cool down, close programs, or rest between rounds with --cooldown 30s"
+    if suspect := _suspect(seen.rounds, "drifting", fix):
+        return suspect
     if changed := _changed(seen.pairs):
         return Warning("drifting", changed)
     prefill, decode = [each.prefill_each for each in seen.rates], [each.decode_each for each in seen.rates]
@@ -163,7 +163,7 @@ def _swapping(seen: _Seen) -> Warning | None:
     if own > _MIN_SWAP_BYTES:
         return Warning(
             "swapping",
-            f"{format_bytes(own)} of the worker lay in swap, since memory is short; close programs or lower --n-ctx",
+            f"{format_bytes(own)} of the worker were in swap, since memory is short; close programs or lower --n-ctx",
         )
     grown = _growth(seen.pairs, "swap_used_bytes")
     if grown is not None and grown > _MIN_SWAP_BYTES:
@@ -185,8 +185,8 @@ def _noisy(seen: _Seen) -> Warning | None:
         if spread > _NOISE:
             return Warning(
                 "noisy",
-                f"the middle half of the rounds' {name} rates lies {spread:.0%} apart: other programs or a changing "
-                "clock disturb them; close programs, or take more --rounds",
+                f"the interquartile range of the rounds' {name} rates is {spread:.0%} of the median: other programs or "
+                "a changing clock disturb them; close programs, or raise --rounds",
             )
     return None
 
@@ -202,7 +202,7 @@ def _busy(seen: _Seen) -> Warning | None:
         stolen = f", {stolen_ns / _NS_PER_S / seconds:.0%} stolen by the host" if stolen_ns else ""
         return Warning(
             "busy",
-            f"other programs used {foreign:.0%} of one CPU{stolen}; top names them: close them and measure again",
+            f"other programs used {foreign:.0%} of one CPU{stolen}; top names them; close them and re-measure",
         )
     return None
 
@@ -213,7 +213,7 @@ def _paging(seen: _Seen) -> Warning | None:
         return Warning(
             "paging",
             f"{faults} pages were read from disk during the measurement: the weights do not stay in memory; "
-            "close programs, take a smaller level, or load with --load-mode mlock",
+            "close programs, choose a smaller level, or use --load-mode mlock",
         )
     return None
 
@@ -236,8 +236,8 @@ def _oversubscribed(seen: _Seen) -> Warning | None:
         usable = environment.cpu_quota
         what = f"a limit of {counted(usable, 'CPU')}"
     if threads > usable:
-        mend = "take fewer with -t" if threads > 1 else "raise the container's limit"
-        return Warning("oversubscribed", f"{counted(threads, 'thread')} on {what} must wait for a turn; {mend}")
+        fix = "use fewer with -t" if threads > 1 else "raise the container's limit"
+        return Warning("oversubscribed", f"{counted(threads, 'thread')} on {what} must wait for a turn; {fix}")
     return None
 
 

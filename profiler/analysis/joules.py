@@ -1,4 +1,4 @@
-"""Joules per token, from the raw counters and samples of a round. What cannot be told is None, never guessed.
+"""Joules per token, from the raw counters and samples of a round. What is not known is None, never guessed.
 
 Nothing is subtracted: the figure holds what the device takes when idle, and what other programs took meanwhile.
 """
@@ -17,7 +17,7 @@ _NS_PER_S, _UJ_PER_J = 1e9, 1e6
 
 
 def joules_per_token_of(record: Round) -> float | None:
-    """Give a round's joules per decoded token, the median over its repetitions."""
+    """Return a round's joules per decoded token, the median over its repetitions."""
     if record.energy is None:
         return None
     n_gen = record.cell.config.n_gen
@@ -29,11 +29,11 @@ def joules_per_token_of(record: Round) -> float | None:
     return median(found) / n_gen if found and n_gen else None
 
 
-def energy_words_of(rounds: Sequence[Round], *, is_known: bool) -> tuple[str | None, str | None]:
-    """Say where the energy of a cell's rounds comes from and how it is sampled; and, where it is not known, why."""
+def energy_in_words(rounds: Sequence[Round], *, is_known: bool) -> tuple[str | None, str | None]:
+    """Return where the energy of a cell's rounds comes from and how it is sampled; and, where it is not known, why."""
     traced = [record for record in rounds if record.energy is not None]
     if not traced:
-        return None, "no source of energy was found when it was measured; slmprof doctor says why" if rounds else None
+        return None, "no energy source was found when it was measured; see slmprof doctor" if rounds else None
     trace = traced[0].energy
     assert trace is not None
     how = "read before and after decode" if trace.interval_ms is None else f"a sample every {trace.interval_ms} ms"
@@ -43,12 +43,12 @@ def energy_words_of(rounds: Sequence[Round], *, is_known: bool) -> tuple[str | N
     least = f"{_LEAST_COUNTED_NS // 10**6} ms" if trace.interval_ms is None else f"{_LEAST_SAMPLES} samples"
     return (
         source,
-        f"decode was too short for {trace.source}, which needs {least}, or its figures stood still; raise -n",
+        f"decode was too short for {trace.source}, which needs {least}, or its figures did not move; raise -n",
     )
 
 
 def joules_of(span: EnergySpan | None, trace: EnergyTrace | None) -> float | None:
-    """Give the energy of one decode; None where it was too short for the source."""
+    """Return the energy of one decode; None where it was too short for the source."""
     if span is None or trace is None:
         return None
     if trace.interval_ms is None:
@@ -70,10 +70,10 @@ def _counted(span: EnergySpan, trace: EnergyTrace) -> float | None:
     for zone, start_uj in before.items():
         gained = after[zone] - start_uj
         if gained < 0:
-            # The counter began anew. It holds minutes of full load at the least, so it did so once.
+            # The counter wrapped. It holds minutes of full load at least, so it did so once.
             gained += trace.ranges_uj.get(zone, 0)
         if gained < 0:
             return None
         total += gained
-    # A virtual machine may show counters that stand still.
+    # A virtual machine may show counters that never move.
     return total / _UJ_PER_J if total else None

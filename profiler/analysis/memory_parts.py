@@ -1,6 +1,6 @@
 """Where a worker's memory went: parts that are known one by one, held against what the system counts as resident.
 
-Each part comes from one source that knows nothing of the total, so the remainder can tell that something is wrong:
+Each part comes from one source that knows nothing of the total, so a remainder shows that something is wrong:
 
     mapped weights   the system: pages of the model's file that are resident through its mapping. llama.cpp asks for all
                      of them when it maps a file, so those that were repacked too are resident twice.
@@ -8,7 +8,7 @@ Each part comes from one source that knows nothing of the total, so the remainde
     repacked         llama.cpp's log. Every byte is written, in anonymous memory.
     KV cache         llama.cpp's log. The cache is filled with zeros when it is made, so all of it is resident.
     output buffer    llama.cpp's log.
-    compute buffer   llama.cpp's log tells what was set aside. Only what was used is resident: the private memory by
+    compute buffer   allocated as llama.cpp's log has it. Only what was used is resident: the private memory by
                      which the worker grew after its context was made, at most the size in the log. With room for all
                      logits of a batch (n_outputs_max 0) most of it is never touched.
     runtime          the system, after the vocabulary was read and before any weight was: Python's, llama.cpp's and
@@ -27,12 +27,12 @@ from profiler.records.round import Buffers, Memory, Round
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """One use of memory; what was set aside can be more than what is resident."""
+    """One use of memory; more can be allocated than is resident."""
 
     name: str
     anon_bytes: int = 0
     file_backed_bytes: int = 0
-    allocated_bytes: int | None = None  # as llama.cpp told it
+    allocated_bytes: int | None = None  # from llama.cpp's log
 
     @property
     def resident_bytes(self) -> int:
@@ -41,14 +41,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryParts(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a round, and what the system says: all but the baseline is growth since the model was opened."""
+    """The parts of a round, and the system's figures: all but the baseline is growth since the model was opened."""
 
     parts: tuple[Part, ...]
     baseline_bytes: int  # the worker before the model was opened
     peak_bytes: int  # of the whole process
     anon_bytes: int | None  # grown by, at the end
     file_backed_bytes: int | None  # grown by, at the end
-    runtime_known: bool  # rounds of older versions do not tell it; it is then in the remainder
+    runtime_known: bool  # otherwise it is in the remainder
 
     @property
     def model_rss_bytes(self) -> int:
@@ -71,12 +71,12 @@ class MemoryParts(msgspec.Struct, frozen=True, kw_only=True):
         return self.remainder_bytes / self.model_rss_bytes if self.model_rss_bytes else 0.0
 
     def part(self, name: str) -> Part:
-        """Give a part by its name."""
+        """Return a part by its name."""
         return next(part for part in self.parts if part.name == name)
 
 
 def memory_parts(record: Round) -> MemoryParts | None:
-    """Split a round's memory; None where it was not measured, or where parts of it lie on a GPU."""
+    """Split a round's memory; None where it was not measured, or where parts of it are on a GPU."""
     phases, buffers = record.memory, record.buffers
     peak = peak_rss_of(phases)
     measured = _without_baseline(peak, phases)
@@ -107,13 +107,13 @@ def memory_parts(record: Round) -> MemoryParts | None:
 
 
 def peak_rss_of(phases: dict[str, Memory]) -> int | None:
-    """Give the largest resident size that the system saw, or that a phase showed where it keeps no peak."""
+    """Return the largest resident size that the system saw, or that a phase showed where it keeps no peak."""
     seen = [memory.peak_rss_bytes or memory.rss_bytes for memory in phases.values()]
     return max((value for value in seen if value is not None), default=None)
 
 
 def model_rss_of(phases: dict[str, Memory]) -> int | None:
-    """Give the peak less what the worker held before the model was opened."""
+    """Return the peak without what the worker held before the model was opened."""
     return _without_baseline(peak_rss_of(phases), phases)
 
 
@@ -123,24 +123,24 @@ def _without_baseline(peak: int | None, phases: dict[str, Memory]) -> int | None
 
 
 def typical(rounds: Sequence[MemoryParts]) -> MemoryParts:
-    """Give the round in the middle by its total: parts of one round add up, medians of parts need not."""
+    """Return the round with the median total: parts of one round add up, medians of parts need not."""
     ordered = sorted(rounds, key=lambda each: each.model_rss_bytes)
     return ordered[(len(ordered) - 1) // 2]
 
 
 def _weights(buffers: Buffers, last: Memory) -> tuple[Part, Part, Part]:
-    told = buffers.weights_bytes or 0
+    logged = buffers.weights_bytes or 0
     mapped = 0
     if buffers.weights_mapped:
-        # Where the system does not tell, all of it is taken to be resident.
-        mapped = told if last.mapped_bytes is None else last.mapped_bytes
+        # Where the system lacks the figure, all of it counts as resident.
+        mapped = logged if last.mapped_bytes is None else last.mapped_bytes
     return (
         Part(
             name="weights, mapped",
             file_backed_bytes=mapped,
-            allocated_bytes=told if buffers.weights_mapped else 0,
+            allocated_bytes=logged if buffers.weights_mapped else 0,
         ),
-        _from_log("weights, copied", 0 if buffers.weights_mapped else told),
+        _from_log("weights, copied", 0 if buffers.weights_mapped else logged),
         _from_log("weights, repacked", buffers.repacked_bytes),
     )
 
@@ -164,7 +164,7 @@ def _runtime(phases: dict[str, Memory], last: Memory) -> Part | None:
 
 
 def _private(memory: Memory) -> int | None:
-    """Give what is the process's own and backed by no file; macOS's footprint leaves clean mapped pages out."""
+    """Return what is the process's own and backed by no file; macOS's footprint omits clean mapped pages."""
     return memory.footprint_bytes if memory.anon_bytes is None else memory.anon_bytes
 
 

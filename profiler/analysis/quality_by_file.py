@@ -1,4 +1,4 @@
-"""QualityRecord beside speed: what a results file holds of one text, by file."""
+"""Quality next to speed: the scores of a results file on one text, by model file."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from profiler.results.file import Results
 
 
 class Comparable(msgspec.Struct, frozen=True, kw_only=True):
-    """The records that may stand side by side, and why there are none where that is so."""
+    """The records that may be compared, or why there are none."""
 
     records: dict[str, QualityRecord] = {}  # by the file's sha256; of several references the last
     problem: str | None = None
 
 
 def settled(results: Results) -> list[QualityRecord]:
-    """Give the records, but none without a reference of what was also scored with one."""
+    """Return the records, without those that lack a reference where the same was also scored with one."""
     compared = {_without_reference(record) for record in results.qualities if record.divergence is not None}
     return [
         record
@@ -31,7 +31,7 @@ def _without_reference(record: QualityRecord) -> tuple[object, ...]:
 
 
 def comparable(results: Results) -> Comparable:
-    """Give what was scored well, where all of it is of one text in the same windows: else nothing may be compared."""
+    """Return the ok records where all are of one text in the same windows; otherwise nothing may be compared."""
     scored = [record for record in settled(results) if record.status == "ok"]
     settings = {(record.text_sha256, record.n_ctx, _part_of(record)) for record in scored}
     if len(settings) > 1:
@@ -45,9 +45,9 @@ def comparable(results: Results) -> Comparable:
 
 
 def _part_of(record: QualityRecord) -> int | None:
-    """Give how many windows of the text were scored; None for all, which another tokenizer makes more or fewer."""
-    asked = record.n_chunks_asked
-    return None if asked is None or record.n_chunks < asked else record.n_chunks
+    """Return how many windows of the text were scored; None for all, whose number depends on the tokenizer."""
+    requested = record.n_chunks_asked
+    return None if requested is None or record.n_chunks < requested else record.n_chunks
 
 
 def with_quality(cells: Sequence[CellSummary], results: Results) -> list[CellSummary]:

@@ -1,4 +1,4 @@
-"""What a round's times say: tokens per second, and the time to the first token.
+"""Tokens per second and the time to first token, from the times of a round.
 
 The value of a round is that of the median over its repetitions.
 """
@@ -22,7 +22,7 @@ class Rates(NamedTuple):
 
 
 def rates_of(record: Round) -> Rates:
-    """Give a round's prompt and generated tokens per second."""
+    """Return a round's prompt and generated tokens per second."""
     config = record.cell.config
     prefill_ns = [sample.prefill_ns for sample in record.samples if sample.prefill_ns] if config.n_prompt else []
     decode_ns = [sample.decode_total_ns for sample in record.samples] if config.n_gen else []
@@ -38,17 +38,17 @@ def rates_of(record: Round) -> Rates:
 
 
 def prefill_tps_of(record: Round) -> float | None:
-    """Give a round's prompt tokens per second; None where no prefill was timed."""
+    """Return a round's prompt tokens per second; None where no prefill was timed."""
     return rates_of(record).prefill
 
 
 def decode_tps_of(record: Round) -> float | None:
-    """Give a round's generated tokens per second; None where no decode was timed."""
+    """Return a round's generated tokens per second; None where no decode was timed."""
     return rates_of(record).decode
 
 
 def ttft_ms_of(record: Round) -> float | None:
-    """Give a round's time to first token: prefill and the choice of the token. None in separate mode."""
+    """Return a round's time to first token: prefill and the choice of the token. None in separate mode."""
     times = [
         sample.prefill_ns + sample.sample_ns
         for sample in record.samples

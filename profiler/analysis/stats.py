@@ -13,7 +13,7 @@ from typing import Any
 
 from profiler.records.span import Span
 
-LOOK_LEVEL = 0.965  # confidence of each look of a stopping rule; sweep/stopping.py says why
+LOOK_LEVEL = 0.965  # confidence of each look of a stopping rule; see sweep/stopping.py
 
 
 def median(values: Sequence[float]) -> float:

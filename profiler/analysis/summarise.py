@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from profiler.analysis.bandwidth_use import utilisation_of
+from profiler.analysis.bandwidth_use import mbu_of
 from profiler.analysis.flags import Warning, flags_of  # noqa: A004  the word that people search for
-from profiler.analysis.joules import energy_words_of, joules_per_token_of
+from profiler.analysis.joules import energy_in_words, joules_per_token_of
 from profiler.analysis.memory_parts import MemoryParts, memory_parts, model_rss_of, peak_rss_of
 from profiler.analysis.quality_by_file import with_quality
 from profiler.analysis.rates import rates_of, ttft_ms_of
@@ -42,7 +42,7 @@ def summarise(results: Results, *, label: str | None = None) -> list[CellSummary
 
 
 def summarise_and_warn(results: Results, *, label: str | None = None) -> tuple[list[CellSummary], dict[str, str]]:
-    """Summarize every cell; give also the text of each flag, by `message_key` of cell and flag."""
+    """Summarize every cell, and return also the text of each flag by `message_key` of cell and flag."""
     made = kept(results.key, "summaries", list[Summarised], lambda: _summarise_cells(results))
     messages = {message_key(each.summary, warning.name): warning.message for each in made for warning in each.warnings}
     summaries = [each.summary for each in made]
@@ -110,7 +110,7 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
         load_ms=_load_ms(ok),
         mbu=_median(
             [
-                utilisation_of(artifact, record, each.decode)
+                mbu_of(artifact, record, each.decode)
                 for record, each in zip(ok, rates, strict=True)
                 if record.read_ceiling_bytes_per_s
             ]
@@ -126,7 +126,7 @@ def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: En
 
 
 def target_of(rounds: Iterable[Round]) -> float | None:
-    """Give the target that some rounds of a cell were measured under, the loosest of several; None where none was."""
+    """Return the target that rounds of a cell were measured under, the loosest of several; None without one."""
     return max((record.target for record in rounds if record.target is not None), default=None)
 
 
@@ -183,7 +183,7 @@ def _memory_figures(ok: Sequence[Round], split: Sequence[MemoryParts | None]) ->
 
 def _energy_figures(ok: Sequence[Round]) -> EnergyFigures:
     joules_per_token = _median([joules_per_token_of(record) for record in ok])
-    source, reason = energy_words_of(ok, is_known=joules_per_token is not None)
+    source, reason = energy_in_words(ok, is_known=joules_per_token is not None)
     return EnergyFigures(joules_per_token=joules_per_token, source=source, reason=reason)
 
 

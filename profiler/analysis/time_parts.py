@@ -74,7 +74,6 @@ def describe_time(parts: TimeParts) -> str | None:
         "between rounds": parts.between_ns,
         "other": parts.other_ns,
     }
-    told = ", ".join(f"{name} {100 * spent_ns / total_ns:.1f} %" for name, spent_ns in shares.items())
-    return (
-        f"{100 * parts.outside_share:.0f} % of {format_duration(total_ns / _NS_PER_S)} went outside timed steps: {told}"
-    )
+    shares_text = ", ".join(f"{name} {100 * spent_ns / total_ns:.1f} %" for name, spent_ns in shares.items())
+    total = format_duration(total_ns / _NS_PER_S)
+    return f"{100 * parts.outside_share:.0f} % of {total} went outside timed steps: {shares_text}"

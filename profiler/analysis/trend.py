@@ -27,7 +27,7 @@ class Trend(msgspec.Struct, frozen=True):
 
     @property
     def counts(self) -> bool:
-        """Tell whether chance alone does so in under 5 % of rates, and whether it is enough to matter."""
+        """Whether chance alone does so in under 5 % of rates, and whether it is enough to matter."""
         return abs(self.change) > LEAST_CHANGE and self.p_value < _LEAST_P
 
 
@@ -73,7 +73,7 @@ def _share_of_orders(places: Sequence[float], values: Sequence[float], product: 
 
 @cache
 def _places(n: int) -> tuple[tuple[float, ...], float]:
-    """Give n rounds' places around their middle, and the sum of their squares."""
+    """Return n rounds' places around their middle, and the sum of their squares."""
     places = tuple(place - (n - 1) / 2 for place in range(n))
     return places, sum(place * place for place in places)
 
@@ -87,7 +87,7 @@ def _orders(n: int) -> Any:
 
 
 def student_p_value(t: float, freedom: int) -> float:
-    """Give the two-sided p-value of Student's t at a whole number of degrees of freedom.
+    """Return the two-sided p-value of Student's t at a whole number of degrees of freedom.
 
     Source: Abramowitz and Stegun, 26.7.3 and 26.7.4.
     """

@@ -1,4 +1,4 @@
-"""`slmprof show` and `slmprof export`: what stands in results files."""
+"""`slmprof show` and `slmprof export`: the content of results files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
 
 
 def load(paths: Sequence[Path]) -> Any:
-    """Read results files; what is odd about them goes to stderr."""
+    """Read results files; warnings about them go to stderr."""
     from profiler.results.file import read_results
 
     results = read_results(paths)
@@ -21,8 +21,8 @@ def load(paths: Sequence[Path]) -> Any:
     return results
 
 
-def say_of_quality(results: Any) -> None:
-    """Say on stderr why quality that was measured is in no cell."""
+def warn_of_quality(results: Any) -> None:
+    """Print on stderr why measured quality is in no cell."""
     from profiler.analysis.quality_by_file import comparable
 
     if problem := comparable(results).problem:
@@ -30,7 +30,7 @@ def say_of_quality(results: Any) -> None:
 
 
 def table_of(results: Any) -> str:
-    """Give the table of results, with the warnings' full text."""
+    """Return the table of results, with the full text of warnings."""
     from profiler.analysis.summarise import summarise_and_warn
     from profiler.quality.table import quality_table
     from profiler.tables.speed import render
@@ -45,7 +45,7 @@ def table_of(results: Any) -> str:
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--memory", is_flag=True, help="Where each cell's memory went, part by part, and what no part explains.")
+@click.option("--memory", is_flag=True, help="Print the parts of each cell's memory, and what no part explains.")
 def show(results: tuple[Path, ...], memory: bool) -> None:
     """Print the table of one or more results files.
 
@@ -63,22 +63,22 @@ def show(results: tuple[Path, ...], memory: bool) -> None:
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="The form.")
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Format of the output.")
 @click.option("--label", metavar="BUILD", help="A name for these results in every row, like a build's or a board's.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
 def export(results: tuple[Path, ...], form: str, label: str | None, output: Path | None) -> None:
-    """Write results in another form: one object or line per cell, or llama-bench's records.
+    """Export results: one object or line per cell, or llama-bench's records.
 
     llama-bench and llama-bench-jsonl are what its -o json and -o jsonl write, for the scripts that read those; --label
-    stands there as build_commit. llama.cpp's compare script cuts all of these to the shortest: give it labels of one
-    length. The table of slmprof show is md.
+    is their build_commit. llama.cpp's compare script cuts all of these to the shortest: use labels of one length. md is
+    the table of slmprof show.
 
     \b
     slmprof export results.jsonl --format csv -o results.csv
     slmprof export results.jsonl --format llama-bench-jsonl --label my-board
     """
     if form == "md" and label is not None:
-        raise UserError("the table has no place for --label; leave it away, or take another --format")
+        raise UserError("the table has no column for --label; omit it, or choose another --format")
     text = export_text(load(results), form, label)
     if output is None:
         click.echo(text, nl=False)
@@ -89,7 +89,7 @@ def export(results: tuple[Path, ...], form: str, label: str | None, output: Path
 
 
 def export_text(results: Any, form: str, label: str | None) -> str:
-    """Give results in one of FORMATS."""
+    """Return results in one of FORMATS."""
     from profiler.analysis.summarise import summarise
     from profiler.export import flat, llama_bench
 

@@ -47,7 +47,7 @@ class CellName(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of a matched pair. Without an interval (`lo` is null) the ranges are all that can be said."""
+    """One figure of a matched pair. Without an interval (`lo` is null) only the ranges are known."""
 
     figure: str
     base: float
@@ -110,15 +110,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     only_new: tuple[CellName, ...]
     ambiguous: tuple[tuple[CellName, ...], ...]
     n_tests: int
-    least_p_adjusted: float | None  # what a single changed figure could reach; above ALPHA it cannot be told
+    least_p_adjusted: float | None  # what a single changed figure could reach; above ALPHA it cannot be shown
     stopped_early: bool  # a stopping rule chose the number of some cell's rounds
 
     def broken(self) -> list[CellName]:
-        """Give the cells that were measured in the base and failed since."""
+        """Return the cells that were measured in the base and failed since."""
         return [pair.new for pair in self.pairs if pair.base.status == "ok" and pair.new.status != "ok"]
 
     def slow_downs(self, threshold_percent: float) -> list[tuple[Pair, Change]]:
-        """Give the figures of speed that are significantly worse, by more than the threshold."""
+        """Return the figures of speed that are significantly worse, by more than the threshold."""
         return [
             (pair, change)
             for pair in self.pairs
@@ -266,5 +266,5 @@ def _name(side: Side) -> CellName:
 
 
 def few_rounds(pair: Pair) -> bool:
-    """Tell whether a pair has too few rounds on a side for an interval."""
+    """Return whether a pair has too few rounds on a side for an interval."""
     return min(pair.base.rounds, pair.new.rounds) < MIN_ROUNDS

@@ -1,4 +1,4 @@
-"""What differs between two environments: it stands before any figure, since it may be all that was measured."""
+"""What differs between two environments: printed before any figure, since it may be all that was measured."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -40,7 +40,7 @@ def _known(environment: Environment | None) -> str:
 
 
 def _without(these: Iterable[str], those: Iterable[str]) -> tuple[str, ...]:
-    """Of long lists only what the other lacks tells anything."""
+    """Return what the other lacks: of long lists nothing else is of interest."""
     others = set(those)
     return tuple(each for each in these if each not in others)
 

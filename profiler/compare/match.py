@@ -35,7 +35,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     config: RunConfig
     status: str  # as in every table: failed where any round is
-    error: str | None  # what the last round says that has none of its own samples
+    error: str | None  # of the last round that has one
     n_ok: int
     has_target: bool  # a stopping rule chose the number of rounds
     flags: tuple[str, ...]
@@ -48,11 +48,11 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     pairs: list[tuple[Side, Side]]
     only_base: list[Side]
     only_new: list[Side]
-    ambiguous: list[tuple[Side, ...]]  # same key several times on one side: nothing tells which belongs to which
+    ambiguous: list[tuple[Side, ...]]  # same key several times on one side: so none can be matched
 
 
 def sides_of(results: Results) -> list[Side]:
-    """Give the cells of some results, in the order of the file."""
+    """Return the cells of some results, in the order of the file."""
     return kept(results.key, "sides", list[Side], lambda: _sides_of(results))
 
 

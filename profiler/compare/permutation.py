@@ -51,7 +51,7 @@ def compare_rounds(base: Sequence[float], new: Sequence[float], confidence: floa
 
 
 def permutation_p(base: Sequence[float], new: Sequence[float]) -> float:
-    """Give the share of all permutations of rounds whose rank sum lies at least as far out as the one seen."""
+    """Return the share of all permutations of rounds whose rank sum is at least as extreme as the one seen."""
     ranks = doubled_ranks([*base, *new])
     seen = sum(ranks[: len(base)])
     middle = len(base) * (len(ranks) + 1)  # of the doubled rank sum, whatever is tied
@@ -62,7 +62,7 @@ def permutation_p(base: Sequence[float], new: Sequence[float]) -> float:
 
 
 def doubled_ranks(values: Sequence[float]) -> list[int]:
-    """Give each value twice its rank from 1; tied values share the mean of theirs, which doubled is whole."""
+    """Return twice the rank of each value, from 1; tied values share the mean of theirs, which doubled is whole."""
     order = sorted(range(len(values)), key=lambda place: values[place])
     ranks = [0] * len(values)
     first = 0
@@ -77,7 +77,7 @@ def doubled_ranks(values: Sequence[float]) -> list[int]:
 
 
 def least_p(n_base: int, n_new: int) -> float:
-    """Give the smallest p that so many rounds can show: when all of one side lie beyond all of the other."""
+    """Return the smallest p that so many rounds can show: when all of one side are beyond all of the other."""
     return min(1.0, 2 / math.comb(n_base + n_new, n_base))
 
 
@@ -108,7 +108,7 @@ def _drawn_p(ranks: Sequence[int], size: int, middle: int, far: int) -> float:
 
 @lru_cache(maxsize=256)
 def _pairs_outside(n_base: int, n_new: int, confidence: float) -> int:
-    """Give how many of the sorted pairwise shifts lie outside the interval, on either side."""
+    """Return how many of the sorted pairwise shifts are outside the interval, on either side."""
     total = n_base + n_new
     if total > _EXACT_ROUNDS:  # the rank sum is as good as normal then
         spread = math.sqrt(n_base * n_new * (total + 1) / 12)

@@ -17,7 +17,7 @@ def render_comparison(comparison: Comparison) -> str:
     """Write the whole comparison."""
     blocks = [_environments(comparison)]
     if not comparison.pairs:
-        blocks.append(["no cell of one file has its like in the other"])
+        blocks.append(["no cell is in both files"])
     else:
         blocks.append([_headline(comparison)])
         blocks += _tables(comparison)
@@ -41,7 +41,7 @@ def describe_change(change: Change) -> str:
 
 
 def ranges_of(change: Change) -> str:
-    """Give the smallest and the largest ratio that any two rounds have."""
+    """Return the smallest and the largest ratio of any two rounds."""
     return f"{change.new_min / change.base_max:.3f} to {change.new_max / change.base_min:.3f}"
 
 
@@ -133,7 +133,7 @@ def _tables(comparison: Comparison) -> list[list[str]]:
 
 
 def _words(change: Change) -> str:
-    """Say the change without the figure's name, which has a column."""
+    """Describe the change without the figure's name, which has a column."""
     return describe_change(change).removeprefix(f"{BY_NAME[change.figure].title} ")
 
 
@@ -159,8 +159,8 @@ def _notes(comparison: Comparison) -> list[str]:
     if comparison.n_tests > 1:
         notes.append(
             f"p adj.: {comparison.n_tests} tests taken together by Benjamini and Hochberg; if nothing changed, the "
-            f"chance of any difference here is at most {ALPHA:.0%}. The intervals are not adjusted: one that leaves "
-            'out 1 beside "no difference shown" is what chance gives among so many'
+            f"chance of any difference here is at most {ALPHA:.0%}. The intervals are not adjusted: among so "
+            'many, chance alone makes one exclude 1 next to "no difference shown"'
         )
     least = comparison.least_p_adjusted
     if least is not None and least > ALPHA:
@@ -176,8 +176,8 @@ def _notes(comparison: Comparison) -> list[str]:
     if comparison.stopped_early:
         notes.append("a --target chose the number of some rounds; the intervals here do not allow for such a stop")
     notes.append(
-        "rounds vouch for their own run: what changes from run to run (heat, other programs) looks like a difference; "
-        "a run against its own repetition shows how much that is"
+        "the rounds are of one run each: what changes from run to run (heat, other programs) looks like a difference; "
+        "comparing a run with its own repetition shows how large that is"
     )
     return [f"- {note}" for note in notes]
 
@@ -206,8 +206,8 @@ def _unmatched(comparison: Comparison) -> list[str]:
             lines += _some([f"- {describe_cell(cell)}" for cell in cells])
     for cells in comparison.ambiguous:
         lines.append(
-            f"not compared: {describe_cell(cells[0])} stands there {len(cells)} times, on several devices or in "
-            "several files; give results of one device each"
+            f"not compared: {describe_cell(cells[0])} is there {len(cells)} times, on several devices or in "
+            "several files; compare results of one device each"
         )
     return lines
 

@@ -31,6 +31,6 @@ class EnergyTrace(msgspec.Struct, frozen=True, kw_only=True):
     source: str  # "RAPL" | "Pi 5 PMIC" | "INA3221" | "powermetrics"
     covers: str  # which part of the device
     interval_ms: Count | None = None  # between samples; None for a counter
-    ranges_uj: dict[str, Count] = {}  # zone -> where its counter begins anew
+    ranges_uj: dict[str, Count] = {}  # zone -> where its counter wraps to 0
     at_ns: tuple[Count, ...] = ()
     watts: tuple[float, ...] = ()

@@ -12,7 +12,7 @@ PHASES = ("imported", "vocabulary", "loaded", "context", "prefilled", "decoded")
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the machine was doing at one moment. Counters are cumulative; None where the system does not tell."""
+    """What the machine was doing at one moment. Counters are cumulative; None where the system lacks the figure."""
 
     mhz: float | None = None  # mean over the CPUs in use
     mhz_min: float | None = None
@@ -46,19 +46,19 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Buffers(msgspec.Struct, frozen=True, kw_only=True):
-    """What llama.cpp says that it set aside, from its own log."""
+    """What llama.cpp allocated, from its own log."""
 
     weights_bytes: Int64 | None = None  # mapped or plain, the repacked part not counted
     weights_mapped: bool | None = None
     repacked_bytes: Int64 | None = None
-    device_bytes: Int64 | None = None  # weights that lie on a GPU
+    device_bytes: Int64 | None = None  # weights on a GPU
     kv_cache_bytes: Int64 | None = None
     compute_bytes: Int64 | None = None
     output_bytes: Int64 | None = None
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
-    """What was in force, where it can differ from what was asked."""
+    """What was in force, where it can differ from what was requested."""
 
     flash_attn: bool | None
     n_ctx: Int64
@@ -81,7 +81,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     decode_ns: tuple[Count, ...]  # one per generated token
     before: Conditions
     after: Conditions
-    decode_energy: EnergySpan | None = None  # where the device tells its energy
+    decode_energy: EnergySpan | None = None  # where the device reports its energy
 
     @property
     def decode_total_ns(self) -> int:
@@ -108,7 +108,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
     seed: Int64
     order: Int64  # position in its sweep, for trends over time
-    target: float | None = None  # the relative half-width that would have ended the cell's rounds, where one was asked
+    target: float | None = (
+        None  # the relative half-width that would have ended the cell's rounds, where one was requested
+    )
     wall_ns: Int64 | None = None  # of the whole worker
     start_ns: Int64 | None = None  # of it, until the model is opened: spawning, Python, imports
     load_ns: Int64 | None = None

@@ -1,6 +1,6 @@
 """results.jsonl, read: one JSON object a line, of several records of one round the last.
 
-Of a round only its head is decoded here; `StoredRounds` decodes the rest when a round is asked for.
+Of a round only its head is decoded here; `StoredRounds` decodes the rest when a round is accessed.
 """
 
 import atexit
@@ -113,7 +113,7 @@ class Reading:
                 for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
                     self._take_line(path, line, number)
         except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; give a results file") from error
+            raise UserError(f"cannot read {path}: {error.strerror}; name a results file") from error
 
     def _take_line(self, path: Path, line: bytes, number: int) -> None:
         is_whole = line.endswith(b"\n")
@@ -182,7 +182,7 @@ class Reading:
             if sha256 not in results.artifacts:
                 raise UserError(
                     f"the results hold rounds of file {sha256[:12]}… but no line that describes it; "
-                    "give the whole results file"
+                    "read the whole results file"
                 )
         return Index(others=results, heads=heads, lines=lines)
 

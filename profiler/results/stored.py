@@ -1,8 +1,8 @@
-"""Rounds in results files: found once, decoded each time that they are asked for.
+"""Rounds in results files: found once, decoded each time that they are accessed.
 
 A round of 128 tokens and three repetitions is 8 KB in the file and 40 KB as objects: a hundred thousand would not fit
-into a small board's memory, and no figure needs more than one cell's rounds at a time. What is kept of each is its head
-and where its line is.
+into a small board's memory, and no figure needs more than one cell's rounds at a time. Only its head and
+the place of its line are kept.
 """
 
 import operator

@@ -34,15 +34,15 @@ class ResultsWriter:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout as error:
-            raise UserError(f"another slmprof writes {self._path}; wait for it, or give another -o") from error
+            raise UserError(f"another slmprof writes {self._path}; wait for it, or choose another -o") from error
         except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}; give another -o") from error
+            raise UserError(f"cannot write {self._path}: {error.strerror}; choose another -o") from error
         try:
             self._open()
         except BaseException as error:
             self._lock.release()
             if isinstance(error, OSError):
-                raise UserError(f"cannot write {self._path}: {error.strerror}; give another -o") from error
+                raise UserError(f"cannot write {self._path}: {error.strerror}; choose another -o") from error
             raise
         return self
 
@@ -60,7 +60,7 @@ class ResultsWriter:
                 self._say(f"the last line of {path} was incomplete and is removed")
                 os.truncate(path, reading.good_bytes)
         if path.exists() and not os.access(path, os.W_OK):
-            raise UserError(f"cannot write {path}: it is read-only; give another -o")
+            raise UserError(f"cannot write {path}: it is read-only; choose another -o")
 
     def _opened(self) -> Any:
         """Open the file for the first record: what fails before leaves no empty file behind."""

@@ -138,7 +138,7 @@ def test_a_warning_comes_with_the_command_that_mends_it() -> None:
     assert (lost.name, lost.n_cells, lost.examples[0].message) == ("failed", 1, "out of memory")
     assert lost.command == "slmprof profile models/x.gguf -t 1 -p 6 -n 4 --n-ctx 64 --rounds 1 -r 1 -o again.jsonl"
     assert (crowded.name, crowded.examples[0].cell) == ("oversubscribed", "tiny Q8_0, 8 threads, p6 n4 d0")
-    assert crowded.examples[0].message == "8 threads on 4 physical cores must wait for a turn; take fewer with -t"
+    assert crowded.examples[0].message == "8 threads on 4 physical cores must wait for a turn; use fewer with -t"
     assert crowded.command == (
         "slmprof profile org/tiny@c0ffee -q Q8_0 -p 6 -n 4 --n-ctx 64 --rounds 2 -r 1 -t 4 -o again.jsonl"
     )

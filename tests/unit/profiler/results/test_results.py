@@ -363,7 +363,7 @@ def test_a_disk_that_takes_a_line_in_pieces_gets_all_of_it(path: Path, monkeypat
 
 def test_two_writers_cannot_have_one_file(path: Path) -> None:
     with ResultsWriter(path) as writer:
-        with pytest.raises(UserError, match=r"another slmprof writes .*; wait for it, or give another -o"):
+        with pytest.raises(UserError, match=r"another slmprof writes .*; wait for it, or choose another -o"):
             ResultsWriter(path).__enter__()
         writer.write(ENVIRONMENT)  # the first is not disturbed
     with ResultsWriter(path) as writer:
@@ -402,5 +402,5 @@ def test_the_folder_is_made(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(path: Path) -> None:
     path.write_text("a file")
-    with pytest.raises(UserError, match=r"cannot write .*; give another -o"), ResultsWriter(path / "results.jsonl"):
+    with pytest.raises(UserError, match=r"cannot write .*; choose another -o"), ResultsWriter(path / "results.jsonl"):
         pass
