@@ -30,10 +30,13 @@ def joules_per_token_of(record: Round) -> float | None:
 
 
 def energy_in_words(rounds: Sequence[Round], *, is_known: bool) -> tuple[str | None, str | None]:
-    """Return where the energy of a cell's rounds comes from and how it is sampled; and, where it is not known, why."""
+    """Return where the energy of a cell's rounds comes from and how it is sampled; and, where it is not known, why.
+
+    Both are fields of an export, so their words stay.
+    """
     traced = [record for record in rounds if record.energy is not None]
     if not traced:
-        return None, "no energy source was found when it was measured; see slmprof doctor" if rounds else None
+        return None, "no source of energy was found when it was measured; slmprof doctor says why" if rounds else None
     trace = traced[0].energy
     assert trace is not None
     how = "read before and after decode" if trace.interval_ms is None else f"a sample every {trace.interval_ms} ms"
@@ -43,7 +46,7 @@ def energy_in_words(rounds: Sequence[Round], *, is_known: bool) -> tuple[str | N
     least = f"{_LEAST_COUNTED_NS // 10**6} ms" if trace.interval_ms is None else f"{_LEAST_SAMPLES} samples"
     return (
         source,
-        f"decode was too short for {trace.source}, which needs {least}, or its figures did not move; raise -n",
+        f"decode was too short for {trace.source}, which needs {least}, or its figures stood still; raise -n",
     )
 
 

@@ -383,7 +383,7 @@ def test_a_figure_says_its_source_and_a_missing_one_why() -> None:
 
     source, reason, joules = words(a_round())
     assert (source, joules) == (None, None)
-    assert reason == "no energy source was found when it was measured; see slmprof doctor"
+    assert reason == "no source of energy was found when it was measured; slmprof doctor says why"
     trace = EnergyTrace(source="Pi 5 PMIC", covers="the board", interval_ms=500)
     source, reason, joules = words(msgspec.structs.replace(a_round(), energy=trace))
     assert (source, joules) == ("Pi 5 PMIC (the board), a sample every 500 ms", None)
