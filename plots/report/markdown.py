@@ -35,8 +35,11 @@ def to_markdown(report: Report, environments: dict[str, Environment]) -> str:
 
 def _cells(report: Report, environments: dict[str, Environment]) -> list[str]:
     shown = report.summaries[:_MOST_CELLS]
+    # The top of the report names the rounds, and the device where there is one.
+    named = environments if len(environments) > 1 else {}
+    tables = render(shown, named, with_rounds=not report.setup).splitlines()
     # The table's own titles are one level deeper here; no text in it begins a line with a number sign.
-    lines = [f"#{line}" if line.startswith("## ") else line for line in render(shown, environments).splitlines()]
+    lines = [f"#{line}" if line.startswith("## ") else line for line in tables]
     if left := len(report.summaries) - len(shown):
         lines += ["", f"and {left} more cells: `{report.show_commands[1]}`"]
     return lines

@@ -39,13 +39,21 @@ _SETTINGS = {
 
 
 def render(
-    summaries: Sequence[CellSummary], environments: Mapping[str, Environment], messages: Mapping[str, str] | None = None
+    summaries: Sequence[CellSummary],
+    environments: Mapping[str, Environment],
+    messages: Mapping[str, str] | None = None,
+    *,
+    with_rounds: bool = True,
 ) -> str:
-    """Write one table per environment, model and workload, with what is needed to read it."""
+    """Write one table per environment, model and workload, with what is needed to read it.
+
+    Where the text around the tables names the device or the rounds, omit the `environments` or pass `with_rounds=False`.
+    """
     blocks = []
     for group in _groups(summaries):
         first, fastest = group[0], _fastest(group)
-        blocks += [f"## {_title(first)}", "", *_caption(group, environments.get(first.env_id)), ""]
+        caption = _caption(group, environments.get(first.env_id), with_rounds)
+        blocks += [f"## {_title(first)}", "", *([*caption, ""] if caption else [])]
         blocks += [*aligned(_rows(group, fastest)), ""]
         blocks += [*(f"- {note}" for note in _notes(group, fastest, messages or {})), ""]
     return "\n".join(blocks).rstrip() + "\n" if blocks else "no cells are measured yet\n"
@@ -71,11 +79,12 @@ def _title(cell: CellSummary) -> str:
     return f"{clean(file.model)} ({size}), {clean(config.workload)}: {load_in_words(config)}"
 
 
-def _caption(group: Sequence[CellSummary], environment: Environment | None) -> list[str]:
+def _caption(group: Sequence[CellSummary], environment: Environment | None, with_rounds: bool) -> list[str]:
     lines = []
     if environment is not None:
         lines.append(device_line(environment, group[0].backend))
-    if measured := [cell for cell in group if cell.rounds]:
+    measured = [cell for cell in group if cell.rounds]
+    if measured and with_rounds:
         rounds = _range([cell.rounds for cell in measured], "round")
         reps = _range([cell.reps for cell in measured], "repetition")
         lines.append(f"medians over {rounds} of {reps} [{_brackets(measured)}]")
