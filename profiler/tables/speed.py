@@ -47,7 +47,7 @@ def render(
 ) -> str:
     """Write one table per environment, model and workload, with what is needed to read it.
 
-    Where the text around the tables names the device or the rounds, omit the `environments` or pass `with_rounds=False`.
+    Where the text around the tables names the device or the rounds, omit the `environments`, or the rounds.
     """
     blocks = []
     for group in _groups(summaries):
