@@ -40,10 +40,8 @@ def quantiles_ns(parts: Sequence[Sequence[int]], fractions: Sequence[float]) -> 
 
     together = list(chain.from_iterable(parts))
     values = np.frombuffer(struct.pack(f"{len(together)}q", *together), dtype=np.int64)  # half the time of np.array
-    ranks = sorted({rank for fraction in fractions for rank in _ranks(len(values), fraction)[:2]})
-    # Partitioned is enough, and several times as fast as sorted: a cell has thousands of steps.
-    placed: Any = np.partition(values, ranks)
-    return [_quantile_of_ordered(placed, fraction) for fraction in fractions]
+    ordered: Any = np.sort(values)  # a tenth of the time of sorted: a cell has thousands of steps
+    return [_quantile_of_ordered(ordered, fraction) for fraction in fractions]
 
 
 def _quantile_of_ordered(ordered: Sequence[float], fraction: float) -> float:

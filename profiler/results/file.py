@@ -118,7 +118,7 @@ class Reading:
     def _take_line(self, path: Path, line: bytes, number: int) -> None:
         is_whole = line.endswith(b"\n")
         try:
-            if not line.strip():
+            if line.isspace():
                 record = None
             elif is_whole:
                 record = _head_decoder.decode(line)
