@@ -12,7 +12,7 @@ from plots.report.escaping import visible
 from profiler.records.cell_summary import CellSummary
 from profiler.records.quality import Mean
 from profiler.records.span import Span
-from profiler.tables.format import figure, figure_with_range, load_name, thread_counts
+from profiler.tables.format import SETTINGS, figure, figure_with_range, load_name, thread_counts
 from quant.base.units import format_bytes, format_params
 
 _PLACES = 6  # decimals of a number to sort by
@@ -38,17 +38,9 @@ _Made = tuple[str, float | int | None]
 # Settings that get a column where cells differ in them.
 _SETTINGS = {
     "device": "device",
-    "n_ctx": "context",
-    "n_batch": "batch",
-    "n_ubatch": "ubatch",
-    "n_outputs_max": "outputs",
-    "type_k": "K",
-    "type_v": "V",
+    **SETTINGS,
     "flash_attn": "flash attention",
     "load_mode": "load mode",
-    "repack": "repack",
-    "cores": "cores",
-    "n_gpu_layers": "GPU layers",
     "label": "build",
 }
 

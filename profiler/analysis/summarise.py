@@ -22,7 +22,6 @@ from profiler.records.round import Round
 from profiler.records.span import Span
 from profiler.results.file import Results
 from profiler.results.kept import kept
-from profiler.results.stored import cells_of
 from quant.gguf_io.artifact import Artifact
 
 _NS_PER_MS = 1e6
@@ -43,20 +42,14 @@ def summarise(results: Results, *, label: str | None = None) -> list[CellSummary
 
 def summarise_and_warn(results: Results, *, label: str | None = None) -> tuple[list[CellSummary], dict[str, str]]:
     """Summarize every cell, and return also the text of each flag by `message_key` of cell and flag."""
-    made = kept(results.key, "summaries", list[Summarised], lambda: _summarise_cells(results))
+    made = kept(
+        results.key, "summaries", list[Summarised], lambda: [_summarise_cell(*cell) for cell in results.cells()]
+    )
     messages = {message_key(each.summary, warning.name): warning.message for each in made for warning in each.warnings}
     summaries = [each.summary for each in made]
     if label is not None:
         summaries = [msgspec.structs.replace(summary, label=label) for summary in summaries]
     return with_quality(sorted(summaries, key=_sort_key), results), messages
-
-
-def _summarise_cells(results: Results) -> list[Summarised]:
-    artifacts, environments = results.artifacts, results.environments
-    return [
-        _summarise_cell(rounds, artifacts[rounds[0].cell.artifact_sha256], environments.get(rounds[0].env_id))
-        for rounds in cells_of(results.rounds)
-    ]
 
 
 def _sort_key(cell: CellSummary) -> tuple[object, ...]:

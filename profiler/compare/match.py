@@ -16,7 +16,6 @@ from profiler.records.environment import Environment
 from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.kept import kept
-from profiler.results.stored import cells_of
 from quant.gguf_io.artifact import Artifact
 
 AXES = {
@@ -53,15 +52,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 def sides_of(results: Results) -> list[Side]:
     """Return the cells of some results, in the order of the file."""
-    return kept(results.key, "sides", list[Side], lambda: _sides_of(results))
-
-
-def _sides_of(results: Results) -> list[Side]:
-    artifacts, environments = results.artifacts, results.environments
-    return [
-        _side(rounds, artifacts[rounds[0].cell.artifact_sha256], environments.get(rounds[0].env_id))
-        for rounds in cells_of(results.rounds)
-    ]
+    return kept(results.key, "sides", list[Side], lambda: [_side(*cell) for cell in results.cells()])
 
 
 def _side(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Side:

@@ -14,7 +14,6 @@ import msgspec
 from profiler.records.environment import Environment
 from profiler.records.round import Round
 from profiler.results.file import Results
-from profiler.results.stored import cells_of
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import Artifact
 
@@ -29,12 +28,10 @@ def rows(results: Results, *, label: str | None) -> list[dict[str, Any]]:
         UserError: no cell has any.
     """
     made = []
-    for every in cells_of(results.rounds):
+    for every, artifact, environment in results.cells():
         rounds = [record for record in every if record.status == "ok"]
         if not rounds:
             continue
-        artifact, env_id = results.artifacts[rounds[0].cell.artifact_sha256], rounds[0].env_id
-        environment = results.environments.get(env_id)
         if environment is None:
             raise UserError("the results hold rounds without their environment line; export the whole results file")
         config = rounds[0].cell.config

@@ -6,20 +6,10 @@ from profiler.analysis.kv_cache import padded_cells
 from profiler.recommend.records import Candidate
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
-from profiler.tables.format import clean, setting
+from profiler.tables.format import SETTINGS, clean, setting
 
 # What may differ between two cells of one group besides file, threads and context.
-_SETTINGS = {
-    "n_batch": "batch",
-    "n_ubatch": "ubatch",
-    "n_outputs_max": "outputs",
-    "type_k": "K",
-    "type_v": "V",
-    "flash_attn": "fa",
-    "load_mode": "load",
-    "repack": "repack",
-    "cores": "cores",
-}
+_SETTINGS = {name: title for name, title in SETTINGS.items() if name not in ("n_ctx", "n_gpu_layers")}
 
 
 def groups_of(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[list[CellSummary]]:

@@ -7,7 +7,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ from profiler.records.quality import QualityRecord
 from profiler.records.record import Record
 from profiler.records.round import AnchorRound, Round
 from profiler.results.kept import kept, key_of
-from profiler.results.stored import Line, RoundHead, StoredRounds
+from profiler.results.stored import Line, RoundHead, StoredRounds, cells_of
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import Artifact
 
@@ -39,6 +39,11 @@ class Results(msgspec.Struct):
     qualities: list[QualityRecord] = []  # of each file, text, window and reference the last
     warnings: list[str] = []
     key: str | None = None  # under which what is found out of all rounds of many is kept
+
+    def cells(self) -> Iterator[tuple[list[Round], Artifact, Environment | None]]:
+        """Yield the rounds of each cell with its file and environment; no more than one cell's rounds are in memory."""
+        for rounds in cells_of(self.rounds):
+            yield rounds, self.artifacts[rounds[0].cell.artifact_sha256], self.environments.get(rounds[0].env_id)
 
 
 def read_results(paths: Iterable[Path]) -> Results:

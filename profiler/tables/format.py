@@ -9,6 +9,21 @@ from profiler.records.span import Span
 from quant.base.text import counted, printable
 from quant.base.units import format_bytes
 
+# The settings by which cells of one table may differ, as its columns are called.
+SETTINGS = {
+    "n_ctx": "context",
+    "n_batch": "batch",
+    "n_ubatch": "ubatch",
+    "n_outputs_max": "outputs",
+    "type_k": "K",
+    "type_v": "V",
+    "flash_attn": "fa",
+    "load_mode": "load",
+    "repack": "repack",
+    "cores": "cores",
+    "n_gpu_layers": "GPU layers",
+}
+
 
 class Load(Protocol):
     """What one round does: a RunConfig, or a record with the same fields."""

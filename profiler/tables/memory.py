@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from profiler.analysis.memory_parts import MemoryParts, memory_parts, typical
 from profiler.records.round import Round
 from profiler.results.file import Results
-from profiler.results.stored import cells_of
 from profiler.tables.format import aligned, clean, device_line, threads_in_words
 from quant.base.units import MIB, format_params
 from quant.gguf_io.artifact import Artifact
@@ -26,9 +25,8 @@ _HEAD = ["part", "allocated", "anonymous", "file-backed", "resident"]
 def render_memory(results: Results) -> str:
     """Write a table per cell, of its ok round with the median total."""
     found = []
-    for rounds in cells_of(results.rounds):
+    for rounds, artifact, _ in results.cells():
         if ok := [record for record in rounds if record.status == "ok"]:
-            artifact = results.artifacts[ok[0].cell.artifact_sha256]
             found.append((_order(ok[0], artifact), ok[0].env_id, _block(ok, artifact)))
     if not found:
         return "no cells are measured yet\n"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from profiler.records.cell_summary import CellSummary, message_key
 from profiler.records.environment import Environment
 from profiler.tables.format import (
+    SETTINGS,
     aligned,
     clean,
     device_line,
@@ -22,20 +23,6 @@ from quant.base.units import format_bytes, format_params
 
 _INTERVAL_ROUNDS = 6
 _MOST_NAMES = 5  # in a sentence
-# A setting in which the cells of one table differ gets a column, so that no two rows look alike.
-_SETTINGS = {
-    "n_ctx": "context",
-    "n_batch": "batch",
-    "n_ubatch": "ubatch",
-    "n_outputs_max": "outputs",
-    "type_k": "K",
-    "type_v": "V",
-    "flash_attn": "fa",
-    "load_mode": "load",
-    "repack": "repack",
-    "cores": "cores",
-    "n_gpu_layers": "GPU layers",
-}
 
 
 def render(
@@ -131,13 +118,14 @@ def _reached(cell: CellSummary) -> bool:
 
 def _rows(group: Sequence[CellSummary], fastest: Sequence[CellSummary]) -> list[list[str]]:
     ties = {cell.cell_key for cell in fastest}
-    settings = [name for name in _SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
+    # A setting in which the cells differ gets a column, so that no two rows look alike.
+    settings = [name for name in SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
     columns: dict[str, list[str]] = {
         "level": [clean(cell.artifact.level) for cell in group],
         "bpw": [f"{cell.artifact.bpw:.2f}" for cell in group],
         "file": [format_bytes(cell.artifact.file_bytes) for cell in group],
         "threads": [thread_counts(cell.config) for cell in group],
-        **{_SETTINGS[name]: [setting(getattr(cell.config, name)) for cell in group] for name in settings},
+        **{SETTINGS[name]: [setting(getattr(cell.config, name)) for cell in group] for name in settings},
         "prefill t/s": [figure_with_range(cell.prefill_tps) for cell in group],
         "decode t/s": [figure_with_range(cell.decode_tps) + (" *" if cell.cell_key in ties else "") for cell in group],
     }
