@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from plots.canvas.panels import Panel, at_common_threads, levels_of
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
 
@@ -65,3 +66,12 @@ def _ms_per_token(tps: Span | None) -> Span | None:
 
 def _with(figure: Span, value: float, lo: float, hi: float) -> Span:
     return msgspec.structs.replace(figure, value=value, lo=lo, hi=hi, min_max=None)
+
+
+def levels_to_compare(panel: Panel) -> list[CellSummary] | str:
+    """Return the cells with decode and memory at the panel's common threads, or why levels cannot be compared."""
+    usable = [cell for cell in panel.cells if peak_mib(cell) and decode_tps(cell)]
+    if not usable:
+        return "no cell has both decode and memory"
+    cells = at_common_threads(usable)
+    return cells if len(levels_of(cells)) > 1 else "only one level was measured"

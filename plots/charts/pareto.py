@@ -1,10 +1,10 @@
 """Speed and memory against quality: a line joins the files of a model that no other of its files beats."""
 
 from plots.canvas.chart_input import Picture, ends, row_of
-from plots.canvas.figures import decode_tps, ends_of, flat, kld_of, peak_mib
+from plots.canvas.figures import decode_tps, ends_of, flat, kld_of, levels_to_compare, peak_mib
 from plots.canvas.frame import Frame, frame
 from plots.canvas.labels import FAR, name_points
-from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of
+from plots.canvas.panels import Panel, models_of
 from plots.canvas.series import Mark, draw_levels, join_files
 from plots.canvas.sheet import sheet, value_axis
 from plots.canvas.theme import Theme
@@ -21,12 +21,9 @@ _NOTES = (
 
 def pareto_chart(panel: Panel, theme: Theme) -> Picture | str:
     """Draw the chart, or return why there is none."""
-    usable = [cell for cell in panel.cells if peak_mib(cell) and decode_tps(cell)]
-    if not usable:
-        return "no cell has both decode and memory"
-    cells = at_common_threads(usable)
-    if len(levels_of(cells)) < 2:
-        return "only one level was measured"
+    cells = levels_to_compare(panel)
+    if isinstance(cells, str):
+        return cells
     measured = all(kld_of(cell) for cell in cells)
     beaten = dominators(cells)
     figure, axes = sheet(theme.style, 2)

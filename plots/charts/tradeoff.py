@@ -3,11 +3,11 @@
 from matplotlib.axes import Axes
 
 from plots.canvas.chart_input import Picture, Row, ends, row_of
-from plots.canvas.figures import decode_tps, ends_of, kld_of, peak_mib
+from plots.canvas.figures import decode_tps, ends_of, kld_of, levels_to_compare, peak_mib
 from plots.canvas.frame import Frame, frame
 from plots.canvas.labels import boxes, name_points
 from plots.canvas.legend import filling_keys, level_keys
-from plots.canvas.panels import Panel, at_common_threads, levels_of, models_of
+from plots.canvas.panels import Panel, models_of
 from plots.canvas.series import Mark, draw_levels
 from plots.canvas.sheet import grid, name_panel, rows_that_fit
 from plots.canvas.style import Style
@@ -27,12 +27,9 @@ def models_per_figure(panel: Panel, style: Style) -> int:
 
 def tradeoff_chart(panel: Panel, theme: Theme) -> Picture | str:
     """Draw the chart, or return why there is none."""
-    usable = [cell for cell in panel.cells if peak_mib(cell) and decode_tps(cell)]
-    if not usable:
-        return "no cell has both decode and memory"
-    cells = at_common_threads(usable)
-    if len(levels_of(cells)) < 2:
-        return "only one level was measured"
+    cells = levels_to_compare(panel)
+    if isinstance(cells, str):
+        return cells
     with_loss = any(kld_of(cell) for cell in cells)
     shown = (_SPEED, _LOSS) if with_loss else (_SPEED,)
     panels = [(model, *each) for model in models_of(cells) for each in shown]

@@ -28,11 +28,8 @@ def as_failure(error: EngineError | MemoryError) -> Failure:
 Snapshot = Any
 
 
-class Engine(Protocol):
-    """One model in one context. Calls return only when the work is done: the caller reads the clock."""
-
-    def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
-        """Open the model; call `before_weights` between reading its vocabulary and its weights."""
+class OpenModel(Protocol):
+    """One model in one context, as far as every worker needs it."""
 
     def open_context(self, config: RunConfig) -> None:
         """Make the context, attach the thread pools."""
@@ -47,6 +44,16 @@ class Engine(Protocol):
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of a text without BOS; empty when the model has no vocabulary."""
+
+    def close(self) -> None:
+        """Free the context, the thread pools and the model."""
+
+
+class Engine(OpenModel, Protocol):
+    """One model in one context. Calls return only when the work is done: the caller reads the clock."""
+
+    def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
+        """Open the model; call `before_weights` between reading its vocabulary and its weights."""
 
     def clear(self) -> None:
         """Empty the cache."""
@@ -74,6 +81,3 @@ class Engine(Protocol):
 
     def in_force(self) -> InForce:
         """Return the settings in force, those that llama.cpp chose itself included."""
-
-    def close(self) -> None:
-        """Free the context, the thread pools and the model."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from profiler.engine import EngineError, as_failure
+from profiler.engine import EngineError, OpenModel, as_failure
 from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
 from profiler.records.config import RunConfig
@@ -60,31 +60,14 @@ class WindowsScored(msgspec.Struct, frozen=True, kw_only=True):
     n_windows: int
 
 
-class ScoringEngine(Protocol):
+class ScoringEngine(OpenModel, Protocol):
     """What scoring needs of an engine; see profiler/engine."""
 
     def load(self, path: Path, config: RunConfig) -> None:
         """Open the model."""
 
-    def open_context(self, config: RunConfig) -> None:
-        """Make the context."""
-
-    @property
-    def n_vocab(self) -> int:
-        """The number of token ids."""
-
-    @property
-    def bos_token(self) -> int | None:
-        """The token that llama.cpp puts before a text; None when it puts none."""
-
-    def tokenize(self, text: str) -> list[int]:
-        """Return the ids of a text without BOS."""
-
     def score(self, tokens: Sequence[int], first: int) -> Iterator[tuple[int, Any]]:
         """Put tokens into an empty cache; yield for each batch a position and the logits from there on."""
-
-    def close(self) -> None:
-        """Free everything."""
 
 
 def work(job: ScoreJob, send: Send) -> ScoreAnswer:
