@@ -22,7 +22,6 @@ T = TypeVar("T")
 
 MANY_BYTES = 32 << 20  # some 4000 rounds; smaller files are read within a second
 _MOST_KEPT = 12  # some 50 MB each, of 100,000 rounds
-_FOLDER = "results"
 _CODE = ("records", "results", "analysis", "compare")
 
 
@@ -40,7 +39,7 @@ def kept(key: str | None, name: str, kind: type[T], find_out: Callable[[], T]) -
     """Return what is kept under a key and name, else find it out and keep it; without a key keep nothing."""
     if key is None:
         return find_out()
-    store = KeptJson(f"{_FOLDER}/{key}-{name}.json", kind)
+    store = KeptJson(f"results/{key}-{name}.json", kind)
     value = store.read()
     if value is None:
         value = find_out()
@@ -61,5 +60,5 @@ def _code() -> str:
 
 def _drop_oldest() -> None:
     with suppress(OSError):
-        for path in sorted((cache_dir() / _FOLDER).iterdir(), key=lambda path: path.stat().st_mtime)[:-_MOST_KEPT]:
+        for path in sorted((cache_dir() / "results").iterdir(), key=lambda path: path.stat().st_mtime)[:-_MOST_KEPT]:
             path.unlink(missing_ok=True)
