@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from profiler.records.quality import QualityRecord
 from profiler.records.record import Record
 from profiler.records.round import AnchorRound, Round
 from profiler.results.kept import kept, key_of
-from profiler.results.stored import Line, RoundHead, StoredRounds, cells_of
+from profiler.results.stored import Line, RoundHead, RoundIndex, StoredRounds, cells_of
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import Artifact
 
@@ -55,30 +56,10 @@ def read_results(paths: Iterable[Path]) -> Results:
     paths = list(paths)
     key = key_of(paths)
     readable = [_copied_if_pipe(path) for path in paths]
-    return kept(key, "index", Index, lambda: _index_of(readable)).results(readable, key)
-
-
-def _index_of(paths: Sequence[Path]) -> "Index":
-    reading = Reading()
-    for path in paths:
-        reading.read(path)
-    return reading.index()
-
-
-class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of files without decoding their rounds."""
-
-    others: Results  # without rounds
-    heads: list[RoundHead]
-    lines: list[Line]
-
-    def results(self, paths: Sequence[Path], key: str | None = None) -> Results:
-        """Return the content of the files."""
-        cells: dict[Cell, Cell] = {}  # one of each: a sweep repeats the same few
-        for head in self.heads:
-            head.cell = cells.setdefault(head.cell, head.cell)
-        rounds = StoredRounds(paths, self.heads, self.lines, decode_round)
-        return msgspec.structs.replace(self.others, rounds=rounds, key=key)
+    reading = cache(lambda: Reading(readable))  # where something is not kept
+    others = kept(key, "records", Results, lambda: reading().others)
+    rounds = StoredRounds(readable, lambda: kept(key, "rounds", RoundIndex, lambda: reading().rounds), decode_round)
+    return msgspec.structs.replace(others, rounds=rounds, key=key)
 
 
 def _copied_if_pipe(path: Path) -> Path:
@@ -93,10 +74,14 @@ def _copied_if_pipe(path: Path) -> Path:
 
 
 class Reading:
-    """Files being read, one after the other."""
+    """What one pass over some files finds.
 
-    def __init__(self) -> None:
-        self._results = Results()
+    Raises:
+        UserError: a file is missing, or a line is no record of this program.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.others = Results()  # all but the rounds
         self._paths: list[Path] = []
         self._latest: dict[tuple[str, str, int], tuple[RoundHead, Line]] = {}
         self._qualities: dict[object, QualityRecord] = {}
@@ -104,13 +89,15 @@ class Reading:
         self._n_clashes = 0
         self.good_bytes = 0  # of the last file, up to the end of its last whole line
         self.torn = False  # whether a torn line follows
+        for path in paths:
+            self._read(path)
+        self._finish()
 
-    def read(self, path: Path) -> None:
-        """Read one file.
+    def results(self) -> Results:
+        """Return all that was found."""
+        return msgspec.structs.replace(self.others, rounds=StoredRounds(self._paths, lambda: self.rounds, decode_round))
 
-        Raises:
-            UserError: it is missing, or a line is no record of this program.
-        """
+    def _read(self, path: Path) -> None:
         self._paths.append(path)
         self.good_bytes, self.torn = 0, False
         try:
@@ -134,7 +121,7 @@ class Reading:
             if is_whole or len(line) >= MAX_LINE_BYTES or not _is_torn(line, error):
                 raise _no_record(path, number, error) from error
             self.torn = True
-            self._results.warnings.append(f"the last line of {path.name} is incomplete and is skipped")
+            self.others.warnings.append(f"the last line of {path.name} is incomplete and is skipped")
             return
         if isinstance(record, Environment) and record.schema > SCHEMA:
             raise UserError(
@@ -157,7 +144,7 @@ class Reading:
         self._latest[key] = (head, line)
 
     def _take(self, record: Environment | Artifact | AnchorRound | QualityRecord) -> None:
-        results = self._results
+        results = self.others
         if isinstance(record, Environment):
             results.environments[record.id] = record
         elif isinstance(record, Artifact):
@@ -167,14 +154,14 @@ class Reading:
         else:
             self._qualities[record.key] = record
 
-    def index(self) -> Index:
-        """Return what all files hold together.
-
-        Raises:
-            UserError: the line that describes a measured file is missing.
-        """
-        results = self._results
+    @property
+    def rounds(self) -> RoundIndex:
+        """Where the rounds are."""
         heads, lines = [head for head, _ in self._latest.values()], [line for _, line in self._latest.values()]
+        return RoundIndex(heads=heads, lines=lines)
+
+    def _finish(self) -> None:
+        results = self.others
         results.qualities = list(self._qualities.values())
         if n := self._n_clashes:
             results.warnings.append(
@@ -182,14 +169,13 @@ class Reading:
                 "counts: two devices that look alike, or one that was measured twice; "
                 "read one file of each, or compare them with slmprof compare"
             )
-        measured = dict.fromkeys(head.cell.artifact_sha256 for head in heads)
+        measured = dict.fromkeys(head.cell.artifact_sha256 for head, _ in self._latest.values())
         for sha256 in (*measured, *(record.artifact_sha256 for record in results.qualities)):
             if sha256 not in results.artifacts:
                 raise UserError(
                     f"the results hold rounds of file {sha256[:12]}… but no line that describes it; "
                     "read the whole results file"
                 )
-        return Index(others=results, heads=heads, lines=lines)
 
 
 def decode_round(line: bytes, path: Path, number: int) -> Round:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, overload
+from typing import BinaryIO, overload
 
 import msgspec
 
@@ -23,7 +23,7 @@ from quant.base.ints import Int64
 CellKey = tuple[str, str]  # of the cell, of the environment
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a record is."""
 
     file: int
@@ -47,24 +47,43 @@ class RoundHead(msgspec.Struct, kw_only=True, gc=False, tag="round", tag_field="
     doubt: Doubt | None = None
 
 
+class RoundIndex(msgspec.Struct, frozen=True, kw_only=True):
+    """The heads of rounds, and where each round is."""
+
+    heads: list[RoundHead]
+    lines: list[Line]
+
+
 class StoredRounds(Sequence[Round]):
     """The rounds of some files, in the order of these; each access reads and decodes again.
 
     Args:
         paths: the files.
-        heads: one for each round.
-        lines: where each round is.
+        index: returns where the rounds are; called when one is accessed.
         decode: turns the line with this number of this file into a round, or raises a UserError.
     """
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        heads: list[RoundHead],
-        lines: list[Line],
-        decode: Callable[[bytes, Path, int], Round],
+        self, paths: Sequence[Path], index: Callable[[], RoundIndex], decode: Callable[[bytes, Path, int], Round]
     ) -> None:
-        self.paths, self.heads, self.lines, self._decode = list(paths), heads, lines, decode
+        self.paths, self._find, self._decode = list(paths), index, decode
+
+    @cached_property
+    def _index(self) -> RoundIndex:
+        index, cells = self._find(), dict[Cell, Cell]()
+        for head in index.heads:
+            head.cell = cells.setdefault(head.cell, head.cell)  # one of each: a sweep repeats the same few
+        return index
+
+    @property
+    def heads(self) -> list[RoundHead]:
+        """What is known of each round before any figure."""
+        return self._index.heads
+
+    @property
+    def lines(self) -> list[Line]:
+        """Where each round is."""
+        return self._index.lines
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -89,8 +108,8 @@ class StoredRounds(Sequence[Round]):
 
     def only(self, wanted: Sequence[bool]) -> "StoredRounds":
         """Return those for which `wanted` is true."""
-        heads, lines = list(compress(self.heads, wanted)), list(compress(self.lines, wanted))
-        return StoredRounds(self.paths, heads, lines, self._decode)
+        part = RoundIndex(heads=list(compress(self.heads, wanted)), lines=list(compress(self.lines, wanted)))
+        return StoredRounds(self.paths, lambda: part, self._decode)
 
     @cached_property
     def places(self) -> dict[CellKey, list[int]]:

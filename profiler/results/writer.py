@@ -51,9 +51,8 @@ class ResultsWriter:
         if self._fresh and path.is_file():
             path.replace(path.with_name(f"{path.name}.bak"))
         if path.exists():
-            reading = Reading()
-            reading.read(path)
-            self.results = reading.index().results([path])
+            reading = Reading([path])
+            self.results = reading.results()
             for _ in self.results.rounds:  # each is looked at whole, before anything is measured
                 pass
             if reading.torn:

@@ -127,7 +127,7 @@ def test_what_was_found_out_of_a_large_file_is_taken_from_the_cache(
     plain.rounds, plain.key = list(plain.rounds), None
     assert (summarise_and_warn(plain), sides_of(plain)) == (figures, sides)
     monkeypatch.setattr(StoredRounds, "read", None)
-    monkeypatch.setattr(Reading, "read", None)
+    monkeypatch.setattr(Reading, "_read", None)
     again = read_results([path])
     assert (again.rounds.heads, again.rounds.lines) == (first.rounds.heads, first.rounds.lines)  # type: ignore[attr-defined]
     assert (summarise_and_warn(again), sides_of(again)) == (figures, sides)
