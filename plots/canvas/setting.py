@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 
 from plots.canvas.panels import models_of
 from plots.canvas.text_width import printable
+from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.records.cell_summary import CellSummary
 from profiler.records.environment import Environment
+from profiler.tables.format import load_in_words as work_in_words
+from quant.base.text import counted_range, number_range
 from quant.base.units import format_params
 
-_INTERVAL_ROUNDS = 6
 MOST_MODELS = 30  # more would be taller than the chart; the CSV file next to it names them
 
 
@@ -38,7 +40,7 @@ def load_in_words(cells: Sequence[CellSummary]) -> str:
 def _work(cells: Sequence[CellSummary]) -> str:
     config, depths = cells[0].config, sorted({cell.config.n_depth for cell in cells})
     if len(depths) == 1 and config.mode == "request":
-        return f"{config.n_prompt} tokens in, {config.n_gen} out, decode at depth {config.decode_depth}"
+        return work_in_words(config)
     tests = [f"{name} of {n}" for name, n in (("prefill", config.n_prompt), ("decode", config.n_gen)) if n]
     each = "each " if len(tests) > 1 else ""
     return f"{' and '.join(tests)} tokens, {each}at depth {', '.join(map(str, depths))}"
@@ -47,7 +49,7 @@ def _work(cells: Sequence[CellSummary]) -> str:
 def _setting(cells: Sequence[CellSummary]) -> str:
     config, contexts = cells[0].config, sorted({cell.config.n_ctx for cell in cells})
     cache = config.type_k if config.type_k == config.type_v else f"{config.type_k}/{config.type_v}"
-    parts = [f"context {_range(contexts)}", f"batch {config.n_batch}/{config.n_ubatch}", f"KV cache {cache}"]
+    parts = [f"context {number_range(contexts)}", f"batch {config.n_batch}/{config.n_ubatch}", f"KV cache {cache}"]
     parts += [f"flash attention {config.flash_attn}", f"load mode {config.load_mode}"]
     parts += [] if config.repack else ["weights not repacked"]
     parts += [] if config.cores is None else [f"on CPUs {', '.join(map(str, config.cores))}"]
@@ -79,7 +81,7 @@ def _threads(threads: Iterable[int]) -> str:
 def repeats_in_words(cells: Sequence[CellSummary]) -> str:
     """Return over how many rounds the figures are medians."""
     rounds, reps = rounds_and_reps(cells)
-    return f"medians over {_counted(rounds, 'round')} of {_counted(reps, 'repetition')}"
+    return f"medians over {counted_range(rounds, 'round')} of {counted_range(reps, 'repetition')}"
 
 
 def rounds_and_reps(cells: Sequence[CellSummary]) -> tuple[list[int], list[int]]:
@@ -91,16 +93,8 @@ def range_in_words(rounds: Sequence[int]) -> str | None:
     """Return what the ends of a bar or bracket are, for cells with these counts of rounds; None without a range."""
     if rounds == [1]:
         return None
-    if rounds[0] >= _INTERVAL_ROUNDS:
+    if rounds[0] >= INTERVAL_ROUNDS:
         return "95 % interval of the median"
-    if rounds[-1] < _INTERVAL_ROUNDS:
+    if rounds[-1] < INTERVAL_ROUNDS:
         return "smallest and largest round (an interval needs six)"
     return "95 % interval of the median, under six rounds smallest and largest"
-
-
-def _counted(values: Sequence[int], name: str) -> str:
-    return f"{_range(values)} {name}{'' if values[-1] == 1 else 's'}"
-
-
-def _range(values: Sequence[int]) -> str:
-    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"

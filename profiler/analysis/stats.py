@@ -13,6 +13,7 @@ from typing import Any
 
 from profiler.records.span import Span
 
+INTERVAL_ROUNDS = 6  # the fewest values whose median has a 95 % interval
 LOOK_LEVEL = 0.965  # confidence of each look of a stopping rule; see sweep/stopping.py
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiler.analysis.stats import median
+from profiler.analysis.stats import INTERVAL_ROUNDS, median
 from profiler.compare.differences import Difference, differences
 from profiler.compare.figures import BY_NAME, FIGURES
 from profiler.compare.match import Side, match, sides_of
-from profiler.compare.permutation import MIN_ROUNDS, compare_rounds, least_p
+from profiler.compare.permutation import compare_rounds, least_p
 from profiler.results.file import Results
 
 ALPHA = 0.05
@@ -267,4 +267,4 @@ def _name(side: Side) -> CellName:
 
 def few_rounds(pair: Pair) -> bool:
     """Return whether a pair has too few rounds on a side for an interval."""
-    return min(pair.base.rounds, pair.new.rounds) < MIN_ROUNDS
+    return min(pair.base.rounds, pair.new.rounds) < INTERVAL_ROUNDS

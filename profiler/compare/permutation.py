@@ -14,9 +14,8 @@ from functools import lru_cache
 
 import msgspec
 
-from profiler.analysis.stats import median
+from profiler.analysis.stats import INTERVAL_ROUNDS, median
 
-MIN_ROUNDS = 6  # on either side; fewer have no interval anywhere in this program
 # Above it, counting takes longer than drawing. Ties are what makes ranks differ from 1, 2, 3, ...
 _EXACT_ROUNDS = 60
 _DRAWS = 20_000
@@ -39,7 +38,7 @@ def compare_rounds(base: Sequence[float], new: Sequence[float], confidence: floa
     logs_base, logs_new = [math.log(value) for value in base], [math.log(value) for value in new]
     shifts = sorted(after - before for before in logs_base for after in logs_new)
     ratio = math.exp(median(shifts))
-    if min(len(base), len(new)) < MIN_ROUNDS:
+    if min(len(base), len(new)) < INTERVAL_ROUNDS:
         return Verdict(ratio=ratio, lo=None, hi=None, p=None)
     skipped = _pairs_outside(len(base), len(new), confidence)
     return Verdict(

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.compare.comparison import ALPHA, CellName, Change, Comparison, Pair, few_rounds
 from profiler.compare.figures import BY_NAME
-from profiler.compare.permutation import MIN_ROUNDS
 from profiler.tables.format import aligned, clean, load_name, thread_counts, threads_in_words
 from quant.base.text import counted
 from quant.base.units import format_bytes
@@ -109,7 +109,7 @@ def _headline(comparison: Comparison) -> str:
     worse = sum(change.loss_percent > 0 for change in shown)
     words = f"{counted(len(comparison.pairs), 'matched cell')}, {counted(len(changes), 'figure')}: "
     words += f"{worse} worse, {len(shown) - worse} better, {len(changes) - undecided - len(shown)} no difference shown"
-    return words + (f", {undecided} undecided (fewer than {MIN_ROUNDS} rounds)" if undecided else "")
+    return words + (f", {undecided} undecided (fewer than {INTERVAL_ROUNDS} rounds)" if undecided else "")
 
 
 def _tables(comparison: Comparison) -> list[list[str]]:
@@ -170,8 +170,8 @@ def _notes(comparison: Comparison) -> list[str]:
         )
     if any(few_rounds(pair) for pair in comparison.pairs):
         notes.append(
-            f"fewer than {MIN_ROUNDS} rounds on a side decide nothing: the range is that of any round to any other; "
-            f"measure more with --rounds {MIN_ROUNDS}"
+            f"fewer than {INTERVAL_ROUNDS} rounds on a side decide nothing: the range is that of any round to any "
+            f"other; measure more with --rounds {INTERVAL_ROUNDS}"
         )
     if comparison.stopped_early:
         notes.append("a --target chose the number of some rounds; the intervals here do not allow for such a stop")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.recommend.limits import limits_text
 from profiler.recommend.rank import Ranked
 from profiler.recommend.records import FASTEST, Candidate, Criteria, Limits, Prefer
@@ -9,7 +10,6 @@ from profiler.records.span import Span
 from quant.base.units import format_bytes
 
 _MOST_NAMES = 4  # in a sentence
-_INTERVAL_ROUNDS = 6
 _VISIBLE = 0.02  # a smaller change of prefill is not worth a word
 
 
@@ -38,7 +38,7 @@ def reason_of(ranked: Sequence[Ranked], basis: str, criteria: Criteria, *, some_
 
 def _ends(tied: Sequence[Ranked]) -> str:
     """Return what overlaps: below six rounds there are no intervals."""
-    return "intervals" if all(each.candidate.rounds >= _INTERVAL_ROUNDS for each in tied) else "ranges"
+    return "intervals" if all(each.candidate.rounds >= INTERVAL_ROUNDS for each in tied) else "ranges"
 
 
 def _among(count: int, limits: Limits, kind: str) -> str:

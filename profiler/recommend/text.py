@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.recommend.limits import limits_text
 from profiler.recommend.reasons import kld_text, weights_text
 from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
@@ -14,7 +15,6 @@ from quant.base.text import counted
 from quant.base.units import format_bytes, format_params
 
 _MOST_ROWS = 6  # of each kind
-_INTERVAL_ROUNDS = 6
 
 
 def render(recommendation: Recommendation, environments: Mapping[str, Environment]) -> str:
@@ -113,7 +113,7 @@ def _notes(choice: Choice) -> list[str]:
         )
     if shown and choice.device != "cpu":
         notes.append("GPU memory is not included, so a memory limit means little here")
-    if any(each.rounds < _INTERVAL_ROUNDS for each in shown):
+    if any(each.rounds < INTERVAL_ROUNDS for each in shown):
         notes.append(
             "below six rounds there is no interval: the smallest and largest round are used, which is less certain"
         )

@@ -5,6 +5,7 @@ Plain Markdown with aligned columns, so that it reads well on a terminal and ren
 
 from collections.abc import Mapping, Sequence
 
+from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.records.cell_summary import CellSummary, message_key
 from profiler.records.environment import Environment
 from profiler.tables.format import (
@@ -19,9 +20,9 @@ from profiler.tables.format import (
     thread_counts,
     threads_in_words,
 )
+from quant.base.text import counted_range
 from quant.base.units import format_bytes, format_params
 
-_INTERVAL_ROUNDS = 6
 _MOST_NAMES = 5  # in a sentence
 
 
@@ -72,23 +73,17 @@ def _caption(group: Sequence[CellSummary], environment: Environment | None, with
         lines.append(device_line(environment, group[0].backend))
     measured = [cell for cell in group if cell.rounds]
     if measured and with_rounds:
-        rounds = _range([cell.rounds for cell in measured], "round")
-        reps = _range([cell.reps for cell in measured], "repetition")
+        rounds = counted_range([cell.rounds for cell in measured], "round")
+        reps = counted_range([cell.reps for cell in measured], "repetition")
         lines.append(f"medians over {rounds} of {reps} [{_brackets(measured)}]")
     if target := _target(group):
         lines.append(target)
     return lines
 
 
-def _range(values: Sequence[int], noun: str) -> str:
-    low, high = min(values), max(values)
-    numbers = str(low) if low == high else f"{low} to {high}"
-    return f"{numbers} {noun}{'' if high == 1 else 's'}"
-
-
 def _brackets(measured: Sequence[CellSummary]) -> str:
     """Return what the brackets behind a figure hold."""
-    with_interval = {cell.rounds >= _INTERVAL_ROUNDS for cell in measured}
+    with_interval = {cell.rounds >= INTERVAL_ROUNDS for cell in measured}
     if with_interval == {True}:
         return "95 % interval; overlapping intervals are a tie"
     if with_interval == {False}:

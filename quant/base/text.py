@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
@@ -31,6 +32,17 @@ def message_line(text: str, *folders: Path) -> str:
         if len(folder.parts) > 1:
             text = text.replace(f"{folder}{os.sep}", "")
     return one_line(_FOLDERS.sub("", text), _MESSAGE_CHARS)
+
+
+def number_range(values: Sequence[int]) -> str:
+    """Return where numbers lie: "6", or "3 to 6"."""
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def counted_range(values: Sequence[int], noun: str) -> str:
+    """Return where numbers lie with their noun: "1 round", "3 to 6 rounds"."""
+    return f"{number_range(values)} {noun}{'' if max(values) == 1 else 's'}"
 
 
 def counted(number: float, noun: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 ExtraTensors = dict[str, NDArray[np.float32]]
+GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all with the tanh approximation
 _MAX_FLOAT = 3.4e38  # these numbers are float32 in GGUF
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import gguf
 
 from quant.convert.families.base import (
+    GELUS,
     Config,
     Family,
     as_number,
@@ -19,8 +20,6 @@ from quant.convert.families.base import (
     with_defaults,
 )
 from quant.convert.families.planned import Planned, weight_and_bias
-
-_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all with the tanh approximation
 
 
 def complete(config: Config) -> Config:
@@ -41,7 +40,7 @@ def complete(config: Config) -> Config:
         tie_word_embeddings=True,
     )
     config = with_defaults(config, n_inner=4 * need(config, "n_embd"))
-    refuse_unless(config, "activation_function", _GELUS)
+    refuse_unless(config, "activation_function", GELUS)
     refuse_unless(config, "scale_attn_weights", (None, True))
     refuse_unless(config, "scale_attn_by_inverse_layer_idx", (None, False))
     require_whole_heads(need(config, "n_embd"), need(config, "n_head"))

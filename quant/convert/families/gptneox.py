@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import gguf
 
 from quant.convert.families.base import (
+    GELUS,
     Config,
     Family,
     as_number,
@@ -19,8 +20,6 @@ from quant.convert.families.base import (
 )
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.families.planned import ByPart, Planned, weight_and_bias
-
-_GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all with the tanh approximation
 
 
 def complete(config: Config) -> Config:
@@ -41,7 +40,7 @@ def complete(config: Config) -> Config:
         layer_norm_eps=1e-5,
         use_parallel_residual=True,
     )
-    refuse_unless(config, "hidden_act", _GELUS)
+    refuse_unless(config, "hidden_act", GELUS)
     refuse_unless(config, "attention_bias", (None, True))
     refuse_unless(config, "tie_word_embeddings", (None, False))
     refuse_unless(config, "use_parallel_residual", (True, False))

@@ -11,6 +11,7 @@ import gguf
 import msgspec
 
 from quant.convert.families.base import (
+    GELUS,
     Config,
     Family,
     n_head_kv,
@@ -33,7 +34,7 @@ def complete(config: Config) -> Config:
     Raises:
         UserError: queries and keys have norms, or the activation is not GELU.
     """
-    refuse_unless(config, "hidden_act", (None, "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu"))
+    refuse_unless(config, "hidden_act", (None, *GELUS))
     refuse_unless(config, "qk_layernorm", (None, False))
     return with_defaults(
         config,

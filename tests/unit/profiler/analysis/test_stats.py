@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.analysis.stats import median, median_interval, outliers, quantile, quantiles_ns, rank_of
+from profiler.analysis.stats import INTERVAL_ROUNDS, median, median_interval, outliers, quantile, quantiles_ns, rank_of
 from profiler.records.span import Span
 from quant.base.ints import MOST
 
@@ -154,3 +154,8 @@ def test_quantiles_of_durations_are_those_of_all_lists_together(parts: list[list
             quantiles_ns(parts, fractions)
         return
     assert quantiles_ns(parts, fractions) == [quantile(together, fraction) for fraction in fractions]
+
+
+def test_six_rounds_are_the_fewest_with_an_interval() -> None:
+    assert median_interval([1.0] * (INTERVAL_ROUNDS - 1)) is None
+    assert median_interval([1.0] * INTERVAL_ROUNDS) is not None
