@@ -22,6 +22,8 @@ from profiler.records.round import Round
 from profiler.records.span import Span
 from profiler.results.file import Results
 from profiler.results.kept import kept
+from profiler.results.shares import Share, find_in_cells
+from quant.base.worker import serve
 from quant.gguf_io.artifact import Artifact
 
 _NS_PER_MS = 1e6
@@ -42,9 +44,7 @@ def summarise(results: Results, *, label: str | None = None) -> list[CellSummary
 
 def summarise_and_warn(results: Results, *, label: str | None = None) -> tuple[list[CellSummary], dict[str, str]]:
     """Summarize every cell, and return also the text of each flag by `message_key` of cell and flag."""
-    made = kept(
-        results.key, "summaries", list[Summarised], lambda: [_summarise_cell(*cell) for cell in results.cells()]
-    )
+    made = kept(results.key, "summaries", list[Summarised], lambda: find_in_cells(results, Summarised, summarise_cell))
     messages = {message_key(each.summary, warning.name): warning.message for each in made for warning in each.warnings}
     summaries = [each.summary for each in made]
     if label is not None:
@@ -70,7 +70,8 @@ def _sort_key(cell: CellSummary) -> tuple[object, ...]:
     )
 
 
-def _summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Summarised:
+def summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Summarised:
+    """Derive the figures of one cell from its rounds."""
     first = rounds[0]
     ok = [record for record in rounds if record.status == "ok"]
     in_force = ok[0].in_force if ok else None
@@ -204,3 +205,7 @@ def _spread(
     valued = [(record.round, value) for record, value in zip(rounds, found, strict=True) if value is not None]
     values = [value for _, value in valued]
     return span_of(values, target), tuple(valued[place][0] for place in outliers(values))
+
+
+if __name__ == "__main__":
+    serve(Share, lambda share: share.find(summarise_cell))

@@ -16,6 +16,8 @@ from profiler.records.environment import Environment
 from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.kept import kept
+from profiler.results.shares import Share, find_in_cells
+from quant.base.worker import serve
 from quant.gguf_io.artifact import Artifact
 
 AXES = {
@@ -52,10 +54,11 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 def sides_of(results: Results) -> list[Side]:
     """Return the cells of some results, in the order of the file."""
-    return kept(results.key, "sides", list[Side], lambda: [_side(*cell) for cell in results.cells()])
+    return kept(results.key, "sides", list[Side], lambda: find_in_cells(results, Side, side_of))
 
 
-def _side(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Side:
+def side_of(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Side:
+    """Take what is compared from the rounds of one cell."""
     first, statuses = rounds[0], {record.status for record in rounds}
     ok = [record for record in rounds if record.status == "ok"]
     values = {
@@ -159,3 +162,7 @@ def _cross(bases: list[Side], news: list[Side], axis: Sequence[str], found: Matc
                 found.pairs.append((ours, theirs))
     found.only_base.extend(side for b, side in enumerate(bases) if b not in used_base)
     found.only_new.extend(side for n, side in enumerate(news) if n not in used_new)
+
+
+if __name__ == "__main__":
+    serve(Share, lambda share: share.find(side_of))

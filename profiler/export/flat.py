@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -125,6 +126,10 @@ _NOTHING: Any = _Nothing()
 
 def flat(cell: CellSummary) -> dict[str, object]:
     """Return the fields of a cell under their flat names; None where one does not apply."""
+    return dict(zip(FIELDS, _values(cell), strict=True))
+
+
+def _values(cell: CellSummary) -> tuple[object, ...]:
     quality = cell.quality
     filled = msgspec.structs.replace(
         cell,
@@ -135,7 +140,7 @@ def flat(cell: CellSummary) -> dict[str, object]:
         model_rss_bytes=cell.model_rss_bytes or _NOTHING,
         quality=msgspec.structs.replace(quality, ppl=quality.ppl or _NOTHING, kld=quality.kld or _NOTHING),
     )
-    return dict(zip(FIELDS, _read(filled), strict=True))
+    return _read(filled)
 
 
 def to_json(summaries: Sequence[CellSummary]) -> str:
@@ -148,21 +153,25 @@ def to_csv(summaries: Sequence[CellSummary]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
-    for cell in summaries:
-        writer.writerow([csv_value(value) for value in flat(cell).values()])
+    writer.writerows(map(csv_value, _values(cell)) for cell in summaries)
     return text.getvalue()
 
 
 def csv_value(value: object) -> object:
     """Make a value safe for a spreadsheet: no formula, no second line, nothing where nothing applies."""
+    if isinstance(value, str):
+        return _safe_text(value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
         return ";".join(str(each) for each in value)
-    if isinstance(value, str):
-        # A carriage return alone would begin a new line: not every csv writer puts it in quotes.
-        shown = printable(value)
-        return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
     return value
+
+
+@lru_cache  # most texts repeat from row to row
+def _safe_text(text: str) -> str:
+    # A carriage return alone would begin a new line: not every csv writer puts it in quotes.
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

@@ -43,7 +43,11 @@ class Results(msgspec.Struct):
 
     def cells(self) -> Iterator[tuple[list[Round], Artifact, Environment | None]]:
         """Yield the rounds of each cell with its file and environment; no more than one cell's rounds are in memory."""
-        for rounds in cells_of(self.rounds):
+        return self.described(cells_of(self.rounds))
+
+    def described(self, cells: Iterable[list[Round]]) -> Iterator[tuple[list[Round], Artifact, Environment | None]]:
+        """Yield the rounds of cells with the file and environment of each."""
+        for rounds in cells:
             yield rounds, self.artifacts[rounds[0].cell.artifact_sha256], self.environments.get(rounds[0].env_id)
 
 

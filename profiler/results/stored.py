@@ -128,6 +128,12 @@ class StoredRounds(Sequence[Round]):
                 file.seek(line.start)
                 yield self._decode(file.read(line.n_bytes), self.paths[line.file], line.number)
 
+    def read_cells(self, cells: Sequence[Sequence[Line]]) -> Iterator[list[Round]]:
+        """Decode the lines of each cell; no more than a cell's rounds are in memory."""
+        decoded = self.read([line for lines in cells for line in lines])
+        for lines in cells:
+            yield [next(decoded) for _ in lines]
+
 
 def heads_of(rounds: Sequence[Round]) -> Sequence[RoundHead | Round]:
     """Return what is known of rounds without decoding any."""
@@ -156,6 +162,4 @@ def cells_of(rounds: Sequence[Round], keys: Collection[CellKey] | None = None) -
     if not isinstance(rounds, StoredRounds):
         yield from ([rounds[place] for place in places] for places in cells)
         return
-    decoded = rounds.read([rounds.lines[place] for places in cells for place in places])
-    for places in cells:
-        yield [next(decoded) for _ in places]
+    yield from rounds.read_cells([[rounds.lines[place] for place in places] for places in cells])
