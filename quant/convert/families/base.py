@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 ExtraTensors = dict[str, NDArray[np.float32]]
 GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all with the tanh approximation
+SILU = (None, "silu")
 _MAX_FLOAT = 3.4e38  # these numbers are float32 in GGUF
 
 
@@ -42,7 +43,11 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
     architectures: tuple[str, ...]  # class names in config.json
     arch: str  # GGUF's general.architecture
-    complete: Callable[[Config], Config] = _as_it_is  # fills in the class's defaults
+    adapt: Callable[[Config], Config] = _as_it_is  # renames settings, before all else
+    # The values of settings that llama.cpp computes; with others the model would generate wrong text. None: no value.
+    computed: dict[str, tuple[Any, ...]] = {}
+    defaults: dict[str, Any] = {}  # of the config's class; callables get the config with the defaults before them
+    check: Callable[[Config], object] = _as_it_is  # refuses what `computed` cannot express
     tensors: Callable[[Config], Iterator[Planned]]
     write_keys: Callable[[gguf.GGUFWriter, Config, int], None]  # writer, config, file type
     extra_tensors: Callable[[Config], ExtraTensors] = _no_tensors  # made from the config alone
@@ -56,6 +61,19 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned
     model_types: tuple[str, ...] = ()  # for configs that name no class
     base_prefix: str = ""  # of the tensors' names; missing in checkpoints without the output head
+
+    def complete(self, config: Config) -> Config:
+        """Return a config with all defaults.
+
+        Raises:
+            UserError: it has a setting that llama.cpp does not compute for this family.
+        """
+        config = self.adapt(config)
+        for key, values in self.computed.items():
+            refuse_unless(config, key, values)
+        config = with_defaults(config, **self.defaults)
+        self.check(config)
+        return config
 
 
 def need(config: Config, key: str, default: int | None = None) -> int:
@@ -123,6 +141,11 @@ def refuse_unless(config: Config, key: str, known: tuple[Any, ...]) -> None:
         )
 
 
+def n_heads(config: Config) -> int:
+    """Return the number of attention heads."""
+    return need(config, "num_attention_heads")
+
+
 def head_dim(config: Config) -> int:
     """Return the size of one attention head, explicit or by division.
 
@@ -132,20 +155,20 @@ def head_dim(config: Config) -> int:
     if config.get("head_dim") is not None:
         size = need(config, "head_dim")
     else:
-        size = need(config, "hidden_size") // need(config, "num_attention_heads")
+        size = need(config, "hidden_size") // n_heads(config)
     if size % 2:
         raise UserError(f"config.json asks for attention heads of {size} values, which must be an even number")
     return size
 
 
-def require_whole_heads(n_embd: int, n_heads: int) -> None:
+def require_whole_heads(n_embd: int, heads: int) -> None:
     """Refuse a width that is no multiple of the number of heads.
 
     Raises:
         UserError: it is none.
     """
-    if n_embd % n_heads:
-        raise UserError(f"config.json asks for {n_heads} attention heads in a width of {n_embd}, which is no multiple")
+    if n_embd % heads:
+        raise UserError(f"config.json asks for {heads} attention heads in a width of {n_embd}, which is no multiple")
 
 
 def n_head_kv(config: Config) -> int:
@@ -221,6 +244,8 @@ def with_defaults(config: Config, **defaults: Any) -> Config:
     If the class has a default for num_key_value_heads, null (unlike a missing key) means as many as attention heads.
     """
     if "num_key_value_heads" in defaults and config.get("num_key_value_heads", 0) is None:
-        config = {**config, "num_key_value_heads": need({**defaults, **config}, "num_attention_heads")}
-    given = {key: value for key, value in config.items() if value is not None}
-    return {**config, **{key: value for key, value in defaults.items() if key not in given}}
+        config = {**config, "num_key_value_heads": n_heads({**defaults, **config})}
+    for key, default in defaults.items():
+        if config.get(key) is None:
+            config = {**config, key: default(config) if callable(default) else default}
+    return config

@@ -13,33 +13,14 @@ from quant.convert.families.base import (
     as_number,
     first_of,
     need,
-    refuse_unless,
     require_whole_heads,
-    with_defaults,
 )
 from quant.convert.families.planned import ByPart, Planned, weight_and_bias
 
 
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' BloomConfig (4.57) under the names it writes.
-
-    Raises:
-        UserError: a setting that llama.cpp's bloom does not compute.
-    """
-    if config.get("n_embed") is not None:  # overrides hidden_size, as in BloomConfig
-        config = {**config, "hidden_size": config["n_embed"]}
-    config = with_defaults(
-        config,
-        vocab_size=250880,
-        hidden_size=64,
-        n_layer=first_of(config, "num_hidden_layers") or 2,
-        n_head=first_of(config, "num_attention_heads") or 8,
-        layer_norm_epsilon=1e-5,
-        tie_word_embeddings=True,
-    )
-    refuse_unless(config, "apply_residual_connection_post_layernorm", (None, False))
-    require_whole_heads(need(config, "hidden_size"), need(config, "n_head"))
-    return config
+def _renamed(config: Config) -> Config:
+    """Let n_embed override hidden_size, as BloomConfig does."""
+    return config if config.get("n_embed") is None else {**config, "hidden_size": config["n_embed"]}
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -80,7 +61,17 @@ FAMILY = Family(
     architectures=("BloomForCausalLM", "BloomModel"),
     model_types=("bloom",),
     arch="bloom",
-    complete=complete,
+    adapt=_renamed,
+    computed={"apply_residual_connection_post_layernorm": (None, False)},
+    defaults={  # transformers' BloomConfig (4.57), under the names it writes
+        "vocab_size": 250880,
+        "hidden_size": 64,
+        "n_layer": lambda config: first_of(config, "num_hidden_layers") or 2,
+        "n_head": lambda config: first_of(config, "num_attention_heads") or 8,
+        "layer_norm_epsilon": 1e-5,
+        "tie_word_embeddings": True,
+    },
+    check=lambda config: require_whole_heads(need(config, "hidden_size"), need(config, "n_head")),
     tensors=tensors,
     write_keys=write_keys,
     layers_key="n_layer",

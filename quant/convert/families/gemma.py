@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, Family, head_dim, n_head_kv, number, refuse_unless, with_defaults
+from quant.convert.families.base import Config, Family, head_dim, number
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
@@ -56,34 +56,18 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
     return found
 
 
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' GemmaConfig (4.57).
-
-    Raises:
-        UserError: the activation is no GELU; early configs have "gelu" and mean the approximation.
-    """
-    refuse_unless(config, "hidden_act", (None, "gelu_pytorch_tanh", "gelu"))
-    return with_defaults(
-        config,
-        vocab_size=256000,
-        hidden_size=3072,
-        intermediate_size=24576,
-        num_hidden_layers=28,
-        num_attention_heads=16,
-        num_key_value_heads=16,
-        head_dim=256,
-        max_position_embeddings=8192,
-        rms_norm_eps=1e-6,
-        tie_word_embeddings=True,
-    )
-
-
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the keys in gemma's order; the rotary base only if it is not llama.cpp's default."""
     write_counts(
-        writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length", "head_count"
+        writer,
+        config,
+        "context_length",
+        "embedding_length",
+        "block_count",
+        "feed_forward_length",
+        "head_count",
+        "head_count_kv",
     )
-    writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
     writer.add_key_length(head_dim(config))
     writer.add_value_length(head_dim(config))
@@ -95,7 +79,20 @@ FAMILY = Family(
     architectures=("GemmaForCausalLM",),
     model_types=("gemma",),
     arch="gemma",
-    complete=complete,
+    # Early configs have "gelu" and mean the approximation.
+    computed={"hidden_act": (None, "gelu_pytorch_tanh", "gelu")},
+    defaults={  # transformers' GemmaConfig (4.57)
+        "vocab_size": 256000,
+        "hidden_size": 3072,
+        "intermediate_size": 24576,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "head_dim": 256,
+        "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+    },
     tensors=Decoder(norm_offset=1.0, head=False).tensors,
     write_keys=write_keys,
     vocabulary=vocabulary,

@@ -10,32 +10,14 @@ from collections.abc import Iterator
 import gguf
 import msgspec
 
-from quant.convert.families.base import Config, Family, need, number, refuse_unless
+from quant.convert.families.base import Config, Family, need, number
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.gemma import spaced_vocabulary
-from quant.convert.families.gemma2 import NORMS, with_shared_defaults
+from quant.convert.families.gemma2 import NORMS, SHARED_DEFAULTS, check_query_scale
 from quant.convert.families.keys import window_layers, write_common_keys, write_window_pattern
 from quant.convert.families.planned import Planned
 
 _PATTERN = 6
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' Gemma3TextConfig (4.57).
-
-    Raises:
-        UserError: a setting that llama.cpp's gemma3 does not compute.
-    """
-    refuse_unless(config, "hidden_activation", (None, "gelu_pytorch_tanh"))
-    refuse_unless(config, "attn_logit_softcapping", (None,))
-    refuse_unless(config, "use_bidirectional_attention", (None, False))
-    return with_shared_defaults(
-        config,
-        vocab_size=262208,
-        max_position_embeddings=131072,
-        rope_theta=1000000.0,
-        rope_local_base_freq=10000.0,
-    )
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -61,7 +43,19 @@ FAMILY = Family(
     architectures=("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"),
     model_types=("gemma3_text", "gemma3"),
     arch="gemma3",
-    complete=complete,
+    computed={
+        "hidden_activation": (None, "gelu_pytorch_tanh"),
+        "attn_logit_softcapping": (None,),
+        "use_bidirectional_attention": (None, False),
+    },
+    defaults={
+        "vocab_size": 262208,
+        "max_position_embeddings": 131072,
+        "rope_theta": 1000000.0,
+        "rope_local_base_freq": 10000.0,
+        **SHARED_DEFAULTS,
+    },
+    check=check_query_scale,
     tensors=tensors,
     write_keys=write_keys,
     vocabulary=spaced_vocabulary,

@@ -15,36 +15,9 @@ from quant.convert.families.base import (
     as_number,
     first_of,
     need,
-    refuse_unless,
     require_whole_heads,
-    with_defaults,
 )
 from quant.convert.families.planned import Planned, weight_and_bias
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' GPT2Config (4.57) under the names it writes.
-
-    Raises:
-        UserError: a setting that llama.cpp's gpt2 does not compute.
-    """
-    config = with_defaults(
-        config,
-        vocab_size=50257,
-        n_positions=first_of(config, "max_position_embeddings", "n_ctx") or 1024,
-        n_embd=first_of(config, "hidden_size") or 768,
-        n_layer=first_of(config, "num_hidden_layers") or 12,
-        n_head=first_of(config, "num_attention_heads") or 12,
-        layer_norm_epsilon=1e-5,
-        activation_function="gelu_new",
-        tie_word_embeddings=True,
-    )
-    config = with_defaults(config, n_inner=4 * need(config, "n_embd"))
-    refuse_unless(config, "activation_function", GELUS)
-    refuse_unless(config, "scale_attn_weights", (None, True))
-    refuse_unless(config, "scale_attn_by_inverse_layer_idx", (None, False))
-    require_whole_heads(need(config, "n_embd"), need(config, "n_head"))
-    return config
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -82,7 +55,23 @@ FAMILY = Family(
     architectures=("GPT2LMHeadModel",),
     model_types=("gpt2",),
     arch="gpt2",
-    complete=complete,
+    computed={
+        "activation_function": (None, *GELUS),
+        "scale_attn_weights": (None, True),
+        "scale_attn_by_inverse_layer_idx": (None, False),
+    },
+    defaults={  # transformers' GPT2Config (4.57), under the names it writes
+        "vocab_size": 50257,
+        "n_positions": lambda config: first_of(config, "max_position_embeddings", "n_ctx") or 1024,
+        "n_embd": lambda config: first_of(config, "hidden_size") or 768,
+        "n_layer": lambda config: first_of(config, "num_hidden_layers") or 12,
+        "n_head": lambda config: first_of(config, "num_attention_heads") or 12,
+        "n_inner": lambda config: 4 * need(config, "n_embd"),
+        "layer_norm_epsilon": 1e-5,
+        "activation_function": "gelu_new",
+        "tie_word_embeddings": True,
+    },
+    check=lambda config: require_whole_heads(need(config, "n_embd"), need(config, "n_head")),
     tensors=tensors,
     write_keys=write_keys,
     layers_key="n_layer",

@@ -13,39 +13,11 @@ from quant.convert.families.base import (
     Family,
     as_number,
     need,
-    refuse_unless,
     require_whole_heads,
     rotary_dims,
-    with_defaults,
 )
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.families.planned import ByPart, Planned, weight_and_bias
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' GPTNeoXConfig (4.57).
-
-    Raises:
-        UserError: a setting that llama.cpp's gptneox does not compute.
-    """
-    config = with_defaults(
-        config,
-        vocab_size=50432,
-        hidden_size=6144,
-        num_hidden_layers=44,
-        num_attention_heads=64,
-        intermediate_size=24576,
-        hidden_act="gelu",
-        max_position_embeddings=2048,
-        layer_norm_eps=1e-5,
-        use_parallel_residual=True,
-    )
-    refuse_unless(config, "hidden_act", GELUS)
-    refuse_unless(config, "attention_bias", (None, True))
-    refuse_unless(config, "tie_word_embeddings", (None, False))
-    refuse_unless(config, "use_parallel_residual", (True, False))
-    require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads"))
-    return config
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -82,7 +54,24 @@ FAMILY = Family(
     architectures=("GPTNeoXForCausalLM",),
     model_types=("gpt_neox",),
     arch="gptneox",
-    complete=complete,
+    computed={
+        "hidden_act": (None, *GELUS),
+        "attention_bias": (None, True),
+        "tie_word_embeddings": (None, False),
+        "use_parallel_residual": (None, True, False),
+    },
+    defaults={  # transformers' GPTNeoXConfig (4.57)
+        "vocab_size": 50432,
+        "hidden_size": 6144,
+        "num_hidden_layers": 44,
+        "num_attention_heads": 64,
+        "intermediate_size": 24576,
+        "hidden_act": "gelu",
+        "max_position_embeddings": 2048,
+        "layer_norm_eps": 1e-5,
+        "use_parallel_residual": True,
+    },
+    check=lambda config: require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads")),
     tensors=tensors,
     write_keys=write_keys,
 )

@@ -6,29 +6,13 @@ Source: conversion/granite.py of the pinned llama.cpp.
 import gguf
 import msgspec
 
-from quant.convert.families.base import Config, need, number, refuse_unless, with_defaults
+from quant.convert.families.base import Config, n_heads, number
 from quant.convert.families.llama import FAMILY as LLAMA
 from quant.convert.families.llama import write_keys as write_llama_keys
 
 
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' GraniteConfig (4.57); llama.cpp's graph ignores head_dim.
-
-    Raises:
-        UserError: the activation is not SiLU.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    return with_defaults(
-        {key: value for key, value in config.items() if key != "head_dim"},
-        num_key_value_heads=need(config, "num_attention_heads"),
-        max_position_embeddings=2048,
-        rms_norm_eps=1e-6,
-        rope_theta=10000.0,
-        attention_multiplier=1.0,
-        embedding_multiplier=1.0,
-        residual_multiplier=1.0,
-        logits_scaling=1.0,
-    )
+def _without_head_dim(config: Config) -> Config:
+    return {key: value for key, value in config.items() if key != "head_dim"}  # llama.cpp's graph ignores it
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -49,6 +33,16 @@ FAMILY = msgspec.structs.replace(
     architectures=("GraniteForCausalLM",),
     model_types=("granite",),
     arch="granite",
-    complete=complete,
+    adapt=_without_head_dim,
+    defaults={  # transformers' GraniteConfig (4.57)
+        "num_key_value_heads": n_heads,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "attention_multiplier": 1.0,
+        "embedding_multiplier": 1.0,
+        "residual_multiplier": 1.0,
+        "logits_scaling": 1.0,
+    },
     write_keys=write_keys,
 )

@@ -13,39 +13,21 @@ import numpy as np
 
 from quant.base.errors import UserError
 from quant.convert.families.base import (
+    SILU,
     Config,
     ExtraTensors,
     Family,
     as_number,
     head_dim,
+    n_heads,
     need,
-    refuse_unless,
     rope_parameters,
-    with_defaults,
 )
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
 
 _NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add no BOS
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' LlamaConfig (4.57).
-
-    Raises:
-        UserError: the activation is not SiLU.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    heads = need(config, "num_attention_heads")
-    return with_defaults(
-        config,
-        num_key_value_heads=heads,
-        head_dim=need(config, "hidden_size") // heads,
-        max_position_embeddings=2048,
-        rms_norm_eps=1e-6,
-        rope_theta=10000.0,
-    )
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -107,7 +89,14 @@ FAMILY = Family(
     architectures=("LlamaForCausalLM", "LLaMAForCausalLM"),
     model_types=("llama",),
     arch="llama",
-    complete=complete,
+    computed={"hidden_act": SILU},
+    defaults={  # transformers' LlamaConfig (4.57)
+        "num_key_value_heads": n_heads,
+        "head_dim": lambda config: need(config, "hidden_size") // n_heads(config),
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+    },
     tensors=tensors,
     write_keys=write_keys,
     extra_tensors=extra_tensors,

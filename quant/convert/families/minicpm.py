@@ -9,37 +9,18 @@ from collections.abc import Iterator
 import gguf
 
 from quant.convert.families.base import (
+    SILU,
     Config,
     ExtraTensors,
     Family,
     head_dim,
     need,
     number,
-    refuse_unless,
-    with_defaults,
 )
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.longrope import attention_factor, has_factors, old_context, rope_factors
 from quant.convert.families.planned import Planned
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of the models' own config class.
-
-    Raises:
-        UserError: llama.cpp does not compute the activation.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    return with_defaults(
-        config,
-        max_position_embeddings=2048,
-        rms_norm_eps=1e-6,
-        tie_word_embeddings=True,
-        scale_emb=1,
-        scale_depth=1,
-        dim_model_base=1,
-    )
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -76,7 +57,15 @@ FAMILY = Family(
     architectures=("MiniCPMForCausalLM",),
     model_types=("minicpm",),
     arch="minicpm",
-    complete=complete,
+    computed={"hidden_act": SILU},
+    defaults={  # the models' own config class
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+        "scale_emb": 1,
+        "scale_depth": 1,
+        "dim_model_base": 1,
+    },
     tensors=tensors,
     write_keys=write_keys,
     extra_tensors=extra_tensors,

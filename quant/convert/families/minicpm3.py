@@ -9,15 +9,16 @@ from collections.abc import Iterator
 import gguf
 
 from quant.convert.families.base import (
+    SILU,
     Config,
     ExtraTensors,
     Family,
     is_tied,
+    n_heads,
     need,
     number,
     refuse_unless,
     rope_parameters,
-    with_defaults,
 )
 from quant.convert.families.keys import write_counts
 from quant.convert.families.longrope import rope_factors
@@ -28,34 +29,10 @@ _CONSTANTS = {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256}
 _ROPE_THETA = 10000.0  # llama.cpp's default
 
 
-def complete(config: Config) -> Config:
-    """Fill in the defaults of the model's own config class.
-
-    Raises:
-        UserError: a setting that llama.cpp computes differently.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    heads = need(config, "num_attention_heads")
-    config = with_defaults(
-        config,
-        num_key_value_heads=heads,
-        qk_nope_head_dim=64,
-        qk_rope_head_dim=32,
-        q_lora_rank=768,
-        kv_lora_rank=256,
-        v_head_dim=need(config, "hidden_size") // heads,
-        max_position_embeddings=2048,
-        rms_norm_eps=1e-6,
-        rope_theta=_ROPE_THETA,
-        tie_word_embeddings=True,
-        scale_emb=1,
-        scale_depth=1,
-        dim_model_base=1,
-    )
-    for key, constant in {**_CONSTANTS, "num_key_value_heads": heads}.items():
+def _refuse_other_constants(config: Config) -> None:
+    for key, constant in {**_CONSTANTS, "num_key_value_heads": n_heads(config)}.items():
         refuse_unless(config, key, (constant,))
     refuse_unless(rope_parameters(config), "rope_type", (None, "default", "su", "longrope"))
-    return config
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -115,7 +92,23 @@ FAMILY = Family(
     architectures=("MiniCPM3ForCausalLM",),
     model_types=("minicpm3",),
     arch="minicpm3",
-    complete=complete,
+    computed={"hidden_act": SILU},
+    defaults={  # the model's own config class
+        "num_key_value_heads": n_heads,
+        "qk_nope_head_dim": 64,
+        "qk_rope_head_dim": 32,
+        "q_lora_rank": 768,
+        "kv_lora_rank": 256,
+        "v_head_dim": lambda config: need(config, "hidden_size") // n_heads(config),
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": _ROPE_THETA,
+        "tie_word_embeddings": True,
+        "scale_emb": 1,
+        "scale_depth": 1,
+        "dim_model_base": 1,
+    },
+    check=_refuse_other_constants,
     tensors=tensors,
     write_keys=write_keys,
     extra_tensors=extra_tensors,

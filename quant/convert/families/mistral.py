@@ -5,22 +5,19 @@ Source: conversion/llama.py of the pinned llama.cpp, which converts both with on
 
 import msgspec
 
-from quant.convert.families.base import Config, with_defaults
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.llama import FAMILY as LLAMA
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' MistralConfig (4.57), which has none for head_dim."""
-    return with_defaults(
-        config, num_key_value_heads=8, max_position_embeddings=131072, rms_norm_eps=1e-6, rope_theta=10000.0
-    )
-
 
 FAMILY = msgspec.structs.replace(
     LLAMA,
     architectures=("MistralForCausalLM",),
     model_types=("mistral",),
-    complete=complete,
+    computed={},  # any activation
+    defaults={  # transformers' MistralConfig (4.57), which has none for head_dim
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+    },
     tensors=Decoder(interleave=True).tensors,  # MistralForCausalLM has no biases, whatever the config says
 )

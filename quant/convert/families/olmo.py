@@ -5,26 +5,11 @@ Source: conversion/olmo.py of the pinned llama.cpp.
 
 import gguf
 
-from quant.convert.families.base import Config, Family, need, number, refuse_unless, with_defaults
+from quant.convert.families.base import SILU, Config, Family, n_heads, number
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 
 _EPSILON = 1e-5  # in transformers' OlmoLayerNorm
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' OlmoConfig (4.57).
-
-    Raises:
-        UserError: the activation is not SiLU.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    return with_defaults(
-        config,
-        num_key_value_heads=need(config, "num_attention_heads"),
-        max_position_embeddings=2048,
-        rope_theta=10000.0,
-    )
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -39,7 +24,12 @@ FAMILY = Family(
     architectures=("OlmoForCausalLM",),
     model_types=("olmo",),
     arch="olmo",
-    complete=complete,
+    computed={"hidden_act": SILU},
+    defaults={  # transformers' OlmoConfig (4.57)
+        "num_key_value_heads": n_heads,
+        "max_position_embeddings": 2048,
+        "rope_theta": 10000.0,
+    },
     tensors=Decoder(interleave=True, norms=(), final_norm=False).tensors,
     write_keys=write_keys,
 )

@@ -17,38 +17,11 @@ from quant.convert.families.base import (
     head_dim,
     need,
     need_list,
-    refuse_unless,
-    with_defaults,
 )
 from quant.convert.families.planned import From, Planned
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
 
 _EPSILON = 1e-6  # a constant of the model's code
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of OpenELM's own config class.
-
-    Raises:
-        UserError: a setting that llama.cpp's openelm does not compute.
-    """
-    config = with_defaults(
-        config,
-        vocab_size=32000,
-        max_context_length=2048,
-        rope_freq_constant=10000,
-        ffn_dim_divisor=256,
-        ffn_with_glu=True,
-        activation_fn_name="swish",
-        normalization_layer_name="rms_norm",
-    )
-    need(config, "head_dim")
-    refuse_unless(config, "ffn_with_glu", (True,))
-    refuse_unless(config, "normalize_qk_projections", (True,))
-    refuse_unless(config, "share_input_output_layers", (True,))
-    refuse_unless(config, "activation_fn_name", ("swish", "silu"))
-    refuse_unless(config, "normalization_layer_name", ("rms_norm",))
-    return config
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -139,7 +112,20 @@ FAMILY = Family(
     architectures=("OpenELMForCausalLM",),
     model_types=("openelm",),
     arch="openelm",
-    complete=complete,
+    computed={
+        "ffn_with_glu": (None, True),
+        "normalize_qk_projections": (True,),
+        "share_input_output_layers": (True,),
+        "activation_fn_name": (None, "swish", "silu"),
+        "normalization_layer_name": (None, "rms_norm"),
+    },
+    defaults={  # OpenELM's own config class
+        "vocab_size": 32000,
+        "max_context_length": 2048,
+        "rope_freq_constant": 10000,
+        "ffn_dim_divisor": 256,
+    },
+    check=lambda config: need(config, "head_dim"),
     tensors=tensors,
     write_keys=write_keys,
     vocabulary=vocabulary,

@@ -17,35 +17,13 @@ from quant.convert.families.base import (
     n_head_kv,
     need,
     number,
-    refuse_unless,
     rotary_dims,
-    with_defaults,
 )
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.families.planned import Planned, weight_and_bias
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
 
 _ROTARY = 0.5  # partial_rotary_factor by default
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' PhiConfig (4.57).
-
-    Raises:
-        UserError: queries and keys have norms, or the activation is not GELU.
-    """
-    refuse_unless(config, "hidden_act", (None, *GELUS))
-    refuse_unless(config, "qk_layernorm", (None, False))
-    return with_defaults(
-        config,
-        vocab_size=51200,
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=24,
-        num_attention_heads=32,
-        max_position_embeddings=2048,
-        layer_norm_eps=1e-5,
-    )
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -72,9 +50,15 @@ def tensors(config: Config) -> Iterator[Planned]:
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the keys in phi2's order."""
     write_counts(
-        writer, config, "context_length", "embedding_length", "feed_forward_length", "block_count", "head_count"
+        writer,
+        config,
+        "context_length",
+        "embedding_length",
+        "feed_forward_length",
+        "block_count",
+        "head_count",
+        "head_count_kv",
     )
-    writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_eps(number(config, "layer_norm_eps"))
     writer.add_rope_dimension_count(rotary_dims(config, _ROTARY))
     write_unusual_rope_keys(writer, config)
@@ -92,7 +76,16 @@ FAMILY = Family(
     architectures=("PhiForCausalLM",),
     model_types=("phi",),
     arch="phi2",
-    complete=complete,
+    computed={"hidden_act": (None, *GELUS), "qk_layernorm": (None, False)},
+    defaults={  # transformers' PhiConfig (4.57)
+        "vocab_size": 51200,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 32,
+        "max_position_embeddings": 2048,
+        "layer_norm_eps": 1e-5,
+    },
     tensors=tensors,
     write_keys=write_keys,
     vocabulary=vocabulary,

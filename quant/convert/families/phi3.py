@@ -12,17 +12,17 @@ import gguf
 
 from quant.base.errors import UserError
 from quant.convert.families.base import (
+    SILU,
     Config,
     ExtraTensors,
     Family,
     is_tied,
     n_head_kv,
+    n_heads,
     need,
     number,
-    refuse_unless,
     rope_parameters,
     rotary_dims,
-    with_defaults,
 )
 from quant.convert.families.keys import write_counts
 from quant.convert.families.longrope import attention_factor, has_factors, old_context, rope_factors
@@ -31,28 +31,6 @@ from quant.convert.tokenizer import Vocabulary, load_vocabulary
 from quant.convert.tokenizer.files import read_json
 
 _BYTE_LEVEL_CLASS = "GPT2Tokenizer"
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' Phi3Config (4.57).
-
-    Raises:
-        UserError: the activation is not SiLU.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    return with_defaults(
-        config,
-        vocab_size=32064,
-        hidden_size=3072,
-        intermediate_size=8192,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=config.get("num_attention_heads") or 32,
-        max_position_embeddings=4096,
-        original_max_position_embeddings=4096,
-        rms_norm_eps=1e-5,
-        rope_theta=10000.0,
-    )
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -95,8 +73,9 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the keys; a sliding window of zero means none."""
     writer.add_context_length(need(config, "max_position_embeddings"))
     writer.add_rope_scaling_orig_ctx_len(old_context(config))
-    write_counts(writer, config, "embedding_length", "feed_forward_length", "block_count", "head_count")
-    writer.add_head_count_kv(n_head_kv(config))
+    write_counts(
+        writer, config, "embedding_length", "feed_forward_length", "block_count", "head_count", "head_count_kv"
+    )
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
     writer.add_rope_dimension_count(rotary_dims(config, 1.0))
     writer.add_rope_freq_base(number(rope_parameters(config), "rope_theta"))
@@ -115,7 +94,19 @@ FAMILY = Family(
     architectures=("Phi3ForCausalLM",),
     model_types=("phi3",),
     arch="phi3",
-    complete=complete,
+    computed={"hidden_act": SILU},
+    defaults={  # transformers' Phi3Config (4.57)
+        "vocab_size": 32064,
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": n_heads,
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+    },
     tensors=tensors,
     write_keys=write_keys,
     early_keys=early_keys,

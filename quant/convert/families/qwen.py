@@ -21,20 +21,20 @@ _END = "<|endoftext|>"
 _SPECIAL = (_END, "<|im_start|>", "<|im_end|>", *(f"<|extra_{number}|>" for number in range(205)))
 
 
-def complete(config: Config) -> Config:
-    """Fill in the defaults of the models' own config class, and rename the norms' epsilon to rms_norm_eps.
+def _renamed(config: Config) -> Config:
+    """Rename the norms' epsilon to rms_norm_eps.
 
     llama.cpp's converter writes it as a LayerNorm epsilon, and llama.cpp then does not load the file.
-
-    Raises:
-        UserError: the heads do not fill the width, which llama.cpp does not support.
     """
-    config = with_defaults(config, max_position_embeddings=8192, layer_norm_epsilon=1e-6, rotary_emb_base=10000.0)
+    config = with_defaults(config, rms_norm_eps=config.get("layer_norm_epsilon"))
+    return {key: value for key, value in config.items() if key != "layer_norm_epsilon"}
+
+
+def _require_full_width(config: Config) -> None:
+    """Refuse heads that do not fill the width, which llama.cpp does not support."""
     n_embd, heads = need(config, "hidden_size"), need(config, "num_attention_heads")
     if need(config, "kv_channels", n_embd // heads) * heads != n_embd:
         raise UserError(f"config.json has {heads} heads of {config['kv_channels']} in a width of {n_embd}")
-    config = with_defaults(config, rms_norm_eps=config["layer_norm_epsilon"])
-    return {key: value for key, value in config.items() if key != "layer_norm_epsilon"}
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -76,7 +76,13 @@ FAMILY = Family(
     architectures=("QWenLMHeadModel",),
     model_types=("qwen",),
     arch="qwen",
-    complete=complete,
+    adapt=_renamed,
+    defaults={  # the models' own config class
+        "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-6,
+        "rotary_emb_base": 10000.0,
+    },
+    check=_require_full_width,
     tensors=tensors,
     write_keys=write_common_keys,
     vocabulary=vocabulary,

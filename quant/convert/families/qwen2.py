@@ -3,28 +3,21 @@
 Source: conversion/qwen.py of the pinned llama.cpp.
 """
 
-from quant.convert.families.base import Config, Family, refuse_unless, with_defaults
+from quant.convert.families.base import SILU, Family
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' Qwen2Config (4.57).
-
-    Raises:
-        UserError: the activation is not SiLU.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    return with_defaults(
-        config, num_key_value_heads=32, max_position_embeddings=32768, rms_norm_eps=1e-6, rope_theta=10000.0
-    )
-
 
 FAMILY = Family(
     architectures=("Qwen2ForCausalLM",),
     model_types=("qwen2",),
     arch="qwen2",
-    complete=complete,
+    computed={"hidden_act": SILU},
+    defaults={  # transformers' Qwen2Config (4.57)
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+    },
     tensors=Decoder(qkv_bias=True).tensors,
     write_keys=write_common_keys,
 )

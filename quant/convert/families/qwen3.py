@@ -3,33 +3,22 @@
 Source: conversion/qwen.py of the pinned llama.cpp.
 """
 
-from quant.convert.families.base import Config, Family, refuse_unless, with_defaults
+from quant.convert.families.base import SILU, Family
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' Qwen3Config (4.57).
-
-    Raises:
-        UserError: the activation is not SiLU.
-    """
-    refuse_unless(config, "hidden_act", (None, "silu"))
-    return with_defaults(
-        config,
-        num_key_value_heads=32,
-        head_dim=128,
-        max_position_embeddings=32768,
-        rms_norm_eps=1e-6,
-        rope_theta=10000.0,
-    )
-
 
 FAMILY = Family(
     architectures=("Qwen3ForCausalLM",),
     model_types=("qwen3",),
     arch="qwen3",
-    complete=complete,
+    computed={"hidden_act": SILU},
+    defaults={  # transformers' Qwen3Config (4.57)
+        "num_key_value_heads": 32,
+        "head_dim": 128,
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+    },
     tensors=Decoder(qk_norms="head").tensors,
     write_keys=write_common_keys,
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import gguf
 
 from quant.convert.families.base import (
+    SILU,
     Config,
     Family,
     as_number,
@@ -16,41 +17,12 @@ from quant.convert.families.base import (
     head_dim,
     n_head_kv,
     need,
-    refuse_unless,
     require_whole_heads,
     rotary_dims,
-    with_defaults,
 )
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.families.planned import Planned
-
-
-def complete(config: Config) -> Config:
-    """Fill in the defaults of transformers' StableLmConfig (4.57).
-
-    Raises:
-        UserError: a setting that llama.cpp's stablelm does not compute.
-    """
-    config = with_defaults(
-        config,
-        vocab_size=50304,
-        hidden_size=2560,
-        intermediate_size=6912,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=32,
-        hidden_act="silu",
-        max_position_embeddings=4096,
-        layer_norm_eps=first_of(config, "norm_eps") or 1e-5,
-        use_parallel_residual=False,
-    )
-    refuse_unless(config, "hidden_act", ("silu",))
-    refuse_unless(config, "tie_word_embeddings", (None, False))
-    for key in ("use_parallel_residual", "use_qkv_bias", "qk_layernorm"):
-        refuse_unless(config, key, (None, True, False))
-    require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads"))
-    return config
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -79,8 +51,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add stablelm's keys."""
     write_counts(writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length")
     writer.add_rope_dimension_count(rotary_dims(config, 0.25))
-    writer.add_head_count(need(config, "num_attention_heads"))
-    writer.add_head_count_kv(n_head_kv(config))
+    write_counts(writer, config, "head_count", "head_count_kv")
     writer.add_parallel_residual(bool(config["use_parallel_residual"]))
     writer.add_layer_norm_eps(as_number(config["layer_norm_eps"], "layer_norm_eps"))
     writer.add_file_type(file_type)
@@ -91,7 +62,24 @@ FAMILY = Family(
     architectures=("StableLmForCausalLM",),
     model_types=("stablelm",),
     arch="stablelm",
-    complete=complete,
+    computed={
+        "hidden_act": SILU,
+        "tie_word_embeddings": (None, False),
+        **dict.fromkeys(("use_parallel_residual", "use_qkv_bias", "qk_layernorm"), (None, True, False)),
+    },
+    defaults={  # transformers' StableLmConfig (4.57)
+        "vocab_size": 50304,
+        "hidden_size": 2560,
+        "intermediate_size": 6912,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "hidden_act": "silu",
+        "max_position_embeddings": 4096,
+        "layer_norm_eps": lambda config: first_of(config, "norm_eps") or 1e-5,
+        "use_parallel_residual": False,
+    },
+    check=lambda config: require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads")),
     tensors=tensors,
     write_keys=write_keys,
 )
