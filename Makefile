@@ -45,8 +45,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED)
 
+# Hundreds of short processes: each would compile the program again where keeping bytecode is switched off.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n logical --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n logical --dist worksteal
 
 golden: $(INSTALLED)
 	SLMPROF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/golden

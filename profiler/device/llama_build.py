@@ -113,9 +113,8 @@ def has_assertions() -> bool | None:
 
 
 def _read_facts() -> BackendFacts:
-    import llama_cpp
-
     from profiler.engine.ggml import devices, library
+    from quant.base.llama_bindings import llama_cpp
 
     # Backends log on stderr which devices they found; that is no error.
     quiet = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)

@@ -124,7 +124,7 @@ def library(stem: str) -> ctypes.CDLL:
     Raises:
         OSError: the build has no such library.
     """
-    import llama_cpp  # noqa: F401  loads the libraries that this one depends on
+    import quant.base.llama_bindings  # noqa: F401  loads the libraries that this one depends on
 
     opened = ctypes.CDLL(str(library_path(stem)))
     for name, (result, *arguments) in _SIGNATURES[stem].items():

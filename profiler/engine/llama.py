@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from profiler.engine import EngineError
@@ -27,6 +26,7 @@ from profiler.engine.ggml import (
 from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
 from profiler.records.config import CACHE_TYPES, RunConfig
 from profiler.records.round import Buffers, InForce
+from quant.base.llama_bindings import llama_cpp
 
 _SEQ = 0
 _FLASH = {

@@ -1,7 +1,6 @@
 """Which llama.cpp is installed, found without importing its binding."""
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import sys
 from functools import cache
@@ -52,6 +51,8 @@ def llama_build() -> str:
     Raises:
         UserError: llama-cpp-python is not installed.
     """
+    from importlib.metadata import version  # takes as long as all other imports of a worker
+
     base = ggml_base()
     base.ggml_commit.restype = ctypes.c_char_p
-    return f"{importlib.metadata.version('llama-cpp-python')}+{base.ggml_commit().decode()}"
+    return f"{version('llama-cpp-python')}+{base.ggml_commit().decode()}"

@@ -11,11 +11,11 @@ from quant.base.errors import UserError
 from quant.base.hashes import cached_sha256
 from quant.base.ints import MOST, Int64
 from quant.base.progress import Progress, silent
-from quant.base.quantized import QuantizedFacts, facts_of
 from quant.base.text import one_line
 from quant.gguf_io.decode_bytes import decode_weight_bytes
 from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
 from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, strip_level
+from quant.gguf_io.quantized import QuantizedFacts, facts_of
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):

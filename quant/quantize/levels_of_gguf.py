@@ -18,11 +18,11 @@ from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
 from quant.base.locks import alone
 from quant.base.progress import Progress, silent
-from quant.base.quantized import QuantizedFacts, key_of, remember, result_of
 from quant.gguf_io.artifact import Artifact, artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
 from quant.gguf_io.imatrix import open_imatrix
 from quant.gguf_io.levels import LEVEL_BY_NAME, file_name, levels_requested_by_name, parse_levels, strip_level
+from quant.gguf_io.quantized import QuantizedFacts, key_of, remember, result_of
 from quant.quantize.dry_run import Plan, plan_of, tensors_that_misfit, tensors_that_need_imatrix
 from quant.quantize.llama_process import run_job
 from quant.quantize.llama_worker import Job

@@ -50,7 +50,7 @@ def work(job: Job, send: Callable[[Event], None]) -> None:
         send(Event(refusal=str(error)))
         return
 
-    import llama_cpp
+    from quant.base.llama_bindings import llama_cpp
 
     def log(level: int, text: bytes, user_data: object) -> None:
         send(Event(text=text.decode("utf-8", errors="replace")))
@@ -106,7 +106,7 @@ def main() -> None:
     """Read a job, do it."""
     pipes = Pipes()
     # Loaded before the job comes: the parent may start this process ahead.
-    import llama_cpp  # noqa: F401
+    import quant.base.llama_bindings  # noqa: F401
 
     job = pipes.receive(Job)
     if job is not None:

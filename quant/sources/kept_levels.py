@@ -72,7 +72,7 @@ class KeptLevels:
     def keep(self, written: Sequence["Written"]) -> None:
         """Note what the files were made of, by their paths, and their fallback types, by their content."""
         from quant.base.hashes import cached_sha256
-        from quant.base.quantized import QuantizedFacts, remember
+        from quant.gguf_io.quantized import QuantizedFacts, remember
 
         imatrix_sha256 = cached_sha256([self.imatrix]) if self.imatrix else None
         for each in written:

@@ -69,7 +69,8 @@ def test_the_default_threads_are_those_of_profile(cache: Path, tmp_path: Path, t
 def test_a_library_that_cannot_be_loaded_is_one_line(cache: Path, tmp_path: Path) -> None:
     broken = tmp_path / "llama_cpp"
     broken.mkdir()
-    (broken / "__init__.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')\n")
+    (broken / "__init__.py").touch()
+    (broken / "llama_cpp.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')\n")
     variables = environment(cache)
     variables["PYTHONPATH"] += os.pathsep + str(tmp_path)
     done = subprocess.run(

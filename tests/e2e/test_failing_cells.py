@@ -16,7 +16,7 @@ from tests.support.commandline import ROOT, environment, slmprof
 from tests.support.ggufs import tiny_gguf
 
 ADDRESS_SPACE_BYTES = 2 << 30
-TIMEOUT_S = 45
+TIMEOUT_S = 20
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ QWEN2_05B: dict[str, Any] = {
     "epsilon": 1e-6,
     "style": "qwen2",
 }
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
 _MODEL_TYPES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}
 
 
@@ -161,10 +161,7 @@ def _write_weights(folder: Path, config: dict[str, Any], form: Form) -> None:
         name = "model.safetensors" if form.shards == 1 else f"model-{shard + 1:05}-of-{form.shards:05}.safetensors"
         specs, kept = {}, []
         for tensor, (shape, planned) in tensors[shard * per_shard : (shard + 1) * per_shard]:
-            values = _drawn(source, shape) * np.float32(0.05)
-            if planned.is_norm and not planned.offset:
-                values += 1
-            stored = _stored(values, form.dtype)
+            stored = _drawn(source, shape, planned, form.dtype)
             kept.append(stored)  # the spec holds only its address
             total += stored.nbytes
             specs[tensor] = TensorSpec(
@@ -189,9 +186,12 @@ def _tensors(config: dict[str, Any], form: Form) -> dict[str, tuple[tuple[int, .
     } | {name: (shape, Planned(name=name, shape=shape)) for name, shape in (form.more_tensors or {}).items()}
 
 
-def _drawn(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw a tensor; a large one repeats its first block, since drawing half a billion values takes ten seconds."""
-    return np.resize(source.standard_normal(min(math.prod(shape), _BLOCK), dtype=np.float32), shape)
+def _drawn(source: np.random.Generator, shape: tuple[int, ...], planned: Planned, dtype: str) -> np.ndarray:
+    """Draw a tensor as it is stored; a large one repeats a block: drawing half a billion values takes ten seconds."""
+    values = source.standard_normal(min(math.prod(shape), _BLOCK), dtype=np.float32) * np.float32(0.05)
+    if planned.is_norm and not planned.offset:
+        values += 1
+    return np.resize(_stored(values, dtype), shape)
 
 
 def _stored(values: np.ndarray, dtype: str) -> np.ndarray:
