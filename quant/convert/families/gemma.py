@@ -8,7 +8,7 @@ from pathlib import Path
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, Family, head_dim, number
+from quant.convert.families.base import Config, Family, head_dim, n_head_kv, number
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
@@ -59,15 +59,9 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the keys in gemma's order; the rotary base only if it is not llama.cpp's default."""
     write_counts(
-        writer,
-        config,
-        "context_length",
-        "embedding_length",
-        "block_count",
-        "feed_forward_length",
-        "head_count",
-        "head_count_kv",
+        writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length", "head_count"
     )
+    writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
     writer.add_key_length(head_dim(config))
     writer.add_value_length(head_dim(config))

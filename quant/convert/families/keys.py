@@ -6,7 +6,7 @@ Source: set_gguf_parameters of TextModel in conversion/base.py of the pinned lla
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, as_number, first_of, n_head_kv, need, rope_parameters, with_defaults
+from quant.convert.families.base import Config, as_number, first_of, need, rope_parameters, with_defaults
 
 _THETA = 10000.0  # llama.cpp's default
 
@@ -41,13 +41,13 @@ _COUNTS = {
 
 
 def write_counts(writer: gguf.GGUFWriter, config: Config, *keys: str) -> None:
-    """Add keys of `_COUNTS` and head_count_kv, in the order given: it differs between llama.cpp's converters.
+    """Add keys of `_COUNTS`, in the order given: it differs between llama.cpp's converters.
 
     Raises:
         UserError: a count is missing or no positive number.
     """
     for key in keys:
-        getattr(writer, f"add_{key}")(n_head_kv(config) if key == "head_count_kv" else need(config, _COUNTS[key]))
+        getattr(writer, f"add_{key}")(need(config, _COUNTS[key]))
 
 
 def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool = False) -> None:

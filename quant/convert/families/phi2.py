@@ -50,15 +50,9 @@ def tensors(config: Config) -> Iterator[Planned]:
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the keys in phi2's order."""
     write_counts(
-        writer,
-        config,
-        "context_length",
-        "embedding_length",
-        "feed_forward_length",
-        "block_count",
-        "head_count",
-        "head_count_kv",
+        writer, config, "context_length", "embedding_length", "feed_forward_length", "block_count", "head_count"
     )
+    writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_eps(number(config, "layer_norm_eps"))
     writer.add_rope_dimension_count(rotary_dims(config, _ROTARY))
     write_unusual_rope_keys(writer, config)

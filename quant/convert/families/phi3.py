@@ -73,9 +73,8 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the keys; a sliding window of zero means none."""
     writer.add_context_length(need(config, "max_position_embeddings"))
     writer.add_rope_scaling_orig_ctx_len(old_context(config))
-    write_counts(
-        writer, config, "embedding_length", "feed_forward_length", "block_count", "head_count", "head_count_kv"
-    )
+    write_counts(writer, config, "embedding_length", "feed_forward_length", "block_count", "head_count")
+    writer.add_head_count_kv(n_head_kv(config))
     writer.add_layer_norm_rms_eps(number(config, "rms_norm_eps"))
     writer.add_rope_dimension_count(rotary_dims(config, 1.0))
     writer.add_rope_freq_base(number(rope_parameters(config), "rope_theta"))

@@ -51,7 +51,8 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add stablelm's keys."""
     write_counts(writer, config, "context_length", "embedding_length", "block_count", "feed_forward_length")
     writer.add_rope_dimension_count(rotary_dims(config, 0.25))
-    write_counts(writer, config, "head_count", "head_count_kv")
+    writer.add_head_count(need(config, "num_attention_heads"))
+    writer.add_head_count_kv(n_head_kv(config))
     writer.add_parallel_residual(bool(config["use_parallel_residual"]))
     writer.add_layer_norm_eps(as_number(config["layer_norm_eps"], "layer_norm_eps"))
     writer.add_file_type(file_type)
