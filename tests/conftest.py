@@ -2,8 +2,11 @@
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from quant.base.progress import watch
 
 
 def pytest_configure() -> None:
@@ -24,3 +27,11 @@ def _small_heap() -> None:
     Each repetition collects garbage before it is timed, which takes a third of a second with this whole suite loaded.
     """
     gc.freeze()
+
+
+@pytest.fixture
+def reported() -> Iterator[list[str]]:
+    """The lines that the test's work reports."""
+    lines: list[str] = []
+    with watch(say=lines.append):
+        yield lines

@@ -52,9 +52,7 @@ def plot(results: tuple[Path, ...], output: Path, **options: Any) -> None:
     from plots.render.sampling import MANY_CELLS, restricted, sampled
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import load, warn_of_quality
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
+    from quant.base.progress import say
 
     charts = options["charts"]
     found = load(results)

@@ -88,13 +88,11 @@ def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: 
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import export_text, load
     from quant.base.files import write_text
+    from quant.base.progress import say
 
     found = load([results])
     write_text(folder / "table.md", export_text(found, "md", None))
     write_text(folder / "results.csv", export_text(found, "csv", None))
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
 
     summaries = summarise(found)
     if any(summary.rounds for summary in summaries):

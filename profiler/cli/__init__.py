@@ -12,6 +12,7 @@ import click
 
 from profiler import __version__
 from quant.base.errors import UserError
+from quant.base.progress import watch
 
 # name -> module, and its line in the list of commands. Each module has a command of the same name.
 # The plots package is named here, never imported.
@@ -64,8 +65,8 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the command."""
-        with _broken_pipe_is_no_failure():
+        """Call the command; what it reports goes to stderr."""
+        with _broken_pipe_is_no_failure(), watch(say=lambda line: click.echo(line, err=True)):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -11,7 +11,6 @@ from profiler.cli.options import check_output_holds, imatrix_option, pre_option
 from quant.base.errors import UserError
 
 if TYPE_CHECKING:
-    from quant.base.progress import Progress
     from quant.convert.provenance import Origin
 
 _PATH = click.Path(path_type=Path)
@@ -104,34 +103,30 @@ def convert(**given: Any) -> None:
     options.check()
     if found.spec is not None and options.converter is None:
         found.spec.require_supported()
-    with progress_bar() as progress:
-        folder, commit = checkpoint_of(found, progress, any_family=options.converter is not None)
+    with progress_bar():
+        folder, commit = checkpoint_of(found, any_family=options.converter is not None)
         origin = Origin(model=model_name(found, folder), source=found.repo if commit else None, revision=commit)
         if options.converter is not None:
             n_overflowed, paths = 0, _convert_externally(folder, origin, options.converter, options)
         elif options.levels is not None:
-            n_overflowed, paths = _convert_to_levels(folder, origin, options.levels, options, progress)
+            n_overflowed, paths = _convert_to_levels(folder, origin, options.levels, options)
         else:
-            n_overflowed, paths = _convert_unquantized(folder, origin, options, progress)
-        write_notes(paths, origin, inputs_of(folder, options.imatrix, progress))
+            n_overflowed, paths = _convert_unquantized(folder, origin, options)
+        write_notes(paths, origin, inputs_of(folder, options.imatrix))
     if n_overflowed:
         click.echo(f"{n_overflowed} values exceed the F16 range and became infinite; use BF16 instead", err=True)
     for path in paths:
         click.echo(path)
 
 
-def _convert_unquantized(
-    folder: Path, origin: "Origin", options: ConvertOptions, progress: "Progress"
-) -> tuple[int, list[Path]]:
+def _convert_unquantized(folder: Path, origin: "Origin", options: ConvertOptions) -> tuple[int, list[Path]]:
     from quant.convert.to_gguf import convert as to_gguf
 
-    report = to_gguf(folder, options.output, outtype=options.outtype, pre=options.pre, origin=origin, progress=progress)
+    report = to_gguf(folder, options.output, outtype=options.outtype, pre=options.pre, origin=origin)
     return report.n_overflowed, [options.output]
 
 
-def _convert_to_levels(
-    folder: Path, origin: "Origin", levels: str, options: ConvertOptions, progress: "Progress"
-) -> tuple[int, list[Path]]:
+def _convert_to_levels(folder: Path, origin: "Origin", levels: str, options: ConvertOptions) -> tuple[int, list[Path]]:
     from quant.quantize.from_checkpoint import checkpoint_writer
 
     with checkpoint_writer(folder, pre=options.pre, origin=origin) as writer:
@@ -139,7 +134,6 @@ def _convert_to_levels(
             writer.levels(levels, imatrix=options.imatrix),
             lambda level: options.path_of(writer.stem, level),
             imatrix=options.imatrix,
-            progress=progress,
         )
     return made[0].n_overflowed, [each.path for each in made]
 

@@ -7,6 +7,7 @@ import click
 
 from profiler.cli.options import no_repack_option
 from quant.base.errors import UserError
+from quant.base.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,9 +118,9 @@ def print_estimates(names: tuple[str, ...], options: EstimateOptions) -> None:
     request = _request(options, repack_in_force(not options.no_repack))
     env_id = read_environment(backend).id
     limit = _decode_limit(load_ceiling(env_id), options.threads, options.min_decode)
-    overheads = load_overheads(env_id, say=_to_stderr)
-    with progress_bar() as progress:
-        models = estimate_all(sources, request, overheads, n_processes=_PROCESSES, progress=progress)
+    overheads = load_overheads(env_id)
+    with progress_bar():
+        models = estimate_all(sources, request, overheads, n_processes=_PROCESSES)
     if not options.everything and (skipped := next((each.skipped for each in models if each.skipped), None)):
         raise UserError(skipped)
     _report_skipped(models)
@@ -132,10 +133,6 @@ def print_estimates(names: tuple[str, ...], options: EstimateOptions) -> None:
         _print_json(estimates, env_id, available_bytes, limit)
     else:
         _print_table(estimates, options, available_bytes, limit)
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _sources(names: tuple[str, ...], options: EstimateOptions) -> "Sequence[Source]":
@@ -207,9 +204,9 @@ def _report_skipped(models: "Sequence[ModelEstimates]") -> None:
     for model in models:
         if model.skipped:
             named = "" if model.model in model.skipped else f"{model.model}: "
-            _to_stderr(f"skipped: {named}{model.skipped}")
+            say(f"skipped: {named}{model.skipped}")
         for level, reason in model.refused:
-            _to_stderr(f"skipped: {model.model} at {level}: {reason}")
+            say(f"skipped: {model.model} at {level}: {reason}")
 
 
 def _print_json(

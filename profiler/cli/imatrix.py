@@ -8,10 +8,10 @@ import click
 
 from profiler.cli.options import pre_option, threads_option
 from quant.base.errors import UserError
+from quant.base.progress import progress, say
 
 if TYPE_CHECKING:
     from profiler.imatrix.worker import ImatrixAnswer, ImatrixJob
-    from quant.base.progress import Progress
     from quant.sources.prepare import Prepared
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
@@ -85,8 +85,8 @@ def compute_imatrix(source: str, options: ImatrixOptions) -> None:
     if options.output.suffix != ".gguf":
         raise UserError(f"-o {options.output} must end in .gguf; choose such a name")
     text = read_text(options.text) if options.text else default_text()
-    with progress_bar() as progress:
-        file = _prepare(source, options.pre, progress)
+    with progress_bar():
+        file = _prepare(source, options.pre)
         with atomic_path(options.output) as part:
             job = ImatrixJob(
                 path=str(file.path),
@@ -98,19 +98,15 @@ def compute_imatrix(source: str, options: ImatrixOptions) -> None:
                 n_threads=options.threads or physical_cores(),
                 with_output=options.process_output,
             )
-            answer = _collect(file, job, progress)
-    _to_stderr(f"{answer.n_tensors} tensors, {answer.n_windows} windows of {options.n_ctx} tokens of {text.name}")
+            answer = _collect(file, job)
+    say(f"{answer.n_tensors} tensors, {answer.n_windows} windows of {options.n_ctx} tokens of {text.name}")
     if answer.unused:
         others = f" and {len(answer.unused) - 1} others" if len(answer.unused) > 1 else ""
-        _to_stderr(f"no token chose some experts of {answer.unused[0]}{others}; use a longer --text")
+        say(f"no token chose some experts of {answer.unused[0]}{others}; use a longer --text")
     click.echo(options.output)
 
 
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _prepare(source: str, pre: str | None, progress: "Progress") -> "Prepared":
+def _prepare(source: str, pre: str | None) -> "Prepared":
     """Return the file to run: the named one, or the checkpoint converted without quantizing.
 
     Raises:
@@ -122,7 +118,7 @@ def _prepare(source: str, pre: str | None, progress: "Progress") -> "Prepared":
 
     level = None if resolve(source).kind == "gguf" else _unquantized_level(source)
     prepare_options = PrepareOptions(levels=level, models_dir=cache_dir() / "models", pre=pre)
-    (file,) = prepare([source], prepare_options, progress=progress, say=_to_stderr)
+    (file,) = prepare([source], prepare_options)
     if file.artifact.weights == "synthetic":
         raise UserError(f"the weights of {source} are synthetic, so their inputs mean nothing; use real weights")
     return file
@@ -140,7 +136,7 @@ def _unquantized_level(source: str) -> str:
     return "BF16" if any(each.dtype == "BF16" for each in matrices) else "F16"
 
 
-def _collect(file: "Prepared", job: "ImatrixJob", progress: "Progress") -> "ImatrixAnswer":
+def _collect(file: "Prepared", job: "ImatrixJob") -> "ImatrixAnswer":
     """Run the worker.
 
     Raises:

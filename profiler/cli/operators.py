@@ -8,6 +8,7 @@ import click
 
 from profiler.cli.options import imatrix_option, no_repack_option, pre_option, threads_option, weights_option
 from quant.base.errors import UserError
+from quant.base.progress import say
 
 if TYPE_CHECKING:
     from profiler.operators.records import Observation, ObservationSettings
@@ -139,7 +140,7 @@ def run_operators(source: str, options: OperatorsOptions) -> int:
         settings,
         n_threads=options.threads or physical_cores(),
         flash_attn=options.fa,
-        repack=repack_in_force(not options.no_repack, _to_stderr),
+        repack=repack_in_force(not options.no_repack),
     )
     observation = _observe(file, settings, config, timeout_s)
     if observation is None:
@@ -157,10 +158,6 @@ def run_operators(source: str, options: OperatorsOptions) -> int:
         _write_trace(options.trace, observation, report)
     _print(report, as_json=options.as_json)
     return 0
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
@@ -187,8 +184,8 @@ def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
         imatrix=options.imatrix,
         pre=options.pre,
     )
-    with progress_bar() as progress:
-        (file,) = prepare([source], prepare_options, progress=progress, say=_to_stderr)
+    with progress_bar():
+        (file,) = prepare([source], prepare_options)
     return file
 
 
@@ -202,7 +199,7 @@ def _observe(
     job = ObserveJob(path=str(file.path), config=config, settings=settings)
     answer = run_in_child("profiler.operators.worker", job, ObserveAnswer, file.path.parent, timeout_s=timeout_s)
     if answer.failure is not None:
-        _to_stderr(f"slmprof: {file.artifact.file_name} failed: {answer.failure.message}")
+        say(f"slmprof: {file.artifact.file_name} failed: {answer.failure.message}")
         return None
     assert answer.observation is not None
     return answer.observation
@@ -226,7 +223,7 @@ def _write_trace(path: Path, observation: "Observation", report: "OperatorReport
         write_text(path, json.dumps(trace_of(observation, report)))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; choose another --trace") from error
-    _to_stderr(f"wrote {path}; open it at https://ui.perfetto.dev")
+    say(f"wrote {path}; open it at https://ui.perfetto.dev")
 
 
 def _print(report: "OperatorReport", *, as_json: bool) -> None:

@@ -51,15 +51,16 @@ def measure_and_show(request: "Request") -> "Outcome":
     from profiler.cli.progress.view import sweep_view
     from profiler.cli.results import load, table_of
     from profiler.sweep.session import run_session
+    from quant.base.progress import watch
     from quant.sources.prepare import prepare
 
     view = sweep_view()
 
     def files() -> "list[Prepared]":
-        with progress_bar() as progress:
-            return prepare(request.sources, request.prepare_options, progress=progress, say=view.say)
+        with progress_bar():
+            return prepare(request.sources, request.prepare_options)
 
-    with view:
+    with view, watch(say=view.say):
         outcome = run_session(request, files=files, view=view)
     if words := describe_time(time_parts(view.state.rounds, view.state.elapsed_ns)):
         view.say(words)

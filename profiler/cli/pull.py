@@ -1,7 +1,5 @@
 """`slmprof pull`: download a checkpoint, or GGUF files, from a Hugging Face hub."""
 
-from functools import partial
-
 import click
 
 from quant.base.errors import UserError
@@ -33,12 +31,11 @@ def pull(source: str, levels: str | None) -> None:
     wanted = parse_levels(levels) if levels else None
     from quant.hub import fetch as hub
 
-    say = partial(click.echo, err=True)
-    with progress_bar() as progress:
+    with progress_bar():
         if wanted is None:
-            paths = [hub.pull(found.repo, found.revision, progress=progress, say=say).path]
+            paths = [hub.pull(found.repo, found.revision).path]
         else:
-            files = hub.pull_ggufs(found.repo, wanted, found.revision, progress=progress, say=say)
+            files = hub.pull_ggufs(found.repo, wanted, found.revision)
             paths = [path for shards in files.values() for path in shards]
     for path in paths:
         click.echo(path)

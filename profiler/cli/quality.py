@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from profiler.cli.options import imatrix_option, levels_of, pre_option, threads_option
+from quant.base.progress import say
 from quant.base.text import counted
 
 if TYPE_CHECKING:
@@ -139,16 +140,16 @@ def measure_quality(
 
     read = read_text(text) if text else default_text()
     n_failed = 0
-    with ResultsWriter(results, say=_to_stderr) as writer:
+    with ResultsWriter(results, say=say) as writer:
         environment = read_environment(probe_backend())
-        options = msgspec.structs.replace(options, repack=repack_in_force(options.repack, _to_stderr))
+        options = msgspec.structs.replace(options, repack=repack_in_force(options.repack))
         for source in sources:
             counts = _score_source(
                 source, prepare_options, read, options, environment, writer, _scratch_folder(results)
             )
             n_failed += counts.n_failed
             if counts.n_known:
-                _to_stderr(f"{counted(counts.n_known, 'file')} of {source} scored already")
+                say(f"{counted(counts.n_known, 'file')} of {source} scored already")
     return n_failed
 
 
@@ -169,8 +170,8 @@ def _score_source(
     from profiler.quality.worker import ScoreAnswer
 
     known = writer.results
-    with progress_bar() as progress:
-        chosen = choose(source, prepare_options, progress=progress, say=_to_stderr)
+    with progress_bar():
+        chosen = choose(source, prepare_options)
         if environment.id not in known.environments:
             writer.write(environment)
             known.environments[environment.id] = environment
@@ -189,8 +190,6 @@ def _score_source(
                 on_progress=on_progress,
             ),
             available_bytes=available_memory_bytes,
-            progress=progress,
-            say=_to_stderr,
         )
         return run_quality(chosen, text, options, environment, known=known, tools=tools)
 
@@ -202,7 +201,3 @@ def _scratch_folder(results: Path) -> Path:
     from quant.base.files import cache_dir
 
     return cache_dir() / "quality" / hashlib.sha256(str(results.absolute()).encode()).hexdigest()[:16]
-
-
-def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)

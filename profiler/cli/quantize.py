@@ -37,9 +37,9 @@ def quantize(file: Path, levels: str, output: Path, imatrix: Path | None, jobs: 
 
     if not file.exists():
         raise UserError(f"there is no file {file}; check the path")
-    with progress_bar() as progress:
+    with progress_bar():
         chosen = choose_levels(file, levels, imatrix=imatrix)
-        made = make(file, chosen, output, imatrix=imatrix, n_threads=jobs, progress=progress)
+        made = make(file, chosen, output, imatrix=imatrix, n_threads=jobs)
     for each in made:
         n_fallbacks = sum(each.artifact.fallbacks.values())
         note = f", {n_fallbacks} tensors in fallback types" if n_fallbacks else ""

@@ -54,17 +54,15 @@ def synthesize(source: str, output: Path, levels: str | None, imatrix: Path | No
     if levels is not None:
         check_output_holds(levels, output)
     found = resolve(source)
-    with progress_bar() as progress:
+    with progress_bar():
         config, name = shape_config(found), model_name(found, None)
         if levels is None:
             from quant.synthetic.checkpoint import synthesize as make
 
-            paths = [make(config, output, standin_for=name, seed=seed, progress=progress)]
+            paths = [make(config, output, standin_for=name, seed=seed)]
         else:
             from quant.synthetic.gguf import synthesize_levels
 
-            paths = synthesize_levels(
-                config, levels, output, standin_for=name, seed=seed, imatrix=imatrix, progress=progress
-            )
+            paths = synthesize_levels(config, levels, output, standin_for=name, seed=seed, imatrix=imatrix)
     for path in paths:
         click.echo(path)

@@ -17,7 +17,7 @@ from profiler.device.os.system import this_system
 from profiler.doctor.advice import Finding, Seen, advise
 from profiler.doctor.ceilings import ceiling_object
 from profiler.measure.bandwidth import measure_ceiling
-from profiler.measure.repack_probe import repack_in_force, repacking_works
+from profiler.measure.repack_probe import repacking_works
 from profiler.sweep.grid import default_threads
 
 _DEVICE_FIELDS = (
@@ -99,7 +99,7 @@ def with_measured_ceiling(diagnosis: Diagnosis) -> Diagnosis:
     ceiling = measure_ceiling(
         diagnosis.seen.environment.id,
         diagnosis.threads,
-        repack=repack_in_force(True),
+        repack=repacking_works(),
         available_bytes=diagnosis.seen.available_bytes,
     )
     return msgspec.structs.replace(diagnosis, ceiling=ceiling)

@@ -10,7 +10,7 @@ from profiler.estimate.process import ask_all
 from profiler.estimate.records import Question, Reply, Sizes
 from profiler.records.config import RunConfig
 from quant.base.errors import UserError
-from quant.base.progress import Progress, silent
+from quant.base.progress import progress
 from quant.sources.prepare import DEFAULT_LEVELS, model_name, shape_config
 from quant.sources.resolve import Source
 
@@ -61,7 +61,6 @@ def estimate_all(
     overheads: Overheads,
     *,
     n_processes: int,
-    progress: Progress = silent,
 ) -> list[ModelEstimates]:
     """Return the estimates of each source, in their order."""
     questions: list[Question | ModelEstimates] = []

@@ -7,7 +7,6 @@ The tokens are synthetic; real ones are a few bytes longer.
 """
 
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from profiler.measure.worker import Job
 from profiler.records.config import RunConfig, base_config
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
+from quant.base.progress import say
 
 _TIMEOUT_S = 120
 _TOKENS = 64  # that the tiny files are run with
@@ -46,7 +46,7 @@ def fit(small: int, wordy: int, deep: int) -> Overheads:
     return Overheads(base_bytes=max(0, round(base)), per_layer_bytes=per_layer, per_word_bytes=per_word)
 
 
-def load_overheads(env_id: str, say: Callable[[str], None] = lambda line: None) -> Overheads:
+def load_overheads(env_id: str) -> Overheads:
     """Return what was measured in this environment, or measure it now and report that.
 
     Raises:

@@ -5,7 +5,6 @@ token ends in a segmentation fault. So a tiny quantized model is read once per b
 """
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from profiler.device.llama_build import build_stamp
@@ -13,6 +12,7 @@ from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from profiler.records.config import base_config
 from quant.base.kept import KeptJson
+from quant.base.progress import say
 
 _N_EMBD, _N_FF, _N_VOCAB = 256, 512, 256
 _TIMEOUT_S = 60
@@ -24,7 +24,7 @@ ADVICE = (
 )
 
 
-def repack_in_force(requested: bool, say: Callable[[str], None] = lambda line: None) -> bool:
+def repack_in_force(requested: bool) -> bool:
     """Return whether weights get repacked: where requested, unless this build crashes in its repacked kernels."""
     if requested and not repacking_works():
         say(ADVICE)

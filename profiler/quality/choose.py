@@ -1,11 +1,11 @@
 """The files to score, and which of them is the unquantized model that the others are compared with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from quant.base.errors import UserError
-from quant.base.progress import Progress
+from quant.base.progress import say
 from quant.sources.prepare import Prepared, PrepareOptions, prepare
 from quant.sources.resolve import Source, resolve
 
@@ -19,7 +19,7 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     reference: Prepared | None  # None where the source has none
 
 
-def choose(source: str, prepare_options: PrepareOptions, *, progress: Progress, say: Callable[[str], None]) -> Chosen:
+def choose(source: str, prepare_options: PrepareOptions) -> Chosen:
     """Prepare the requested files and the unquantized model: the first unquantized level in the request, else F16.
 
     Raises:
@@ -27,11 +27,11 @@ def choose(source: str, prepare_options: PrepareOptions, *, progress: Progress, 
     """
     if prepare_options.synthetic:
         raise refusal(source)
-    files = prepare([source], prepare_options, progress=progress, say=say)
+    files = prepare([source], prepare_options)
     refuse_synthetic(files)
     reference = next((file for file in files if file.artifact.level in UNQUANTIZED), None)
     if reference is None:
-        reference = _unquantized(resolve(source), prepare_options, progress, say)
+        reference = _unquantized(resolve(source), prepare_options)
         if reference is None:
             say(f"{source} has no unquantized file; only perplexity is measured, no KLD")
     if reference is None or any(file.artifact.sha256 == reference.artifact.sha256 for file in files):
@@ -57,13 +57,9 @@ def refusal(name: str) -> UserError:
     )
 
 
-def _unquantized(
-    source: Source, prepare_options: PrepareOptions, progress: Progress, say: Callable[[str], None]
-) -> Prepared | None:
+def _unquantized(source: Source, prepare_options: PrepareOptions) -> Prepared | None:
     if source.kind == "gguf":
-        (itself,) = prepare(
-            [source.text], msgspec.structs.replace(prepare_options, levels=None), progress=progress, say=say
-        )
+        (itself,) = prepare([source.text], msgspec.structs.replace(prepare_options, levels=None))
         refuse_synthetic([itself])
         return itself if itself.artifact.level in UNQUANTIZED else None
     level = "F16"
@@ -79,4 +75,4 @@ def _unquantized(
             level = found
     # An importance matrix is noted in the file, which would make another file of the same weights.
     unquantized = msgspec.structs.replace(prepare_options, levels=level, imatrix=None)
-    return prepare([source.text], unquantized, progress=progress, say=say)[0]
+    return prepare([source.text], unquantized)[0]

@@ -27,7 +27,7 @@ from profiler.records.quality import QualityRecord
 from profiler.records.record import Record
 from profiler.results.file import Results
 from quant.base.errors import UserError
-from quant.base.progress import Progress
+from quant.base.progress import progress, say
 from quant.base.units import format_bytes
 from quant.sources.prepare import Prepared
 
@@ -52,8 +52,6 @@ class Tools(NamedTuple):
     write: Callable[[Record], None]
     run: Callable[[ScoreJob, Callable[[bytes], None]], ScoreAnswer]
     available_bytes: Callable[[], int]
-    progress: Progress
-    say: Callable[[str], None]
 
 
 class QualityCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +114,7 @@ def _reference_in_memory(chosen: Chosen, options: QualityOptions, tools: Tools) 
     if reference is None or (lack := _lack_of_memory(reference, options, tools)) is None:
         return reference
     name = f"{reference.artifact.model} {reference.artifact.level}"
-    tools.say(f"{name}, the unquantized model to compare with, {lack}; only perplexity is measured, no KLD")
+    say(f"{name}, the unquantized model to compare with, {lack}; only perplexity is measured, no KLD")
     return None
 
 
@@ -263,7 +261,7 @@ class _Session:
 
         def on_progress(line: bytes) -> None:
             news = msgspec.json.decode(line, type=WindowsScored)
-            self._tools.progress(f"{file.name}, windows", news.n_done, news.n_windows)
+            progress(f"{file.name}, windows", news.n_done, news.n_windows)
 
         job = ScoreJob(
             path=str(file.file.path),
@@ -288,7 +286,7 @@ class _Session:
     def _fail(self, file: _FileScores, failure: Failure, status: str) -> None:
         """Write why a file has no figures, unless the results hold some already."""
         file.fail(failure, status)
-        self._tools.say(f"{file.name} {status}: {failure.message}")
+        say(f"{file.name} {status}: {failure.message}")
         if file.is_pending:
             file.is_pending = False
             self.n_failed += status == "failed"
@@ -309,7 +307,7 @@ class _Session:
         file.is_pending = False
         self.n_ok += 1
         self._tools.write(file.record)
-        self._tools.say(f"{file.name}: {describe(file.record)}")
+        say(f"{file.name}: {describe(file.record)}")
 
 
 def describe(record: QualityRecord) -> str:

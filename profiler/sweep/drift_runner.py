@@ -27,6 +27,7 @@ from profiler.sweep.drift_control import (
 from profiler.sweep.plan import Plan, Turn
 from profiler.sweep.reference_cell import N_OPENING, Reference, candidates
 from profiler.sweep.tools import Tools
+from quant.base.progress import say
 from quant.base.text import counted
 
 MAX_TRIES = 3  # of one round in one sweep
@@ -113,7 +114,7 @@ class DriftRunner:
             ]
         artifact = self._plan.artifact(cell)
         places = "every round" if reference.every == 1 else f"every {reference.every} rounds"
-        self._tools.view.say(
+        say(
             f"drift control: the reference cell is {artifact.model} {artifact.level} t{cell.config.n_threads} "
             f"{cell.config.workload}, measured now, after {places} and at the end"
         )
@@ -126,7 +127,7 @@ class DriftRunner:
             if not decision.measure:
                 return self._carry_out(decision, may_repeat)
             if decision.message:
-                self._tools.view.say(f"{decision.message} for {decision.rest_s:.0f} s")
+                say(f"{decision.message} for {decision.rest_s:.0f} s")
             if decision.rest_s:
                 self._tools.sleep(decision.rest_s)
         self._reference = None
@@ -139,14 +140,14 @@ class DriftRunner:
         self._n_readings += 1
         self._tools.write(AnchorRound(**{name: getattr(record, name) for name in Round.__struct_fields__}))
         if record.error is not None:
-            self._tools.view.say(f"drift control: the reference cell could not be measured ({record.error.message})")
+            say(f"drift control: the reference cell could not be measured ({record.error.message})")
             if record.error.kind == "timeout":
                 self._candidates.clear()  # more expensive ones would take as long
             return None
         reading = reading_of(record, throttling_of([record]))
         timed_ns = sum(reading.times_ns) if reading else 0
         if timed_ns < LEAST_TIMED_NS:
-            self._tools.view.say(
+            say(
                 f"drift control is off: the cheapest cell is timed for {timed_ns / 1e6:.0f} ms only, too short to show "
                 "whether the device holds its speed"
             )
@@ -166,7 +167,7 @@ class DriftRunner:
             turns = dict.fromkeys(Turn(record.cell, record.round) for record in suspect)
             repeat = [turn for turn in turns if self._tries[turn] < MAX_TRIES]
         if decision.message:
-            self._tools.view.say(decision.message + _about(len(suspect), len(repeat)))
+            say(decision.message + _about(len(suspect), len(repeat)))
         if decision.suspect is None:
             self._confirmed += self._unconfirmed
         elif decision.all_rounds:

@@ -20,6 +20,7 @@ from profiler.sweep.sweep import Outcome, Sweep
 from profiler.sweep.thread_choice import ThreadChooser, check_axes
 from profiler.sweep.tools import Tools, View
 from quant.base.errors import UserError
+from quant.base.progress import say
 from quant.sources.prepare import Prepared, PrepareOptions
 from quant.sources.resolve import resolve
 
@@ -44,13 +45,13 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
         UserError: the input is wrong, or another sweep writes this file.
     """
     grids = _checked_grids(request)
-    with ResultsWriter(request.results, fresh=request.fresh, say=view.say) as writer:
+    with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
         environment = read_environment(probe_backend())
         _check_gpu(grids, environment)
         prepared = files()
-        grids = _with_working_repack(grids, view)
-        _write_heads(writer, environment, prepared, request, view)
-        _warn_of_bandwidth(environment, view)
+        grids = _with_working_repack(grids)
+        _write_heads(writer, environment, prepared, request)
+        _warn_of_bandwidth(environment)
         instruments = Instruments.of(environment)
 
         def run(job: Job) -> Answer:
@@ -60,7 +61,6 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
             environment=environment,
             run=run,
             available_bytes=available_memory_bytes,
-            say=view.say,
             physical_of=this_system().physical_of,
             seed=request.options.seed,
             fresh=request.fresh,
@@ -100,30 +100,30 @@ def _check_gpu(grids: Sequence[Axes], environment: Environment) -> None:
         )
 
 
-def _with_working_repack(grids: list[Axes], view: View) -> list[Axes]:
+def _with_working_repack(grids: list[Axes]) -> list[Axes]:
     """Disable repacking where this build crashes in its repacked kernels."""
-    if any(True in grid.repack for grid in grids) and not repack_in_force(True, view.say):
+    if any(True in grid.repack for grid in grids) and not repack_in_force(True):
         return [msgspec.structs.replace(grid, repack=(False,)) for grid in grids]
     return grids
 
 
 def _write_heads(
-    writer: ResultsWriter, environment: Environment, prepared: Sequence[Prepared], request: Request, view: View
+    writer: ResultsWriter, environment: Environment, prepared: Sequence[Prepared], request: Request
 ) -> None:
     """Write the environment and the files, where the results file does not hold them yet."""
     known = writer.results
     if environment.id not in known.environments:
         if known.environments:
-            view.say(f"{request.results} also holds rounds of another environment; they are kept apart, not mixed")
+            say(f"{request.results} also holds rounds of another environment; they are kept apart, not mixed")
         writer.write(environment)
     for file in prepared:
         if known.artifacts.get(file.artifact.sha256) != file.artifact:
             writer.write(file.artifact)
 
 
-def _warn_of_bandwidth(environment: Environment, view: View) -> None:
+def _warn_of_bandwidth(environment: Environment) -> None:
     if kept_elsewhere(environment.id):
-        view.say(
+        say(
             "the read bandwidth was measured in another state of this device (governor, kernel, variables); run "
             "slmprof doctor --bandwidth in this state to get the MBU of decode"
         )

@@ -26,6 +26,7 @@ from profiler.sweep.thread_search import (
     thread_limits,
 )
 from quant.base.kept import KeptJson
+from quant.base.progress import say
 from quant.base.units import format_bytes
 from quant.sources.prepare import Prepared
 
@@ -76,7 +77,6 @@ class ThreadChooser(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     run: Callable[[Job], Answer]
     available_bytes: Callable[[], int]
-    say: Callable[[str], None]
     physical_of: Callable[[Sequence[int]], int] = len
     seed: int = 0
     fresh: bool = False  # measure again what is kept
@@ -107,12 +107,12 @@ class ThreadChooser(msgspec.Struct, frozen=True, kw_only=True):
     ) -> ThreadChoice:
         name = f"{file.artifact.model} {file.artifact.level}"
         if limits.most == 1:
-            self.say(f"threads of {name}: 1, since this process may use one core only")
+            say(f"threads of {name}: 1, since this process may use one core only")
             return ThreadChoice(1, 1)
         if not self.fresh and (choice := kept.read()) is not None:
             self._say_choice(choice, f"{name}, as chosen before", limits)
             return choice
-        self.say(f"choosing the threads of {name}")
+        say(f"choosing the threads of {name}")
         need, have = needed_bytes(file.artifact, cell.config), self.available_bytes()
         try:
             if need > have:
@@ -120,7 +120,7 @@ class ThreadChooser(msgspec.Struct, frozen=True, kw_only=True):
             choice = search_threads(lambda n, kind: self.measure_rates(file, cell.config, n, kind), limits, kinds)
         except MeasureError as error:
             # The cells' own records will show what is wrong; they need some number until then.
-            self.say(f"cannot choose the threads of {name}, using {limits.fast}: {error}")
+            say(f"cannot choose the threads of {name}, using {limits.fast}: {error}")
             return ThreadChoice(limits.fast, limits.fast)
         kept.write(choice)
         self._say_choice(choice, name, limits)
@@ -128,7 +128,7 @@ class ThreadChooser(msgspec.Struct, frozen=True, kw_only=True):
 
     def _say_choice(self, choice: ThreadChoice, name: str, limits: ThreadLimits) -> None:
         for line in describe(choice, name, limits):
-            self.say(line)
+            say(line)
 
     def measure_rates(self, file: Prepared, config: RunConfig, n_threads: int, kind: str) -> list[float]:
         """Run one worker of short token counts and return its repetitions' tokens per second.

@@ -32,9 +32,6 @@ class View(Protocol):
     def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
         """Called when the turn's cell has met its target, with the number of turns that this spares."""
 
-    def say(self, line: str) -> None:
-        """Show a line of text."""
-
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """What a sweep works with; tests pass their own."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from quant.base.errors import UserError
-from quant.base.progress import Progress, silent
+from quant.base.progress import progress
 from quant.base.units import format_bytes
 
 CACHE_ADVICE = "set SLMPROF_CACHE to another folder"
@@ -107,7 +107,7 @@ def require_space(
         )
 
 
-def sha256_of(paths: list[Path], progress: Progress = silent) -> str:
+def sha256_of(paths: list[Path]) -> str:
     """Hash one file; of several shards, hash the list of their hashes."""
     total = sum(path.stat().st_size for path in paths)
     done = 0

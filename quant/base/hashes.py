@@ -11,7 +11,6 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.files import sha256_of
 from quant.base.kept import KeptJson
-from quant.base.progress import Progress, silent
 
 _KEPT_FILES = 10_000
 _LOCK_SECONDS = 10.0
@@ -41,24 +40,24 @@ class HashedFile(msgspec.Struct, frozen=True, array_like=True):
 _KEPT = KeptJson("hashes.json", dict[str, HashedFile])
 
 
-def cached_sha256(paths: Sequence[Path], progress: Progress = silent) -> str:
+def cached_sha256(paths: Sequence[Path]) -> str:
     """Hash one file, or of several shards the list of their hashes, as `sha256_of` does.
 
     Raises:
         UserError: a file cannot be read.
     """
-    digests = [_one(path, progress) for path in paths]
+    digests = [_one(path) for path in paths]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _one(path: Path, progress: Progress) -> str:
+def _one(path: Path) -> str:
     name = str(path.resolve())
     try:
         before = HashedFile.of(path)
         known = (_KEPT.read() or {}).get(name)
         if known is not None and known == before.with_hash(known.sha256):
             return known.sha256
-        digest = sha256_of([path], progress)
+        digest = sha256_of([path])
         # A file that changed while it was read has no hash worth keeping.
         if HashedFile.of(path) == before:
             _keep(name, before.with_hash(digest))

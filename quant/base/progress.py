@@ -1,6 +1,8 @@
-"""How long work reports its progress: one callable, so that only the command line draws anything."""
+"""What long work reports: lines, and how far a stage is. Whoever runs it decides where they go; alone, it is silent."""
 
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 
 class Progress(Protocol):
@@ -9,5 +11,30 @@ class Progress(Protocol):
     def __call__(self, stage: str, done: int, total: int) -> None: ...
 
 
-def silent(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
+class _Watcher(NamedTuple):
+    say: Callable[[str], None]
+    progress: Progress
+
+
+_watchers = [_Watcher(lambda line: None, lambda stage, done, total: None)]  # the last one counts
+
+
+def say(line: str) -> None:
+    """Report a line of text."""
+    _watchers[-1].say(line)
+
+
+def progress(stage: str, done: int, total: int) -> None:
+    """Report how much of a stage is done."""
+    _watchers[-1].progress(stage, done, total)
+
+
+@contextmanager
+def watch(*, say: Callable[[str], None] | None = None, progress: Progress | None = None) -> Iterator[None]:
+    """Send what this process reports while the block runs to these, for all its threads; None: to where it went."""
+    outer = _watchers[-1]
+    _watchers.append(_Watcher(say or outer.say, progress or outer.progress))
+    try:
+        yield
+    finally:
+        _watchers.pop()

@@ -9,7 +9,6 @@ import msgspec
 from quant.base.files import write_text
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
-from quant.base.progress import Progress, silent
 
 # Of the checkpoint's files that a conversion reads.
 INPUT_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
@@ -46,7 +45,7 @@ def note_of(gguf: Path) -> Path:
     return gguf.with_name(f"{gguf.name}.provenance.json")
 
 
-def inputs_of(checkpoint: Path, imatrix: Path | None = None, progress: Progress = silent) -> tuple[Input, ...]:
+def inputs_of(checkpoint: Path, imatrix: Path | None = None) -> tuple[Input, ...]:
     """Hash every file that a conversion reads; hashes of unchanged files are cached.
 
     Raises:
@@ -54,9 +53,7 @@ def inputs_of(checkpoint: Path, imatrix: Path | None = None, progress: Progress 
     """
     paths = sorted(path for path in checkpoint.iterdir() if path.suffix in INPUT_SUFFIXES and path.is_file())
     paths += [imatrix] if imatrix else []
-    return tuple(
-        Input(name=path.name, n_bytes=path.stat().st_size, sha256=cached_sha256([path], progress)) for path in paths
-    )
+    return tuple(Input(name=path.name, n_bytes=path.stat().st_size, sha256=cached_sha256([path])) for path in paths)
 
 
 def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]) -> None:

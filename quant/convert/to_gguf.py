@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space, write_in_steps
-from quant.base.progress import Progress, silent
+from quant.base.progress import progress
 from quant.convert.layout import Job, Layout, open_layout
 from quant.convert.provenance import Origin
 from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks
@@ -50,7 +50,6 @@ def convert(
     outtype: str = "auto",
     pre: str | None = None,
     origin: Origin | None = None,
-    progress: Progress = silent,
 ) -> ConvertReport:
     """Write a checkpoint's weights and vocabulary as one GGUF file, whole or not at all.
 
@@ -73,7 +72,7 @@ def convert(
         header = compose_header(keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False)
         file.write(header)
         file.write(layout.extra_data())
-        overflowed = _write_tensors(file, layout.jobs, types, progress)
+        overflowed = _write_tensors(file, layout.jobs, types)
     return ConvertReport(
         path=target,
         outtype=chosen,
@@ -93,7 +92,7 @@ def _outtype(layout: Layout, requested: str) -> str:
     return "F16"
 
 
-def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str], progress: Progress) -> int:
+def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str]) -> int:
     """Convert chunks in two threads and write them in order; return the number of values that became infinite."""
     total = sum(job.planned.n_elements for job in jobs)
     done = overflowed = 0

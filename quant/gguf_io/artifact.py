@@ -10,7 +10,6 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.hashes import cached_sha256
 from quant.base.ints import MOST, Int64
-from quant.base.progress import Progress, silent
 from quant.base.text import one_line
 from quant.gguf_io.decode_bytes import decode_weight_bytes
 from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
@@ -78,7 +77,7 @@ _REVISION = re.compile(r"[\w.-]{1,100}")
 _USUAL = {"q2_K": "Q2_K", "q3_K": "Q3_K_M", "q4_K": "Q4_K_M", "q5_K": "Q5_K_M", "iq3_s": "IQ3_S", "iq2_s": "IQ2_S"}
 
 
-def describe(path: Path, *, progress: Progress = silent) -> Artifact:
+def describe(path: Path) -> Artifact:
     """Return the facts of a GGUF model file, or of all its shards.
 
     `n_params` counts every tensor of the file, as llama_model_n_params does: a tied output matrix has no tensor of
@@ -88,7 +87,7 @@ def describe(path: Path, *, progress: Progress = silent) -> Artifact:
         UserError: the file does not exist, is damaged, or holds no model.
     """
     header = open_gguf_header(path)
-    return artifact_of(header, cached_sha256(header.paths, progress))
+    return artifact_of(header, cached_sha256(header.paths))
 
 
 def artifact_of(header: GgufHeader, sha256: str) -> Artifact:

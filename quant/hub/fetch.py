@@ -22,7 +22,7 @@ from huggingface_hub.utils.tqdm import tqdm
 from quant.base.errors import UserError
 from quant.base.files import require_space
 from quant.base.hashes import cached_sha256
-from quant.base.progress import Progress, silent
+from quant.base.progress import progress, say
 from quant.hub.listing import (
     TRANSPORT_ERROR,
     Listing,
@@ -73,8 +73,6 @@ def pull(
     repo: str,
     revision: str | None = None,
     *,
-    progress: Progress = silent,
-    say: Callable[[str], None] = lambda line: None,
     accept: Callable[[dict[str, Any]], object] = _refuse_unsupported,
 ) -> Pulled:
     """Download a checkpoint: config, tokenizer and safetensors; never a pickle, never code.
@@ -87,11 +85,11 @@ def pull(
         UserError: a problem with the repository, the revision, the licence, the network, the disk or the content.
     """
     listing = look_up(repo, revision)
-    with _reporting_cache(listing, say):
-        paths = _fetch(listing, choose_small(repo, listing.files), progress)
+    with _reporting_cache(listing):
+        paths = _fetch(listing, choose_small(repo, listing.files))
         accept(_read_config(repo, paths[CONFIG]))
         index = paths[INDEX].read_bytes() if INDEX in paths else None
-        _fetch(listing, choose_weights(repo, listing.files, index), progress)
+        _fetch(listing, choose_weights(repo, listing.files, index))
     listing.remember_revision()
     return Pulled(path=listing.snapshot_dir, commit=listing.commit, repo=repo)
 
@@ -107,7 +105,7 @@ def pull_config(repo: str, revision: str | None = None) -> dict[str, Any]:
         found = [file for file in listing.files if file.path == CONFIG]
         if not found:
             raise UserError(f"{repo} has no {CONFIG}; choose the repository of a checkpoint")
-        config = _read_config(repo, _fetch(listing, found, silent)[CONFIG])
+        config = _read_config(repo, _fetch(listing, found)[CONFIG])
     listing.remember_revision()
     return config
 
@@ -116,9 +114,6 @@ def pull_ggufs(
     repo: str,
     levels: Sequence[str] | None,
     revision: str | None = None,
-    *,
-    progress: Progress = silent,
-    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, list[Path]]:
     """Download the GGUF files of the requested levels; of a sharded file all shards, in order.
 
@@ -129,9 +124,9 @@ def pull_ggufs(
         UserError: as `pull`; or a level does not exist, or exists more than once.
     """
     listing = look_up(repo, revision)
-    with _reporting_cache(listing, say):
+    with _reporting_cache(listing):
         chosen = choose_ggufs(repo, listing.files, levels)
-        paths = _fetch(listing, [file for files in chosen.values() for file in files], progress)
+        paths = _fetch(listing, [file for files in chosen.values() for file in files])
     listing.remember_revision()
     return {level: [paths[file.path] for file in files] for level, files in chosen.items()}
 
@@ -156,7 +151,7 @@ def holds_ggufs(repo: str, revision: str | None = None) -> bool:
 
 
 @contextmanager
-def _reporting_cache(listing: Listing, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+def _reporting_cache(listing: Listing) -> Iterator[None]:
     """Report that the cache is used; a missing file is then missing from the cache, not from the repository."""
     if listing.unreachable is None:
         yield
@@ -171,7 +166,7 @@ def _reporting_cache(listing: Listing, say: Callable[[str], None] = lambda line:
     say(f"{listing.unreachable}; using {listing.repo} from the cache, commit {listing.commit[:12]}")
 
 
-def _fetch(listing: Listing, files: Sequence[RepoFile], progress: Progress) -> dict[str, Path]:
+def _fetch(listing: Listing, files: Sequence[RepoFile]) -> dict[str, Path]:
     """Download files and return their paths by name.
 
     One after the other: snapshot_download does it in threads, and an interrupt then waits until they are done.
@@ -182,7 +177,7 @@ def _fetch(listing: Listing, files: Sequence[RepoFile], progress: Progress) -> d
     _require_space(listing, files)
     stage, total, done = f"fetch {listing.repo}", sum(file.n_bytes for file in files), 0
     for file in files:
-        _fetch_one(listing, file, _bar_class(progress, stage, done, file.n_bytes, total), progress)
+        _fetch_one(listing, file, _bar_class(stage, done, file.n_bytes, total))
         done += file.n_bytes
         progress(stage, done, total)
     return paths
@@ -201,7 +196,7 @@ def _require_space(listing: Listing, files: Sequence[RepoFile]) -> None:
         )
 
 
-def _fetch_one(listing: Listing, file: RepoFile, bar_class: type, progress: Progress) -> None:
+def _fetch_one(listing: Listing, file: RepoFile, bar_class: type) -> None:
     """Download one file, and check it against the listing.
 
     huggingface_hub resumes a connection that ended early, but gives up on one that was reset; and it checks the size of
@@ -237,7 +232,7 @@ def _fetch_one(listing: Listing, file: RepoFile, bar_class: type, progress: Prog
         except (ValueError, RuntimeError) as error:  # all errors of hf_xet
             raise UserError(f"cannot download {file.path} of {listing.repo}: {first_line(error)}; try again") from error
         path = Path(found)
-        if path.stat().st_size == file.n_bytes and file.sha256 in (None, cached_sha256([path], progress)):
+        if path.stat().st_size == file.n_bytes and file.sha256 in (None, cached_sha256([path])):
             return
         _discard(path)
         damaged = True
@@ -253,7 +248,7 @@ def _discard(path: Path) -> None:
             each.unlink(missing_ok=True)
 
 
-def _bar_class(progress: Progress, stage: str, before: int, n_bytes: int, total: int) -> type:
+def _bar_class(stage: str, before: int, n_bytes: int, total: int) -> type:
     """Return a tqdm class that reports one file's bytes as part of the total, and draws nothing."""
 
     class Bar(tqdm):

@@ -18,7 +18,7 @@ from quant.base.cpus import usable_cpus
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space
 from quant.base.hashes import cached_sha256, remember_sha256
-from quant.base.progress import Progress, silent
+from quant.base.progress import progress
 from quant.convert.provenance import Origin
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.imatrix import keys_of, open_imatrix
@@ -98,7 +98,6 @@ class LevelWriter:
         *,
         imatrix: Path | None = None,
         n_threads: int | None = None,
-        progress: Progress = silent,
     ) -> list[Written]:
         """Write the file of each level, all in one pass, each whole or not at all. To be called once.
 
@@ -127,7 +126,7 @@ class LevelWriter:
                     imatrix_keys=keys_of(open_imatrix(imatrix), cached_sha256([imatrix])) if imatrix else {},
                 )
             )
-            finished = self._finish(f"quantize {', '.join(levels)}", progress)
+            finished = self._finish(f"quantize {', '.join(levels)}")
             # While it runs, it takes the end of its stdin for that of its parent, and removes its files.
             self._child.wait()
             for plan, part in zip(planned, parts, strict=True):
@@ -139,7 +138,7 @@ class LevelWriter:
             for plan, target in zip(planned, targets, strict=True)
         ]
 
-    def _finish(self, stage: str, progress: Progress) -> Finished:
+    def _finish(self, stage: str) -> Finished:
         while not isinstance(reply := self._receive(), Finished):
             assert isinstance(reply, Step)
             progress(stage, reply.done, reply.total)

@@ -17,7 +17,7 @@ from quant.base.files import atomic_path, part_prefix, require_space
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
 from quant.base.locks import alone
-from quant.base.progress import Progress, silent
+from quant.base.progress import progress
 from quant.gguf_io.artifact import Artifact, artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
 from quant.gguf_io.imatrix import open_imatrix
@@ -49,7 +49,6 @@ class _Work:
     imatrix: Path | None
     imatrix_sha256: str | None
     n_threads: int
-    progress: Progress
 
     @property
     def source(self) -> Path:
@@ -67,7 +66,6 @@ def quantize(
     *,
     imatrix: Path | None = None,
     n_threads: int | None = None,
-    progress: Progress = silent,
 ) -> list[Quantized]:
     """Make `<stem>-<LEVEL>.gguf` in `out_dir` for each level, in their order.
 
@@ -84,7 +82,7 @@ def quantize(
             cannot be written, or llama.cpp failed.
     """
     names = parse_levels(",".join(levels))
-    work = _begin(source, imatrix, n_threads, progress)
+    work = _begin(source, imatrix, n_threads)
     artifact = artifact_of(work.header, work.source_sha256)
     targets = {name: out_dir / file_name(strip_level(stem_of(work.source)), name) for name in names}
     wanted = [name for name in names if name != artifact.level]
@@ -105,7 +103,7 @@ def quantize(
         else:
             written = name in plans and _write(work, plans[name], targets[name])
             header = open_gguf_header(targets[name])
-            found = artifact_of(header, cached_sha256(header.paths, progress))
+            found = artifact_of(header, cached_sha256(header.paths))
             results.append(Quantized(name, targets[name], found, cached=not written))
     return results
 
@@ -158,7 +156,7 @@ def _is_worth_having(plan: Plan) -> bool:
     return not plan.needs_imatrix and (level.family != "fp4" or level.main_type in plan.types.values())
 
 
-def _begin(source: Path, imatrix: Path | None, n_threads: int | None, progress: Progress) -> _Work:
+def _begin(source: Path, imatrix: Path | None, n_threads: int | None) -> _Work:
     if n_threads is not None and n_threads < 1:
         raise UserError(f"{n_threads} threads cannot quantize; give 1 or more")
     header = open_gguf_header(source)
@@ -166,11 +164,10 @@ def _begin(source: Path, imatrix: Path | None, n_threads: int | None, progress: 
         open_imatrix(imatrix)
     return _Work(
         header=header,
-        source_sha256=cached_sha256(header.paths, progress),
+        source_sha256=cached_sha256(header.paths),
         imatrix=imatrix,
-        imatrix_sha256=cached_sha256([imatrix], progress) if imatrix else None,
+        imatrix_sha256=cached_sha256([imatrix]) if imatrix else None,
         n_threads=n_threads or usable_cpus(),
-        progress=progress,
     )
 
 
@@ -184,7 +181,7 @@ def _refuse_requantizing(header: GgufHeader, artifact: Artifact, wanted: list[st
 
 def _begin_plan(source: Path, imatrix: Path | None) -> _Work:
     # A dry run reads no weights, so nothing needs to be hashed.
-    return _Work(open_gguf_header(source), "", imatrix, None, 1, silent)
+    return _Work(open_gguf_header(source), "", imatrix, None, 1)
 
 
 def _plans(work: _Work, levels: list[str], planner: Child | None = None) -> list[Plan]:
@@ -243,7 +240,7 @@ def _is_done(work: _Work, level: str, target: Path) -> bool:
     known = result_of(work.key(level))
     if known is None or not target.is_file():
         return False
-    return cached_sha256([target], work.progress) == known.sha256
+    return cached_sha256([target]) == known.sha256
 
 
 def _write(work: _Work, plan: Plan, target: Path) -> bool:
@@ -261,12 +258,12 @@ def _write(work: _Work, plan: Plan, target: Path) -> bool:
                 imatrix=str(work.imatrix) if work.imatrix else None,
                 imatrix_sha256=work.imatrix_sha256,
             )
-            outcome = run_job(job, lambda done, total: work.progress(f"quantize {plan.level}", done, total))[0]
+            outcome = run_job(job, lambda done, total: progress(f"quantize {plan.level}", done, total))[0]
             if outcome.refusal:
                 raise UserError(outcome.refusal)
             _verify(part, plan)
         facts = QuantizedFacts(
-            sha256=cached_sha256([target], work.progress),
+            sha256=cached_sha256([target]),
             fallbacks=plan.fallbacks,
             imatrix_sha256=work.imatrix_sha256,
         )

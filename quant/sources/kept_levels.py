@@ -10,7 +10,6 @@ import msgspec
 
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
-from quant.base.progress import Progress, silent
 from quant.convert.provenance import INPUT_SUFFIXES, Origin
 from quant.gguf_io.levels import file_name, levels_requested_by_name, parse_levels
 
@@ -37,7 +36,6 @@ class KeptLevels:
     folder: Path
     identity: str  # hash of everything that the files depend on
     imatrix: Path | None = None
-    progress: Progress = silent
 
     def files_at(
         self, levels: str, open_writer: Callable[[], "LevelWriter"], on_missing: Callable[[list[str]], None]
@@ -64,7 +62,6 @@ class KeptLevels:
                         missing,
                         lambda level: self.folder / file_name(writer.stem, level),
                         imatrix=self.imatrix,
-                        progress=self.progress,
                     )
                     paths |= {each.level: each.path for each in written}
         return [paths[name] for name in names], written
@@ -76,7 +73,7 @@ class KeptLevels:
 
         imatrix_sha256 = cached_sha256([self.imatrix]) if self.imatrix else None
         for each in written:
-            sha256 = cached_sha256([each.path], self.progress)
+            sha256 = cached_sha256([each.path])
             remember(None, QuantizedFacts(sha256=sha256, fallbacks=each.fallbacks, imatrix_sha256=imatrix_sha256))
             _kept_note(each.path).try_write(self._note_of(each.path))
 

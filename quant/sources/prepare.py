@@ -1,13 +1,13 @@
 """Make GGUF files of what the user typed: download, synthesize, convert, quantize; nothing is done twice."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from quant.base.errors import UserError
-from quant.base.progress import Progress, silent
+from quant.base.progress import say
 from quant.convert.checkpoint import read_object
 from quant.convert.provenance import Origin
 from quant.gguf_io.artifact import Artifact
@@ -39,9 +39,6 @@ class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(
     sources: Sequence[str],
     options: PrepareOptions,
-    *,
-    progress: Progress = silent,
-    say: Callable[[str], None] = lambda line: None,
 ) -> list[Prepared]:
     """Return the files of all sources at all levels, in the order requested; equal files once.
 
@@ -52,7 +49,7 @@ def prepare(
         parse_levels(options.levels)
     resolved = [resolve(text) for text in sources]  # every misspelt name is found before the first long step
     _refuse_equal_names(resolved)
-    maker = _Maker(options=options, progress=progress, say=say)
+    maker = _Maker(options=options)
     found = [file for source in resolved for file in maker.files_of(source)]
     return list({file.artifact.sha256: file for file in found}.values())
 
@@ -84,8 +81,6 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the files of a source."""
 
     options: PrepareOptions
-    progress: Progress
-    say: Callable[[str], None]
 
     def files_of(self, source: Source) -> list[Prepared]:
         if source.kind == "gguf":
@@ -101,13 +96,13 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
                 return self._from_hub_ggufs(source.repo, source.revision)
         if source.spec is not None:
             source.spec.require_supported()
-        folder, commit = checkpoint_of(source, self.progress, self.say)
+        folder, commit = checkpoint_of(source)
         return self._from_checkpoint(folder, source, commit)
 
     def _prepared(self, path: Path) -> Prepared:
         from quant.gguf_io.artifact import describe
 
-        return Prepared(artifact=describe(path, progress=self.progress), path=path)
+        return Prepared(artifact=describe(path), path=path)
 
     def _from_gguf(self, path: Path) -> list[Prepared]:
         if self.options.levels is None:
@@ -116,19 +111,19 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
 
         imatrix = self.options.imatrix
         chosen = choose_levels(path, self.options.levels, imatrix=imatrix)
-        made = quantize(path, chosen, self.options.models_dir, imatrix=imatrix, progress=self.progress)
+        made = quantize(path, chosen, self.options.models_dir, imatrix=imatrix)
         return [Prepared(artifact=each.artifact, path=each.path) for each in made]
 
     def _from_hub_ggufs(self, repo: str, revision: str | None) -> list[Prepared]:
         from quant.hub.fetch import gguf_levels, pull_ggufs
 
-        self.say(f"{repo} holds GGUF files; taking those")
+        say(f"{repo} holds GGUF files; taking those")
         levels = None
         if text := self.options.levels or self.options.hub_levels:
             # Of a group's levels only those that the repository holds.
             by_name, there = levels_requested_by_name(text), gguf_levels(repo, revision)
             levels = [level for level in parse_levels(text) if level in by_name or level in there]
-        found = pull_ggufs(repo, levels, revision, progress=self.progress, say=self.say)
+        found = pull_ggufs(repo, levels, revision)
         files = [self._prepared(paths[0]) for paths in found.values()]
         return [
             msgspec.structs.replace(file, artifact=msgspec.structs.replace(file.artifact, source=repo))
@@ -143,16 +138,16 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
         options, name = self.options, model_name(source, folder)
         origin = Origin(model=name, source=source.repo if commit else None, revision=commit)
         identity = checkpoint_identity(folder, options.pre, options.imatrix, origin)
-        kept = KeptLevels(options.models_dir, identity, options.imatrix, self.progress)
+        kept = KeptLevels(options.models_dir, identity, options.imatrix)
         paths, written = kept.files_at(
             options.levels or DEFAULT_LEVELS,
             lambda: checkpoint_writer(folder, pre=options.pre, origin=origin),
-            lambda missing: self.say(f"making {', '.join(missing)} of {name}"),
+            lambda missing: say(f"making {', '.join(missing)} of {name}"),
         )
         if written:
             if lost := written[0].n_overflowed:
-                self.say(f"{lost} values of {name} are beyond F16 and became infinite; use BF16 instead")
-            write_notes([each.path for each in written], origin, inputs_of(folder, options.imatrix, self.progress))
+                say(f"{lost} values of {name} are beyond F16 and became infinite; use BF16 instead")
+            write_notes([each.path for each in written], origin, inputs_of(folder, options.imatrix))
             kept.keep(written)
         return [self._prepared(path) for path in paths]
 
@@ -162,13 +157,13 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
 
         options, config, name = self.options, shape_config(source), model_name(source, None)
         identity = shape_identity(config, name, options.imatrix)
-        kept = KeptLevels(options.models_dir, identity, options.imatrix, self.progress)
+        kept = KeptLevels(options.models_dir, identity, options.imatrix)
         stand_in = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
         shape = f"with synthetic weights in the shape of {name}{stand_in}"
         paths, written = kept.files_at(
             options.levels or DEFAULT_LEVELS,
             lambda: shape_writer(config, standin_for=name, hashed=True),
-            lambda missing: self.say(f"making {', '.join(missing)} {shape}"),
+            lambda missing: say(f"making {', '.join(missing)} {shape}"),
         )
         kept.keep(written)
         return [self._prepared(path) for path in paths]
@@ -176,8 +171,6 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
 
 def checkpoint_of(
     source: Source,
-    progress: Progress = silent,
-    say: Callable[[str], None] = lambda line: None,
     *,
     any_family: bool = False,
 ) -> tuple[Path, str | None]:
@@ -197,9 +190,9 @@ def checkpoint_of(
     from quant.hub.fetch import pull
 
     if any_family:
-        pulled = pull(source.repo, source.revision, progress=progress, say=say, accept=lambda config: None)
+        pulled = pull(source.repo, source.revision, accept=lambda config: None)
     else:
-        pulled = pull(source.repo, source.revision, progress=progress, say=say)
+        pulled = pull(source.repo, source.revision)
     return pulled.path, pulled.commit
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from quant.base.errors import UserError
 from quant.base.files import require_space, write_in_steps
-from quant.base.progress import Progress, silent
+from quant.base.progress import progress
 from quant.convert.families import architecture_of, complete_config, find_family, planned_tensors
 from quant.convert.families.base import need
 from quant.convert.families.planned import Planned
@@ -31,9 +31,7 @@ _ELEMENT_BYTES = 2
 _ONE, _ZERO = np.uint16(0x3F80), np.uint16(0)  # in bfloat16
 
 
-def synthesize(
-    config: dict[str, Any], target_dir: Path, *, standin_for: str, seed: int = 0, progress: Progress = silent
-) -> Path:
+def synthesize(config: dict[str, Any], target_dir: Path, *, standin_for: str, seed: int = 0) -> Path:
     """Write config.json, model.safetensors in bfloat16 and a byte-level tokenizer of the full size into a directory.
 
     Raises:
@@ -55,7 +53,7 @@ def synthesize(
         raise UserError(f"cannot write {target_dir}: {error.strerror}; choose another -o") from error
     try:
         building.chmod(0o755)
-        _write_weights(building / "model.safetensors", tensors, seed, progress)
+        _write_weights(building / "model.safetensors", tensors, seed)
         _write_tokenizer(building, words)
         marks = {
             "architectures": [architecture],
@@ -97,7 +95,7 @@ def _tensors_of(planned: list[Planned]) -> list[_Tensor]:
     return list(tensors.values())
 
 
-def _write_weights(path: Path, tensors: list[_Tensor], seed: int, progress: Progress) -> None:
+def _write_weights(path: Path, tensors: list[_Tensor], seed: int) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     place = 0
     for each in tensors:

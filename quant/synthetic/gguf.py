@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quant.base.progress import Progress, silent
 from quant.gguf_io.levels import file_name
 from quant.quantize.from_checkpoint import LevelWriter
 from quant.quantize.level_messages import OpenShape
@@ -37,7 +36,6 @@ def synthesize_levels(
     standin_for: str,
     seed: int = 0,
     imatrix: Path | None = None,
-    progress: Progress = silent,
 ) -> list[Path]:
     """Write a file at each level of a list, named by gguf's convention with "synthetic" for the fine-tune.
 
@@ -54,6 +52,5 @@ def synthesize_levels(
             writer.levels(levels, imatrix=imatrix),
             lambda level: output if one_file else output / file_name(writer.stem, level),
             imatrix=imatrix,
-            progress=progress,
         )
     return [each.path for each in written]

@@ -33,7 +33,6 @@ def main() -> None:
         environment=environment,
         run=lambda job: run_worker(job, timeout_s=600),
         available_bytes=available_memory_bytes,
-        say=print,
         physical_of=this_system().physical_of,
     )
     for path in arguments.files:

@@ -13,7 +13,7 @@ from profiler.quality.worker import ScoreAnswer, ScoreJob
 from profiler.records.quality import QualityRecord
 from profiler.records.record import Record
 from profiler.results.file import Results
-from quant.base.progress import silent
+from quant.base.progress import watch
 from quant.gguf_io.artifact import Artifact
 from quant.sources.prepare import Prepared
 from tests.support.cells import artifact
@@ -55,21 +55,21 @@ class Scoring:
     ) -> QualityCounts:
         """Score files with a text of digits, each of which is a token."""
         files = (*([reference] if reference else []), *others)
-        return run_quality(
-            Chosen(files=files, reference=reference),
-            Text(name="digits", content=text.encode()),
-            QualityOptions(n_ctx=n_ctx, n_chunks=n_chunks),
-            ENVIRONMENT,
-            known=self.known,
-            tools=Tools(
-                scratch=self.folder / "scratch",
-                write=self.records.append,
-                run=self._run,
-                available_bytes=lambda: self.available_bytes,
-                progress=silent,
-                say=self.said.append,
-            ),
+        tools = Tools(
+            scratch=self.folder / "scratch",
+            write=self.records.append,
+            run=self._run,
+            available_bytes=lambda: self.available_bytes,
         )
+        with watch(say=self.said.append):
+            return run_quality(
+                Chosen(files=files, reference=reference),
+                Text(name="digits", content=text.encode()),
+                QualityOptions(n_ctx=n_ctx, n_chunks=n_chunks),
+                ENVIRONMENT,
+                known=self.known,
+                tools=tools,
+            )
 
     def _run(self, job: ScoreJob, on_progress: Callable[[bytes], None]) -> ScoreAnswer:
         self.jobs.append(job)

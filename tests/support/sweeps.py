@@ -12,6 +12,7 @@ from profiler.sweep.plan import History, Options, Plan, Turn
 from profiler.sweep.stopping import Met
 from profiler.sweep.sweep import Outcome, Sweep
 from profiler.sweep.tools import Tools
+from quant.base.progress import watch
 from tests.support.cells import artifact
 from tests.support.summaries import ENVIRONMENT
 
@@ -45,9 +46,6 @@ class Seen:
     def met(self, turn: Turn, artifact: Any, met: Met, n_spared: int) -> None:
         self.stops.append((turn.cell.key, met.n_rounds, n_spared))
 
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
 
 def sweep(
     cells: Sequence[Cell],
@@ -68,5 +66,6 @@ def sweep(
         options=options,
         history=history or History(),
     )
-    defaults = {"available_bytes": lambda: AVAILABLE_BYTES, "view": Seen()}
-    return Sweep(plan, Tools(run=run, write=write, **(defaults | tools))).run()
+    tools = {"available_bytes": lambda: AVAILABLE_BYTES, "view": Seen()} | tools
+    with watch(say=tools["view"].lines.append):
+        return Sweep(plan, Tools(run=run, write=write, **tools)).run()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from quant.base.progress import Progress, silent
+from quant.base.progress import watch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,10 +19,10 @@ def console() -> "Console":
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[None]:
     """Draw one bar per stage while the block runs; nothing when stderr is not a terminal."""
     if not sys.stderr.isatty():
-        yield silent
+        yield
         return
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -37,4 +37,5 @@ def progress_bar() -> Iterator[Progress]:
                 tasks[stage] = bars.add_task(stage.replace("[", r"\["), total=total)
             bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
 
-        yield report
+        with watch(progress=report):
+            yield

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from quant.base import files
 from quant.base.errors import UserError
+from quant.base.progress import watch
 from quant.convert import to_gguf as module
 from quant.convert.provenance import Origin
 from quant.convert.to_gguf import ConvertReport, convert
@@ -298,7 +299,8 @@ def test_a_head_larger_than_a_piece_and_many_pieces_to_a_tensor_change_nothing(t
 
 def test_progress_counts_every_value_once(tmp_path):
     seen: list[tuple[str, int, int]] = []
-    report = convert(make_checkpoint(tmp_path / "c"), tmp_path / "m.gguf", progress=lambda *event: seen.append(event))
+    with watch(progress=lambda *event: seen.append(event)):
+        report = convert(make_checkpoint(tmp_path / "c"), tmp_path / "m.gguf")
     assert {(stage, total) for stage, _, total in seen} == {("convert", report.n_params)}
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
     assert seen[-1][1] == report.n_params

@@ -95,6 +95,7 @@ class Client:
         code = (
             "import json, sys\n"
             "from quant.base.errors import UserError\n"
+            "from quant.base.progress import watch\n"
             "from quant.hub.fetch import *\n"
             "said, seen = [], []\n"
             "def progress(stage, done, total): seen.append([stage, done, total])\n"
@@ -104,7 +105,8 @@ class Client:
             "    except UserError as error:\n"
             "        return str(error)\n"
             "try:\n"
-            f"    result = {call}\n"
+            "    with watch(say=said.append, progress=progress):\n"
+            f"        result = {call}\n"
             "except UserError as error:\n"
             "    print(error, file=sys.stderr)\n"
             "    sys.exit(2)\n"
@@ -133,7 +135,7 @@ class Client:
         return done.stderr.strip()
 
     def pulled(self, repo: str, revision: str | None = None, **settings: str) -> tuple[Path, str, dict]:
-        call = f"(lambda p: [p.path, p.commit])(pull({repo!r}, {revision!r}, progress=progress, say=said.append))"
+        call = f"(lambda p: [p.path, p.commit])(pull({repo!r}, {revision!r}))"
         answer = self.good(call, **settings)
         return Path(answer["result"][0]), answer["result"][1], answer
 

@@ -19,6 +19,7 @@ import pytest
 
 from quant.base import files
 from quant.base.errors import UserError
+from quant.base.progress import watch
 from quant.gguf_io.artifact import describe
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.levels import LEVEL_BY_NAME
@@ -168,7 +169,8 @@ def test_the_number_of_threads_changes_no_byte(tmp_path):
 def test_progress_counts_tensors_to_the_end(tmp_path):
     seen = []
     source = tiny_gguf(tmp_path / "m.gguf")
-    quantize(source, ["Q8_0"], tmp_path, progress=lambda *what: seen.append(what))
+    with watch(progress=lambda *what: seen.append(what)):
+        quantize(source, ["Q8_0"], tmp_path)
     assert [done for stage, done, _ in seen if stage == "quantize Q8_0"] == list(range(1, 21))
     assert {total for stage, _, total in seen if stage == "quantize Q8_0"} == {20}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from quant.base.errors import UserError
+from quant.base.progress import watch
 from quant.sources import prepare
 from quant.sources.registry import ModelSpec, Standin
 from quant.sources.resolve import Source
@@ -32,7 +33,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_its_file_has_the_other_family_s_shape_the_model_s_name_and_both_marks(tmp_path: Path) -> None:
     said: list[str] = []
     prepare_options = prepare.PrepareOptions(levels="F16", models_dir=tmp_path / "models", synthetic=True)
-    (made,) = prepare.prepare(["tiny-opt"], prepare_options, say=said.append)
+    with watch(say=said.append):
+        (made,) = prepare.prepare(["tiny-opt"], prepare_options)
     artifact = made.artifact
     assert (artifact.model, artifact.arch, artifact.n_params) == ("tiny-opt", "gpt2", 91_072)
     assert (artifact.weights, artifact.standin_for, artifact.standin_family) == ("synthetic", "tiny-opt", "opt")

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from quant.base import files
 from quant.base.errors import UserError
+from quant.base.progress import watch
 from quant.convert.checkpoint import open_checkpoint
 from quant.convert.to_gguf import convert
 from quant.gguf_io.artifact import describe
@@ -163,7 +164,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_weights(tmp_p
 
 def test_progress_counts_the_bytes_of_the_weights(tmp_path):
     seen: list[tuple[str, int, int]] = []
-    _made(tmp_path / "c", progress=lambda *step: seen.append(step))
+    with watch(progress=lambda *step: seen.append(step)):
+        _made(tmp_path / "c")
     n_bytes = 2 * 106_816  # the values of this shape, in 16 bits
     assert {(stage, total) for stage, _, total in seen} == {("synthesize", n_bytes)}
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})

@@ -14,7 +14,7 @@ import pytest
 from quant.base.child import Child
 from quant.base.errors import UserError
 from quant.base.llama_package import ggml_base
-from quant.base.progress import silent
+from quant.base.progress import watch
 from quant.convert.layout import layout_of_shape
 from quant.convert.provenance import Origin
 from quant.gguf_io.artifact import describe
@@ -172,8 +172,8 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     def stop(stage: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        synthesize_levels(SHAPE, "Q8_0,F16", tmp_path / "out", standin_for="tiny", progress=stop)
+    with pytest.raises(KeyboardInterrupt), watch(progress=stop):
+        synthesize_levels(SHAPE, "Q8_0,F16", tmp_path / "out", standin_for="tiny")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -191,8 +191,8 @@ def test_the_process_is_gone_before_its_files_are_removed(tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Child, "close", noted)
-    with pytest.raises(KeyboardInterrupt):
-        synthesize_levels(SHAPE, "Q8_0,F16", tmp_path / "out", standin_for="tiny", progress=stop)
+    with pytest.raises(KeyboardInterrupt), watch(progress=stop):
+        synthesize_levels(SHAPE, "Q8_0,F16", tmp_path / "out", standin_for="tiny")
     assert there_at_its_end[0] == 2
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -233,7 +233,7 @@ def test_the_hash_that_is_computed_on_the_way_is_the_file_s(tmp_path, monkeypatc
         (made,) = writer.write(["Q8_0"], lambda level: tmp_path / "made.gguf", n_threads=2)
     expected = hashlib.sha256(made.path.read_bytes()).hexdigest()
     monkeypatch.setattr("quant.base.hashes.sha256_of", lambda *_: pytest.fail("hashed again"))
-    assert describe(made.path, progress=silent).sha256 == expected
+    assert describe(made.path).sha256 == expected
 
 
 def test_files_that_are_kept_are_not_made_again(tmp_path):
@@ -241,8 +241,9 @@ def test_files_that_are_kept_are_not_made_again(tmp_path):
     (tmp_path / "tiny" / "config.json").write_text(json.dumps(SHAPE))
     said: list[str] = []
     prepare_options = PrepareOptions(levels="Q8_0", models_dir=tmp_path / "models", synthetic=True)
-    first = prepare([str(tmp_path / "tiny")], prepare_options, say=said.append)
-    again = prepare([str(tmp_path / "tiny" / "config.json")], prepare_options, say=said.append)
+    with watch(say=said.append):
+        first = prepare([str(tmp_path / "tiny")], prepare_options)
+        again = prepare([str(tmp_path / "tiny" / "config.json")], prepare_options)
     assert said == ["making Q8_0 with synthetic weights in the shape of tiny"]
     assert again == first
 

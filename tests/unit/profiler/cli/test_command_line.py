@@ -227,8 +227,9 @@ def test_ctrl_c_ends_it_with_one_word(tmp_path: Path) -> None:
 
 BARS = """
 from profiler.cli.progress.bar import progress_bar
-with progress_bar() as report:
-    report("converting", 1, 2)
+from quant.base.progress import progress
+with progress_bar():
+    progress("converting", 1, 2)
 """
 
 

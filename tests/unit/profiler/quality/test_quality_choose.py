@@ -9,7 +9,7 @@ import pytest
 from profiler.quality import choose as module
 from profiler.quality.choose import Chosen, choose
 from quant.base.errors import UserError
-from quant.base.progress import silent
+from quant.base.progress import watch
 from quant.sources.prepare import Prepared, PrepareOptions
 from quant.sources.resolve import Source
 from tests.support.cells import artifact
@@ -35,7 +35,8 @@ class Making:
 
     def choose(self, levels: str | None, **prepare_options: Any) -> Chosen:
         request = PrepareOptions(levels=levels, models_dir=Path("models"), **prepare_options)
-        return choose("source", request, progress=silent, say=self.said.append)
+        with watch(say=self.said.append):
+            return choose("source", request)
 
 
 def levels_of(chosen: Chosen) -> tuple[list[str], str | None]:

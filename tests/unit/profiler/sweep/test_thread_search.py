@@ -156,11 +156,10 @@ def test_a_sweep_file_may_say_auto_but_not_zero(tmp_path: Path) -> None:
 
 
 class Workers:
-    """Workers on the scripted engine, their jobs, and the lines that were shown."""
+    """Workers on the scripted engine, and their jobs."""
 
     def __init__(self, tmp_path: Path, *, fail: bool = False) -> None:
         self.jobs: list[Job] = []
-        self.lines: list[str] = []
         self.fail = fail
         self._answers: dict[int, Answer] = {}  # by prompt tokens: the scripted engine is as fast with all threads
         self.files = [Prepared(artifact=artifact(), path=script(tmp_path / "model.json"))]
@@ -170,7 +169,6 @@ class Workers:
             "environment": environment(),
             "run": self._run,
             "available_bytes": lambda: 8 << 30,
-            "say": self.lines.append,
         }
         return ThreadChooser(**(fields | changes))
 
@@ -193,7 +191,7 @@ def counts(cells: Sequence[Any]) -> list[tuple[int, int]]:
     return [(cell.config.n_threads, cell.config.n_threads_batch) for cell in cells]
 
 
-def test_workers_measure_with_short_counts_and_the_settings_of_the_sweep(tmp_path: Path) -> None:
+def test_workers_measure_with_short_counts_and_the_settings_of_the_sweep(tmp_path: Path, reported: list[str]) -> None:
     workers = Workers(tmp_path)
     cells = workers.chooser().cells(Axes(threads=(AUTO,), ctk=("q8_0",), cores=(0, 1)), workers.files, zipped=False)
     assert counts(cells) == [(1, 1)]  # the scripted engine knows no threads: all are a tie
@@ -202,19 +200,19 @@ def test_workers_measure_with_short_counts_and_the_settings_of_the_sweep(tmp_pat
         ("q8_0", (0, 1), "separate")
     }
     assert max(job.config.n_threads for job in workers.jobs) == 2
-    assert workers.lines[:2] == [
+    assert reported[:2] == [
         "choosing the threads of tiny Q8_0",
         "threads of tiny Q8_0: 1 for the prefill and 1 for the decode, of at most 2",
     ]
 
 
-def test_the_same_command_again_chooses_the_same_without_measuring(tmp_path: Path) -> None:
+def test_the_same_command_again_chooses_the_same_without_measuring(tmp_path: Path, reported: list[str]) -> None:
     workers = Workers(tmp_path)
     first = workers.chooser().cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
     n_jobs = len(workers.jobs)
     again = workers.chooser().cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
     assert (first, len(workers.jobs)) == (again, n_jobs)
-    assert any("as chosen before" in line for line in workers.lines)
+    assert any("as chosen before" in line for line in reported)
     for other in ({"fresh": True}, {"environment": environment(llama_commit="c0ffee2")}):
         workers.chooser(**other).cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
         assert len(workers.jobs) > n_jobs
@@ -232,12 +230,12 @@ def test_a_kept_choice_that_is_broken_or_out_of_bounds_is_made_again(tmp_path: P
         assert len(workers.jobs) > n_jobs
 
 
-def test_where_only_one_thread_may_run_nothing_is_measured(tmp_path: Path) -> None:
+def test_where_only_one_thread_may_run_nothing_is_measured(tmp_path: Path, reported: list[str]) -> None:
     workers = Workers(tmp_path)
     cells = workers.chooser().cells(Axes(threads=(AUTO,), cores=(2,)), workers.files, zipped=False)
     assert counts(cells) == [(1, 1)]
     assert workers.jobs == []
-    assert workers.lines == ["threads of tiny Q8_0: 1, since this process may use one core only"]
+    assert reported == ["threads of tiny Q8_0: 1, since this process may use one core only"]
 
 
 def test_two_sweeps_over_one_file_choose_once(tmp_path: Path) -> None:
@@ -251,13 +249,13 @@ def test_two_sweeps_over_one_file_choose_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("why", [{"fail": True}, {"available_bytes": 1000}])
 def test_a_file_that_cannot_be_measured_still_becomes_cells_and_is_not_kept(
-    tmp_path: Path, why: dict[str, Any]
+    tmp_path: Path, reported: list[str], why: dict[str, Any]
 ) -> None:
     workers = Workers(tmp_path, fail="fail" in why)
     changes = {"available_bytes": lambda: 1000} if "available_bytes" in why else {}
     cells = workers.chooser(**changes).cells(Axes(threads=(AUTO,)), workers.files, zipped=False)
     assert counts(cells) == [(4, 4)]
-    assert workers.lines[-1].startswith("cannot choose the threads of tiny Q8_0, using 4: ")
+    assert reported[-1].startswith("cannot choose the threads of tiny Q8_0, using 4: ")
     assert not (tmp_path / "cache" / "threads").exists()
 
 

@@ -17,6 +17,7 @@ from quant.base.errors import UserError
 from quant.base.files import atomic_path, cache_dir, require_space, sha256_of, write_text
 from quant.base.hashes import cached_sha256
 from quant.base.locks import alone
+from quant.base.progress import watch
 from tests.support.paths import ROOT
 
 MIB = 1 << 20
@@ -225,7 +226,8 @@ def test_progress_counts_the_bytes_of_all_shards(tmp_path):
     for name, size in (("a", MIB + 1), ("b", 2)):
         (tmp_path / name).write_bytes(bytes(size))
     seen = []
-    sha256_of([tmp_path / "a", tmp_path / "b"], lambda *step: seen.append(step))
+    with watch(progress=lambda *step: seen.append(step)):
+        sha256_of([tmp_path / "a", tmp_path / "b"])
     total = MIB + 3
     assert seen == [("hash", MIB, total), ("hash", MIB + 1, total), ("hash", MIB + 3, total)]
 
