@@ -1,7 +1,9 @@
 """What belongs into one chart: cells that may be compared, and nothing else."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -78,8 +80,13 @@ def panels(summaries: Sequence[CellSummary]) -> list[Panel]:
 
 def setting_of(cell: CellSummary, without: Collection[str] = ()) -> tuple[object, ...]:
     """Return everything that must be equal in one chart, except what is the chart's own axis."""
-    names = ((cell, _ORIGIN), (cell.config, _SETTING))
-    return tuple(getattr(holder, name) for holder, fields in names for name in fields if name not in without)
+    return _reader_of(tuple(without))(cell)
+
+
+@cache
+def _reader_of(without: tuple[str, ...]) -> Callable[[CellSummary], tuple[object, ...]]:
+    names = (*_ORIGIN, *(f"config.{name}" for name in _SETTING))
+    return attrgetter(*(name for name in names if name.removeprefix("config.") not in without))
 
 
 def load_name(cell: CellSummary) -> str:

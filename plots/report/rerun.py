@@ -7,7 +7,6 @@ import msgspec
 
 from plots.report.escaping import visible
 from profiler.records.cell_summary import CellSummary
-from profiler.records.config import RunConfig
 from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.stored import CellKey, RoundHead, heads_of, places_of
@@ -71,11 +70,11 @@ def rerun_commands(
 def _last(results: Results, keys: Collection[CellKey] | None) -> list[RoundHead | Round]:
     """Return each cell's record with the highest number, which has how many rounds were requested."""
     heads = heads_of(results.rounds)
-    found: dict[tuple[str, RunConfig], int] = {}
+    found: dict[str, int] = {}
     for places in places_of(results.rounds, keys).values():
         for place in places:
             head = heads[place]
-            key = (head.cell.artifact_sha256, head.cell.config)
+            key = head.cell.key
             known = heads[found[key]] if key in found else None
             if known is None or (head.round, head.status == "ok") >= (known.round, known.status == "ok"):
                 found[key] = place
