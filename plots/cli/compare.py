@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from plots.cli.options import style_option
+from profiler.cli.options import PATH
+
 
 def percent(_: click.Context, __: click.Parameter, text: str | None) -> float:
     """Read 3% or 3."""
@@ -22,18 +25,17 @@ _DATED = {"svg": "Date", "pdf": "CreationDate"}
 
 
 @click.command()
-@click.argument("base", metavar="BASE.jsonl", type=click.Path(path_type=Path))
-@click.argument("new", metavar="NEW.jsonl", type=click.Path(path_type=Path))
+@click.argument("base", metavar="BASE.jsonl", type=PATH)
+@click.argument("new", metavar="NEW.jsonl", type=PATH)
 @click.option("--by", type=click.Choice(["level", "threads", "device"]),
               help="Compare cells that differ in this setting only.")  # fmt: skip
 @click.option("--threshold", metavar="PCT", callback=percent,
               help="With --fail-on-regression: the allowed slow-down, like 3%.  [default: 0%]")  # fmt: skip
 @click.option("--fail-on-regression", is_flag=True, help="Exit with 1 on a significant slow-down beyond "
               "the threshold, and on a cell that was measured before and fails now.")  # fmt: skip
-@click.option("--chart", metavar="FILE", type=click.Path(path_type=Path),
+@click.option("--chart", metavar="FILE", type=PATH,
               help="Draw the ratios as PNG, SVG or PDF, with a CSV file next to it.")  # fmt: skip
-@click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
-              help="Sizes for a paper's column, a slide, or a page.")  # fmt: skip
+@style_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(base: Path, new: Path, **options: Any) -> None:
     """Compare two results files: two builds, two boards, before and after a change.

@@ -5,18 +5,19 @@ from typing import Any
 
 import click
 
+from plots.cli.options import formats_option, style_option
+from profiler.cli.options import PATH, results_argument
+
 
 @click.command()
-@click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the charts.")
-@click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]),
-              help="File format; repeat it for several.  [default: png]")  # fmt: skip
-@click.option("--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True,
-              help="Sizes for a paper's column, a slide, or a page.")  # fmt: skip
+@results_argument
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the charts.")
+@formats_option
+@style_option
 @click.option("--columns", type=click.IntRange(1, 2), help="Make every chart as wide as one or two columns.  "
               "[default: as many as its panels need]")  # fmt: skip
 @click.option("--chart", "charts", metavar="NAMES", help="Draw only these, comma-separated; see the list above.")
-@click.option("--operators", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--operators", multiple=True, type=PATH, metavar="FILE",
               help="Output of slmprof operators --json; repeat it for several.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Draw very large results whole.  [default: of over 2000 cells "
               "a part, unless --chart names charts]")  # fmt: skip

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from profiler.cli.options import PATH, results_argument
 from profiler.cli.options.limits import criteria_of, limit_options
 
 
 @click.command()
-@click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", "outputs", multiple=True, required=True, type=click.Path(path_type=Path),
+@results_argument
+@click.option("-o", "--output", "outputs", multiple=True, required=True, type=PATH,
               help="report.html or report.md; repeat it for several.")  # fmt: skip
 @limit_options
 def report(results: tuple[Path, ...], outputs: tuple[Path, ...], **options: Any) -> None:

@@ -5,30 +5,18 @@ from typing import Any
 
 import click
 
+from plots.cli.options import formats_option, style_option
+from profiler.cli.options import PATH, sources_argument
 from profiler.cli.options.measure import MeasureOptions, measure_options
 from quant.base.errors import UserError
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@sources_argument
 @measure_options
-@click.option(
-    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder for all output."
-)
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(["png", "svg", "pdf"]),
-    help="File format of the charts; can be repeated.  [default: png]",
-)
-@click.option(
-    "--style",
-    type=click.Choice(["paper", "slide", "web"]),
-    default="paper",
-    show_default=True,
-    help="Size of the charts: for a paper's column, a slide, or a web page.",
-)
+@click.option("-o", "--output", "folder", type=PATH, required=True, help="The folder for all output.")
+@formats_option
+@style_option
 @click.option("--quality", is_flag=True, help="Also measure perplexity and KLD of each level, as slmprof quality does.")
 def run(
     sources: tuple[str, ...], folder: Path, formats: tuple[str, ...], style: str, quality: bool, **options: Any

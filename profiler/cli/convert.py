@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import check_output_holds, imatrix_option, pre_option
+from profiler.cli.options import PATH, check_output_holds, imatrix_option, pre_option
 from quant.base.errors import UserError
 
 if TYPE_CHECKING:
     from quant.convert.provenance import Origin
-
-_PATH = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +55,11 @@ class ConvertOptions:
 
 @click.command()
 @click.argument("source")
-@click.option("-o", "--output", type=_PATH, required=True, help="The .gguf file; for several levels, a directory.")
+@click.option("-o", "--output", type=PATH, required=True, help="The .gguf file; for several levels, a directory.")
 @click.option(
     "--outtype",
     type=click.Choice(["auto", "f32", "bf16", "f16"]),
     default="auto",
-    show_default=True,
     help="Type of the matrices. auto keeps the type of a 16-bit checkpoint.",
 )
 @click.option("-q", "--levels", metavar="LEVELS", help="Quantize to these levels, like Q4_K_M,Q8_0, all or k-quants.")
@@ -71,14 +68,13 @@ class ConvertOptions:
 @click.option(
     "--converter",
     metavar="DIR",
-    type=_PATH,
+    type=PATH,
     help="Use llama.cpp's own converter in DIR, a llama.cpp source tree. This runs the code in DIR.",
 )
 @click.option(
     "--converter-python",
     metavar="FILE",
     default="python3",
-    show_default=True,
     help="Python interpreter for --converter; it needs torch and transformers.",
 )
 def convert(**given: Any) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import no_repack_option
+from profiler.cli.options import no_repack_option, number_option
 from quant.base.errors import UserError
 from quant.base.progress import say
 
@@ -50,33 +50,52 @@ class EstimateOptions:
 @click.option("--all", "everything", is_flag=True, help="Every model of the registry.")
 @click.option("--max-params", metavar="COUNT", help="With --all, only models of at most this size, like 1B or 500M.")
 @click.option("--family", metavar="NAME", help="With --all, only models of this family.")
-@click.option("-q", "--levels", metavar="LEVELS",
-              help="Quantization levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.  "
-              "[default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]")  # fmt: skip
-@click.option("-t", "--threads", metavar="N", type=click.IntRange(1, 512), default=1, show_default=True,
-              help="Threads: their read bandwidth limits decode; memory hardly depends on them.")  # fmt: skip
-@click.option("--n-ctx", metavar="N", type=click.IntRange(1, 1 << 24), default=2048, show_default=True,
-              help="Size of the KV cache, in tokens.")  # fmt: skip
-@click.option("--batch", metavar="N", type=click.IntRange(1, 1 << 24), default=2048, show_default=True,
-              help="Logical batch.")  # fmt: skip
-@click.option("--ubatch", metavar="N", type=click.IntRange(1, 1 << 24), default=512, show_default=True,
-              help="Physical batch.")  # fmt: skip
-@click.option("--ctk", metavar="TYPE", default="f16", show_default=True, help="Type of the keys in the KV cache.")
-@click.option("--ctv", metavar="TYPE", default="f16", show_default=True, help="Type of the values in the KV cache.")
-@click.option("--fa", type=click.Choice(["on", "off", "auto"]), default="auto", show_default=True,
-              help="Flash attention.")  # fmt: skip
-@click.option("--load-mode", type=click.Choice(["both", "mmap", "none"]), default="both", show_default=True,
-              help="How weights are loaded: mapped, or read (none).")  # fmt: skip
+@click.option(
+    "-q",
+    "--levels",
+    metavar="LEVELS",
+    help="Quantization levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.  "
+    "[default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
+)
+@number_option(
+    "-t",
+    "--threads",
+    least=1,
+    most=512,
+    default=1,
+    help="Threads: their read bandwidth limits decode; memory hardly depends on them.",
+)
+@number_option("--n-ctx", least=1, most=1 << 24, default=2048, help="Size of the KV cache, in tokens.")
+@number_option("--batch", least=1, most=1 << 24, default=2048, help="Logical batch.")
+@number_option("--ubatch", least=1, most=1 << 24, default=512, help="Physical batch.")
+@click.option("--ctk", metavar="TYPE", default="f16", help="Type of the keys in the KV cache.")
+@click.option("--ctv", metavar="TYPE", default="f16", help="Type of the values in the KV cache.")
+@click.option("--fa", type=click.Choice(["on", "off", "auto"]), default="auto", help="Flash attention.")
+@click.option(
+    "--load-mode",
+    type=click.Choice(["both", "mmap", "none"]),
+    default="both",
+    help="How weights are loaded: mapped, or read (none).",
+)
 @no_repack_option
-@click.option("--imatrix-mix", is_flag=True,
-              help="Estimate every level with the types it has with an importance matrix; levels that need one "
-              "always have them.")  # fmt: skip
-@click.option("--fits", metavar="SIZE",
-              help="Memory that must hold the model, like 4GiB; with --all, models that do not fit are skipped.  "
-              "[default: the memory that is available on this device]")  # fmt: skip
-@click.option("--min-decode", metavar="TPS", type=click.FloatRange(min=0, min_open=True),
-              help="Tokens per second that decode must be able to reach, by the bandwidth that slmprof doctor "
-              "--bandwidth measured; with --all, slower models are skipped.")  # fmt: skip
+@click.option(
+    "--imatrix-mix",
+    is_flag=True,
+    help="Estimate every level with the types it has with an importance matrix; levels that need one always have them.",
+)
+@click.option(
+    "--fits",
+    metavar="SIZE",
+    help="Memory that must hold the model, like 4GiB; with --all, models that do not fit are skipped.  "
+    "[default: the memory that is available on this device]",
+)
+@click.option(
+    "--min-decode",
+    metavar="TPS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Tokens per second that decode must be able to reach, by the bandwidth that slmprof doctor "
+    "--bandwidth measured; with --all, slower models are skipped.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with the fields of slmprof export.")
 def estimate(sources: tuple[str, ...], **options: Any) -> None:
     """Estimate file size and memory of models at each level, without their weights.

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import pre_option, threads_option
+from profiler.cli.options import FILE, number_option, pre_option, threads_option
 from quant.base.errors import UserError
 from quant.base.progress import progress, say
 
 if TYPE_CHECKING:
     from profiler.imatrix.worker import ImatrixAnswer, ImatrixJob
     from quant.sources.prepare import Prepared
-
-_PATH = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +33,14 @@ class ImatrixOptions:
 @click.option(
     "--text",
     metavar="FILE",
-    type=_PATH,
+    type=FILE,
     help="Calibration text in UTF-8.  [default: the one that comes with slmprof, 28 KiB]",
 )
-@click.option("-o", "--output", metavar="FILE", type=_PATH, required=True, help="The new file, ending in .gguf.")
-@click.option(
-    "--n-ctx",
-    metavar="N",
-    type=click.IntRange(32, 1 << 20),
-    default=512,
-    show_default=True,
-    help="Tokens in a window; an incomplete last window is skipped.",
+@click.option("-o", "--output", metavar="FILE", type=FILE, required=True, help="The new file, ending in .gguf.")
+@number_option(
+    "--n-ctx", least=32, most=1 << 20, default=512, help="Tokens in a window; an incomplete last window is skipped."
 )
-@click.option(
-    "--chunks", metavar="N", type=click.IntRange(1), help="Windows to read at most.  [default: the whole text]"
-)
+@number_option("--chunks", least=1, help="Windows to read at most.  [default: the whole text]")
 @threads_option
 @click.option(
     "--process-output", is_flag=True, help="Also collect for output.weight, as llama-imatrix does on request."

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import imatrix_option, no_repack_option, pre_option, threads_option, weights_option
+from profiler.cli.options import (
+    FILE,
+    MAX_SEED,
+    imatrix_option,
+    no_repack_option,
+    number_option,
+    pre_option,
+    threads_option,
+    weights_option,
+)
 from quant.base.errors import UserError
 from quant.base.progress import say
 
@@ -42,63 +51,29 @@ class OperatorsOptions:
 @click.argument("source", metavar="SOURCE")
 @click.option("-q", "--level", metavar="LEVEL", help="One quantization level.  [default: a .gguf file as it is]")
 @threads_option
-@click.option(
-    "--prefill",
-    metavar="N",
-    type=click.IntRange(1, 1 << 20),
-    default=128,
-    show_default=True,
-    help="Prompt tokens; the decode steps follow them.",
-)
-@click.option(
-    "--depth",
-    metavar="N",
-    type=click.IntRange(0, 1 << 20),
-    default=0,
-    show_default=True,
-    help="Tokens in the KV cache before the prefill.",
-)
-@click.option(
+@number_option("--prefill", least=1, most=1 << 20, default=128, help="Prompt tokens; the decode steps follow them.")
+@number_option("--depth", least=0, most=1 << 20, default=0, help="Tokens in the KV cache before the prefill.")
+@number_option(
     "-n",
     "--gen",
-    metavar="N",
-    type=click.IntRange(1, 4096),
+    least=1,
+    most=4096,
     default=16,
-    show_default=True,
     help="Decode steps in each repetition; reported are the medians of one step.",
 )
-@click.option(
-    "-r",
-    "--reps",
-    metavar="N",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Repetitions, each with and without observing.",
-)
-@click.option(
-    "--fa", type=click.Choice(["on", "off", "auto"]), default="auto", show_default=True, help="Flash attention."
-)
+@number_option("-r", "--reps", least=1, most=1000, default=5, help="Repetitions, each with and without observing.")
+@click.option("--fa", type=click.Choice(["on", "off", "auto"]), default="auto", help="Flash attention.")
 @no_repack_option
 @weights_option
 @imatrix_option
 @pre_option
-@click.option(
-    "--timeout", metavar="TIME", default="30m", show_default=True, help="Time limit for the run; 0 disables it."
-)
-@click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(0, 2**31 - 1),
-    default=0,
-    show_default=True,
-    help="Seed of the random tokens.",
-)
+@click.option("--timeout", metavar="TIME", default="30m", help="Time limit for the run; 0 disables it.")
+@number_option("--seed", least=0, most=MAX_SEED, default=0, help="Seed of the random tokens.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the tables; times in nanoseconds.")
 @click.option(
     "--trace",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write one prefill and one decode step as a Chrome trace, which Perfetto opens.",
 )
 def operators(source: str, **options: Any) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from profiler.cli.options import PATH, sources_argument
 from profiler.cli.options.measure import MeasureOptions, measure_options
 
 if TYPE_CHECKING:
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@sources_argument
 @measure_options
 @click.option(
     "-o",
     "--output",
     "results",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="The results file; new rounds are appended.",
 )

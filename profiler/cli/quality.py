@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import imatrix_option, levels_of, pre_option, threads_option
+from profiler.cli.options import FILE, PATH, imatrix_option, levels_of, number_option, pre_option, threads_option
 from quant.base.progress import say
 from quant.base.text import counted
 
@@ -45,23 +45,17 @@ class CommandOptions:
 @click.option(
     "--text",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Text to score, in UTF-8.  [default: the one that comes with slmprof: prose, dialogue and code]",
 )
-@click.option(
+@number_option(
     "--n-ctx",
-    metavar="N",
-    type=click.IntRange(8, 1 << 20),
+    least=8,
+    most=1 << 20,
     default=512,
-    show_default=True,
     help="Tokens in a window; the predictions in its second half are scored.",
 )
-@click.option(
-    "--chunks",
-    metavar="N",
-    type=click.IntRange(1, 1 << 30),
-    help="Windows to score at most.  [default: the whole text]",
-)
+@number_option("--chunks", least=1, most=1 << 30, help="Windows to score at most.  [default: the whole text]")
 @threads_option
 @imatrix_option
 @pre_option
@@ -69,13 +63,12 @@ class CommandOptions:
     "--timeout",
     metavar="TIME",
     default="0",
-    show_default=True,
     help="Time limit for one process; its file is then marked failed. 0 disables it.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="The results file, as in slmprof profile; new records are appended.",
 )

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from profiler.cli.options import imatrix_option
+from profiler.cli.options import PATH, imatrix_option, number_option
 from quant.base.errors import UserError
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
     "-q",
     "--levels",
@@ -18,9 +18,9 @@ from quant.base.errors import UserError
     required=True,
     help="Levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The directory for the new files.")
+@click.option("-o", "--output", type=PATH, required=True, help="The directory for the new files.")
 @imatrix_option
-@click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 512), help="Number of threads.  [default: all]")
+@number_option("-j", "--jobs", least=1, most=512, help="Number of threads.  [default: all]")
 def quantize(file: Path, levels: str, output: Path, imatrix: Path | None, jobs: int | None) -> None:
     """Quantize an unquantized GGUF file to one or more levels with llama.cpp.
 

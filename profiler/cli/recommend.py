@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from profiler.cli.options import results_argument
 from profiler.cli.options.limits import criteria_of, limit_options
 from quant.base.errors import UserError
 
 
 @click.command()
-@click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@results_argument
 @limit_options
 @click.option("--model", metavar="NAME", help="Only this model, where the results hold several.")
 @click.option("--workload", metavar="NAME", help="Only this workload, where the results hold several.")

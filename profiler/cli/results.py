@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from profiler.cli.options import PATH, results_argument
 from quant.base.errors import UserError
 
 FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
@@ -44,7 +45,7 @@ def table_of(results: Any) -> str:
 
 
 @click.command()
-@click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@results_argument
 @click.option("--memory", is_flag=True, help="Print the parts of each cell's memory, and what no part explains.")
 def show(results: tuple[Path, ...], memory: bool) -> None:
     """Print the table of one or more results files.
@@ -62,10 +63,10 @@ def show(results: tuple[Path, ...], memory: bool) -> None:
 
 
 @click.command()
-@click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@results_argument
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Format of the output.")
 @click.option("--label", metavar="BUILD", help="A name for these results in every row, like a build's or a board's.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
+@click.option("-o", "--output", type=PATH, help="Write to a file instead of stdout.")
 def export(results: tuple[Path, ...], form: str, label: str | None, output: Path | None) -> None:
     """Export results: one object or line per cell, or llama-bench's records.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from profiler.cli.options import check_output_holds, imatrix_option
+from profiler.cli.options import MAX_SEED, PATH, check_output_holds, imatrix_option, number_option
 from quant.base.errors import UserError
 
 
@@ -13,7 +13,7 @@ from quant.base.errors import UserError
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="The new checkpoint's directory; with -q a .gguf file, or a directory for several levels.",
 )
@@ -24,14 +24,7 @@ from quant.base.errors import UserError
     help="Make GGUF files at these levels, like Q4_K_M,Q8_0 or all, instead of a checkpoint.",
 )
 @imatrix_option
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Seed of the random weights.",
-)
+@number_option("--seed", least=0, most=MAX_SEED, default=0, help="Seed of the random weights.")
 def synthesize(source: str, output: Path, levels: str | None, imatrix: Path | None, seed: int) -> None:
     """Make a checkpoint or GGUF files in the shape of a model, with random weights and a tokenizer of the full size.
 

@@ -1,10 +1,26 @@
 """Options that several commands share; measure.py and limits.py hold the larger bundles."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from quant.base.errors import UserError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+MAX_SEED = 2**31 - 1
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+sources_argument = click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+results_argument = click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=PATH)
+
+
+def number_option(*names: str, least: int, most: int | None = None, **how: Any) -> Callable[[_Command], _Command]:
+    """Return an option that takes a whole number."""
+    return click.option(*names, metavar="N", type=click.IntRange(least, most), **how)
+
 
 no_repack_option = click.option(
     "--no-repack", is_flag=True, help="Keep the weights as stored, not repacked: less memory, often slower."
@@ -13,15 +29,10 @@ weights_option = click.option(
     "--weights",
     type=click.Choice(["real", "synthetic"]),
     default="real",
-    show_default=True,
     help="synthetic: random weights in the model's shape; no weights are downloaded.",
 )
-threads_option = click.option(
-    "-t", "--threads", metavar="N", type=click.IntRange(1, 512), help="Threads.  [default: the physical cores]"
-)
-imatrix_option = click.option(
-    "--imatrix", type=click.Path(path_type=Path), help="Importance matrix for quantizing; some levels need one."
-)
+threads_option = number_option("-t", "--threads", least=1, most=512, help="Threads.  [default: the physical cores]")
+imatrix_option = click.option("--imatrix", type=PATH, help="Importance matrix for quantizing; some levels need one.")
 pre_option = click.option(
     "--pre",
     metavar="NAME",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from profiler.cli.options import number_option
 from quant.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ _OPTIONS = (
     click.option(
         "--max-kld", metavar="NATS", type=float, help="Maximum KLD from the unquantized file; needs slmprof quality."
     ),
-    click.option(
+    number_option(
         "--n-ctx",
-        metavar="N",
-        type=click.IntRange(1, 1 << 24),
+        least=1,
+        most=1 << 24,
         help="Context at which memory counts; scaled where it was measured at another.  [default: as measured]",
     ),
     click.option(

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from profiler.cli.options import imatrix_option, levels_of, no_repack_option, pre_option, weights_option
+from profiler.cli.options import (
+    MAX_SEED,
+    PATH,
+    imatrix_option,
+    levels_of,
+    no_repack_option,
+    number_option,
+    pre_option,
+    weights_option,
+)
 from quant.base.errors import UserError
 from quant.base.ints import MAX_TOKENS, parse_ints
 from quant.base.units import parse_duration_s
@@ -64,19 +73,13 @@ _OPTIONS = (
         help="Fixed token counts instead of -p, -n and -d: bench (pp512 and tg128 apart), or the requests survey, "
         "chat, rag, summarize; takes a list.  [default: bench; of slmprof run: bench,chat]",
     ),
-    click.option(
-        "-r",
-        "--reps",
-        metavar="N",
-        type=click.IntRange(1, 1000),
-        default=3,
-        show_default=True,
-        help="Repetitions within each process, after one warm-up.",
+    number_option(
+        "-r", "--reps", least=1, most=1000, default=3, help="Repetitions within each process, after one warm-up."
     ),
-    click.option(
+    number_option(
         "--rounds",
-        metavar="N",
-        type=click.IntRange(1, 1000),
+        least=1,
+        most=1000,
         help="Processes per cell, interleaved with the other cells'; 95 % intervals need at least six.  "
         "[default: 6; with --target: 18]",
     ),
@@ -96,12 +99,9 @@ _OPTIONS = (
         "--timeout",
         metavar="TIME",
         default="30m",
-        show_default=True,
         help="Time limit for one round; the cell is marked failed. 0 disables it.",
     ),
-    click.option(
-        "--cooldown", metavar="TIME", default="0s", show_default=True, help="Rest before each next round, like 30s."
-    ),
+    click.option("--cooldown", metavar="TIME", default="0s", help="Rest before each next round, like 30s."),
     click.option(
         "--no-anchor",
         is_flag=True,
@@ -109,9 +109,7 @@ _OPTIONS = (
         "a tenth to the time of a longer sweep; where the cell has become slower, the sweep rests until it is back (at "
         "most two minutes, or ten times --cooldown), and re-measures the rounds since.",
     ),
-    click.option(
-        "--device", metavar="LIST", default="cpu", show_default=True, help="Where the model runs: cpu, gpu or both."
-    ),
+    click.option("--device", metavar="LIST", default="cpu", help="Where the model runs: cpu, gpu or both."),
     click.option("--ngl", metavar="LIST", help="Layers on the GPU, with --device gpu.  [default: all]"),
     click.option(
         "--cores",
@@ -135,18 +133,14 @@ _OPTIONS = (
         "--ctk",
         metavar="TYPES",
         default="f16",
-        show_default=True,
         help="Types of the keys in the KV cache: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl.",
     ),
-    click.option(
-        "--ctv", metavar="TYPES", default="f16", show_default=True, help="Types of the values in the KV cache."
-    ),
-    click.option("--fa", metavar="LIST", default="auto", show_default=True, help="Flash attention: on, off or auto."),
+    click.option("--ctv", metavar="TYPES", default="f16", help="Types of the values in the KV cache."),
+    click.option("--fa", metavar="LIST", default="auto", help="Flash attention: on, off or auto."),
     click.option(
         "--load-mode",
         metavar="LIST",
         default="auto",
-        show_default=True,
         help="How weights are loaded: auto (llama.cpp chooses), mmap, none (read), mlock, mmap+mlock, or dio (direct "
         "I/O).",
     ),
@@ -158,7 +152,7 @@ _OPTIONS = (
         "--sweep",
         "sweep_file",
         metavar="FILE.toml",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="Several sweeps in one go: each [[sweep]] table of this file sets some of the lists above by their long "
         'names, like threads = [1, 2], workload = "chat" or repack = [true, false]. Lists that a table omits are as on '
         "the command line; sources and levels are the same for all.",
@@ -171,13 +165,8 @@ _OPTIONS = (
         "second) instead of crossing them: -p 512,2048 -n 128,32 --zip makes two cells, not four.",
     ),
     click.option("--force", is_flag=True, help="Also run cells predicted not to fit in memory.  [default: skip them]"),
-    click.option(
-        "--seed",
-        metavar="N",
-        type=click.IntRange(0, 2**31 - 1),
-        default=0,
-        show_default=True,
-        help="Seed of the order of rounds and of random tokens.",
+    number_option(
+        "--seed", least=0, most=MAX_SEED, default=0, help="Seed of the order of rounds and of random tokens."
     ),
     click.option("--fresh", is_flag=True, help="Start over; the old results file is kept as .bak."),
 )
