@@ -92,11 +92,14 @@ def test_a_request_workload_and_every_export(tiny: Path, cache: Path, tmp_path: 
     assert {prefill["build_commit"], decode["build_commit"]} == {"mine"}
     shown = slmprof("show", out / "results.jsonl", cache=cache)
     assert shown.out == (out / "table.md").read_text()
-    for form in ("svg", "pdf"):
-        plotted = slmprof("plot", out / "results.jsonl", "-o", tmp_path / form, "--format", form, cache=cache)
-        assert plotted.status == 0
-        assert all(Path(line).stat().st_size > 1000 for line in plotted.out.splitlines())
-        assert "only one thread count" in plotted.err
+    forms = ("--format", "svg", "--format", "pdf")
+    plotted = slmprof("plot", out / "results.jsonl", "-o", tmp_path / "charts", *forms, cache=cache)
+    assert plotted.status == 0
+    drawn = [Path(line) for line in plotted.out.splitlines()]
+    assert all(path.stat().st_size > 1000 for path in drawn)
+    by_form = [{path.stem for path in drawn if path.suffix == suffix} for suffix in (".svg", ".pdf")]
+    assert by_form[0] == by_form[1] != set()
+    assert "only one thread count" in plotted.err
 
 
 def test_the_same_command_again_measures_nothing(tiny: Path, cache: Path, tmp_path: Path) -> None:
