@@ -8,6 +8,7 @@ import click
 
 from plots.cli.options import style_option
 from profiler.cli.options import PATH
+from quant.base.text import pretty_json
 
 
 def percent(_: click.Context, __: click.Parameter, text: str | None) -> float:
@@ -56,9 +57,7 @@ def compare(base: Path, new: Path, **options: Any) -> None:
     found = load([base])
     comparison = compare_results(found, found if base == new else load([new]), options["by"])
     if options["as_json"]:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=1).decode())
+        click.echo(pretty_json(comparison))
     else:
         click.echo(render_comparison(comparison), nl=False)
     if options["chart"] is not None:

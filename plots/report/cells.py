@@ -138,12 +138,8 @@ def _column(
 def _differing(summaries: Sequence[CellSummary]) -> list[str]:
     """Return the settings in which cells of one load differ; between loads many do."""
     first: dict[tuple[object, ...], CellSummary] = {}
-    pairs = [(first.setdefault(_load_of(cell), cell), cell) for cell in summaries]
+    pairs = [(first.setdefault(cell.config.load, cell), cell) for cell in summaries]
     return [name for name in _SETTINGS if any(_setting_of(one, name) != _setting_of(cell, name) for one, cell in pairs)]
-
-
-def _load_of(cell: CellSummary) -> tuple[object, ...]:
-    return (cell.config.mode, cell.config.workload, cell.config.n_prompt, cell.config.n_gen, cell.config.n_depth)
 
 
 def _weights(cell: CellSummary) -> str:

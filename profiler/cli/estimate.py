@@ -8,6 +8,7 @@ import click
 from profiler.cli.options import no_repack_option, number_option
 from quant.base.errors import UserError
 from quant.base.progress import say
+from quant.base.text import pretty_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,13 +232,11 @@ def _report_skipped(models: "Sequence[ModelEstimates]") -> None:
 def _print_json(
     estimates: "Sequence[Estimate]", env_id: str, available_bytes: int, limit: "DecodeLimit | None"
 ) -> None:
-    import msgspec
-
     from profiler.estimate.export import to_objects
 
     read = limit.read_bytes_per_s if limit else None
     objects = to_objects(estimates, env_id=env_id, available_bytes=available_bytes, read_bytes_per_s=read)
-    click.echo(msgspec.json.format(msgspec.json.encode(objects), indent=1).decode())
+    click.echo(pretty_json(objects))
 
 
 def _print_table(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quant.base.errors import UserError
+from quant.base.text import pretty_json
 from quant.base.units import format_params, parse_count
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _to_json(specs: "Sequence[ModelSpec]") -> str:
     import msgspec
 
     fields = [msgspec.to_builtins(spec) | {"supported": spec.supported} for spec in specs]
-    return msgspec.json.format(msgspec.json.encode(fields), indent=1).decode()
+    return pretty_json(fields)
 
 
 def _totals(specs: "Sequence[ModelSpec]") -> str:

@@ -18,6 +18,7 @@ from profiler.cli.options import (
 )
 from quant.base.errors import UserError
 from quant.base.progress import say
+from quant.base.text import pretty_json
 
 if TYPE_CHECKING:
     from profiler.operators.records import Observation, ObservationSettings
@@ -203,9 +204,7 @@ def _write_trace(path: Path, observation: "Observation", report: "OperatorReport
 
 def _print(report: "OperatorReport", *, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
+        click.echo(pretty_json(report))
         return
     from profiler.operators.table import render
 

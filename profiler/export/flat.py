@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from profiler.records.cell_summary import CellSummary
-from quant.base.text import printable
+from quant.base.text import pretty_json, printable
 
 # Flat name -> where it is in a CellSummary. `_lo` and `_hi` are those of an interval, null under six rounds.
 FIELDS = {
@@ -145,7 +145,7 @@ def _values(cell: CellSummary) -> tuple[object, ...]:
 
 def to_json(summaries: Sequence[CellSummary]) -> str:
     """Write a flat list of objects."""
-    return msgspec.json.format(msgspec.json.encode([flat(cell) for cell in summaries]), indent=1).decode() + "\n"
+    return pretty_json([flat(cell) for cell in summaries]) + "\n"
 
 
 def to_csv(summaries: Sequence[CellSummary]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from profiler.operators.classify import MODULES
 from profiler.operators.report import OperatorReport
 from profiler.operators.summary import Breakdown, BreakdownRow
-from profiler.tables.format import clean
+from profiler.tables.format import clean, synthetic_note
 from quant.base.units import format_bytes, format_params
 
 WIDTH = 100
@@ -28,8 +28,7 @@ def render(report: OperatorReport) -> str:
 
 
 def _heading(report: OperatorReport) -> str:
-    synthetic = f", SYNTHETIC weights in the shape of {clean(report.standin_for or '?')}"
-    size = format_params(report.n_params) + (synthetic if report.weights != "real" else "")
+    size = format_params(report.n_params) + synthetic_note(report.weights, report.standin_for)
     flash = {True: "on", False: "off", None: "unknown"}[report.flash_attn]
     backends = "+".join(map(clean, report.backends))
     device = f"{clean(report.cpu_model)}; llama.cpp {clean(report.llama_commit)}, {backends}; flash attention {flash}"

@@ -25,11 +25,7 @@ def groups_of(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[list[
             cell.artifact.arch,
             cell.artifact.n_params if cell.artifact.standin_family else None,
             cell.artifact.weights,
-            cell.config.mode,
-            cell.config.workload,
-            cell.config.n_prompt,
-            cell.config.n_gen,
-            cell.config.n_depth,
+            cell.config.load,
             cell.config.n_ctx if n_ctx is None else None,
         )
         groups.setdefault(key, []).append(cell)

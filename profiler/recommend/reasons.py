@@ -7,6 +7,7 @@ from profiler.recommend.limits import limits_text
 from profiler.recommend.rank import Ranked
 from profiler.recommend.records import FASTEST, Candidate, Criteria, Limits, Prefer
 from profiler.records.span import Span
+from profiler.tables.format import listed
 from quant.base.units import format_bytes
 
 _MOST_NAMES = 4  # in a sentence
@@ -27,7 +28,8 @@ def reason_of(ranked: Sequence[Ranked], basis: str, criteria: Criteria, *, some_
     if len(fast) == 1:
         then = "is the fastest"
     else:
-        then = f"is tied in speed with {names(fast[1:])} ({_ends(fast)} overlap): of these it {_last(fast)}"
+        others = listed([each.candidate.name for each in fast[1:]], _MOST_NAMES)
+        then = f"is tied in speed with {others} ({_ends(fast)} overlap): of these it {_last(fast)}"
     if len(alike) == len(ranked):
         return f"it {then}, {among}, which are equal in quality"
     lead = f"it {_quality(best.candidate, basis)} {among}"
@@ -93,14 +95,6 @@ def kld_text(candidate: Candidate) -> str:
     """Return the KLD with its standard error."""
     error = f" ± {candidate.kld_se:.2g}" if candidate.kld_se is not None else ""
     return f"{candidate.kld:.3g}{error}"
-
-
-def names(ranked: Sequence[Ranked]) -> str:
-    """Join the names of a few candidates."""
-    found = [each.candidate.name for each in ranked]
-    if len(found) > _MOST_NAMES:
-        found = [*found[: _MOST_NAMES - 1], f"{len(found) - _MOST_NAMES + 1} more"]
-    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
 
 
 def against(other: Candidate, chosen: Candidate) -> str:

@@ -10,8 +10,8 @@ from profiler.recommend.reasons import kld_text, weights_text
 from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
 from profiler.records.environment import Environment
 from profiler.records.span import Span
-from profiler.tables.format import aligned, clean, device_line, figure_with_range, listed, load_in_words
-from quant.base.text import counted
+from profiler.tables.format import aligned, clean, device_line, figure_with_range, listed, load_in_words, synthetic_note
+from quant.base.text import counted, pretty_json
 from quant.base.units import format_bytes, format_params
 
 _MOST_ROWS = 6  # of each kind
@@ -59,11 +59,9 @@ def _block(choice: Choice, environment: Environment | None) -> str:
 
 
 def _title(choice: Choice) -> str:
-    synthetic = (
-        "" if choice.weights == "real" else f", SYNTHETIC weights in the shape of {clean(choice.standin_for or '?')}"
-    )
+    size = format_params(choice.n_params) + synthetic_note(choice.weights, choice.standin_for)
     gpu = "" if choice.device == "cpu" else f" on {clean(choice.device)}"
-    model = f"{clean(choice.model)} ({format_params(choice.n_params)}{synthetic})"
+    model = f"{clean(choice.model)} ({size})"
     return f"{model}, {clean(choice.workload)}{gpu}: {load_in_words(choice)}"
 
 
@@ -130,7 +128,7 @@ def _more(count: int, what: str, noun: str = "file") -> list[str]:
 
 def to_json(recommendation: Recommendation) -> str:
     """Return the JSON that `records` describes."""
-    return msgspec.json.format(msgspec.json.encode(_plain(recommendation)), indent=1).decode() + "\n"
+    return pretty_json(_plain(recommendation)) + "\n"
 
 
 def _plain(value: object) -> object:

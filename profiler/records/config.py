@@ -64,6 +64,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     n_gpu_layers: Int64
 
     @property
+    def load(self) -> tuple[str, str, int, int, int]:
+        """What one round does: cells of one load can be compared."""
+        return self.mode, self.workload, self.n_prompt, self.n_gen, self.n_depth
+
+    @property
     def decode_depth(self) -> int:
         """Tokens in the cache when the first timed decode step starts."""
         return self.n_depth + (self.n_prompt if self.mode == "request" else 0)

@@ -7,9 +7,6 @@ from profiler.records.energy import EnergySpan, EnergyTrace
 from profiler.records.failure import Doubt, Failure, Status
 from quant.base.ints import Count, Int64
 
-# vocabulary: the header and the vocabulary are read, the buffers allocated, and no weight is copied yet.
-PHASES = ("imported", "vocabulary", "loaded", "context", "prefilled", "decoded")
-
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the machine was doing at one moment. Counters are cumulative; None where the system lacks the figure."""
@@ -118,7 +115,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     tokenize_ns: Int64 | None = None
     warmup_ns: Int64 | None = None
     samples: tuple[Sample, ...] = ()
-    memory: dict[str, Memory] = {}  # phase -> figures, in the order of PHASES
+    # By phase: imported, vocabulary, loaded, context, prefilled, decoded. At vocabulary the header and the vocabulary
+    # are read, the buffers allocated, and no weight is copied yet.
+    memory: dict[str, Memory] = {}
     buffers: Buffers | None = None
     in_force: InForce | None = None
     error: Failure | None = None

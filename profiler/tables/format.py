@@ -118,6 +118,11 @@ def load_name(load: Load) -> str:
     return load.workload if load.workload != "custom" else f"p{load.n_prompt} n{load.n_gen} d{load.n_depth}"
 
 
+def synthetic_note(weights: str, standin_for: str | None) -> str:
+    """Return what follows a model's size: nothing for real weights."""
+    return "" if weights == "real" else f", SYNTHETIC weights in the shape of {clean(standin_for or '?')}"
+
+
 def listed(names: Sequence[str], most: int) -> str:
     """Join names: "a, b and c"; of more than `most` the rest is counted."""
     shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]

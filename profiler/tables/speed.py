@@ -17,6 +17,7 @@ from profiler.tables.format import (
     listed,
     load_in_words,
     setting,
+    synthetic_note,
     thread_counts,
     threads_in_words,
 )
@@ -50,17 +51,13 @@ def render(
 def _groups(summaries: Sequence[CellSummary]) -> list[list[CellSummary]]:
     groups: dict[tuple[object, ...], list[CellSummary]] = {}
     for cell in summaries:
-        config = cell.config
-        load = (config.workload, config.mode, config.n_prompt, config.n_gen, config.n_depth)
-        groups.setdefault((cell.env_id, cell.artifact.model, *load, config.device), []).append(cell)
+        groups.setdefault((cell.env_id, cell.artifact.model, cell.config.load, cell.config.device), []).append(cell)
     return list(groups.values())
 
 
 def _title(cell: CellSummary) -> str:
     file, config = cell.artifact, cell.config
-    synthetic = ""
-    if file.weights != "real":
-        synthetic = f", SYNTHETIC weights in the shape of {clean(file.standin_for or '?')}"
+    synthetic = synthetic_note(file.weights, file.standin_for)
     if file.standin_family is not None:
         synthetic = f", STAND-IN of {clean(file.arch)} for {clean(file.standin_family)}{synthetic}"
     size = f"{format_params(file.n_params)}{synthetic}"

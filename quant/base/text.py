@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 _FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
 _MESSAGE_CHARS = 400
 
@@ -32,6 +34,11 @@ def message_line(text: str, *folders: Path) -> str:
         if len(folder.parts) > 1:
             text = text.replace(f"{folder}{os.sep}", "")
     return one_line(_FOLDERS.sub("", text), _MESSAGE_CHARS)
+
+
+def pretty_json(value: object) -> str:
+    """Return a value as JSON for people: indented, a line per field."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
 
 
 def number_range(values: Sequence[int]) -> str:

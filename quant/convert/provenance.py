@@ -9,6 +9,7 @@ import msgspec
 from quant.base.files import write_text
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
+from quant.base.text import pretty_json
 
 # Of the checkpoint's files that a conversion reads.
 INPUT_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
@@ -74,4 +75,4 @@ def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]
             origin=origin,
             inputs=inputs,
         )
-        write_text(note_of(path), msgspec.json.format(msgspec.json.encode(note), indent=1).decode() + "\n")
+        write_text(note_of(path), pretty_json(note) + "\n")

@@ -108,15 +108,6 @@ def quantize(
     return results
 
 
-def plan(source: Path, level: str, *, imatrix: Path | None = None) -> Plan:
-    """Plan one level of a file, without writing anything.
-
-    Raises:
-        UserError: the file or the level is wrong.
-    """
-    return plans(source, [level], imatrix=imatrix)[0]
-
-
 def plans(
     source: Path, levels: Sequence[str], *, imatrix: Path | None = None, planner: Child | None = None
 ) -> list[Plan]:

@@ -127,17 +127,6 @@ def unsupported_repo(repo: str) -> ModelSpec | None:
     return next((spec for spec in load_registry().values() if spec.repo.lower() == wanted and not spec.supported), None)
 
 
-def find(name: str) -> ModelSpec:
-    """Return the model with a name.
-
-    Raises:
-        UserError: there is none; the message suggests the nearest.
-    """
-    if found := lookup(name):
-        return found
-    raise UserError(f"there is no model '{name}'; {suggestion(name)}see slmprof models")
-
-
 def matching(
     text: str | None = None,
     *,

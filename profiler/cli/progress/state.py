@@ -13,6 +13,7 @@ from profiler.analysis.rates import decode_tps_of, prefill_tps_of, rates_of, ttf
 from profiler.analysis.stats import median
 from profiler.records.round import Round
 from profiler.sweep.plan import Turn
+from profiler.tables.format import load_name, thread_counts
 from quant.gguf_io.artifact import Artifact
 
 _MOST_WARNINGS = 3  # the latest ones
@@ -116,13 +117,7 @@ class SweepState:
 def describe_cell(turn: Turn, artifact: Artifact) -> str:
     """Name a turn's cell in a few words."""
     config = turn.cell.config
-    threads = str(config.n_threads)
-    if config.n_threads_batch != config.n_threads:
-        threads += f"/{config.n_threads_batch}"
-    load = config.workload
-    if load == "custom":
-        load = f"p{config.n_prompt} n{config.n_gen} d{config.n_depth}"
-    return f"{artifact.model} {artifact.level} t{threads} {load}"
+    return f"{artifact.model} {artifact.level} t{thread_counts(config, '/')} {load_name(config)}"
 
 
 def describe_result(record: Round) -> str:

@@ -1,10 +1,10 @@
 """Read a tokenizer's untrusted files: bounded, and of JSON only objects."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from quant.base.errors import UserError
+from quant.convert.checkpoint import read_object
 
 MAX_BYTES = 128 << 20  # the largest known tokenizer.json has some 40 MiB
 
@@ -51,14 +51,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; None where there is no such file.
 
     Raises:
-        UserError: the file is no JSON object.
+        UserError: the file is no JSON object, or too large.
     """
-    if not path.is_file():
-        return None
-    try:
-        data = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({str(error)[:100]}); download it again") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path} holds no JSON object; download it again")
-    return data
+    return read_object(path, MAX_BYTES) if path.is_file() else None

@@ -24,7 +24,7 @@ from quant.gguf_io.artifact import describe
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.levels import LEVEL_BY_NAME
 from quant.quantize import levels_of_gguf as module
-from quant.quantize.levels_of_gguf import choose_levels, plan, plans, quantize
+from quant.quantize.levels_of_gguf import choose_levels, plans, quantize
 from tests.support.ggufs import tiny_gguf, tiny_imatrix
 from tests.support.paths import ROOT
 
@@ -140,13 +140,13 @@ def test_narrow_rows_fall_back_and_it_is_reported(tmp_path):
 
 def test_the_silent_fallback_of_an_output_matrix_is_told(tmp_path):
     source = tiny_gguf(tmp_path / "m.gguf", n_embd=192, n_head=3, n_head_kv=1, tied=False, arch="qwen2")
-    found = plan(source, "Q4_K_M")
+    found = plans(source, ["Q4_K_M"])[0]
     assert found.types["output.weight"] == "q8_0"
     assert found.fallback_of["output.weight"] == ("q6_K", "q8_0")
     assert found.fallback_of["token_embd.weight"] == ("q4_K", "q5_0")
-    assert plan(source, "Q8_0").fallbacks == {}
+    assert plans(source, ["Q8_0"])[0].fallbacks == {}
     wide = tiny_gguf(tmp_path / "w.gguf", tied=False)
-    assert plan(wide, "Q4_K_M").fallbacks == {}
+    assert plans(wide, ["Q4_K_M"])[0].fallbacks == {}
 
 
 def test_shards_give_what_the_whole_file_gives(tmp_path):
