@@ -5,8 +5,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 _FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
 _MESSAGE_CHARS = 400
 
@@ -38,6 +36,8 @@ def message_line(text: str, *folders: Path) -> str:
 
 def pretty_json(value: object) -> str:
     """Return a value as JSON for people: indented, a line per field."""
+    import msgspec  # this module is loaded for --help, which needs no JSON
+
     return msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
 
 

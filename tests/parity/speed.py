@@ -27,9 +27,9 @@ from profiler.records.config import RunConfig
 from profiler.sweep.grid import Axes, expand
 from quant.convert.to_gguf import convert
 from quant.quantize.levels_of_gguf import quantize
-from quant.sources.registry import find
 from quant.synthetic.checkpoint import synthesize
 from tests.parity.oracle import Oracle
+from tests.support.registry import find
 
 MODELS = SMALL, LARGE = ("smollm2-135m", "qwen2-0.5b")
 

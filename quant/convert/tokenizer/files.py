@@ -17,7 +17,7 @@ def check_size(path: Path) -> None:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than any tokenizer known; is it the right file?")
+            raise UserError(f"{path} is larger than any such file known; is it the right one?")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 

@@ -8,8 +8,8 @@ from quant.convert.provenance import Origin
 from quant.convert.sparse_gguf import write_sparse
 from quant.gguf_io.artifact import STANDIN_FAMILY_KEY
 from quant.gguf_io.header import open_gguf_header
-from quant.sources.registry import find
 from quant.synthetic.checkpoint import synthesize
+from tests.support.registry import find
 
 SIZES = {"vocab_size": 700, "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128,
          "num_attention_heads": 4, "num_key_value_heads": 2}  # fmt: skip

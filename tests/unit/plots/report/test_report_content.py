@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from plots.cli.plot import plot
 from plots.render.sampling import restricted, sampled
 from plots.report.answer import answer
 from plots.report.cautions import cautions
@@ -20,6 +19,7 @@ from plots.report.rerun import rerun_commands
 from plots.report.setup import setup_of
 from plots.report.write import write_reports
 from profiler.analysis.summarise import summarise, summarise_and_warn
+from profiler.cli import root
 from profiler.records.config import RunConfig
 from profiler.results.file import Results, read_results
 from profiler.sweep.grid import expand
@@ -334,10 +334,10 @@ def test_plot_says_what_it_leaves_out_of_very_large_results(tmp_path: Path, monk
     lines = [with_cell(a_round(0), workload=load, n_threads=n) for load in ("chat", "rag") for n in (1, 2)]
     path = write_lines(tmp_path / "r.jsonl", ENVIRONMENT, artifact(), *lines)
     words = [str(path), "-o", str(tmp_path / "charts")]
-    drawn = CliRunner().invoke(plot, words)
+    drawn = CliRunner().invoke(root, ["plot", *words])
     assert "The charts show 1 of 2 combinations of device, workload and settings, since" in drawn.stderr
     assert "speed-vs-threads-chat.png" in drawn.stdout
     assert "speed-vs-threads-rag.png" not in drawn.stdout
-    everything = CliRunner().invoke(plot, [*words, "--chart", "speed-vs-threads"])
+    everything = CliRunner().invoke(root, ["plot", *words, "--chart", "speed-vs-threads"])
     assert "The charts show" not in everything.stderr
     assert len(everything.stdout.split()) == 2

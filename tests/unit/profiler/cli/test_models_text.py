@@ -1,7 +1,8 @@
 """The registry as a person reads it."""
 
 from profiler.cli.models import details, listing
-from quant.sources.registry import find, load_registry
+from quant.sources.registry import load_registry
+from tests.support.registry import find
 
 
 def test_the_list_fits_into_100_columns_and_lines_up() -> None:

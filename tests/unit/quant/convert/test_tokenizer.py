@@ -546,7 +546,7 @@ def test_a_huge_file_is_not_read(tmp_path, name):
     with (folder / name).open("ab") as file:
         file.truncate(128 * MIB + 1)  # sparse
     said = _refusal(lambda: _load(folder))
-    assert said == f"{folder / name} is larger than any tokenizer known; is it the right file?"
+    assert said == f"{folder / name} is larger than any such file known; is it the right one?"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from quant.base.errors import UserError
-from quant.sources.registry import ModelSpec, load_registry, lookup, suggestion
+from quant.sources.registry import load_registry, lookup, suggestion
 from tests.support.checkpoints import n_params_of
 from tests.support.paths import ROOT
+from tests.support.registry import find
 
 # Published counts: of model cards and of the repositories' safetensors, in full; a few in millions.
 PUBLISHED = {
@@ -61,12 +62,6 @@ CARDS = {
     "sheared-llama-2.7b": 2702,
 }
 SPECS = list(load_registry().values())
-
-
-def find(name: str) -> ModelSpec:
-    spec = lookup(name)
-    assert spec is not None
-    return spec
 
 
 @pytest.mark.parametrize(("name", "count"), PUBLISHED.items())

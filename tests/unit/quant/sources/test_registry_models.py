@@ -7,9 +7,10 @@ import pytest
 
 from quant.base.errors import UserError
 from quant.convert.families import complete_config, find_family, planned_tensors
-from quant.sources.registry import ModelSpec, find, load_registry, lookup, matching
+from quant.sources.registry import ModelSpec, load_registry, lookup, matching
 from tests.support.checkpoints import n_params_of
 from tests.support.paths import DATA
+from tests.support.registry import find
 
 with (DATA / "slm59.csv").open(encoding="utf-8") as _file:
     SURVEY = {row["name"]: row for row in csv.DictReader(_file)}
