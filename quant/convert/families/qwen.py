@@ -11,7 +11,7 @@ from quant.base.errors import UserError
 from quant.convert.families.base import Config, Family, need, with_defaults
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
-from quant.convert.tokenizer import Tokens, Vocabulary, load_vocabulary
+from quant.convert.tokenizer import Vocabulary, load_vocabulary
 from quant.convert.tokenizer.pre import validate_pre
 from quant.convert.tokenizer.special import special_vocab
 from quant.convert.tokenizer.tiktoken import tiktoken_tokens
@@ -62,14 +62,14 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
         return load_vocabulary(folder, config, pre=pre)
     if pre is not None:
         validate_pre(pre)
-    texts, types, merges = tiktoken_tokens(folder / _RANKS, _SPECIAL, need(config, "vocab_size"))
+    tokens, merges = tiktoken_tokens(folder / _RANKS, _SPECIAL, need(config, "vocab_size"))
     special = special_vocab(folder)
     special.merges = merges
-    end = texts.index(_END.encode())
+    end = tokens.texts.index(_END.encode())
     if not special.special_token_ids:
         special.special_token_ids.update(bos=end, eos=end)
     special.special_token_ids.setdefault("unk", end)
-    return Vocabulary(model="gpt2", pre=pre or "qwen2", tokens=Tokens(texts=texts, types=types), special=special)
+    return Vocabulary(model="gpt2", pre=pre or "qwen2", tokens=tokens, special=special)
 
 
 FAMILY = Family(

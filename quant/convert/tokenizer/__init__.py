@@ -17,14 +17,7 @@ from quant.convert.tokenizer.files import read_json
 from quant.convert.tokenizer.pre import detect_pre, validate_pre
 from quant.convert.tokenizer.special import special_vocab
 from quant.convert.tokenizer.spm import sentencepiece_tokens
-
-
-class Tokens(msgspec.Struct, kw_only=True):
-    """Token texts, types (gguf.TokenType numbers) and, for SentencePiece, scores; one entry per id."""
-
-    texts: list[bytes]
-    types: list[int]
-    scores: list[float] | None = None
+from quant.convert.tokenizer.tokens import Tokens
 
 
 class Vocabulary(msgspec.Struct, kw_only=True):
@@ -86,15 +79,9 @@ def load_vocabulary(
         raise UserError(f"{folder} has a SentencePiece tokenizer, which has no pre-tokenizer; omit --pre")
     if (folder / "tokenizer.model").is_file():
         adding = read_json(folder / "tokenizer.json") or {} if added_by_tokenizer_json else None
-        texts, scores, types = sentencepiece_tokens(folder, n_vocab, settings, adding)
-        tokens = Tokens(texts=texts, types=types, scores=scores)
-        return Vocabulary(
-            model="llama",
-            pre="default",
-            tokens=tokens,
-            special=special_vocab(folder, n_vocab=len(texts)),
-            add_space_prefix=prefix,
-        )
+        tokens = sentencepiece_tokens(folder, n_vocab, settings, adding)
+        special = special_vocab(folder, n_vocab=len(tokens.texts))
+        return Vocabulary(model="llama", pre="default", tokens=tokens, special=special, add_space_prefix=prefix)
     tokenizer = read_json(folder / "tokenizer.json")
     if tokenizer is None:
         raise UserError(f"{folder} has neither tokenizer.json nor tokenizer.model; download the tokenizer's files too")
@@ -103,17 +90,16 @@ def load_vocabulary(
         kind = model.get("type") if isinstance(model, dict) else None
         raise UserError(f"{folder / 'tokenizer.json'} holds a {kind or 'nameless'} model; BPE is supported")
     if model.get("byte_fallback") is True:
-        texts, scores, types = byte_fallback_tokens(folder, tokenizer, settings, n_vocab)
-        tokens = Tokens(texts=texts, types=types, scores=scores)
-        special = special_vocab(folder, tokenizer, n_vocab=len(texts))
+        tokens = byte_fallback_tokens(folder, tokenizer, settings, n_vocab)
+        special = special_vocab(folder, tokenizer, n_vocab=len(tokens.texts))
         return Vocabulary(model="llama", pre="default", tokens=tokens, special=special, add_space_prefix=prefix)
-    texts, types = byte_level_tokens(folder, tokenizer, settings, n_vocab)
+    tokens = byte_level_tokens(folder, tokenizer, settings, n_vocab)
     special = special_vocab(folder, tokenizer, load_merges=True)
     has_bos = "bos" in special.special_token_ids
     return Vocabulary(
         model="gpt2",
         pre=pre or detect_pre(tokenizer, folder, settings=settings, has_bos=has_bos),
-        tokens=Tokens(texts=texts, types=types),
+        tokens=tokens,
         special=special,
         add_space_prefix=prefix,
     )

@@ -9,16 +9,15 @@ from gguf import TokenType
 from quant.base.errors import UserError
 from quant.convert.tokenizer.files import encoded
 from quant.convert.tokenizer.special import added_tokens, looks_special, plain_spaces
+from quant.convert.tokenizer.tokens import Tokens
 
 _MAX_VOCAB = 1 << 24
 _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _NO_SCORE = -1000.0  # of every token of such a file, as in llama.cpp's converter
 
 
-def byte_level_tokens(
-    folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None
-) -> tuple[list[bytes], list[int]]:
-    """Return texts and types of a byte-level BPE, ids without a token are padded as "[PAD7]".
+def byte_level_tokens(folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None) -> Tokens:
+    """Return the tokens of a byte-level BPE.
 
     Raises:
         UserError: the vocabulary is no map from texts to ids, or has ids beyond vocab_size.
@@ -29,28 +28,20 @@ def byte_level_tokens(
     for token_id, entry in added.items():
         by_id.setdefault(token_id, entry["content"])
     path = folder / "tokenizer.json"
-    texts, types = [], []
-    for token_id in range(_size(folder, max(by_id), n_vocab)):
-        text = by_id.get(token_id)
-        if text is None:
-            texts.append(f"[PAD{token_id}]".encode())
-            types.append(int(TokenType.UNUSED))
-        elif text not in texts_added:
-            texts.append(encoded(text, path))
-            types.append(int(TokenType.NORMAL))
-        elif added.get(token_id, {}).get("special") or looks_special(text):
-            texts.append(encoded(text, path))
-            types.append(int(TokenType.CONTROL))
-        else:
-            texts.append(encoded(plain_spaces(text), path))
-            types.append(int(TokenType.USER_DEFINED))
-    return texts, types
+    tokens = Tokens.padded(_size(folder, max(by_id), n_vocab))
+    for token_id, text in by_id.items():
+        kind = TokenType.NORMAL
+        if text in texts_added:
+            is_control = added.get(token_id, {}).get("special") or looks_special(text)
+            kind = TokenType.CONTROL if is_control else TokenType.USER_DEFINED
+        tokens.put(token_id, encoded(plain_spaces(text) if kind == TokenType.USER_DEFINED else text, path), kind)
+    return tokens
 
 
 def byte_fallback_tokens(
     folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None
-) -> tuple[list[bytes], list[float], list[int]]:
-    """Return texts, scores and types of a byte-fallback BPE: the base vocabulary, then the added tokens after it.
+) -> Tokens:
+    """Return the tokens of a byte-fallback BPE: the base vocabulary, then the added tokens after it.
 
     llama.cpp's converter does not pad such a vocabulary to the rows of the embedding; llama.cpp then refuses the file.
 
@@ -67,23 +58,15 @@ def byte_fallback_tokens(
         text for name in ("bos_token", "eos_token", "unk_token", "pad_token") if (text := _content(settings, name))
     }
     path = folder / "tokenizer.json"
-    texts, types = [], []
-    for token_id in range(base_size):
-        text = by_id[token_id]
-        texts.append(encoded(text, path))
-        if _BYTE_TOKEN.fullmatch(text):
-            types.append(int(TokenType.BYTE))
-        else:
-            types.append(int(TokenType.CONTROL if text in control else TokenType.NORMAL))
-    for token_id in range(base_size, _size(folder, max(base_size - 1, *added, -1), n_vocab)):
-        if token_id not in added:
-            texts.append(f"[PAD{token_id}]".encode())
-            types.append(int(TokenType.UNUSED))
-            continue
-        text = added[token_id]["content"]
-        texts.append(encoded(text, path))
-        types.append(int(TokenType.CONTROL if text in control else TokenType.USER_DEFINED))
-    return texts, [_NO_SCORE] * len(texts), types
+    tokens = Tokens.padded(_size(folder, max(base_size - 1, *added, -1), n_vocab), _NO_SCORE)
+    for token_id, text in by_id.items():
+        kind = TokenType.CONTROL if text in control else TokenType.NORMAL
+        tokens.put(token_id, encoded(text, path), TokenType.BYTE if _BYTE_TOKEN.fullmatch(text) else kind)
+    for token_id, entry in added.items():
+        if token_id >= base_size:
+            kind = TokenType.CONTROL if entry["content"] in control else TokenType.USER_DEFINED
+            tokens.put(token_id, encoded(entry["content"], path), kind)
+    return tokens
 
 
 def _size(folder: Path, highest: int, n_vocab: int | None) -> int:

@@ -7,13 +7,14 @@ protocol buffers' wire format.
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gguf import TokenType
 
 from quant.base.errors import UserError
 from quant.convert.tokenizer.files import encoded, read_bytes, read_json
 from quant.convert.tokenizer.special import added_tokens, looks_special, plain_spaces, written_id
+from quant.convert.tokenizer.tokens import Tokens
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PIECES = 1
@@ -36,8 +37,8 @@ class _BrokenError(Exception):
 
 def sentencepiece_tokens(
     folder: Path, n_vocab: int | None, settings: dict[str, Any], adding: dict[str, Any] | None = None
-) -> tuple[list[bytes], list[float], list[int]]:
-    """Return texts, scores and types of every id, with the tokens added by other files.
+) -> Tokens:
+    """Return the tokens, with those added by other files; an added id beyond the vocabulary is ignored.
 
     Args:
         adding: tokenizer.json, if it adds tokens too. Then all added texts are kept as written, and only those marked
@@ -47,46 +48,31 @@ def sentencepiece_tokens(
         UserError: the file is no SentencePiece model.
     """
     pieces = _pieces(folder / "tokenizer.model")
-    vocabulary = _Vocabulary.padded(n_vocab or len(pieces))
-    for token_id, (text, score, kind) in enumerate(pieces[: len(vocabulary.texts)]):
+    tokens = Tokens.padded(n_vocab or len(pieces), _UNUSED_SCORE)
+    for token_id, (text, score, kind) in enumerate(pieces[: len(tokens.texts)]):
         # In llama.cpp's converter user-defined pieces are normal unless another file lists them.
-        kind = TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind
-        vocabulary.texts[token_id], vocabulary.scores[token_id], vocabulary.types[token_id] = text, score, int(kind)
+        tokens.put(token_id, text, TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind, score)
+
+    def add(token_id: int, content: str, kind: TokenType, path: Path) -> None:
+        if token_id < len(tokens.texts):
+            tokens.put(token_id, encoded(content, path), kind, _ADDED_SCORE)
+
     path = folder / "added_tokens.json"
     for content, token_id in (read_json(path) or {}).items():
         if type(token_id) is int and token_id >= 0:
-            vocabulary.add(token_id, content, TokenType.USER_DEFINED, path)
+            add(token_id, content, TokenType.USER_DEFINED, path)
     path = folder / "tokenizer_config.json"
     decoder = settings.get("added_tokens_decoder")
     for key, entry in decoder.items() if isinstance(decoder, dict) else ():
         added_id = written_id(key)
         if added_id is None or not (isinstance(entry, dict) and isinstance(entry.get("content"), str)):
             raise UserError(f"added_tokens_decoder in {path} is broken at '{key[:20]}'; download it again")
-        vocabulary.add(added_id, *_decoder_entry(entry, as_written=adding is not None), path)
+        add(added_id, *_decoder_entry(entry, as_written=adding is not None), path)
     path = folder / "tokenizer.json"
     for token_id, entry in added_tokens(adding or {}, {}).items():
         kind = TokenType.CONTROL if entry.get("special") else TokenType.USER_DEFINED
-        vocabulary.add(token_id, entry["content"], kind, path)
-    return vocabulary.texts, vocabulary.scores, vocabulary.types
-
-
-class _Vocabulary(NamedTuple):
-    """Texts, scores and types by token id; ids without a token are padded as "[PAD7]"."""
-
-    texts: list[bytes]
-    scores: list[float]
-    types: list[int]
-
-    @classmethod
-    def padded(cls, size: int) -> "_Vocabulary":
-        texts = [f"[PAD{token_id}]".encode() for token_id in range(size)]
-        return cls(texts, [_UNUSED_SCORE] * size, [int(TokenType.UNUSED)] * size)
-
-    def add(self, token_id: int, content: str, kind: TokenType, path: Path) -> None:
-        """Set a token that a file adds; an id beyond the vocabulary is ignored, as in llama.cpp's converter."""
-        if token_id < len(self.texts):
-            self.texts[token_id], self.scores[token_id] = encoded(content, path), _ADDED_SCORE
-            self.types[token_id] = int(kind)
+        add(token_id, entry["content"], kind, path)
+    return tokens
 
 
 def _decoder_entry(entry: dict[str, Any], *, as_written: bool) -> tuple[str, TokenType]:

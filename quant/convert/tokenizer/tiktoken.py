@@ -12,12 +12,13 @@ from gguf import TokenType
 from quant.base.errors import UserError
 from quant.convert.tokenizer.bpe import byte_characters
 from quant.convert.tokenizer.files import read_bytes
+from quant.convert.tokenizer.tokens import Tokens
 
 _MAX_TOKEN_BYTES = 1024  # the longest known has 128
 
 
-def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple[list[bytes], list[int], list[str]]:
-    """Return texts and types of every id, and the merges; ids without a token are padded as "[PAD7]".
+def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple[Tokens, list[str]]:
+    """Return the tokens and the merges.
 
     Args:
         special: control tokens whose ids follow the last rank.
@@ -31,14 +32,13 @@ def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple
             f"{path} has {len(ranks)} tokens and {len(special)} special ones, but vocab_size in config.json is "
             f"{n_vocab}; the files do not belong together"
         )
-    texts = [f"[PAD{token_id}]".encode() for token_id in range(n_vocab)]
-    types = [int(TokenType.UNUSED)] * n_vocab
+    tokens = Tokens.padded(n_vocab)
     characters = byte_characters()
     written = {token: "".join(characters[byte] for byte in token) for token in ranks}
     for token, rank in ranks.items():
-        texts[rank], types[rank] = written[token].encode(), int(TokenType.NORMAL)
+        tokens.put(rank, written[token].encode(), TokenType.NORMAL)
     for place, text in enumerate(special, start=len(ranks)):
-        texts[place], types[place] = text.encode(), int(TokenType.CONTROL)
+        tokens.put(place, text.encode(), TokenType.CONTROL)
     merges = []
     for token, rank in ranks.items():
         if len(token) > 1:
@@ -48,7 +48,7 @@ def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple
                     f"{path} has a token of rank {rank} that is not a merge of two others; download it again"
                 )
             merges.append(f"{written[parts[0]]} {written[parts[1]]}")
-    return texts, types, merges
+    return tokens, merges
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:

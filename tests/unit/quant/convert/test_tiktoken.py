@@ -23,7 +23,8 @@ def write(folder: Path, *more: bytes, lines: str = "") -> Path:
 def test_a_token_is_the_merge_that_lower_ranks_leave(tmp_path):
     # " abc": "bc" has the lowest rank of its pairs, then " a"; what is left are " a" and "bc".
     path = write(tmp_path, b"bc", b" a", b" abc", b"\xc3\xa4")
-    texts, types, merges = tiktoken_tokens(path, ("<|endoftext|>",), 263)
+    tokens, merges = tiktoken_tokens(path, ("<|endoftext|>",), 263)
+    texts, types = tokens.texts, tokens.types
     assert merges == ["b c", "\u0120 a", "\u0120a bc", "\u00c3 \u00a4"]
     assert texts[256:] == [b"bc", "\u0120a".encode(), "\u0120abc".encode(), "\u00c3\u00a4".encode(),
                            b"<|endoftext|>", b"[PAD261]", b"[PAD262]"]  # fmt: skip
