@@ -4,7 +4,7 @@ Without limits it is the fastest decode of each model, or, where quality was mea
 memory and quality.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -17,7 +17,6 @@ from profiler.records.cell_summary import CellSummary
 from profiler.tables.format import load_in_words
 from quant.base.text import counted
 from quant.base.units import format_bytes
-from quant.gguf_io.artifact import Artifact
 
 _RUNNERS_UP = 4  # of one model
 _NEAR_MISSES = 2
@@ -70,7 +69,6 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 def answer(
     summaries: Sequence[CellSummary],
-    artifacts: Mapping[str, Artifact] | None = None,
     criteria: Criteria | None = None,
     *,
     quality_problem: str | None = None,
@@ -79,7 +77,6 @@ def answer(
 
     Args:
         summaries: the cells.
-        artifacts: by sha256.
         criteria: None where nothing was requested.
         quality_problem: why measured quality is in no cell.
 
@@ -100,7 +97,7 @@ def answer(
         trusted = [cell for cell in usable if not cell.flags]
         cells = max(panels(trusted or usable), key=_worth).cells
         criteria = Criteria(order=FASTEST, flagged=not trusted)
-    found = _chosen(cells, recommend(cells, criteria, artifacts=artifacts), criteria)
+    found = _chosen(cells, recommend(cells, criteria), criteria)
     if not found.load:
         return Answer(headline="No choice: no cell is measured", reasons=[], rows=[])
     return Answer(

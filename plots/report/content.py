@@ -127,7 +127,7 @@ def _answer(results: Results, summaries: Sequence[CellSummary], criteria: Criter
     problem = comparable(results).problem
     if problem and criteria is not None and criteria.limits.max_kld is not None:
         raise UserError(problem)
-    return answer(summaries, results.artifacts, criteria, quality_problem=problem)
+    return answer(summaries, criteria, quality_problem=problem)
 
 
 def _title(summaries: Sequence[CellSummary]) -> str:

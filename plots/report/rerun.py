@@ -10,7 +10,7 @@ from profiler.records.cell_summary import CellSummary
 from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.stored import CellKey, RoundHead, heads_of, places_of
-from profiler.sweep.cli_options import options_for
+from profiler.sweep.cli_options import file_arguments, options_for
 from quant.gguf_io.artifact import Artifact
 
 _MOST_SOURCES = 12  # in one command
@@ -82,17 +82,13 @@ def _last(results: Results, keys: Collection[CellKey] | None) -> list[RoundHead 
 
 
 def _requested(record: RoundHead | Round, artifact: Artifact, reps: int, extra: Sequence[str]) -> _Request:
-    known = artifact.standin_for if artifact.weights == "synthetic" else artifact.source
-    if known is None:
-        source, levels = "models/" + visible(artifact.file_name).rpartition("/")[2], {}
-    else:
-        revision = f"@{artifact.revision}" if artifact.revision and artifact.weights != "synthetic" else ""
-        source, levels = visible(known + revision), {visible(artifact.level): None}
-    options = ("--weights", "synthetic") if levels and artifact.weights == "synthetic" else ()
+    file = file_arguments(artifact)
+    # `slmprof run` puts files there.
+    source = file.source if file.level else "models/" + visible(file.source).rpartition("/")[2]
     return _Request(
-        options=options + _options_of(record, extra),
-        sources={source: None},
-        levels=levels,
+        options=file.options + _options_of(record, extra),
+        sources={visible(source): None},
+        levels={file.level: None} if file.level else {},
         threads={record.cell.config.n_threads: None},
         rounds=record.round + 1,
         reps=reps,

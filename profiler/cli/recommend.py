@@ -42,6 +42,6 @@ def recommend(results: tuple[Path, ...], model: str | None, workload: str | None
     summaries = narrowed(summarise(found), model=model, workload=workload)
     if not summaries:
         raise UserError(f"{results[0].name} holds no measured cells yet; measure some with slmprof profile")
-    chosen = choose(summaries, criteria, artifacts=found.artifacts, results_name=results[0].name)
+    chosen = choose(summaries, criteria, results_name=results[0].name)
     click.echo(to_json(chosen) if as_json else render(chosen, found.environments), nl=False)
     return 0 if any(choice.chosen for choice in chosen.choices) else 1

@@ -5,7 +5,7 @@ these never compete with each other. Models do not either, since no figure here 
 `profiler.recommend.text.render` writes it; its JSON is described in `records`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 import msgspec
@@ -28,14 +28,12 @@ from profiler.recommend.rerun import command_of
 from profiler.records.cell_summary import CellSummary
 from profiler.tables.format import clean
 from quant.base.errors import UserError
-from quant.gguf_io.artifact import Artifact
 
 
 def recommend(
     summaries: Sequence[CellSummary],
     criteria: Criteria | None = None,
     *,
-    artifacts: Mapping[str, Artifact] | None = None,
     results_name: str = "results.jsonl",
 ) -> Recommendation:
     """Choose a cell for each environment, device, model and load.
@@ -43,7 +41,6 @@ def recommend(
     Args:
         summaries: of any environments and loads.
         criteria: None for no limits: the best quality, then the fastest, then the smallest.
-        artifacts: by sha256, for the command that re-measures a choice.
         results_name: the file that commands in messages name.
 
     Raises:
@@ -57,7 +54,7 @@ def recommend(
         _require_quality(summaries, results_name)
     if limits.max_ttft_ms is not None:
         groups = _requests(groups, notes, results_name)
-    choices = [_choose(nearest_context(group, limits.n_ctx), criteria, artifacts or {}) for group in groups]
+    choices = [_choose(nearest_context(group, limits.n_ctx), criteria) for group in groups]
     return Recommendation(
         limits=limits,
         prefer=criteria.order,
@@ -139,7 +136,7 @@ def _judge(group: Sequence[CellSummary], criteria: Criteria) -> _Judged:
     )
 
 
-def _choose(group: Sequence[CellSummary], criteria: Criteria, artifacts: Mapping[str, Artifact]) -> Choice:
+def _choose(group: Sequence[CellSummary], criteria: Criteria) -> Choice:
     first, judged = group[0], _judge(group, criteria)
     pool, fitting, missed = judged.pool, judged.fitting, judged.missed
     basis = basis_of(fitting or pool)
@@ -173,14 +170,14 @@ def _choose(group: Sequence[CellSummary], criteria: Criteria, artifacts: Mapping
         near_misses=near,
         left_out=_excluded(judged, criteria),
         relax=relax,
-        command=_rerun(chosen, judged, criteria, artifacts) if chosen else None,
+        command=_rerun(chosen, judged, criteria) if chosen else None,
     )
 
 
-def _rerun(chosen: Candidate, judged: _Judged, criteria: Criteria, artifacts: Mapping[str, Artifact]) -> str:
+def _rerun(chosen: Candidate, judged: _Judged, criteria: Criteria) -> str:
     """Return the command that re-measures the choice, at the requested context where its memory is an estimate."""
     n_ctx = criteria.limits.n_ctx if chosen.memory_estimated else None
-    return command_of(judged.cells[chosen.cell_key], artifacts.get(chosen.artifact_sha256), n_ctx)
+    return command_of(judged.cells[chosen.cell_key], n_ctx)
 
 
 def _tied(one: Candidate, other: Candidate) -> bool:

@@ -1,9 +1,13 @@
-"""A setting as the options of `slmprof profile` that measure it; options at their defaults are omitted."""
+"""A cell as the arguments of `slmprof profile` that measure it: its file by names only, no path of this machine."""
+
+from typing import NamedTuple
 
 import msgspec
 
 from profiler.measure.workloads import WORKLOADS
 from profiler.records.config import RunConfig, base_config
+from quant.gguf_io.artifact import Artifact
+from quant.gguf_io.levels import LEVEL_BY_NAME
 
 _DEFAULT = base_config()
 # Field of RunConfig -> option.
@@ -18,8 +22,29 @@ _OPTIONS = {
 }
 
 
+class FileArguments(NamedTuple):
+    """What names a file."""
+
+    source: str
+    level: str | None  # None: the source is the file itself
+    options: tuple[str, ...] = ()
+
+
+def file_arguments(artifact: Artifact) -> FileArguments:
+    """Return the source and the level that make a file; one that these alone do not reproduce is named itself."""
+    level = artifact.level if artifact.level in LEVEL_BY_NAME else None
+    if level is None or artifact.imatrix_sha256:
+        return FileArguments(artifact.file_name, None)
+    if artifact.weights != "real" and artifact.standin_for:
+        return FileArguments(artifact.standin_for, level, ("--weights", "synthetic"))
+    if artifact.source is None:
+        return FileArguments(artifact.file_name, None)
+    revision = f"@{artifact.revision}" if artifact.revision and "/" in artifact.source else ""
+    return FileArguments(f"{artifact.source}{revision}", level)
+
+
 def options_for(config: RunConfig) -> list[str]:
-    """Return the options for all but the decode threads."""
+    """Return the options for all but the decode threads; options at their defaults are omitted."""
     words: list[str] = []
     if config.n_threads_batch != config.n_threads:
         words += ["--threads-batch", str(config.n_threads_batch)]

@@ -35,7 +35,7 @@ THREE = [
 
 
 def test_a_limit_is_kept_and_what_misses_it_says_by_how_much() -> None:
-    found = answer(THREE, {}, Criteria(limits=Limits(max_memory_bytes=250 * MIB)))
+    found = answer(THREE, Criteria(limits=Limits(max_memory_bytes=250 * MIB)))
     assert found.headline == "tiny at Q4_K_M with 1 thread: 30 tokens/s in 200.0 MiB of memory"
     assert [(each.cell.artifact.level, each.is_best) for each in found.rows] == [
         ("Q4_K_M", True), ("Q2_K", False), ("Q8_0", False)
@@ -48,7 +48,7 @@ def test_a_limit_is_kept_and_what_misses_it_says_by_how_much() -> None:
 
 
 def test_nothing_that_keeps_the_limits_says_what_would_have_to_give() -> None:
-    found = answer(THREE, {}, Criteria(limits=Limits(min_decode_tps=60)))
+    found = answer(THREE, Criteria(limits=Limits(min_decode_tps=60)))
     assert found.headline == "No choice: no cell meets the limits"
     assert any("relax --min-decode from 60 to 39: Q2_K" in reason for reason in found.reasons)
     assert [each.cell.artifact.level for each in found.rows] == ["Q2_K", "Q4_K_M"]
@@ -59,11 +59,11 @@ def test_of_several_models_the_largest_that_keeps_the_limits_leads() -> None:
     small = cell("Q8_0", 90, 90, 8.5, model="small", n_params=10_000_000)
     large = cell("Q4_K_M", 9, 900, 4.8, model="large", n_params=900_000_000)
     middle = cell("Q4_K_M", 30, 200, 4.8, model="middle", n_params=90_000_000)
-    found = answer([small, large, middle], {}, Criteria(limits=Limits(max_memory_bytes=500 * MIB)))
+    found = answer([small, large, middle], Criteria(limits=Limits(max_memory_bytes=500 * MIB)))
     assert found.headline.startswith("middle at Q4_K_M")
     assert found.headline.endswith("the largest of 2 models that meet the limits")
     assert [each.cell.artifact.model for each in found.rows if each.is_best] == ["middle", "small"]
-    only = answer([small, large], {}, Criteria(limits=Limits(max_memory_bytes=500 * MIB)))
+    only = answer([small, large], Criteria(limits=Limits(max_memory_bytes=500 * MIB)))
     assert only.headline.endswith("the only one of 2 models that meets the limits")
 
 
@@ -79,21 +79,21 @@ def test_quality_speed_and_memory_count_alike_where_all_are_measured() -> None:
 def test_flagged_cells_take_part_when_they_are_asked_for() -> None:
     cells = [THREE[0], cell("Q4_K_M", 30, 200, 4.8, kld=0.0001, kld_se=0.0, flags=("busy",)), failed(quant="F16")]
     criteria = Criteria(limits=Limits(min_decode_tps=10))
-    assert answer(cells, {}, criteria).rows[0].cell.artifact.level == "Q8_0"
-    reasons = " ".join(answer(cells, {}, criteria).reasons)
+    assert answer(cells, criteria).rows[0].cell.artifact.level == "Q8_0"
+    reasons = " ".join(answer(cells, criteria).reasons)
     assert "disturbed: 1 cell;" in reasons
     assert "Failed or skipped: 1 cell." in reasons
     allowed = Criteria(limits=Limits(min_decode_tps=10), flagged=True)
-    assert answer(cells, {}, allowed).rows[0].cell.artifact.level == "Q4_K_M"
+    assert answer(cells, allowed).rows[0].cell.artifact.level == "Q4_K_M"
 
 
 def test_loads_are_not_mixed_and_the_fuller_one_answers() -> None:
     other = [cell("Q8_0", 10, 300, 8.5, workload="other", n_prompt=7)]
-    found = answer([*other, *THREE], {}, Criteria(order=Prefer(speed=1)))
+    found = answer([*other, *THREE], Criteria(order=Prefer(speed=1)))
     assert found.rows[0].cell.artifact.level == "Q2_K"
     assert any("1 more device or workload" in reason for reason in found.reasons)
 
 
 def test_a_limit_on_what_nobody_measured_is_refused() -> None:
     with pytest.raises(UserError, match="--max-kld needs measured quality"):
-        answer([cell("Q8_0", 20, 300, 8.5)], {}, Criteria(limits=Limits(max_kld=0.1)))
+        answer([cell("Q8_0", 20, 300, 8.5)], Criteria(limits=Limits(max_kld=0.1)))

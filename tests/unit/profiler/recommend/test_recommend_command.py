@@ -123,7 +123,7 @@ FILE = artifact(source="org/name", revision="abc123")
     [
         (summary(), FILE, "org/name@abc123 -q Q8_0 -t 1 --workload bench --n-ctx 768"),
         (summary(n_ctx=512), FILE, "org/name@abc123 -q Q8_0 -t 1 --workload bench"),
-        (request(n_threads=4, n_threads_batch=2), None, "tiny -q Q8_0 -t 4 --threads-batch 2 --workload chat"),
+        (request(n_threads=4, n_threads_batch=2), artifact(), "tiny-Q8_0.gguf -t 4 --threads-batch 2 --workload chat"),
         (
             request(weights="synthetic", standin_for="smollm2-135m"),
             FILE,
@@ -142,7 +142,8 @@ FILE = artifact(source="org/name", revision="abc123")
     ],
 )
 def test_the_command_that_measures_a_cell_again(cell: CellSummary, file: Any, line: str) -> None:
-    made = command_of(cell, file)
+    names = {name: getattr(file, name) for name in ("file_name", "source", "revision")}
+    made = command_of(msgspec.structs.replace(cell, artifact=msgspec.structs.replace(cell.artifact, **names)))
     assert made == f"slmprof profile {line} -o again.jsonl"
     typed(made)
 
@@ -151,8 +152,8 @@ def test_the_command_s_defaults_are_those_of_the_plan() -> None:
     for workload in ("bench", "chat", "rag"):
         (made,) = expand(Axes(threads=(1,), workload=(workload,)), ["a" * 64])
         config = made.config
-        cell = msgspec.structs.replace(summary(), config=config)
-        assert command_of(cell, FILE) == (
+        cell = msgspec.structs.replace(summary(), config=config, artifact=FILE)
+        assert command_of(cell) == (
             f"slmprof profile org/name@abc123 -q Q8_0 -t 1 --workload {workload} -o again.jsonl"
         )
 
@@ -169,7 +170,7 @@ def test_an_estimate_is_marked() -> None:
     text = render(recommend([summary()], Criteria(limits=Limits(n_ctx=4096))), {})
     assert "~306.7 MiB" in text  # 220 + 20 · 4096 / 768 - 20
     assert "~ measured at another context" in text
-    assert text.endswith("slmprof profile tiny -q Q8_0 -t 1 --workload bench --n-ctx 4096 -o again.jsonl\n")
+    assert text.endswith("slmprof profile tiny.gguf -t 1 --workload bench --n-ctx 4096 -o again.jsonl\n")
     # A context in which the load has no room could not be measured.
     assert "--n-ctx 768 -o" in render(recommend([summary()], Criteria(limits=Limits(n_ctx=256))), {})
 
