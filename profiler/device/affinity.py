@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from profiler.engine import EngineError
 from profiler.records.config import MAX_THREADS
+from quant.base.cpus import cpu_numbers
 from quant.base.errors import UserError
 from quant.base.ints import parse_ints
 
@@ -23,7 +24,7 @@ def read_cores(text: str) -> tuple[int, ...]:
     if text.strip().lower() == "fast":
         return cores_of_kind("fast")
     cores = parse_ints(text, "--cores", most=MAX_THREADS - 1)
-    usable = _usable()
+    usable = cpu_numbers()
     if missing := [core for core in cores if core not in usable]:
         raise UserError(
             f"--cores {missing[0]}: this process may use the CPUs {cpu_ranges(usable)} only; "
@@ -52,10 +53,6 @@ def bind(cores: Sequence[int]) -> None:
         ) from error
     if bound != set(cores):
         raise EngineError("context", f"the system binds threads to {cpu_ranges(bound)}, not to {cpu_ranges(cores)}")
-
-
-def _usable() -> set[int]:
-    return set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def cpu_ranges(cores: Collection[int]) -> str:

@@ -4,6 +4,8 @@ import hashlib
 import os
 import platform
 
+import msgspec
+
 from profiler.device.llama_build import BackendFacts, probe_backend
 from profiler.device.os.system import machine_stamp, this_system
 from profiler.records.environment import Environment
@@ -18,37 +20,20 @@ _OURS = {"GGML_NO_BACKTRACE"}  # set by this program for every worker
 
 def read_environment(backend: BackendFacts) -> Environment:
     """Read everything that two runs must have in common to be comparable. The same machine leads to the same record."""
-    machine = this_system().describe()
+    machine = msgspec.structs.asdict(this_system().describe())
+    cpu_name = machine.pop("cpu_name")
     return Environment(
         system=platform.system(),
         system_release=platform.release(),
         machine=platform.machine(),
-        board=machine.board,
-        cpu_model=machine.cpu_name or _cpu_model(),
-        cpu_features=backend.cpu_features,
-        cores_physical=machine.cores_physical,
-        cores_logical=machine.cores_logical,
-        core_kinds=machine.core_kinds,
-        affinity=machine.affinity,
-        cpu_quota=machine.cpu_quota,
-        memory_bytes=machine.memory_bytes,
-        memory_limit_bytes=machine.memory_limit_bytes,
-        page_bytes=machine.page_bytes,
-        huge_pages=machine.huge_pages,
-        governor=machine.governor,
-        turbo=machine.turbo,
-        power_mode=machine.power_mode,
+        cpu_model=cpu_name or _cpu_model(),
         thread_variables={
             name: _without_paths(value)
             for name, value in sorted(os.environ.items())
             if name.startswith(_THREAD_VARIABLES) and name not in _OURS
         },
-        binding_version=backend.binding_version,
-        llama_commit=backend.llama_commit,
-        threading=backend.threading,
-        backends=backend.backends,
-        # A device's free memory changes, its size does not; the CPU's is the machine's.
-        devices=backend.devices,
+        **machine,
+        **msgspec.structs.asdict(backend),
     )
 
 

@@ -6,9 +6,7 @@
 import ctypes
 import hashlib
 import importlib.metadata
-import importlib.util
 import re
-from pathlib import Path
 
 import msgspec
 
@@ -17,6 +15,7 @@ from profiler.records.environment import Device
 from quant.base.child import run_child
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
+from quant.base.llama_package import NOT_INSTALLED, package_folder
 from quant.base.text import one_line
 from quant.base.worker import serve
 
@@ -33,7 +32,7 @@ class BackendFacts(msgspec.Struct, frozen=True, kw_only=True):
     llama_commit: str
     threading: str  # "openmp" | "ggml"
     backends: tuple[str, ...]
-    devices: tuple[Device, ...]
+    devices: tuple[Device, ...]  # a device's free memory changes, its size does not; the CPU's is the machine's
     cpu_features: tuple[str, ...]
 
 
@@ -69,15 +68,13 @@ def build_stamp() -> str:
     Raises:
         UserError: llama-cpp-python is missing.
     """
-    spec = importlib.util.find_spec("llama_cpp")
+    folder = package_folder() / "lib"
     try:
         version = importlib.metadata.version("llama-cpp-python")
-    except importlib.metadata.PackageNotFoundError:
-        spec, version = None, ""
-    if spec is None or spec.origin is None:
-        raise UserError("llama-cpp-python is not installed here; install slmprof again")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(NOT_INSTALLED) from error
     digest = hashlib.sha256(f"{version}:{machine_stamp()}".encode())
-    for path in sorted((Path(spec.origin).parent / "lib").glob("*")):
+    for path in sorted(folder.glob("*")):
         facts = path.stat()
         digest.update(f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
@@ -103,10 +100,7 @@ def has_assertions() -> bool | None:
 
     Such code calls the C library's handler of failed assertions, so the library names it. Loads nothing.
     """
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        return None
-    for path in sorted((Path(spec.origin).parent / "lib").glob("*ggml-cpu.*")):
+    for path in sorted((package_folder() / "lib").glob("*ggml-cpu.*")):
         code = path.read_bytes()
         return any(name in code for name in _ASSERT_HANDLERS)
     return None

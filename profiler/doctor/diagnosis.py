@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from profiler.device.bandwidth_record import Ceiling, load_ceiling
-from profiler.device.conditions import ConditionsReader
 from profiler.device.energy.find import find_meter
 from profiler.device.energy.meter import Meter, NoMeter
 from profiler.device.environment import available_memory_bytes, physical_cores, read_environment
@@ -67,7 +66,7 @@ def diagnose() -> Diagnosis:
         UserError: llama.cpp is missing or cannot be loaded.
     """
     # First, since loading llama.cpp makes the machine busy.
-    conditions = ConditionsReader(None).read()
+    conditions = this_system().conditions()
     available = available_memory_bytes()
     backend = probe_backend()
     environment = read_environment(backend)

@@ -6,6 +6,11 @@ from typing import Any
 from profiler.estimate.estimate import Estimate
 from profiler.export.flat import FIELDS
 
+_SETTINGS = (
+    *("device", "n_threads", "n_threads_batch", "n_ctx", "n_batch", "n_ubatch", "n_outputs_max"),
+    *("type_k", "type_v", "load_mode", "repack"),
+)
+
 
 def to_objects(
     estimates: Sequence[Estimate], *, env_id: str, available_bytes: int, read_bytes_per_s: float | None
@@ -29,20 +34,10 @@ def _object(each: Estimate, env_id: str, available_bytes: int, read_bytes_per_s:
         "imatrix": "assumed" if level.with_imatrix else None,
         "bpw": each.bpw,
         "file_bytes": each.file_bytes,
-        "device": config.device,
         "backend": "CPU",
-        "n_threads": config.n_threads,
-        "n_threads_batch": config.n_threads_batch,
-        "n_ctx": config.n_ctx,
-        "n_batch": config.n_batch,
-        "n_ubatch": config.n_ubatch,
-        "n_outputs_max": config.n_outputs_max,
-        "type_k": config.type_k,
-        "type_v": config.type_v,
+        **{name: getattr(config, name) for name in _SETTINGS},
         "flash_attn": each.context.flash_attn,
         "flash_attn_asked": config.flash_attn,
-        "load_mode": config.load_mode,
-        "repack": config.repack,
         "status": "ok",
         "rounds": 0,
         "reps": 0,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -44,7 +45,7 @@ def work(job: Job) -> Answer:
 
 def _measure(job: Job) -> tuple[Measured, int | None]:
     from profiler.device.affinity import bind
-    from profiler.device.conditions import ConditionsReader
+    from profiler.device.os.system import this_system
 
     if job.config.cores:
         bind(job.config.cores)  # before llama.cpp makes any thread
@@ -54,9 +55,10 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
     engine = LlamaEngine()
     probes = Probes(
         memory=lambda: read_memory(Path(job.path)),
-        conditions=ConditionsReader(
-            job.config.cores, n_threads=max(job.config.n_threads, job.config.n_threads_batch)
-        ).read,
+        # Where there are more CPUs than threads, the clock is that of the fastest: the others may idle at a low one.
+        conditions=partial(
+            this_system().conditions, job.config.cores, n_busy=max(job.config.n_threads, job.config.n_threads_batch)
+        ),
         energy=_energy_reader() if job.energy else None,
     )
     start_ns = None if job.sent_ns is None else time.monotonic_ns() - job.sent_ns

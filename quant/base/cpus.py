@@ -1,10 +1,15 @@
-"""How many CPUs this process may use: a container or `taskset` can leave fewer than the machine has."""
+"""Which CPUs this process may use: a container or `taskset` can leave fewer than the machine has."""
 
 import os
 
 
-def usable_cpus() -> int:
-    """Return their number."""
+def cpu_numbers() -> set[int]:
+    """Return their numbers."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def usable_cpus() -> int:
+    """Return how many they are."""
+    return len(cpu_numbers())

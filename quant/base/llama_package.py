@@ -8,6 +8,20 @@ from pathlib import Path
 
 from quant.base.errors import UserError
 
+NOT_INSTALLED = "llama-cpp-python is not installed here; install slmprof again"
+
+
+def package_folder() -> Path:
+    """Return the binding's folder.
+
+    Raises:
+        UserError: llama-cpp-python is not installed.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise UserError(NOT_INSTALLED)
+    return Path(spec.origin).parent
+
 
 def library_path(stem: str) -> Path:
     """Return where the binding keeps one of its shared libraries, like "ggml-base". Imports nothing.
@@ -16,13 +30,10 @@ def library_path(stem: str) -> Path:
         UserError: llama-cpp-python is not installed.
         OSError: its build has no such library.
     """
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        raise UserError("llama-cpp-python is not installed; install this program again")
+    folder = package_folder() / "lib"
     names = {"darwin": (f"lib{stem}.dylib",), "win32": (f"{stem}.dll", f"lib{stem}.dll")}
     for name in names.get(sys.platform, (f"lib{stem}.so",)):
-        path = Path(spec.origin).parent / "lib" / name
-        if path.exists():
+        if (path := folder / name).exists():
             return path
     raise OSError(f"llama-cpp-python has no {stem} library")
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="th
 @pytest.fixture
 def usable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A board whose CPUs 2 and 3 are switched off."""
-    monkeypatch.setattr(module, "_usable", lambda: {0, 1, 4, 5})
+    monkeypatch.setattr(module, "cpu_numbers", lambda: {0, 1, 4, 5})
 
 
 def test_cores_are_those_that_are_there(usable: None) -> None:
