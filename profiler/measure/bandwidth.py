@@ -1,7 +1,6 @@
 """Measure the ceilings of this device in a process of their own, and keep them."""
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,7 @@ from profiler.measure.bandwidth_worker import Job
 from quant.base.child import run_child
 from quant.base.errors import UserError
 from quant.base.text import message_line
-from quant.base.units import format_bytes
+from quant.base.units import format_bytes, utc_now
 
 # A pass must find next to nothing of the one before in the cache.
 _TIMES_CACHE = 8
@@ -61,7 +60,7 @@ def measure_ceiling(env_id: str, threads: tuple[int, ...], *, repack: bool, avai
     """
     job = Job(threads=threads, n_bytes=buffer_bytes(last_cache_bytes(), available_bytes), repack=repack)
     runs = _run(job)
-    ceiling = Ceiling(env_id=env_id, measured_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), runs=runs)
+    ceiling = Ceiling(env_id=env_id, measured_at=utc_now(), runs=runs)
     keep_ceiling(ceiling)
     return ceiling
 

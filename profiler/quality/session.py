@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,7 @@ from profiler.records.record import Record
 from profiler.results.file import Results
 from quant.base.errors import UserError
 from quant.base.progress import progress, say
-from quant.base.units import format_bytes
+from quant.base.units import format_bytes, utc_now
 from quant.sources.prepare import Prepared
 
 _DISK_BYTES = 1 << 30
@@ -161,8 +160,7 @@ class _FileScores:
     def begin(self) -> None:
         """Note when the first process started."""
         if not self.record.started_at:
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self.record = msgspec.structs.replace(self.record, started_at=now)
+            self.record = msgspec.structs.replace(self.record, started_at=utc_now())
 
     def add(self, answer: ScoreAnswer, wall_ns: int) -> None:
         self.nll += answer.nll

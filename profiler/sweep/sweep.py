@@ -10,7 +10,6 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -23,7 +22,7 @@ from profiler.sweep.drift_runner import DriftRunner
 from profiler.sweep.plan import Plan, Turn, turns_of
 from profiler.sweep.stopping import Met, Stopping
 from profiler.sweep.tools import Tools
-from quant.base.units import format_bytes
+from quant.base.units import format_bytes, utc_now
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +96,7 @@ class Sweep:
             cell=cell,
             round=number,
             status="skipped",
-            started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            started_at=utc_now(),
             seed=self._options.seed,
             order=next(self._orders),
             target=self._options.target,
@@ -187,18 +186,6 @@ def _with_answer(record: Round, answer: Answer, wall_ns: int) -> Round:
     if answer.measured is None:
         failure = answer.failure or Failure(kind="worker", message="the worker sent no answer")
         return msgspec.structs.replace(record, status="failed", wall_ns=wall_ns, error=failure)
-    found = answer.measured
     return msgspec.structs.replace(
-        record,
-        status="ok",
-        wall_ns=wall_ns,
-        start_ns=answer.start_ns,
-        load_ns=found.load_ns,
-        context_ns=found.context_ns,
-        tokenize_ns=found.tokenize_ns,
-        warmup_ns=found.warmup_ns,
-        samples=found.samples,
-        memory=found.memory,
-        buffers=found.buffers,
-        in_force=found.in_force,
+        record, status="ok", wall_ns=wall_ns, start_ns=answer.start_ns, **msgspec.structs.asdict(answer.measured)
     )

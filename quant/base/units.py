@@ -1,6 +1,7 @@
 """Sizes, durations and counts as text and back: the only place where bytes become MiB, and "2GiB" becomes bytes."""
 
 import re
+from datetime import UTC, datetime
 
 from quant.base.errors import UserError
 
@@ -48,6 +49,11 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def utc_now() -> str:
+    """Return the time as records have it: 2026-01-31T12:00:00Z."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _parse(text: str, units: dict[str, float] | dict[str, int], what: str, example: str, most: float = _MOST) -> float:

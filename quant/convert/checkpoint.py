@@ -10,8 +10,9 @@ import struct
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -254,27 +255,26 @@ def _header_object(path: Path) -> tuple[Any, int, int]:
         return json.loads(file.read(length)), _LENGTH.size + length, size
 
 
+class _Entry(msgspec.Struct, frozen=True):
+    """A tensor in a header."""
+
+    dtype: str
+    shape: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)], ...], msgspec.Meta(max_length=8)]
+    data_offsets: tuple[int, int]
+
+
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
     def broken(what: str) -> UserError:
         return UserError(f"the header of {path} is broken: tensor {name[:100]!r} {what}; download it again")
 
-    if not isinstance(entry, dict):
-        raise broken("is no object")
-    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if not isinstance(dtype, str):
-        raise broken("has no type")
-    if (
-        not isinstance(shape, list)
-        or len(shape) > 8
-        or not all(type(each) is int and 0 <= each < 1 << 40 for each in shape)
-    ):
-        raise broken("has no shape")
-    if not isinstance(span, list) or len(span) != 2 or not all(type(each) is int for each in span):
-        raise broken("has no offsets")
-    begin, end = span
-    tensor = Tensor(name=name, dtype=dtype, shape=tuple(shape), path=path, offset=data_start + begin)
-    if dtype not in _ELEMENT_BYTES:
-        raise broken(f"has the unknown type {dtype[:20]}")
+    try:
+        found = msgspec.convert(entry, _Entry)
+    except msgspec.ValidationError as error:
+        raise broken(f"is invalid: {error}") from error
+    if found.dtype not in _ELEMENT_BYTES:
+        raise broken(f"has the unknown type {found.dtype[:20]}")
+    begin, end = found.data_offsets
+    tensor = Tensor(name=name, dtype=found.dtype, shape=found.shape, path=path, offset=data_start + begin)
     if begin < 0 or tensor.end != data_start + end:
         raise broken("has a size that does not match its shape")
     return tensor
