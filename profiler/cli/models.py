@@ -75,13 +75,10 @@ def _totals(specs: "Sequence[ModelSpec]") -> str:
 
 def listing(specs: "Sequence[ModelSpec]") -> Iterator[str]:
     """Yield a heading and a line per model, in aligned columns."""
+    from profiler.tables.format import columns
+
     rows = [("name", "params", "date", "family", "runs", "license"), *map(_row, specs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            text.rjust(width) if column == 1 else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
+    for cells in columns(rows, {0, 2, 3, 4, 5}):
         yield "  ".join(cells).rstrip()
 
 

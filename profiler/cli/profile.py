@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import PATH, sources_argument
+from profiler.cli.options import results_option, sources_argument
 from profiler.cli.options.measure import MeasureOptions, measure_options
 
 if TYPE_CHECKING:
@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @sources_argument
 @measure_options
-@click.option(
-    "-o",
-    "--output",
-    "results",
-    type=PATH,
-    required=True,
-    help="The results file; new rounds are appended.",
-)
+@results_option
 def profile(sources: tuple[str, ...], results: Path, **options: Any) -> int:
     """Measure speed and memory of every level and thread count, and append each round to a results file.
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import FILE, PATH, imatrix_option, levels_of, number_option, pre_option, threads_option
+from profiler.cli.options import (
+    FILE,
+    imatrix_option,
+    levels_of,
+    number_option,
+    pre_option,
+    results_option,
+    threads_option,
+)
 from quant.base.progress import say
 from quant.base.text import counted
 
@@ -30,7 +38,7 @@ class CommandOptions:
     imatrix: Path | None
     pre: str | None
     timeout: str
-    output: Path
+    results: Path
 
 
 @click.command()
@@ -65,13 +73,7 @@ class CommandOptions:
     default="0",
     help="Time limit for one process; its file is then marked failed. 0 disables it.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    required=True,
-    help="The results file, as in slmprof profile; new records are appended.",
-)
+@results_option
 def quality(source: str, **options: Any) -> int:
     """Measure what quantization costs: perplexity on a text, and KLD from the unquantized model.
 
@@ -106,8 +108,8 @@ def run_command(source: str, typed: CommandOptions) -> int:
         n_threads=typed.threads or physical_cores(),
         timeout_s=parse_duration_s(typed.timeout) or None,
     )
-    n_failed = measure_quality([source], prepare_options, typed.output, options, text=typed.text)
-    click.echo(quality_table(load([typed.output])), nl=False)
+    n_failed = measure_quality([source], prepare_options, typed.results, options, text=typed.text)
+    click.echo(quality_table(load([typed.results])), nl=False)
     return 1 if n_failed else 0
 
 

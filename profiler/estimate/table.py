@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from profiler.estimate.estimate import Estimate
+from profiler.tables.format import columns
 from quant.base.text import counted
 from quant.base.units import MIB, format_bytes, format_params
 
@@ -53,12 +54,7 @@ def render(
         "fits",
     ]
     rows = [head, *(_row(group, modes, outputs, available_bytes, limit) for group in groups.values())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        cells = [
-            text.ljust(width) if name in _LEFT else text.rjust(width)
-            for text, width, name in zip(row, widths, head, strict=True)
-        ]
+    for cells in columns(rows, [column for column, name in enumerate(head) if name in _LEFT]):
         yield "  ".join(cells).rstrip()
     yield ""
     yield from _notes(estimates, available_bytes, memory_name)

@@ -1,7 +1,7 @@
 """How figures, threads, loads and names are written, in every table and sentence of this program."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from profiler.records.environment import Environment
@@ -139,17 +139,21 @@ def device_line(environment: Environment, backend: str | None = None) -> str:
     )
 
 
-def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = True) -> list[str]:
-    """Write rows as Markdown columns under a head; the first column is left-aligned, and the last with `last_left`."""
+def columns(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[list[str]]:
+    """Pad the cells of a table, so that columns are aligned: those in `left` to the left, all others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {0, len(widths) - 1} if last_left else {0}
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
+    return [
+        [
             text.ljust(width) if column in left else text.rjust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
-        return "| " + " | ".join(cells) + " |"
+        for row in rows
+    ]
 
-    rule = ["-" * width if column in left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    return [line(rows[0]), "|" + "|".join(f" {each} " for each in rule) + "|", *[line(row) for row in rows[1:]]]
+
+def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = True) -> list[str]:
+    """Write rows as Markdown columns under a head; the first column is left-aligned, and the last with `last_left`."""
+    left = {0, len(rows[0]) - 1} if last_left else {0}
+    head, *body = columns(rows, left)
+    rule = ["-" * len(text) if column in left else "-" * (len(text) - 1) + ":" for column, text in enumerate(head)]
+    return ["| " + " | ".join(row) + " |" for row in (head, rule, *body)]

@@ -14,6 +14,9 @@ PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 sources_argument = click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+results_option = click.option(
+    "-o", "--output", "results", type=PATH, required=True, help="The results file; new records are appended."
+)
 results_argument = click.argument("results", metavar="RESULTS...", nargs=-1, required=True, type=PATH)
 
 
