@@ -103,12 +103,11 @@ def _prepare(source: str, pre: str | None) -> "Prepared":
     Raises:
         UserError: there is none, or its weights are synthetic.
     """
-    from quant.base.files import cache_dir
     from quant.sources.prepare import PrepareOptions, prepare
     from quant.sources.resolve import resolve
 
     level = None if resolve(source).kind == "gguf" else _unquantized_level(source)
-    prepare_options = PrepareOptions(levels=level, models_dir=cache_dir() / "models", pre=pre)
+    prepare_options = PrepareOptions(levels=level, pre=pre)
     (file,) = prepare([source], prepare_options)
     if file.artifact.weights == "synthetic":
         raise UserError(f"the weights of {source} are synthetic, so their inputs mean nothing; use real weights")

@@ -143,7 +143,6 @@ def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
         UserError: there would be none, or several.
     """
     from profiler.cli.progress.bar import progress_bar
-    from quant.base.files import cache_dir
     from quant.gguf_io.levels import parse_levels
     from quant.sources.prepare import PrepareOptions, prepare
     from quant.sources.resolve import resolve
@@ -155,7 +154,6 @@ def _prepare(source: str, options: OperatorsOptions) -> "Prepared":
         raise UserError(f"operators observes one file, and {level} are several levels; name one, like -q Q4_K_M")
     prepare_options = PrepareOptions(
         levels=level,
-        models_dir=cache_dir() / "models",
         synthetic=options.weights == "synthetic",
         imatrix=options.imatrix,
         pre=options.pre,

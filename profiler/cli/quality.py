@@ -95,13 +95,10 @@ def run_command(source: str, typed: CommandOptions) -> int:
     from profiler.device.environment import physical_cores
     from profiler.quality.session import QualityOptions
     from profiler.quality.table import quality_table
-    from quant.base.files import cache_dir
     from quant.base.units import parse_duration_s
     from quant.sources.prepare import PrepareOptions
 
-    prepare_options = PrepareOptions(
-        levels=levels_of(typed.levels), models_dir=cache_dir() / "models", imatrix=typed.imatrix, pre=typed.pre
-    )
+    prepare_options = PrepareOptions(levels=levels_of(typed.levels), imatrix=typed.imatrix, pre=typed.pre)
     options = QualityOptions(
         n_ctx=typed.n_ctx,
         n_chunks=typed.chunks,

@@ -84,13 +84,11 @@ def pull(
     Raises:
         UserError: a problem with the repository, the revision, the licence, the network, the disk or the content.
     """
-    listing = look_up(repo, revision)
-    with _reporting_cache(listing):
+    with _listed(repo, revision) as listing:
         paths = _fetch(listing, choose_small(repo, listing.files))
         accept(_read_config(repo, paths[CONFIG]))
         index = paths[INDEX].read_bytes() if INDEX in paths else None
         _fetch(listing, choose_weights(repo, listing.files, index))
-    listing.remember_revision()
     return Pulled(path=listing.snapshot_dir, commit=listing.commit, repo=repo)
 
 
@@ -100,14 +98,11 @@ def pull_config(repo: str, revision: str | None = None) -> dict[str, Any]:
     Raises:
         UserError: as `pull`.
     """
-    listing = look_up(repo, revision)
-    with _reporting_cache(listing):
+    with _listed(repo, revision) as listing:
         found = [file for file in listing.files if file.path == CONFIG]
         if not found:
             raise UserError(f"{repo} has no {CONFIG}; choose the repository of a checkpoint")
-        config = _read_config(repo, _fetch(listing, found)[CONFIG])
-    listing.remember_revision()
-    return config
+        return _read_config(repo, _fetch(listing, found)[CONFIG])
 
 
 def pull_ggufs(
@@ -123,11 +118,9 @@ def pull_ggufs(
     Raises:
         UserError: as `pull`; or a level does not exist, or exists more than once.
     """
-    listing = look_up(repo, revision)
-    with _reporting_cache(listing):
+    with _listed(repo, revision) as listing:
         chosen = choose_ggufs(repo, listing.files, levels)
         paths = _fetch(listing, [file for files in chosen.values() for file in files])
-    listing.remember_revision()
     return {level: [paths[file.path] for file in files] for level, files in chosen.items()}
 
 
@@ -151,19 +144,24 @@ def holds_ggufs(repo: str, revision: str | None = None) -> bool:
 
 
 @contextmanager
-def _reporting_cache(listing: Listing) -> Iterator[None]:
-    """Report that the cache is used; a missing file is then missing from the cache, not from the repository."""
-    if listing.unreachable is None:
-        yield
-        return
+def _listed(repo: str, revision: str | None) -> Iterator[Listing]:
+    """Look up what a repository holds, and remember its revision when the block succeeds.
+
+    Where the cache is used a line reports it; a missing file is then missing from the cache, not from the repository.
+    """
+    listing = look_up(repo, revision)
     try:
-        yield
+        yield listing
     except UserError as error:
+        if listing.unreachable is None:
+            raise
         missing = str(error).rpartition(";")[0]
         raise UserError(
             f"{listing.unreachable}, and the cache does not hold all of {listing.repo}: {missing}; go online once"
         ) from error
-    say(f"{listing.unreachable}; using {listing.repo} from the cache, commit {listing.commit[:12]}")
+    if listing.unreachable is not None:
+        say(f"{listing.unreachable}; using {listing.repo} from the cache, commit {listing.commit[:12]}")
+    listing.remember_revision()
 
 
 def _fetch(listing: Listing, files: Sequence[RepoFile]) -> dict[str, Path]:

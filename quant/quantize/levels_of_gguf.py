@@ -91,7 +91,7 @@ def quantize(
         if targets[name].resolve() in {path.resolve() for path in work.header.paths}:
             raise UserError(f"{targets[name]} is the source itself, which is {artifact.level}; choose another -o")
     missing = [name for name in wanted if not _is_done(work, name, targets[name])]
-    plans = {plan.level: plan for plan in _plans(work, missing)}
+    plans = {plan.level: plan for plan in _plans(work.header, work.imatrix, missing)}
     check_imatrix(work.source, work.header, work.imatrix, list(plans.values()))
     if plans:
         need_bytes = sum(plan.file_bytes for plan in plans.values())
@@ -116,7 +116,7 @@ def plans(
     Raises:
         UserError: the file or a level is wrong.
     """
-    return _plans(_begin_plan(source, imatrix), parse_levels(",".join(levels)), planner)
+    return _plans(open_gguf_header(source), imatrix, parse_levels(",".join(levels)), planner)
 
 
 def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> list[str]:
@@ -130,8 +130,7 @@ def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> li
     grouped = [name for name in names if name not in by_name]
     if not grouped:
         return names
-    work = _begin_plan(source, imatrix)
-    tried = _try_plans(work, grouped)
+    tried = _try_plans(open_gguf_header(source), imatrix, grouped)
     if all(isinstance(outcome, UserError) for outcome in tried):
         raise next(outcome for outcome in tried if isinstance(outcome, UserError))
     possible = {outcome.level for outcome in tried if isinstance(outcome, Plan) and _is_worth_having(outcome)}
@@ -170,31 +169,28 @@ def _refuse_requantizing(header: GgufHeader, artifact: Artifact, wanted: list[st
         )
 
 
-def _begin_plan(source: Path, imatrix: Path | None) -> _Work:
-    # A dry run reads no weights, so nothing needs to be hashed.
-    return _Work(open_gguf_header(source), "", imatrix, None, 1)
-
-
-def _plans(work: _Work, levels: list[str], planner: Child | None = None) -> list[Plan]:
+def _plans(header: GgufHeader, imatrix: Path | None, levels: list[str], planner: Child | None = None) -> list[Plan]:
     plans = []
-    for outcome in _try_plans(work, levels, planner):
+    for outcome in _try_plans(header, imatrix, levels, planner):
         if isinstance(outcome, UserError):
             raise outcome
         plans.append(outcome)
     return plans
 
 
-def _try_plans(work: _Work, levels: list[str], planner: Child | None = None) -> list[Plan | UserError]:
+def _try_plans(
+    header: GgufHeader, imatrix: Path | None, levels: list[str], planner: Child | None = None
+) -> list[Plan | UserError]:
     """Plan each level in one process; for a level that llama.cpp refuses, return the reason."""
     if not levels:
         return []
     job = Job(
-        source=str(work.source),
+        source=str(header.paths[0]),
         ftypes=tuple(LEVEL_BY_NAME[name].ftype for name in levels),
-        imatrix=str(work.imatrix) if work.imatrix else None,
+        imatrix=str(imatrix) if imatrix else None,
     )
     return [
-        UserError(outcome.refusal) if outcome.refusal else plan_of(outcome.log, work.header, name)
+        UserError(outcome.refusal) if outcome.refusal else plan_of(outcome.log, header, name)
         for outcome, name in zip(run_job(job, lambda done, total: None, planner), levels, strict=True)
     ]
 

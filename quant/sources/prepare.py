@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from quant.base.errors import UserError
+from quant.base.files import cache_dir
 from quant.base.progress import say
 from quant.convert.checkpoint import read_object
 from quant.convert.provenance import Origin
@@ -29,7 +30,7 @@ class PrepareOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the files are made."""
 
     levels: str | None  # as typed; None: a GGUF file as it is, the default levels of a checkpoint
-    models_dir: Path
+    models_dir: Path = msgspec.field(default_factory=lambda: cache_dir() / "models")
     hub_levels: str | None = None  # the levels of a repository of GGUF files when `levels` is None
     synthetic: bool = False
     imatrix: Path | None = None
