@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from profiler.cli.options import no_repack_option, number_option
+from profiler.cli.options import levels_of, no_repack_option, number_option
 from quant.base.errors import UserError
 from quant.base.progress import say
 from quant.base.text import pretty_json
@@ -128,10 +128,7 @@ def print_estimates(names: tuple[str, ...], options: EstimateOptions) -> None:
     from profiler.measure.repack_probe import repack_in_force
     from quant.base.units import parse_bytes
 
-    if options.levels is not None:
-        from quant.gguf_io.levels import parse_levels
-
-        parse_levels(options.levels)
+    levels_of(options.levels)
     sources = _sources(names, options)
     available_bytes = parse_bytes(options.fits) if options.fits else available_memory_bytes()
     backend = probe_backend()

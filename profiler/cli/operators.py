@@ -96,6 +96,7 @@ def run_operators(source: str, options: OperatorsOptions) -> int:
     Raises:
         UserError: there is no single file to observe, or the trace cannot be written.
     """
+    from profiler.device.bandwidth_record import load_ceiling
     from profiler.device.environment import physical_cores, read_environment
     from profiler.device.llama_build import probe_backend
     from profiler.measure.repack_probe import repack_in_force
@@ -121,6 +122,7 @@ def run_operators(source: str, options: OperatorsOptions) -> int:
     observation = _observe(file, settings, config, timeout_s)
     if observation is None:
         return 1
+    ceiling = load_ceiling(environment.id)
     report = report_of(
         observation,
         file.artifact,
@@ -128,7 +130,7 @@ def run_operators(source: str, options: OperatorsOptions) -> int:
         settings,
         n_threads=config.n_threads,
         repack=config.repack,
-        ceiling_bytes_per_s=_ceiling_bytes_per_s(environment.id, config.n_threads),
+        ceiling_bytes_per_s=ceiling.read_bytes_per_s(config.n_threads) if ceiling else None,
     )
     if options.trace is not None:
         _write_trace(options.trace, observation, report)
@@ -177,14 +179,6 @@ def _observe(
         return None
     assert answer.observation is not None
     return answer.observation
-
-
-def _ceiling_bytes_per_s(env_id: str, n_threads: int) -> float | None:
-    """Return the read bandwidth that doctor --bandwidth measured with this thread count; None if it did not."""
-    from profiler.device.bandwidth_record import load_ceiling
-
-    ceiling = load_ceiling(env_id)
-    return ceiling.read_bytes_per_s(n_threads) if ceiling else None
 
 
 def _write_trace(path: Path, observation: "Observation", report: "OperatorReport") -> None:

@@ -10,7 +10,6 @@ from profiler.estimate.process import ask_all
 from profiler.estimate.records import Question, Reply, Sizes
 from profiler.records.config import RunConfig
 from quant.base.errors import UserError
-from quant.base.progress import progress
 from quant.sources.prepare import DEFAULT_LEVELS, model_name, shape_config
 from quant.sources.resolve import Source
 
@@ -69,11 +68,7 @@ def estimate_all(
             questions.append(question_of(source, request))
         except UserError as error:
             questions.append(ModelEstimates(model=source.spec.name if source.spec else source.text, skipped=str(error)))
-    replies = ask_all(
-        [each for each in questions if isinstance(each, Question)],
-        n_processes=n_processes,
-        on_reply=lambda done, total: progress("estimate", done, total),
-    )
+    replies = ask_all([each for each in questions if isinstance(each, Question)], n_processes=n_processes)
     return [
         each if isinstance(each, ModelEstimates) else _estimates_of(each, next(replies), request, overheads)
         for each in questions

@@ -1,7 +1,7 @@
 """The parent's side: processes that size up one model after the other, each replaced when a model ends it."""
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
@@ -11,6 +11,7 @@ from profiler.estimate.records import Question, Reply
 from profiler.measure.launch import failure_of
 from profiler.records.failure import Failure
 from quant.base.child import Child
+from quant.base.progress import progress
 
 _TIMEOUT_S = 120.0  # a model takes a second or two
 
@@ -49,17 +50,8 @@ class Estimator:
         self.close()
 
 
-def ask_all(
-    questions: Sequence[Question],
-    *,
-    n_processes: int,
-    on_reply: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Reply]:
-    """Yield the replies in the questions' order, some questions at a time.
-
-    Args:
-        on_reply: called with how many are answered, and how many there are.
-    """
+def ask_all(questions: Sequence[Question], *, n_processes: int) -> Iterator[Reply]:
+    """Yield the replies in the questions' order, some questions at a time, and report the progress."""
     n_processes = max(1, min(n_processes, len(questions)))
     free: queue.SimpleQueue[Estimator] = queue.SimpleQueue()
 
@@ -76,5 +68,5 @@ def ask_all(
             free.put(stack.enter_context(Estimator()))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         for done, reply in enumerate(pool.map(answer, questions), 1):
-            on_reply(done, len(questions))
+            progress("estimate", done, len(questions))
             yield reply

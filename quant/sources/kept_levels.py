@@ -10,6 +10,7 @@ import msgspec
 
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
+from quant.base.progress import say
 from quant.convert.provenance import INPUT_SUFFIXES, Origin
 from quant.gguf_io.levels import file_name, levels_requested_by_name, parse_levels
 
@@ -38,14 +39,14 @@ class KeptLevels:
     imatrix: Path | None = None
 
     def files_at(
-        self, levels: str, open_writer: Callable[[], "LevelWriter"], on_missing: Callable[[list[str]], None]
+        self, levels: str, open_writer: Callable[[], "LevelWriter"], what: str
     ) -> tuple[list[Path], list["Written"]]:
         """Return the file of each level, in their order, and those that were written now.
 
         Args:
             levels: as typed.
             open_writer: called where a file is missing, or a group of levels has to be looked into.
-            on_missing: called with the levels that are written next.
+            what: the source in words, for the line that reports which levels are written next.
 
         Raises:
             UserError: the source is wrong, a level cannot be made, or the disk is full.
@@ -57,7 +58,7 @@ class KeptLevels:
             with open_writer() as writer:
                 names = writer.levels(levels, imatrix=self.imatrix)
                 if missing := [name for name in names if name not in paths]:
-                    on_missing(missing)
+                    say(f"making {', '.join(missing)} {what}")
                     written = writer.write(
                         missing,
                         lambda level: self.folder / file_name(writer.stem, level),

@@ -143,7 +143,7 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
         paths, written = kept.files_at(
             options.levels or DEFAULT_LEVELS,
             lambda: checkpoint_writer(folder, pre=options.pre, origin=origin),
-            lambda missing: say(f"making {', '.join(missing)} of {name}"),
+            f"of {name}",
         )
         if written:
             if lost := written[0].n_overflowed:
@@ -160,11 +160,10 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
         identity = shape_identity(config, name, options.imatrix)
         kept = KeptLevels(options.models_dir, identity, options.imatrix)
         stand_in = f", as {config['model_type']} in its place" if "slmprof_standin_family" in config else ""
-        shape = f"with synthetic weights in the shape of {name}{stand_in}"
         paths, written = kept.files_at(
             options.levels or DEFAULT_LEVELS,
             lambda: shape_writer(config, standin_for=name, hashed=True),
-            lambda missing: say(f"making {', '.join(missing)} {shape}"),
+            f"with synthetic weights in the shape of {name}{stand_in}",
         )
         kept.keep(written)
         return [self._prepared(path) for path in paths]
