@@ -10,6 +10,7 @@ from quant.convert.layout import Layout
 from quant.convert.sparse_gguf import write_sparse_at
 from quant.convert.to_gguf import FILE_TYPES
 from quant.gguf_io.header import GgufHeader
+from quant.gguf_io.imatrix_writer import InputSums, write_imatrix
 from quant.gguf_io.writer import Keys, serialize_keys
 
 _EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight")
@@ -40,18 +41,9 @@ def write_uniform_imatrix(header: GgufHeader, path: Path) -> None:
 
     A dry run checks only which tensors have an entry, so the mix of types is that of any complete importance matrix.
     """
-    writer = gguf.GGUFWriter(path, "imatrix")
-    writer.add_type("imatrix")
-    writer.add_array("imatrix.datasets", ["synthetic"])
-    writer.add_uint32("imatrix.chunk_count", 1)
-    writer.add_uint32("imatrix.chunk_size", 512)
+    sums = {}
     for tensor in header.tensors:
         if len(tensor.dims) > 1 and tensor.name.endswith(".weight") and tensor.name not in _EMBEDDINGS:
             n_experts = tensor.dims[2] if len(tensor.dims) > 2 else 1
-            ones = np.ones((n_experts, tensor.dims[0]), dtype=np.float32)
-            writer.add_tensor(f"{tensor.name}.in_sum2", ones)
-            writer.add_tensor(f"{tensor.name}.counts", np.ones((n_experts, 1), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+            sums[tensor.name] = InputSums(np.ones((n_experts, tensor.dims[0])), np.ones(n_experts, np.int64))
+    write_imatrix(path, sums, dataset="synthetic", n_chunks=1, n_tokens_per_chunk=512)

@@ -56,7 +56,7 @@ def level_sizes(question: Question, header: GgufHeader, folder: Path, *, repack:
         if isinstance(plan, str):
             if name in by_name:
                 sizes.append(LevelSize(level=name, refusal=plan))
-        elif name in by_name or not _is_q8_by_another_name(name, plan):
+        elif name in by_name or not plan.is_q8_by_another_name:
             size = _level_size(header, name, plan.types, repack=repack)
             sizes.append(
                 msgspec.structs.replace(
@@ -70,12 +70,6 @@ def level_sizes(question: Question, header: GgufHeader, folder: Path, *, repack:
 
 def _needs_imatrix(plan: Plan | str) -> bool:
     return not isinstance(plan, str) and plan.needs_imatrix
-
-
-def _is_q8_by_another_name(name: str, plan: Plan) -> bool:
-    """Return whether a level for mixtures of experts makes nothing but Q8_0 of this model."""
-    level = LEVEL_BY_NAME[name]
-    return level.family == "fp4" and level.main_type not in plan.types.values()
 
 
 def _dry_runs(header: GgufHeader, levels: Sequence[str], imatrix: Path | None) -> dict[str, Plan | str]:

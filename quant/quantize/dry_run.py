@@ -31,9 +31,7 @@ class Plan:
     level: str
     types: dict[str, str]  # tensor -> ggml type
     needs_imatrix: bool  # and has none
-    tensor_bytes: int
     file_bytes: int  # at most a few KiB too many
-    n_params: int
     fallback_of: dict[str, tuple[str, str]]  # tensor -> the level's type, and the one its row length allows
 
     @property
@@ -43,9 +41,10 @@ class Plan:
         return dict(sorted(counts.items()))
 
     @property
-    def bpw(self) -> float:
-        """Effective bits per weight."""
-        return 8 * self.tensor_bytes / self.n_params
+    def is_q8_by_another_name(self) -> bool:
+        """Whether a level for mixtures of experts makes nothing but Q8_0 of this model."""
+        level = LEVEL_BY_NAME[self.level]
+        return level.family == "fp4" and level.main_type not in self.types.values()
 
 
 def plan_of(log: str, header: GgufHeader, level: str) -> Plan:
@@ -75,9 +74,7 @@ def plan_of(log: str, header: GgufHeader, level: str) -> Plan:
         level=level,
         types=types,
         needs_imatrix=_NEEDS_IMATRIX in log,
-        tensor_bytes=sum(sizes),
         file_bytes=sum(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes) + header.header_bytes + _METADATA_MARGIN,
-        n_params=sum(tensor.n_weights for tensor in header.tensors),
         fallback_of=fallback_of,
     )
 

@@ -133,17 +133,12 @@ def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> li
     tried = _try_plans(open_gguf_header(source), imatrix, grouped)
     if all(isinstance(outcome, UserError) for outcome in tried):
         raise next(outcome for outcome in tried if isinstance(outcome, UserError))
-    possible = {outcome.level for outcome in tried if isinstance(outcome, Plan) and _is_worth_having(outcome)}
+    plans = [outcome for outcome in tried if isinstance(outcome, Plan)]
+    possible = {plan.level for plan in plans if not plan.needs_imatrix and not plan.is_q8_by_another_name}
     chosen = [name for name in names if name in by_name or name in possible]
     if not chosen:
         raise UserError(f"every level of '{text}' needs an importance matrix; give --imatrix FILE or other levels")
     return chosen
-
-
-def _is_worth_having(plan: Plan) -> bool:
-    level = LEVEL_BY_NAME[plan.level]
-    # Without experts MXFP4_MOE is Q8_0 by another name.
-    return not plan.needs_imatrix and (level.family != "fp4" or level.main_type in plan.types.values())
 
 
 def _begin(source: Path, imatrix: Path | None, n_threads: int | None) -> _Work:
