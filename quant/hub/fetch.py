@@ -9,7 +9,7 @@ import errno
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,6 @@ class Pulled:
 
     path: Path  # the directory that holds config.json
     commit: str
-    repo: str
 
 
 def _refuse_unsupported(config: dict[str, Any]) -> None:
@@ -69,27 +68,23 @@ def _refuse_unsupported(config: dict[str, Any]) -> None:
         family_of(config)
 
 
-def pull(
-    repo: str,
-    revision: str | None = None,
-    *,
-    accept: Callable[[dict[str, Any]], object] = _refuse_unsupported,
-) -> Pulled:
+def pull(repo: str, revision: str | None = None, *, any_family: bool = False) -> Pulled:
     """Download a checkpoint: config, tokenizer and safetensors; never a pickle, never code.
 
     Args:
-        accept: called with the config before the weights are downloaded; raises UserError to avoid the download. The
-            default refuses architectures that cannot be converted.
+        any_family: download weights even if they cannot be converted here.
 
     Raises:
         UserError: a problem with the repository, the revision, the licence, the network, the disk or the content.
     """
     with _listed(repo, revision) as listing:
         paths = _fetch(listing, choose_small(repo, listing.files))
-        accept(_read_config(repo, paths[CONFIG]))
+        config = _read_config(repo, paths[CONFIG])
+        if not any_family:
+            _refuse_unsupported(config)
         index = paths[INDEX].read_bytes() if INDEX in paths else None
         _fetch(listing, choose_weights(repo, listing.files, index))
-    return Pulled(path=listing.snapshot_dir, commit=listing.commit, repo=repo)
+    return Pulled(path=listing.snapshot_dir, commit=listing.commit)
 
 
 def pull_config(repo: str, revision: str | None = None) -> dict[str, Any]:

@@ -189,10 +189,7 @@ def checkpoint_of(
         raise UserError(f"{source.text} is no checkpoint; pass a directory with config.json and safetensors")
     from quant.hub.fetch import pull
 
-    if any_family:
-        pulled = pull(source.repo, source.revision, accept=lambda config: None)
-    else:
-        pulled = pull(source.repo, source.revision)
+    pulled = pull(source.repo, source.revision, any_family=any_family)
     return pulled.path, pulled.commit
 
 
