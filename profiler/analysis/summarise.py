@@ -22,8 +22,7 @@ from profiler.records.round import Round
 from profiler.records.span import Span
 from profiler.results.file import Results
 from profiler.results.kept import kept
-from profiler.results.shares import Share, find_in_cells
-from quant.base.worker import serve
+from profiler.results.shares import find_in_cells, serve_shares
 from quant.gguf_io.artifact import Artifact
 
 _NS_PER_MS = 1e6
@@ -208,4 +207,4 @@ def _spread(
 
 
 if __name__ == "__main__":
-    serve(Share, lambda share: share.find(summarise_cell))
+    serve_shares(summarise_cell)

@@ -1,6 +1,5 @@
 """The command line. This module holds names only; a command's module is imported when the command is called."""
 
-import gc
 import importlib
 import os
 import signal
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from profiler import __version__
+from profiler.results import collect_rarely
 from quant.base.errors import UserError
 from quant.base.progress import watch
 
@@ -38,10 +38,6 @@ COMMANDS = {
     "plot": ("plots.cli.plot", "Draw charts of a results file."),
     "report": ("plots.cli.report", "Write a report as one HTML page or as Markdown."),
 }
-
-# Python looks for unreachable cycles each time that so many objects were made. With its own 700 that is a tenth of the
-# time of reports of large results.
-_OBJECTS_PER_COLLECTION = 50_000
 
 
 class ReaderGone(Exception):  # noqa: N818  not an error: it ends the program
@@ -121,7 +117,7 @@ def root() -> None:
 def main() -> None:
     """Run the command line. A user error is one line on stderr and exit status 2."""
     _handle_termination()
-    gc.set_threshold(_OBJECTS_PER_COLLECTION)
+    collect_rarely()
     try:
         status = root.main(prog_name="slmprof", standalone_mode=False)
     except UserError as error:

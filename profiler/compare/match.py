@@ -16,8 +16,7 @@ from profiler.records.environment import Environment
 from profiler.records.round import Round
 from profiler.results.file import Results
 from profiler.results.kept import kept
-from profiler.results.shares import Share, find_in_cells
-from quant.base.worker import serve
+from profiler.results.shares import find_in_cells, serve_shares
 from quant.gguf_io.artifact import Artifact
 
 AXES = {
@@ -165,4 +164,4 @@ def _cross(bases: list[Side], news: list[Side], axis: Sequence[str], found: Matc
 
 
 if __name__ == "__main__":
-    serve(Share, lambda share: share.find(side_of))
+    serve_shares(side_of)

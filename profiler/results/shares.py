@@ -1,6 +1,6 @@
 """What a function finds in each cell of some results; of large results every CPU works on a share of the cells.
 
-The function's module is run as the worker, so it ends with `serve(Share, lambda share: share.find(function))`.
+The function's module is run as the worker, so it ends with `serve_shares(function)`.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,12 @@ import msgspec
 
 from profiler.records.environment import Environment
 from profiler.records.round import Round
+from profiler.results import collect_rarely
 from profiler.results.file import Results, decode_round
 from profiler.results.stored import Line, RoundIndex, StoredRounds
 from quant.base.child import Child
 from quant.base.cpus import usable_cpus
+from quant.base.worker import serve
 from quant.gguf_io.artifact import Artifact
 
 T = TypeVar("T")
@@ -37,6 +39,12 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
         stored = StoredRounds(list(map(Path, self.paths)), lambda: RoundIndex(heads=[], lines=[]), decode_round)
         results = Results(artifacts=self.artifacts, environments=self.environments)
         return [function(*cell) for cell in results.described(stored.read_cells(self.cells))]
+
+
+def serve_shares(function: OfCell[T]) -> None:
+    """Be the worker for one share."""
+    collect_rarely()
+    serve(Share, lambda share: share.find(function))
 
 
 def find_in_cells(results: Results, kind: type[T], function: OfCell[T]) -> list[T]:
