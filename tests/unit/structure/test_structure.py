@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from tests.support.paths import ROOT
 PACKAGES = ("plots", "profiler", "quant")  # each may import the ones after it
 MAX_LINES = 400
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -33,6 +33,12 @@ LLAMA_CPP = {
 HUGGINGFACE_HUB = {"quant/hub/fetch.py", "quant/hub/listing.py"}
 # Where the module's name is not the distribution's.
 DISTRIBUTIONS = {"cpuinfo": "py-cpuinfo", "huggingface_hub": "huggingface-hub", "llama_cpp": "llama-cpp-python"}
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Return the program, parsed; not at import, which each of pytest-xdist's workers would wait for."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 
 
 def name_of(path: Path) -> str:
@@ -53,7 +59,7 @@ def importers_of(name: str) -> set[str]:
     """Return who imports a library or a module of ours, or a part of it."""
     return {
         name_of(path)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         if any(f"{module}.".startswith(f"{name}.") for module in imports_of(tree))
     }
 
@@ -90,7 +96,7 @@ def imports_by_string(tree: ast.Module) -> bool:
 
 
 def test_modules_are_imported_by_a_string_in_two_places_only() -> None:
-    assert {name_of(path) for path, tree in TREES.items() if imports_by_string(tree)} == DYNAMIC
+    assert {name_of(path) for path, tree in trees().items() if imports_by_string(tree)} == DYNAMIC
 
 
 def test_a_dynamic_import_would_be_found() -> None:
@@ -107,7 +113,7 @@ def test_no_module_of_another_package_is_named_in_a_string_but_in_the_table_of_c
     module_name = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
     named = {
         (name_of(path), text)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for text in strings_of(tree)
         if module_name.fullmatch(text) and text.partition(".")[0] != path.relative_to(ROOT).parts[0]
     }
@@ -176,7 +182,7 @@ def test_the_hub_s_client_and_matplotlib_stay_in_their_places() -> None:
 
 
 def test_what_is_imported_is_what_is_required() -> None:
-    imported = {module.partition(".")[0] for tree in TREES.values() for module in imports_of(tree)}
+    imported = {module.partition(".")[0] for tree in trees().values() for module in imports_of(tree)}
     imported -= {*sys.stdlib_module_names, *PACKAGES}
     required = {re.split(r"[<>=!~ ]", line)[0] for line in PYPROJECT["project"]["dependencies"]}
     assert {DISTRIBUTIONS.get(name, name) for name in imported} == required
@@ -198,22 +204,24 @@ def described(tree: ast.Module) -> set[str]:
     }
 
 
-DESCRIBED = {name for tree in TREES.values() for name in described(tree)}
+@cache
+def all_described() -> set[str]:
+    return {name for tree in trees().values() for name in described(tree)}
 
 
 def silent_parts(body: list[ast.stmt], inside: str = "") -> Iterator[str]:
     for node in body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
             continue
-        if ast.get_docstring(node) is None and not (inside and node.name in DESCRIBED):
+        if ast.get_docstring(node) is None and not (inside and node.name in all_described()):
             yield inside + node.name
         if isinstance(node, ast.ClassDef):
             yield from silent_parts(node.body, f"{node.name}.")
 
 
 def test_everything_public_says_what_it_does() -> None:
-    assert [name_of(path) for path, tree in TREES.items() if not ast.get_docstring(tree)] == []
-    assert [(name_of(path), name) for path, tree in TREES.items() for name in silent_parts(tree.body)] == []
+    assert [name_of(path) for path, tree in trees().items() if not ast.get_docstring(tree)] == []
+    assert [(name_of(path), name) for path, tree in trees().items() for name in silent_parts(tree.body)] == []
 
 
 def test_what_says_nothing_would_be_found() -> None:

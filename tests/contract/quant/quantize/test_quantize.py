@@ -22,11 +22,11 @@ from quant.base.errors import UserError
 from quant.base.progress import watch
 from quant.gguf_io.artifact import describe
 from quant.gguf_io.header import open_gguf_header
-from quant.gguf_io.levels import LEVEL_BY_NAME
 from quant.quantize import levels_of_gguf as module
 from quant.quantize.levels_of_gguf import choose_levels, plans, quantize
 from tests.support.ggufs import tiny_gguf, tiny_imatrix
 from tests.support.paths import ROOT
+from tests.support.quantize_directly import quantize_directly
 
 
 @pytest.fixture(autouse=True)
@@ -48,21 +48,6 @@ def _refusal(call) -> str:
     said = str(error.value)
     assert "\n" not in said
     return said
-
-
-def _direct(source: Path, out: Path, level: str, imatrix: dict[str, np.ndarray] | None = None) -> None:
-    """Do what llama-quantize does, with llama.cpp's own defaults."""
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = LEVEL_BY_NAME[level].ftype
-    values = imatrix or {}
-    entries = (llama_cpp.llama_model_imatrix_data * (len(values) + 1))()
-    for entry, (name, data) in zip(entries, values.items(), strict=False):
-        entry.name = name.encode()
-        entry.data = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        entry.size = data.size
-    if imatrix:
-        params.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
-    assert llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(out), ctypes.byref(params)) == 0
 
 
 def _decodes(path: Path) -> bool:
@@ -116,7 +101,7 @@ def test_every_level_without_imatrix_is_llama_cpps_own_bytes_and_decodes(tmp_pat
         assert each.path == tmp_path / "out" / f"tiny-{each.level}.gguf"
         assert not each.cached
         assert 0 <= planned[each.level].file_bytes - each.artifact.file_bytes < 10_000
-        _direct(source, tmp_path / "direct.gguf", each.level)
+        quantize_directly(source, tmp_path / "direct.gguf", each.level)
         assert each.path.read_bytes() == (tmp_path / "direct.gguf").read_bytes(), each.level
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"tiny-{level}.gguf" for level in levels if level != "F16"
@@ -197,7 +182,7 @@ def test_another_input_of_the_same_name_is_not_taken_for_it(tmp_path):
     [second] = quantize(source, ["Q4_0"], tmp_path / "out")
     assert not second.cached
     assert second.artifact.sha256 != first.artifact.sha256
-    _direct(source, tmp_path / "direct.gguf", "Q4_0")
+    quantize_directly(source, tmp_path / "direct.gguf", "Q4_0")
     assert second.path.read_bytes() == (tmp_path / "direct.gguf").read_bytes()
 
 
@@ -264,7 +249,7 @@ def test_with_an_imatrix_the_bytes_are_llama_cpps_and_the_file_says_which(tmp_pa
     made = quantize(source, levels, tmp_path / "out", imatrix=imatrix)
 
     for each in made:
-        _direct(source, tmp_path / "direct.gguf", each.level, values)
+        quantize_directly(source, tmp_path / "direct.gguf", each.level, values)
         assert _data(each.path) == _data(tmp_path / "direct.gguf"), each.level
         assert each.artifact.imatrix_sha256 == hashlib.sha256(imatrix.read_bytes()).hexdigest()
         metadata = open_gguf_header(each.path).metadata
