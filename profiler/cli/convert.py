@@ -9,6 +9,7 @@ import click
 
 from profiler.cli.options import PATH, check_output_holds, imatrix_option, pre_option
 from quant.base.errors import UserError
+from quant.base.files import move_to
 
 if TYPE_CHECKING:
     from quant.convert.provenance import Origin
@@ -160,6 +161,6 @@ def _convert_externally(folder: Path, origin: "Origin", converter: Path, options
         paths = []
         for made in quantize(whole, levels, Path(inside), imatrix=options.imatrix):
             path = options.path_of(stem, made.level)
-            made.path.replace(path)
+            move_to(made.path, path)
             paths.append(path)
     return paths

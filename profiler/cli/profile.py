@@ -40,10 +40,22 @@ def profile(sources: tuple[str, ...], results: Path, **options: Any) -> int:
 
 def measure_and_show(request: "Request") -> "Outcome":
     """Run a session under a progress bar and print its table on stdout."""
+    import msgspec
+
+    from profiler.cli.results import load, table_of
+    from quant.base.files import readable_again
+
+    with readable_again(request.results) as results:
+        outcome = _measured(msgspec.structs.replace(request, results=results))
+        table = table_of(load([results]))
+    click.echo(table, nl=False)
+    return outcome
+
+
+def _measured(request: "Request") -> "Outcome":
     from profiler.analysis.time_parts import describe_time, time_parts
     from profiler.cli.progress.bar import progress_bar
     from profiler.cli.progress.view import sweep_view
-    from profiler.cli.results import load, table_of
     from profiler.sweep.session import run_session
     from quant.base.progress import watch
     from quant.sources.prepare import prepare
@@ -60,5 +72,4 @@ def measure_and_show(request: "Request") -> "Outcome":
         view.say(words)
     if outcome.n_left:
         view.say(f"the budget is used up with {outcome.n_left} rounds left; run the same command again to go on")
-    click.echo(table_of(load([request.results])), nl=False)
     return outcome

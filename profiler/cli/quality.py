@@ -95,6 +95,7 @@ def run_command(source: str, typed: CommandOptions) -> int:
     from profiler.device.environment import physical_cores
     from profiler.quality.session import QualityOptions
     from profiler.quality.table import quality_table
+    from quant.base.files import readable_again
     from quant.base.units import parse_duration_s
     from quant.sources.prepare import PrepareOptions
 
@@ -105,8 +106,10 @@ def run_command(source: str, typed: CommandOptions) -> int:
         n_threads=typed.threads or physical_cores(),
         timeout_s=parse_duration_s(typed.timeout) or None,
     )
-    n_failed = measure_quality([source], prepare_options, typed.results, options, text=typed.text)
-    click.echo(quality_table(load([typed.results])), nl=False)
+    with readable_again(typed.results) as results:
+        n_failed = measure_quality([source], prepare_options, results, options, text=typed.text)
+        table = quality_table(load([results]))
+    click.echo(table, nl=False)
     return 1 if n_failed else 0
 
 

@@ -15,6 +15,7 @@ from profiler.estimate.no_alloc_engine import NoAllocEngine
 from profiler.estimate.records import ContextSize, Question, Sizes
 from profiler.records.config import RunConfig
 from quant.base.errors import UserError
+from quant.base.files import write_problem
 from quant.convert.layout import layout_of_shape
 from quant.gguf_io.artifact import artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header
@@ -37,7 +38,8 @@ def sizes_of(question: Question) -> Sizes:
             try:
                 write_header_only(layout_of_shape(question.config, standin_for=question.model), path)
             except OSError as error:
-                raise UserError(f"cannot write the header of {question.model}: {error.strerror}; free space") from error
+                problem = write_problem(error, "set TMPDIR to another folder")
+                raise UserError(f"cannot write the header of {question.model}: {problem}") from error
         header = open_gguf_header(path)
         facts = artifact_of(header, "")
         contexts = tuple(_context(path, config, header, question.model) for config in question.contexts)

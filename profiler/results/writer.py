@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 from profiler.records.record import Record
 from profiler.results.file import Reading, Results
 from quant.base.errors import UserError
+from quant.base.files import is_stream, write_problem
 
 _encoder = msgspec.json.Encoder()
 
@@ -24,13 +26,18 @@ class ResultsWriter:
     """
 
     def __init__(self, path: Path, *, fresh: bool = False, say: Callable[[str], None] = lambda line: None) -> None:
-        self._path, self._fresh, self._say = path, fresh, say
-        self._lock = FileLock(str(path.parent / f".{path.name}.lock"), timeout=0)
+        # The file behind a link is locked, set aside and written, never the link.
+        self._path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        self._fresh, self._say = fresh, say
+        self._mode: int | None = None  # of the file that --fresh sets aside
+        self._lock = FileLock(str(self._path.parent / f".{self._path.name}.lock"), timeout=0)
         self._file: Any = None
         self.results = Results()
 
     def __enter__(self) -> "ResultsWriter":
         try:
+            if is_stream(self._path):
+                raise UserError(f"{self._path} is a device or a pipe, and results are read again; choose another -o")
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout as error:
@@ -49,6 +56,7 @@ class ResultsWriter:
     def _open(self) -> None:
         path = self._path
         if self._fresh and path.is_file():
+            self._mode = stat.S_IMODE(path.stat().st_mode)
             path.replace(path.with_name(f"{path.name}.bak"))
         if path.exists():
             reading = Reading([path])
@@ -66,6 +74,8 @@ class ResultsWriter:
         if self._file is None:
             # Unbuffered: a line that failed must not be written later by a buffer that still holds it.
             self._file = self._path.open("ab", buffering=0)
+            if self._mode is not None:
+                self._path.chmod(self._mode)
         return self._file
 
     def write(self, record: Record) -> None:
@@ -87,9 +97,8 @@ class ResultsWriter:
             if start is not None:
                 with contextlib.suppress(OSError):
                     os.truncate(self._path, start)
-            raise UserError(
-                f"cannot write {self._path}: {error.strerror}; make room and run the same command again"
-            ) from error
+            problem = write_problem(error, "run the same command again", room="make room and")
+            raise UserError(f"cannot write {self._path}: {problem}") from error
 
     def __exit__(self, *_: object) -> None:
         try:

@@ -28,7 +28,7 @@ def convert_with(
     script = converter / _SCRIPT
     if not script.is_file():
         raise UserError(f"{converter} has no {_SCRIPT}; pass the folder of llama.cpp's sources with --converter")
-    with atomic_path(target) as part, tempfile.TemporaryFile() as stderr:
+    with atomic_path(target, read_again=True) as part, tempfile.TemporaryFile() as stderr:
         command = [python, str(script.absolute()), str(checkpoint_dir.absolute()), "--outfile", str(part.absolute())]
         command += ["--outtype", outtype, *(["--model-name", model] if model else [])]
         try:

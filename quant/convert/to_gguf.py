@@ -67,7 +67,7 @@ def convert(
     chosen = _outtype(layout, outtype)
     types = layout.types_at(chosen)
     require_space(target.parent, layout.data_bytes(types) + VOCABULARY_BYTES, "the converted file")
-    with atomic_path(target) as part, part.open("wb") as file:
+    with atomic_path(target, read_again=True) as part, part.open("wb") as file:
         # As in llama.cpp's converter, the files of some families have no file type.
         header = compose_header(keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False)
         file.write(header)

@@ -112,7 +112,7 @@ class LevelWriter:
         need_bytes = sum(plan.file_bytes + VOCABULARY_BYTES for plan in planned)
         require_space(targets[0].parent, need_bytes, f"quantizing to {', '.join(levels)}")
         with ExitStack() as stack:
-            parts = [stack.enter_context(atomic_path(target)) for target in targets]
+            parts = [stack.enter_context(atomic_path(target, read_again=True)) for target in targets]
             # Before unfinished files are removed, the process must be gone: it would begin the next file.
             stack.callback(self._child.close)
             self._child.send(

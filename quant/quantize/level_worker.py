@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from quant.base.errors import UserError
+from quant.base.files import write_problem
 from quant.base.worker import Pipes, Send, end_child
 from quant.convert.layout import Layout
 from quant.convert.sparse_gguf import write_sparse
@@ -41,5 +42,5 @@ def serve_levels(kind: type[S], open_source: Callable[[S], tuple[Layout, str, Wr
     except UserError as error:
         pipes.send(Refused(str(error)))
     except OSError as error:
-        pipes.send(Refused(f"cannot write: {error.strerror}; free space or choose another -o"))
+        pipes.send(Refused(f"cannot write: {write_problem(error, 'choose another -o')}"))
     end_child()

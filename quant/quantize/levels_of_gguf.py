@@ -231,7 +231,7 @@ def _write(work: _Work, plan: Plan, target: Path) -> bool:
         if _is_done(work, plan.level, target):
             return False
         _remove_stale_parts(target)
-        with atomic_path(target) as part:
+        with atomic_path(target, read_again=True) as part:
             job = Job(
                 source=str(work.source),
                 ftypes=(LEVEL_BY_NAME[plan.level].ftype,),

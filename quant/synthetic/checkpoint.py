@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.base.errors import UserError
-from quant.base.files import require_space, write_in_steps
+from quant.base.files import require_space, write_in_steps, write_problem
 from quant.base.progress import progress
 from quant.convert.families import architecture_of, complete_config, find_family, planned_tensors
 from quant.convert.families.base import need
@@ -69,7 +69,7 @@ def synthesize(config: dict[str, Any], target_dir: Path, *, standin_for: str, se
             target_dir.rmdir()
         building.rename(target_dir)
     except OSError as error:
-        raise UserError(f"cannot write {target_dir}: {error.strerror}; free space or choose another -o") from error
+        raise UserError(f"cannot write {target_dir}: {write_problem(error, 'choose another -o')}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target_dir
