@@ -4,6 +4,7 @@ Only a worker process imports this: a wrong file can abort the process that open
 """
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class LlamaEngine:
         self._log = Log()
         # The callback must live as long as llama.cpp may call it.
         self._on_log = llama_cpp.llama_log_callback(
-            lambda _level, text, _data: self._log.feed(text.decode(errors="replace"))
+            lambda level, text, _data: self._log.feed(text.decode(errors="replace"), level)
         )
         llama_cpp.llama_log_set(self._on_log, ctypes.c_void_p())
         llama_cpp.llama_backend_init()
@@ -120,7 +121,8 @@ class LlamaEngine:
         params.no_alloc = self.no_alloc
         params.load_mtp = False
         params.progress_callback = on_progress_pointer
-        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        self._log.begin()
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise EngineError("load", self._log.problem())
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
@@ -160,6 +162,7 @@ class LlamaEngine:
         params.n_samplers = 0
         if self._eval_callback is not None:
             params.cb_eval = self._eval_callback
+        self._log.begin()
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise EngineError("context", self._log.problem())
@@ -234,6 +237,7 @@ class LlamaEngine:
         llama_cpp.llama_synchronize(self._context)
 
     def _decode(self, batch: Any) -> None:
+        self._log.begin()
         status = llama_cpp.llama_decode(self._context, batch)
         if status:
             raise EngineError("decode", f"llama_decode returned {status}: {self._log.problem()}")
@@ -273,6 +277,7 @@ class LlamaEngine:
 
     def snapshot(self) -> LlamaSnapshot:
         """Copy the cache out of the context."""
+        self._log.begin()
         n_bytes = int(llama_cpp.llama_state_seq_get_size(self._context, _SEQ))
         data = (ctypes.c_uint8 * n_bytes)()
         written = int(llama_cpp.llama_state_seq_get_data(self._context, data, n_bytes, _SEQ))
@@ -283,6 +288,7 @@ class LlamaEngine:
     def restore(self, snapshot: LlamaSnapshot) -> None:
         """Put the cache back to what it was."""
         self.clear()
+        self._log.begin()
         if not llama_cpp.llama_state_seq_set_data(self._context, snapshot.data, snapshot.n_bytes, _SEQ):
             raise EngineError("decode", f"the snapshot of the cache was refused: {self._log.problem()}")
 

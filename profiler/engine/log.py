@@ -23,9 +23,10 @@ _CACHE = re.compile(
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _PLAIN = {"CPU", "CPU_Mapped"}
 _KEPT_LINES = 2000
-# llama.cpp's last line about a file that it did not open; the line before has the reason.
-_NO_REASON = re.compile(r"failed to load model(?: from .*)?$")
-_PROBLEM = re.compile(r"error|failed|unable|cannot|invalid|unknown|missing|unsupported|wrong|out of", re.IGNORECASE)
+# enum ggml_log_level, ggml.h
+INFO, WARNING, ERROR, CONTINUED = 2, 3, 4, 5
+# llama.cpp's last line about what it did not open; a line before has the reason.
+_NO_REASON = re.compile(r"failed to (?:load model(?: from .*)?|initialize the context)$")
 
 
 class Log:
@@ -33,20 +34,35 @@ class Log:
 
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._problems: deque[tuple[int, str]] = deque(maxlen=_KEPT_LINES)  # levels and lines
+        self._last = ""  # line since the call began
         self._piece = ""
+        self._level = INFO
 
-    def feed(self, text: str) -> None:
+    def feed(self, text: str, level: int = INFO) -> None:
         """Take text as llama.cpp hands it to its log callback: whole lines or pieces of one."""
+        if level != CONTINUED:
+            self._level = level
         *whole, self._piece = (self._piece + text).split("\n")
         self.lines.extend(whole)
+        self._last = next((line for line in reversed(whole) if line.strip()), self._last)
+        if self._level in (WARNING, ERROR):
+            self._problems.extend((self._level, line) for line in whole if line.strip())
+
+    def begin(self) -> None:
+        """Note that a call begins: what was logged before is not why it fails."""
+        self._problems.clear()
+        self._last = ""
 
     def problem(self) -> str:
-        """Return the last line about a problem, without the name of the function that logged it."""
-        problems = [line.strip() for line in self.lines if _PROBLEM.search(line)]
-        with_reason = [line for line in problems if not _NO_REASON.search(line)]
-        for line in reversed(with_reason or problems):
-            return re.sub(r"^\w+: ", "", line)[:300]
-        return self.lines[-1].strip()[:300] if self.lines else "llama.cpp gave no reason"
+        """Return the last error since the call began, else the last warning, without the name of the function."""
+        errors = [line for level, line in self._problems if level == ERROR]
+        with_reason = [line for line in errors if not _NO_REASON.search(line.strip())]
+        warnings = [line for _, line in self._problems]
+        for lines in (with_reason, errors, warnings):
+            if lines:
+                return re.sub(r"^\w+: ", "", lines[-1].strip())[:300]
+        return self._last.strip()[:300] or "llama.cpp gave no reason"
 
 
 def buffers_of(lines: Iterable[str]) -> Buffers:

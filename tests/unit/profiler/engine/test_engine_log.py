@@ -1,6 +1,6 @@
 """What is read out of llama.cpp's log. The lines have its form; the numbers are this test's."""
 
-from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
+from profiler.engine.log import CONTINUED, ERROR, INFO, WARNING, Log, buffers_of, flash_attn_of, layers_offloaded_of
 
 MIB = 1 << 20
 
@@ -61,7 +61,7 @@ def test_layers_on_a_gpu() -> None:
 def test_pieces_become_lines_and_the_problem_is_found() -> None:
     log = Log()
     for piece in ("llama_model_load: ", "error loading model: tensor 'x' has wrong shape\n", "done\n"):
-        log.feed(piece)
+        log.feed(piece, ERROR if "error" in piece or "load" in piece else INFO)
     assert list(log.lines) == ["llama_model_load: error loading model: tensor 'x' has wrong shape", "done"]
     assert log.problem() == "error loading model: tensor 'x' has wrong shape"
     assert Log().problem() == "llama.cpp gave no reason"
@@ -69,13 +69,50 @@ def test_pieces_become_lines_and_the_problem_is_found() -> None:
 
 def test_the_line_that_tells_why_goes_before_the_one_that_only_tells_that() -> None:
     log = Log()
-    log.feed("gguf_init_from_reader: failed to read header\n")
-    log.feed("llama_model_load: error loading model: llama_model_loader: failed to load model from /x/model.gguf\n")
-    log.feed("llama_model_load_from_file_impl: failed to load model\n")
+    log.feed("gguf_init_from_reader: failed to read header\n", ERROR)
+    log.feed("llama_model_load: error loading model: llama_model_loader: failed to load model from /x/model.gguf\n", ERROR)
+    log.feed("llama_model_load_from_file_impl: failed to load model\n", ERROR)
     assert log.problem() == "failed to read header"
 
 
 def test_a_line_that_only_tells_that_is_better_than_none() -> None:
     log = Log()
-    log.feed("llama_model_loader: loaded meta data\nllama_model_load_from_file_impl: failed to load model\n")
+    log.feed("llama_model_loader: loaded meta data\n")
+    log.feed("llama_model_load_from_file_impl: failed to load model\n", ERROR)
     assert log.problem() == "failed to load model"
+
+
+def test_the_reason_is_the_last_error_of_the_call_that_failed() -> None:
+    log = Log()
+    log.feed("load_tensors: tensor 'x' cannot be used with preferred buffer type CPU_REPACK\n", WARNING)
+    log.feed("load_tensors: failed to guess a name, unknown and missing\n", ERROR)
+    log.begin()
+    log.feed("llama_context: n_ctx = 64, invalid words in a line of information\n")
+    log.feed("llama_init_from_model: quantized V cache requires flash_attn\n", ERROR)
+    log.feed("~llama_context: compute buffer is not as expected, failed\n", WARNING)
+    assert log.problem() == "quantized V cache requires flash_attn"
+
+
+def test_a_warning_is_the_reason_where_no_error_was_logged() -> None:
+    log = Log()
+    log.begin()
+    log.feed("decode: failed to find a memory slot for batch of size 8\n", WARNING)
+    log.feed("decode: more information about an error\n")
+    assert log.problem() == "failed to find a memory slot for batch of size 8"
+
+
+def test_a_line_in_pieces_has_the_level_of_its_first() -> None:
+    log = Log()
+    log.feed("context: no memory ", ERROR)
+    log.feed("for 3 layers\n", CONTINUED)
+    log.feed("and more\n", INFO)
+    assert log.problem() == "no memory for 3 layers"
+
+
+def test_the_reason_of_an_earlier_call_is_not_repeated() -> None:
+    log = Log()
+    log.feed("decode: failed to allocate graph\n", ERROR)
+    log.begin()
+    assert log.problem() == "llama.cpp gave no reason"
+    log.feed("state_seq_set_data: began\n")
+    assert log.problem() == "state_seq_set_data: began"
