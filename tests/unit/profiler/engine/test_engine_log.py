@@ -70,7 +70,9 @@ def test_pieces_become_lines_and_the_problem_is_found() -> None:
 def test_the_line_that_tells_why_goes_before_the_one_that_only_tells_that() -> None:
     log = Log()
     log.feed("gguf_init_from_reader: failed to read header\n", ERROR)
-    log.feed("llama_model_load: error loading model: llama_model_loader: failed to load model from /x/model.gguf\n", ERROR)
+    log.feed(
+        "llama_model_load: error loading model: llama_model_loader: failed to load model from /x/model.gguf\n", ERROR
+    )
     log.feed("llama_model_load_from_file_impl: failed to load model\n", ERROR)
     assert log.problem() == "failed to read header"
 
