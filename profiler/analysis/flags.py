@@ -8,13 +8,14 @@ import msgspec
 
 from profiler.analysis.rates import Rates, rates_of
 from profiler.analysis.stats import median, quantile
+from profiler.analysis.threads_ran import STARVED_SHARE, cpus_allowed, cpus_got, holding_back
 from profiler.analysis.trend import LEAST_CHANGE, find_trend
 from profiler.records.environment import Environment
 from profiler.records.round import Conditions, Round
 from quant.base.text import counted
 from quant.base.units import format_bytes
 
-FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")
+FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed", "starved")
 
 # A clock that falls by a tenth below the cell's own best is a limit, not the governor's jitter.
 _CLOCK_DROP = 0.10
@@ -22,6 +23,8 @@ _CLOCK_DROP = 0.10
 _NOISE = 0.10
 # Other programs took more than a tenth of one CPU during the repetitions.
 _FOREIGN_SHARE = 0.10
+# The counters of all CPUs tick in hundredths of a second, and their readings err by up to three of them.
+_COARSE_NS = 30_000_000
 _NS_PER_S = 1e9
 _MIN_SWAP_BYTES = 1 << 20
 
@@ -195,10 +198,11 @@ def _busy(seen: _Seen) -> Warning | None:
     all_ns, own_ns = _growth(seen.pairs, "busy_ns"), _growth(seen.pairs, "process_cpu_ns")
     stolen_ns = _growth(seen.pairs, "steal_ns") or 0
     seconds = _seconds(seen.rounds)
-    if all_ns is None or own_ns is None or seconds < 1:  # the counters tick in hundredths of a second
+    if all_ns is None or own_ns is None or not seconds:
         return None
-    foreign = max(0, all_ns - own_ns + stolen_ns) / _NS_PER_S / seconds
-    if foreign > _FOREIGN_SHARE:
+    foreign_ns = max(0, all_ns - own_ns + stolen_ns)
+    foreign = foreign_ns / _NS_PER_S / seconds
+    if foreign > _FOREIGN_SHARE and foreign_ns > _COARSE_NS * len(seen.rounds):
         stolen = f", {stolen_ns / _NS_PER_S / seconds:.0%} stolen by the host" if stolen_ns else ""
         return Warning(
             "busy",
@@ -241,6 +245,24 @@ def _oversubscribed(seen: _Seen) -> Warning | None:
     return None
 
 
+def _starved(seen: _Seen) -> Warning | None:
+    got = cpus_got(seen.rounds)
+    config = seen.rounds[0].cell.config
+    if got is None or got.cpus >= STARVED_SHARE * min(got.threads, cpus_allowed(seen.environment, config)):
+        return None
+    n_threads = max(config.n_threads, config.n_threads_batch)
+    if variables := holding_back(seen.environment, n_threads):
+        listed = ", ".join(f"{name}={value}" for name, value in variables.items())
+        cause = f"{listed} {'holds' if len(variables) == 1 else 'hold'} them back; unset {' '.join(variables)}"
+    elif _busy(seen):
+        cause = "other programs took the rest; close them and re-measure"
+    else:
+        cause = "a limit that is not visible here, or a pause of the process, held them back; re-measure"
+    threads = round(got.threads, 1)
+    counted_threads = counted(int(threads) if threads == int(threads) else threads, "thread")
+    return Warning("starved", f"{counted_threads} got {got.cpus:.1f} CPUs: {cause}")
+
+
 _CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (
     _throttled,
     _drifting,
@@ -249,4 +271,5 @@ _CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (
     _busy,
     _paging,
     _oversubscribed,
+    _starved,
 )

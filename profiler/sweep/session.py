@@ -5,12 +5,14 @@ from pathlib import Path
 
 import msgspec
 
+from profiler.analysis.threads_ran import holding_back
 from profiler.device.bandwidth_record import kept_elsewhere
 from profiler.device.environment import available_memory_bytes, probe_backend, read_environment
 from profiler.device.os.system import this_system
 from profiler.measure.launch import run_worker
 from profiler.measure.repack_probe import repack_in_force
 from profiler.measure.worker import Answer, Job
+from profiler.records.config import Cell
 from profiler.records.environment import Environment
 from profiler.results.writer import ResultsWriter
 from profiler.sweep.grid import Axes, read_sweep
@@ -66,6 +68,7 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
             fresh=request.fresh,
         )
         cells = [cell for grid in grids for cell in chooser.cells(grid, prepared, zipped=request.zipped)]
+        _warn_of_variables(environment, cells)
         plan = Plan(
             cells=list({cell.key: cell for cell in cells}.values()),
             files={file.artifact.sha256: (file.artifact, file.path) for file in prepared},
@@ -119,6 +122,13 @@ def _write_heads(
     for file in prepared:
         if known.artifacts.get(file.artifact.sha256) != file.artifact:
             writer.write(file.artifact)
+
+
+def _warn_of_variables(environment: Environment, cells: Sequence[Cell]) -> None:
+    most = max((max(cell.config.n_threads, cell.config.n_threads_batch) for cell in cells), default=1)
+    if found := holding_back(environment, most):
+        listed = ", ".join(f"{name}={value}" for name, value in found.items())
+        say(f"{listed} may keep {most} threads from running at once; unset {' '.join(found)}, or see slmprof doctor")
 
 
 def _warn_of_bandwidth(environment: Environment) -> None:

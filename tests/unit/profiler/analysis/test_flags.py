@@ -62,7 +62,7 @@ def test_flags_stand_in_their_order() -> None:
         for record in around({"major_faults": 0}, {"major_faults": 1, "throttle": ("capped",)}, n_rounds=6)
     ]
     assert list(flags(rounds)) == ["throttled", "paging", "oversubscribed"]
-    assert FLAGS == ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed")
+    assert FLAGS == ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed", "starved")
 
 
 def test_throttled_a_flag_of_the_system() -> None:
@@ -176,9 +176,14 @@ def test_busy_a_tenth_of_a_cpu_is_let_pass() -> None:
     assert "busy" in busy(other_ns=201_000_000)
 
 
-def test_busy_the_counters_are_too_coarse_for_short_times() -> None:
-    rounds = around({"busy_ns": 0, "process_cpu_ns": 0}, {"busy_ns": 10**9, "process_cpu_ns": 0})
-    assert flags(rounds) == {}
+@pytest.mark.parametrize(("other_ms", "is_busy"), [(0, False), (30, False), (31, True), (160, True)])
+def test_busy_in_short_times_counts_from_three_ticks_of_the_counters(other_ms: int, is_busy: bool) -> None:
+    # One repetition of 160 ms, of which the worker computes all on one CPU.
+    own = {"busy_ns": 160_000_000 + other_ms * 1_000_000, "process_cpu_ns": 160_000_000}
+    found = flags(around({"busy_ns": 0, "process_cpu_ns": 0}, own))
+    assert ("busy" in found) is is_busy
+    if other_ms == 160:
+        assert_says(found["busy"], "100% of one CPU")
 
 
 def test_paging_pages_read_from_disk() -> None:
