@@ -65,9 +65,7 @@ def holding_back(environment: Environment | None, n_threads: int) -> dict[str, s
     """Return the variables, with their values, that may keep `n_threads` threads from running at once."""
     if environment is None or environment.threading != "openmp" or n_threads < 2:
         return {}
-    return {
-        name: value for name, value in environment.thread_variables.items() if _holds_back(name, value, n_threads)
-    }
+    return {name: value for name, value in environment.thread_variables.items() if _holds_back(name, value, n_threads)}
 
 
 def _holds_back(name: str, value: str, n_threads: int) -> bool:

@@ -30,7 +30,15 @@ def starved(record: Round, **machine: Any) -> str | None:
 
 @pytest.mark.parametrize(
     ("cpus", "threads", "flagged"),
-    [(1.0, 2, True), (1.69, 2, True), (1.71, 2, False), (2.1, 2, False), (0.6, 1, True), (0.9, 1, False), (3.0, 4, True)],
+    [
+        (1.0, 2, True),
+        (1.69, 2, True),
+        (1.71, 2, False),
+        (2.1, 2, False),
+        (0.6, 1, True),
+        (0.9, 1, False),
+        (3.0, 4, True),
+    ],
 )
 def test_threads_that_got_less_than_they_would_use(cpus: float, threads: int, flagged: bool) -> None:
     message = starved(ran(cpus, n_threads=threads, n_threads_batch=threads))
@@ -48,9 +56,7 @@ def test_prefill_and_decode_count_with_their_own_threads() -> None:
     assert starved(ran(1.0, n_threads=1, n_threads_batch=4)) is not None
 
 
-@pytest.mark.parametrize(
-    "machine", [{"affinity": (0,)}, {"cpu_quota": 1.0}, {"cores_logical": 1, "cores_physical": 1}]
-)
+@pytest.mark.parametrize("machine", [{"affinity": (0,)}, {"cpu_quota": 1.0}, {"cores_logical": 1, "cores_physical": 1}])
 def test_a_limit_that_the_system_reports_is_oversubscription(machine: dict[str, Any]) -> None:
     record = ran(1.0, n_threads=2, n_threads_batch=2)
     assert [each.name for each in flags_of([record], environment(**machine))] == ["oversubscribed"]
