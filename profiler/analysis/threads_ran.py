@@ -1,4 +1,4 @@
-"""Did the threads that were requested run? The process's CPU time over the timed steps says so, whatever held them back.
+"""Did the requested threads run? The CPU time of the timed steps says so, whatever held them back.
 
 llama.cpp's threads spin while they wait for each other, so n threads use n CPUs.
 Source: the environment variables of OpenMP 5.2, of GCC's libgomp and of LLVM's libomp.
