@@ -41,6 +41,7 @@ _FIXES = {
     "paging": "Close programs, use a smaller level, or lock the weights in memory:",
     "oversubscribed": "Use no more threads than there are cores:",
     "starved": "Remove what held the threads back (the message names it), and re-measure:",
+    "ignored": "Remove the reason that the message names, or measure without the setting:",
     "failed": "Read the error; a cell that needs less memory may work. The same command retries failed cells:",
     "skipped": "The reason is in each message; --force also runs cells predicted not to fit in memory:",
 }

@@ -15,7 +15,7 @@ from profiler.records.round import Conditions, Round
 from quant.base.text import counted
 from quant.base.units import format_bytes
 
-FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed", "starved")
+FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed", "starved", "ignored")
 
 # A clock that falls by a tenth below the cell's own best is a limit, not the governor's jitter.
 _CLOCK_DROP = 0.10
@@ -27,6 +27,8 @@ _FOREIGN_SHARE = 0.10
 _COARSE_NS = 30_000_000
 _NS_PER_S = 1e9
 _MIN_SWAP_BYTES = 1 << 20
+# Anonymous memory of which some is in huge pages where they are in effect: one page has 2 MiB on most systems.
+_MUCH_BYTES = 256 << 20
 
 
 class Warning(msgspec.Struct, frozen=True, gc=False):  # noqa: A001  the word that people search for
@@ -263,6 +265,18 @@ def _starved(seen: _Seen) -> Warning | None:
     return Warning("starved", f"{counted_threads} got {got.cpus:.1f} CPUs: {cause}")
 
 
+def _ignored(seen: _Seen) -> Warning | None:
+    """Warn of settings that were requested and are not in effect."""
+    found = [each for record in seen.rounds if record.in_force for each in record.in_force.ignored]
+    held = [record.memory["decoded"] for record in seen.rounds if "decoded" in record.memory]
+    always = seen.environment is not None and seen.environment.huge_pages == "always"
+    if always and held and all(each.huge_bytes == 0 and (each.anon_bytes or 0) > _MUCH_BYTES for each in held):
+        found.append("transparent huge pages (always, but this process got none; see prctl and the container's settings)")
+    if not found:
+        return None
+    return Warning("ignored", f"requested and not in effect: {'; '.join(dict.fromkeys(found))}")
+
+
 _CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (
     _throttled,
     _drifting,
@@ -272,4 +286,5 @@ _CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (
     _paging,
     _oversubscribed,
     _starved,
+    _ignored,
 )

@@ -86,3 +86,12 @@ def _layers_of_shape(shape: Shape) -> tuple[CacheLayer, ...] | None:
     if shape.n_head_kv is None or shape.head_dim_k is None or shape.head_dim_v is None:
         return None
     return tuple(CacheLayer(n_head_kv, shape.head_dim_k, shape.head_dim_v) for n_head_kv in shape.n_head_kv)
+
+
+def beyond_training(model: str, n_ctx: int, n_ctx_train: int) -> str | None:
+    """Return what a context means that is longer than the texts that a model was trained on; None where it is not."""
+    if n_ctx <= n_ctx_train:
+        return None
+    return (
+        f"{model} was trained on {n_ctx_train} tokens of context: at {n_ctx} speed and memory count, its text does not"
+    )

@@ -24,7 +24,7 @@ from profiler.engine.ggml import (
     devices,
     library,
 )
-from profiler.engine.log import Log, buffers_of, flash_attn_of, layers_offloaded_of
+from profiler.engine.log import Log, buffers_of, flash_attn_of, ignored_of, layers_offloaded_of
 from profiler.records.config import CACHE_TYPES, RunConfig
 from profiler.records.round import Buffers, InForce
 from quant.base.llama_bindings import llama_cpp
@@ -308,6 +308,7 @@ class LlamaEngine:
             n_layers_offloaded=layers_offloaded_of(self._log.lines) if self._config.device == "gpu" else 0,
             threadpool=bool(self._pools),
             bos_added=self.bos_token is not None,
+            ignored=ignored_of(self._log.lines, self._config),
         )
 
     def close(self) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from profiler.records.config import RunConfig
 from profiler.records.round import Buffers
+from quant.base.units import format_bytes
 
 _MIB = 1024 * 1024
 _SIZE = re.compile(r"^\w+:\s+(\S+)\s+(model|KV|RS|output|compute) buffer size =\s*([\d.]+) MiB")
@@ -20,6 +22,8 @@ _CACHE = re.compile(
     r"^llama_(?:kv_cache|memory_recurrent)\w*: size = +([\d.]+) MiB \( *(\d+) cells, +(\d+) layers.*?"
     r"[KR] \(\w+\): +([\d.]+) MiB, [VS] \(\w+\): +([\d.]+) MiB"
 )
+_NOT_LOCKED = re.compile(r"failed to (?:mlock|VirtualLock) (\d+)-byte buffer .*?: (.+)$|mlock not supported on this system")
+_NOT_DIRECT = re.compile(r"Falling back to buffered I/?O(?: due to (.+))?", re.IGNORECASE)
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _PLAIN = {"CPU", "CPU_Mapped"}
 _KEPT_LINES = 2000
@@ -143,3 +147,22 @@ def flash_attn_of(lines: Iterable[str], requested: str) -> bool | None:
 def layers_offloaded_of(lines: Iterable[str]) -> int:
     """Return the number of layers on a GPU; 0 in a build without GPUs."""
     return max((int(match[1]) for line in lines if (match := _OFFLOADED.search(line))), default=0)
+
+
+def ignored_of(lines: Iterable[str], config: RunConfig) -> tuple[str, ...]:
+    """Return which requested settings llama.cpp did not put into effect, each with its reason."""
+    kept = list(lines)
+    found = []
+    if "mlock" in config.load_mode and (match := next(filter(None, map(_NOT_LOCKED.search, kept)), None)):
+        found.append(
+            f"mlock ({format_bytes(int(match[1]))} were not locked: {match[2].strip()}; raise RLIMIT_MEMLOCK, ulimit -l)"
+            if match[1]
+            else "mlock (this system cannot lock memory)"
+        )
+    if config.load_mode == "dio" and (match := next(filter(None, map(_NOT_DIRECT.search, kept)), None)):
+        found.append(f"direct I/O ({match[1] or 'the file was read through the page cache'})")
+    if config.flash_attn == "on" and flash_attn_of(kept, "on") is False:
+        found.append("flash attention (this model or type of cache has none)")
+    if config.device == "gpu" and 0 <= layers_offloaded_of(kept) < config.n_gpu_layers:
+        found.append(f"{config.n_gpu_layers} layers on the GPU ({layers_offloaded_of(kept)} are)")
+    return tuple(found)

@@ -45,6 +45,7 @@ def sizes_of(question: Question) -> Sizes:
         contexts = tuple(_context(path, config, header, question.model) for config in question.contexts)
         return Sizes(
             arch=facts.arch,
+            n_ctx_train=facts.shape.n_ctx_train if facts.shape else None,
             n_layer=facts.shape.n_layer if facts.shape else 0,
             n_vocab=facts.shape.n_vocab if facts.shape else 0,
             header_bytes=header.header_bytes if question.path is not None else None,

@@ -61,6 +61,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     contexts: tuple[ContextSize, ...]
     kv_formula_bytes: int | None  # by profiler/analysis/kv_cache.py, to compare with the log
     levels: tuple[LevelSize, ...]
+    n_ctx_train: int | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from profiler.analysis.kv_cache import beyond_training
 from profiler.estimate.estimate import Estimate
 from profiler.tables.format import columns
 from quant.base.text import counted
@@ -122,6 +123,8 @@ def _notes(estimates: Sequence[Estimate], available_bytes: int, memory_name: str
     yield "sum: the peak resident memory (model_rss_bytes), weights mapped or read. With mmap, repacked weights are"
     yield "resident twice, but the system can drop the file's pages: what must fit is the sum without them."
     yield f"fits: in {format_bytes(available_bytes)}, {memory_name}."
+    trained = {each.model: each.sizes.n_ctx_train for each in estimates if each.sizes.n_ctx_train}
+    yield from filter(None, (beyond_training(model, config.n_ctx, n_train) for model, n_train in trained.items()))
     if any(each.level.needs_imatrix for each in estimates):
         yield "*: needs an importance matrix; types as with one."
     if any(each.level.with_imatrix and not each.level.needs_imatrix for each in estimates):

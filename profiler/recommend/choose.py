@@ -10,6 +10,7 @@ from operator import attrgetter
 
 import msgspec
 
+from profiler.analysis.kv_cache import beyond_training
 from profiler.recommend.candidates import candidates_of, groups_of, nearest_context
 from profiler.recommend.limits import misses
 from profiler.recommend.misses import near_misses, smallest_relaxation, why_nothing_fits
@@ -60,7 +61,7 @@ def recommend(
         prefer=criteria.order,
         flagged=criteria.flagged,
         choices=tuple(choices),
-        notes=(*notes, *_separations(choices)),
+        notes=(*notes, *_beyond_training(summaries, limits.n_ctx), *_separations(choices)),
     )
 
 
@@ -90,6 +91,17 @@ def _requests(groups: list[list[CellSummary]], notes: list[str], results_name: s
     if left := sorted({clean(group[0].config.workload) for group in groups if group[0].config.mode != "request"}):
         notes.append(f"skipped, without a time to first token: {', '.join(left)}")
     return kept
+
+
+def _beyond_training(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[str]:
+    """Return a note on each model that was not trained on contexts as long as the requested or the measured one."""
+    longest = {
+        (cell.artifact.model, cell.artifact.shape.n_ctx_train): n_ctx or cell.config.n_ctx
+        for cell in sorted(summaries, key=lambda cell: cell.config.n_ctx)
+        if cell.artifact.shape is not None
+    }
+    found = [beyond_training(clean(model), most, trained) for (model, trained), most in longest.items()]
+    return [line for line in found if line]
 
 
 def _separations(choices: Sequence[Choice]) -> list[str]:

@@ -39,6 +39,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     swap_bytes: Int64 | None = None
     peak_rss_bytes: Int64 | None = None  # since the process, or the last reset where the system has one
     footprint_bytes: Int64 | None = None  # macOS physical footprint
+    huge_bytes: Int64 | None = None  # anonymous memory in transparent huge pages; Linux only
     mapped_bytes: Int64 | None = None  # resident pages of the model's file, through its mapping; Linux only
 
 
@@ -65,6 +66,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     n_layers_offloaded: Int64
     threadpool: bool
     bos_added: bool
+    ignored: tuple[str, ...] = ()  # what was requested and is not in effect, and why
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, dict=True):

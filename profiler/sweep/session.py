@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from profiler.analysis.kv_cache import beyond_training
 from profiler.analysis.threads_ran import holding_back
 from profiler.device.bandwidth_record import kept_elsewhere
 from profiler.device.environment import available_memory_bytes, probe_backend, read_environment
@@ -69,6 +70,7 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
         )
         cells = [cell for grid in grids for cell in chooser.cells(grid, prepared, zipped=request.zipped)]
         _warn_of_variables(environment, cells)
+        _warn_of_contexts(cells, prepared)
         plan = Plan(
             cells=list({cell.key: cell for cell in cells}.values()),
             files={file.artifact.sha256: (file.artifact, file.path) for file in prepared},
@@ -129,6 +131,19 @@ def _warn_of_variables(environment: Environment, cells: Sequence[Cell]) -> None:
     if found := holding_back(environment, most):
         listed = ", ".join(f"{name}={value}" for name, value in found.items())
         say(f"{listed} may keep {most} threads from running at once; unset {' '.join(found)}, or see slmprof doctor")
+
+
+def _warn_of_contexts(cells: Sequence[Cell], prepared: Sequence[Prepared]) -> None:
+    longest: dict[str, int] = {}
+    for cell in cells:
+        longest[cell.artifact_sha256] = max(longest.get(cell.artifact_sha256, 0), cell.config.n_ctx)
+    found = [
+        beyond_training(file.artifact.model, longest[file.artifact.sha256], file.artifact.shape.n_ctx_train)
+        for file in prepared
+        if file.artifact.shape is not None and file.artifact.sha256 in longest
+    ]
+    for line in dict.fromkeys(filter(None, found)):
+        say(line)
 
 
 def _warn_of_bandwidth(environment: Environment) -> None:

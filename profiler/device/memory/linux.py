@@ -47,6 +47,7 @@ def parse(status: str, smaps_rollup: str, smaps: str = "", model: Collection[str
         uss_bytes=sum(private) if private else None,
         swap_bytes=held.get("VmSwap"),
         peak_rss_bytes=held.get("VmHWM"),
+        huge_bytes=maps.get("AnonHugePages"),
         mapped_bytes=_mapped(smaps, model) if smaps else None,
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from profiler.analysis.flags import flags_of
 from profiler.analysis.threads_ran import cpus_got, holding_back
-from profiler.records.round import Conditions, Round
+from profiler.records.round import Conditions, Memory, Round
 from tests.support.rounds import a_round, sample, with_cell
 from tests.support.summaries import environment
 
@@ -116,3 +116,18 @@ def test_an_accelerator_that_computes_the_prefill_needs_no_threads() -> None:
     assert record.in_force is not None
     blas = msgspec.structs.replace(record.in_force, backends=("BLAS", "CPU"))
     assert starved(msgspec.structs.replace(record, in_force=blas)) is None
+
+
+def test_a_setting_that_is_not_in_effect_is_flagged_once() -> None:
+    record = a_round()
+    assert record.in_force is not None
+    record = msgspec.structs.replace(record, in_force=msgspec.structs.replace(record.in_force, ignored=("mlock (no)",)))
+    (found,) = flags_of([record, record], environment())
+    assert (found.name, found.message.count("mlock (no)")) == ("ignored", 1)
+
+
+@pytest.mark.parametrize(("setting", "huge_bytes", "flagged"), [("always", 0, True), ("always", 2 << 20, False),
+                                                                 ("madvise", 0, False), ("always", None, False)])  # fmt: skip
+def test_huge_pages_that_are_on_and_not_used(setting: str, huge_bytes: int | None, flagged: bool) -> None:
+    record = a_round(memory={"decoded": Memory(anon_bytes=1 << 30, huge_bytes=huge_bytes)})
+    assert [each.name for each in flags_of([record], environment(huge_pages=setting))] == ["ignored"] * flagged

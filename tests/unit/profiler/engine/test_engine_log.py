@@ -1,6 +1,19 @@
 """What is read out of llama.cpp's log. The lines have its form; the numbers are this test's."""
 
-from profiler.engine.log import CONTINUED, ERROR, INFO, WARNING, Log, buffers_of, flash_attn_of, layers_offloaded_of
+import pytest
+
+from profiler.engine.log import (
+    CONTINUED,
+    ERROR,
+    INFO,
+    WARNING,
+    Log,
+    buffers_of,
+    flash_attn_of,
+    ignored_of,
+    layers_offloaded_of,
+)
+from profiler.records.config import base_config
 
 MIB = 1 << 20
 
@@ -118,3 +131,29 @@ def test_the_reason_of_an_earlier_call_is_not_repeated() -> None:
     assert log.problem() == "llama.cpp gave no reason"
     log.feed("state_seq_set_data: began\n")
     assert log.problem() == "state_seq_set_data: began"
+
+
+NOT_LOCKED = "warning: failed to mlock 2097152-byte buffer (after previously locking 0 bytes): Cannot allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("line", "settings", "words"),
+    [
+        (NOT_LOCKED, {"load_mode": "mlock"}, ["mlock", "2.0 MiB", "Cannot allocate memory", "ulimit -l"]),
+        (NOT_LOCKED, {"load_mode": "mmap+mlock"}, ["2.0 MiB"]),
+        ("warning: mlock not supported on this system", {"load_mode": "mlock"}, ["cannot lock"]),
+        ("init: Falling back to buffered IO due to Invalid argument", {"load_mode": "dio"}, ["Invalid argument"]),
+        ("llama_init_from_model: flash_attn is not compatible with Grok - forcing off", {"flash_attn": "on"}, ["flash"]),
+        ("load_tensors: offloaded 3/25 layers to GPU", {"device": "gpu", "n_gpu_layers": 9}, ["9 layers", "3 are"]),
+    ],
+)
+def test_what_was_requested_and_is_not_in_effect(line: str, settings: dict[str, str], words: list[str]) -> None:
+    (found,) = ignored_of(["other", line], base_config(**settings))
+    for word in words:
+        assert word in found
+
+
+def test_what_was_not_requested_is_not_missed() -> None:
+    lines = [NOT_LOCKED, "flash_attn is not compatible with Grok - forcing off", "offloaded 25/25 layers to GPU"]
+    assert ignored_of(lines, base_config()) == ()
+    assert ignored_of(["load_tensors: offloaded 9/25 layers to GPU"], base_config(device="gpu", n_gpu_layers=9)) == ()

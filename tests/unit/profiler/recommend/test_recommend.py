@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -11,6 +12,7 @@ from profiler.recommend.records import FASTEST, Candidate, Choice, Criteria, Lim
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
 from quant.base.errors import UserError
+from quant.gguf_io.artifact import Shape
 from tests.support.summaries import MIB, changed, failed, request, summary
 
 BITS = {"Q2_K": 3.0, "Q4_0": 4.5, "Q4_K_M": 4.9, "Q6_K": 6.6, "Q8_0": 8.5, "F16": 16.0}
@@ -420,3 +422,14 @@ def test_whatever_is_measured_the_choice_meets_the_limits(
         and (not decode or each.decode_tps.lo >= decode)
     ]
     assert not any(surely_better(each.decode_tps, choice.chosen.decode_tps) for each in fits)
+
+
+@pytest.mark.parametrize(("n_ctx", "n_notes"), [(None, 0), (2048, 0), (2049, 1), (100_000, 1)])
+def test_a_context_beyond_the_trained_one_is_noted(n_ctx: int | None, n_notes: int) -> None:
+    shape = Shape(n_ctx_train=2048, n_layer=2, n_embd=64, n_vocab=100)
+    found = [
+        msgspec.structs.replace(each, artifact=msgspec.structs.replace(each.artifact, shape=shape)) for each in cells()
+    ]
+    notes = recommend(found, Criteria(limits=Limits(n_ctx=n_ctx))).notes
+    assert [note for note in notes if "trained on 2048 tokens" in note] == list(notes)
+    assert len(notes) == n_notes
