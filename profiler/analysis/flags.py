@@ -271,7 +271,9 @@ def _ignored(seen: _Seen) -> Warning | None:
     held = [record.memory["decoded"] for record in seen.rounds if "decoded" in record.memory]
     always = seen.environment is not None and seen.environment.huge_pages == "always"
     if always and held and all(each.huge_bytes == 0 and (each.anon_bytes or 0) > _MUCH_BYTES for each in held):
-        found.append("transparent huge pages (always, but this process got none; see prctl and the container's settings)")
+        found.append(
+            "transparent huge pages (always, but this process got none; see prctl and the container's settings)"
+        )
     if not found:
         return None
     return Warning("ignored", f"requested and not in effect: {'; '.join(dict.fromkeys(found))}")

@@ -22,7 +22,9 @@ _CACHE = re.compile(
     r"^llama_(?:kv_cache|memory_recurrent)\w*: size = +([\d.]+) MiB \( *(\d+) cells, +(\d+) layers.*?"
     r"[KR] \(\w+\): +([\d.]+) MiB, [VS] \(\w+\): +([\d.]+) MiB"
 )
-_NOT_LOCKED = re.compile(r"failed to (?:mlock|VirtualLock) (\d+)-byte buffer .*?: (.+)$|mlock not supported on this system")
+_NOT_LOCKED = re.compile(
+    r"failed to (?:mlock|VirtualLock) (\d+)-byte buffer .*?: (.+)$|mlock not supported on this system"
+)
 _NOT_DIRECT = re.compile(r"Falling back to buffered I/?O(?: due to (.+))?", re.IGNORECASE)
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _PLAIN = {"CPU", "CPU_Mapped"}

@@ -62,7 +62,17 @@ def test_flags_stand_in_their_order() -> None:
         for record in around({"major_faults": 0}, {"major_faults": 1, "throttle": ("capped",)}, n_rounds=6)
     ]
     assert list(flags(rounds)) == ["throttled", "paging", "oversubscribed"]
-    assert FLAGS == ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed", "starved", "ignored")
+    assert FLAGS == (
+        "throttled",
+        "drifting",
+        "swapping",
+        "noisy",
+        "busy",
+        "paging",
+        "oversubscribed",
+        "starved",
+        "ignored",
+    )
 
 
 def test_throttled_a_flag_of_the_system() -> None:

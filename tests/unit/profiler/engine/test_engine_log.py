@@ -143,7 +143,11 @@ NOT_LOCKED = "warning: failed to mlock 2097152-byte buffer (after previously loc
         (NOT_LOCKED, {"load_mode": "mmap+mlock"}, ["2.0 MiB"]),
         ("warning: mlock not supported on this system", {"load_mode": "mlock"}, ["cannot lock"]),
         ("init: Falling back to buffered IO due to Invalid argument", {"load_mode": "dio"}, ["Invalid argument"]),
-        ("llama_init_from_model: flash_attn is not compatible with Grok - forcing off", {"flash_attn": "on"}, ["flash"]),
+        (
+            "llama_init_from_model: flash_attn is not compatible with Grok - forcing off",
+            {"flash_attn": "on"},
+            ["flash"],
+        ),
         ("load_tensors: offloaded 3/25 layers to GPU", {"device": "gpu", "n_gpu_layers": 9}, ["9 layers", "3 are"]),
     ],
 )
