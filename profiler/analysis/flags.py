@@ -232,11 +232,13 @@ def _oversubscribed(seen: _Seen) -> Warning | None:
     threads = max(config.n_threads, config.n_threads_batch)
     usable: float = environment.cores_physical
     what = counted(usable, "physical core")
+    if environment.affinity is not None:
+        what += " that this process may use"
     if environment.affinity is not None and len(environment.affinity) < usable:
         usable = len(environment.affinity)
         what = f"{counted(usable, 'CPU')} that this process may use"
-    if config.cores is not None and len(config.cores) < usable:
-        usable = len(config.cores)
+    if config.cores is not None and (n_cores := _cores_behind(seen.rounds, config.cores)) < usable:
+        usable = n_cores
         what = f"{counted(usable, 'core')} chosen with --cores"
     if environment.cpu_quota is not None and environment.cpu_quota < usable:
         usable = environment.cpu_quota
@@ -245,6 +247,12 @@ def _oversubscribed(seen: _Seen) -> Warning | None:
         fix = "use fewer with -t" if threads > 1 else "raise the container's limit"
         return Warning("oversubscribed", f"{counted(threads, 'thread')} on {what} must wait for a turn; {fix}")
     return None
+
+
+def _cores_behind(rounds: Sequence[Round], cpus: Sequence[int]) -> int:
+    """Return the physical cores behind the CPUs of --cores; older records do not have their number."""
+    known = [record.in_force.n_cores for record in rounds if record.in_force and record.in_force.n_cores]
+    return known[0] if known else len(cpus)
 
 
 def _starved(seen: _Seen) -> Warning | None:

@@ -60,7 +60,7 @@ def physical_cores() -> int:
     """Return the number of cores that this process can use: physical ones, within its affinity and cgroup limit."""
     machine = this_system().describe()
     usable = machine.cores_physical
-    if machine.affinity is not None:
+    if machine.affinity is not None:  # some platforms count the cores of the whole machine
         usable = min(usable, len(machine.affinity))
     if machine.cpu_quota is not None:
         usable = min(usable, max(1, int(machine.cpu_quota)))
@@ -68,7 +68,7 @@ def physical_cores() -> int:
 
 
 def cores_of_kind(kind: str) -> tuple[int, ...]:
-    """Return the CPUs of the fastest kind ("fast").
+    """Return the CPUs of the fastest kind ("fast") that this process may use.
 
     Raises:
         UserError: the kind is unknown, or all cores are alike.
@@ -80,7 +80,13 @@ def cores_of_kind(kind: str) -> tuple[int, ...]:
         raise UserError(
             "all cores of this machine are of one kind, as far as the system reports; give --cores a list like 0-3"
         )
-    return machine.core_kinds[0].cpus
+    allowed = {cpu for kind in machine.core_kinds for cpu in kind.cpus}
+    if machine.affinity is not None:
+        allowed &= set(machine.affinity)
+    kinds = [cpus for kind in machine.core_kinds if (cpus := tuple(cpu for cpu in kind.cpus if cpu in allowed))]
+    if len(kinds) < 2 and not allowed & set(machine.core_kinds[0].cpus):
+        raise UserError("this process may use no fast core; omit --cores, or start it without taskset or a cpuset")
+    return kinds[0]
 
 
 def available_memory_bytes() -> int:

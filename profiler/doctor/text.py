@@ -10,6 +10,7 @@ from profiler.doctor.advice import Finding
 from profiler.doctor.ceilings import render_ceiling
 from profiler.doctor.diagnosis import Diagnosis
 from profiler.records.environment import CoreKind, Environment
+from quant.base.text import counted
 from quant.base.units import KIB, format_bytes
 
 WIDTH = 80
@@ -70,7 +71,9 @@ def describe_meter(meter: Meter | NoMeter) -> str:
 
 
 def _cores(environment: Environment) -> str:
-    text = f"{environment.cores_physical} cores"
+    text = counted(environment.cores_physical, "core")
+    if environment.affinity is not None:
+        text += " that this process may use"
     if environment.cores_logical != environment.cores_physical:
         text += f", {environment.cores_logical} CPUs"
     kinds = [kind for kind in environment.core_kinds if kind.name != "all" or kind.max_mhz]

@@ -156,11 +156,11 @@ def ignored_of(lines: Iterable[str], config: RunConfig) -> tuple[str, ...]:
     kept = list(lines)
     found = []
     if "mlock" in config.load_mode and (match := next(filter(None, map(_NOT_LOCKED.search, kept)), None)):
-        found.append(
-            f"mlock ({format_bytes(int(match[1]))} were not locked: {match[2].strip()}; raise RLIMIT_MEMLOCK, ulimit -l)"
-            if match[1]
-            else "mlock (this system cannot lock memory)"
-        )
+        if match[1]:
+            what = f"{format_bytes(int(match[1]))} were not locked: {match[2].strip()}"
+            found.append(f"mlock ({what}; raise RLIMIT_MEMLOCK, ulimit -l)")
+        else:
+            found.append("mlock (this system cannot lock memory)")
     if config.load_mode == "dio" and (match := next(filter(None, map(_NOT_DIRECT.search, kept)), None)):
         found.append(f"direct I/O ({match[1] or 'the file was read through the page cache'})")
     if config.flash_attn == "on" and flash_attn_of(kept, "on") is False:

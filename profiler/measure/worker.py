@@ -72,6 +72,10 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
             clock=time.perf_counter_ns,
             probes=probes,
         )
+        if job.config.cores:
+            n_cores = this_system().physical_of(job.config.cores)
+            in_force = msgspec.structs.replace(measured.in_force, n_cores=n_cores)
+            measured = msgspec.structs.replace(measured, in_force=in_force)
         return measured, start_ns
     finally:
         engine.close()

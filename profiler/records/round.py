@@ -66,6 +66,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     n_layers_offloaded: Int64
     threadpool: bool
     bos_added: bool
+    n_cores: Int64 | None = None  # physical cores behind the CPUs of --cores
     ignored: tuple[str, ...] = ()  # what was requested and is not in effect, and why
 
 

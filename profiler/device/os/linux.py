@@ -9,7 +9,7 @@ import os
 import re
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from profiler.device.os import arm, cgroup, cooling, features, jetson, raspberry
@@ -34,22 +34,23 @@ def cpu_list(text: str) -> tuple[int, ...]:
     return tuple(cpus)
 
 
-def describe(root: Path = ROOT) -> Machine:
-    """Return what does not change while a sweep runs."""
+def describe(root: Path = ROOT, allowed: Sequence[int] | None = None) -> Machine:
+    """Return what does not change while a sweep runs; `allowed` are the CPUs that this process may use."""
     import psutil
 
     online = _online(root)
     kinds = core_kinds(root, online)
-    allowed = tuple(sorted(os.sched_getaffinity(0))) if root == ROOT else online
+    if allowed is None:  # the kernel keeps the affinity within the cpuset
+        allowed = tuple(sorted(os.sched_getaffinity(0))) if root == ROOT else online
     quota, limit = cgroup.limits(root)
     memory = _meminfo(root)
     return Machine(
         board=_board(root),
         cpu_name=arm.cpu_name(read_text(root / "proc/cpuinfo") or ""),
-        cores_physical=_physical(root, online),
+        cores_physical=_physical(root, allowed),
         cores_logical=len(online),
         core_kinds=kinds,
-        affinity=None if set(allowed) == set(online) else allowed,
+        affinity=None if set(allowed) == set(online) else tuple(allowed),
         cpu_quota=quota,
         memory_bytes=memory.get("MemTotal") or psutil.virtual_memory().total,
         memory_limit_bytes=limit,
@@ -105,24 +106,40 @@ def physical_of(cpus: Sequence[int], root: Path = ROOT) -> int:
 
 
 def core_kinds(root: Path, online: Sequence[int]) -> tuple[CoreKind, ...]:
-    """Group the CPUs by maximum frequency, fastest first; one group where the frequency is unknown."""
-    by_khz: dict[int | None, list[int]] = {}
-    for cpu in online:
-        by_khz.setdefault(read_int(root / _CPUS / f"cpu{cpu}/cpufreq/cpuinfo_max_freq"), []).append(cpu)
-    if None in by_khz:
-        return (CoreKind(name="all", cpus=tuple(online)),)
-    ordered = sorted(((khz, cpus) for khz, cpus in by_khz.items() if khz is not None), reverse=True)
-    # Favored cores of one kind differ by a few per cent; kinds differ by more.
-    groups: list[tuple[int, list[int]]] = []
-    for khz, cpus in ordered:
-        if groups and khz > 0.9 * groups[-1][0]:
-            groups[-1][1].extend(cpus)
-        else:
-            groups.append((khz, list(cpus)))
+    """Group the CPUs by capacity, fastest first; by maximum frequency where the kernel knows no different capacities.
+
+    A small core can have the higher clock. Kernels without a device's figures give all CPUs one capacity.
+    Source: the kernel's Documentation/scheduler/sched-capacity.rst.
+    """
+    khz = {cpu: read_int(root / _CPUS / f"cpu{cpu}/cpufreq/cpuinfo_max_freq") for cpu in online}
+    capacity = {cpu: read_int(root / _CPUS / f"cpu{cpu}/cpu_capacity") for cpu in online}
+    groups = _alike(capacity)
+    if len(groups) < 2:
+        groups = _alike(khz)
     return tuple(
-        CoreKind(name=name, cpus=tuple(sorted(cpus)), max_mhz=khz / 1000)
-        for name, (khz, cpus) in zip(kind_names(len(groups)), groups, strict=True)
+        CoreKind(name=name, cpus=tuple(sorted(cpus)), max_mhz=_max_mhz([khz[cpu] for cpu in cpus]))
+        for name, cpus in zip(kind_names(len(groups)), groups, strict=True)
     )
+
+
+def _alike(speed: Mapping[int, int | None]) -> list[list[int]]:
+    """Group CPUs of about one speed, fastest first; all are one group where a speed is unknown."""
+    known = {cpu: value for cpu, value in speed.items() if value is not None}
+    if len(known) < len(speed):
+        return [list(speed)]
+    # Favored cores of one kind differ by a few per cent; kinds differ by more.
+    groups: list[list[int]] = []
+    for cpu in sorted(known, key=lambda cpu: (-known[cpu], cpu)):
+        if groups and known[cpu] > 0.9 * known[groups[-1][0]]:
+            groups[-1].append(cpu)
+        else:
+            groups.append([cpu])
+    return groups
+
+
+def _max_mhz(khz: Sequence[int | None]) -> float | None:
+    known = [each for each in khz if each is not None]
+    return max(known) / 1000 if len(known) == len(khz) and known else None
 
 
 def _governor(root: Path, online: Sequence[int]) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from profiler.analysis.flags import FLAGS, flags_of
@@ -232,6 +233,15 @@ def test_oversubscribed_more_threads_than_cores(machine: dict[str, Any], cell: d
 )
 def test_oversubscribed_as_many_threads_as_there_are(machine: dict[str, Any], cell: dict[str, Any]) -> None:
     assert flags([with_cell(a_round(), **cell)], environment(**machine)) == {}
+
+
+def test_oversubscribed_two_threads_of_one_core_are_one_core() -> None:
+    record = with_cell(a_round(), n_threads=2, cores=(0, 1))
+    assert record.in_force is not None
+    assert flags([record]) == {}
+    in_force = msgspec.structs.replace(record.in_force, n_cores=1)
+    found = flags([msgspec.structs.replace(record, in_force=in_force)])
+    assert_says(found["oversubscribed"], "2 threads on 1 core chosen with --cores")
 
 
 def test_oversubscribed_a_container_with_less_than_one_cpu() -> None:

@@ -126,8 +126,10 @@ def test_a_setting_that_is_not_in_effect_is_flagged_once() -> None:
     assert (found.name, found.message.count("mlock (no)")) == ("ignored", 1)
 
 
-@pytest.mark.parametrize(("setting", "huge_bytes", "flagged"), [("always", 0, True), ("always", 2 << 20, False),
-                                                                 ("madvise", 0, False), ("always", None, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "huge_bytes", "flagged"),
+    [("always", 0, True), ("always", 2 << 20, False), ("madvise", 0, False), ("always", None, False)],
+)
 def test_huge_pages_that_are_on_and_not_used(setting: str, huge_bytes: int | None, flagged: bool) -> None:
     record = a_round(memory={"decoded": Memory(anon_bytes=1 << 30, huge_bytes=huge_bytes)})
     assert [each.name for each in flags_of([record], environment(huge_pages=setting))] == ["ignored"] * flagged

@@ -179,6 +179,18 @@ def test_the_fast_cores(here: Any) -> None:
         cores_of_kind("slow")
 
 
+@pytest.mark.parametrize(("affinity", "cores"), [((1, 2), (1,)), ((0, 1), (0, 1)), ((0,), (0,))])
+def test_the_fast_cores_are_those_that_may_be_used(here: Any, affinity: tuple[int, ...], cores: tuple[int, ...]) -> None:
+    here(msgspec.structs.replace(MACHINE, core_kinds=HYBRID, affinity=affinity))
+    assert cores_of_kind("fast") == cores
+
+
+def test_no_fast_core_may_be_used(here: Any) -> None:
+    here(msgspec.structs.replace(MACHINE, core_kinds=HYBRID, affinity=(2, 3)))
+    with pytest.raises(UserError, match="no fast core"):
+        cores_of_kind("fast")
+
+
 def test_available_memory_is_the_systems(here: Any) -> None:
     here(available=123)
     assert available_memory_bytes() == 123

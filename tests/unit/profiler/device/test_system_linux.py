@@ -41,6 +41,58 @@ def test_a_hybrid_laptop(tmp_path: Path) -> None:
     assert machine.power_mode == "platform profile low-power"
 
 
+@pytest.mark.parametrize(
+    ("allowed", "n_cores"),
+    [((0, 1), 1), ((0, 1, 2), 2), ((1, 3, 5), 3), ((6, 7, 8, 9), 3), (tuple(range(16)), 12)],
+)
+def test_the_threads_of_a_core_that_may_be_used_are_one_core(
+    tmp_path: Path, allowed: tuple[int, ...], n_cores: int
+) -> None:
+    machine = describe(tree(tmp_path, LAPTOP), allowed)
+    assert machine.cores_physical == n_cores
+    assert machine.affinity == (None if len(allowed) == 16 else allowed)
+    assert machine.cores_logical == 16
+
+
+def capacities(*values: str) -> dict[str, str]:
+    return {f"{CPU}/cpu{cpu}/cpu_capacity": value for cpu, value in enumerate(values)}
+
+
+def test_capacity_decides_before_the_clock(tmp_path: Path) -> None:
+    # Small cores with the higher clock.
+    root = tree(
+        tmp_path,
+        {f"{CPU}/online": "0-3"},
+        cpus((0, 1), cpufreq__cpuinfo_max_freq="2000000"),
+        cpus((2, 3), cpufreq__cpuinfo_max_freq="1800000"),
+        capacities("430", "430", "1024", "1000"),
+    )
+    assert core_kinds(root, range(4)) == (
+        CoreKind(name="performance", cpus=(2, 3), max_mhz=1800.0),
+        CoreKind(name="efficiency", cpus=(0, 1), max_mhz=2000.0),
+    )
+
+
+def test_capacities_without_a_clock_are_enough(tmp_path: Path) -> None:
+    root = tree(tmp_path, {f"{CPU}/online": "0-2"}, capacities("1024", "300", "600"))
+    assert [(kind.name, kind.cpus, kind.max_mhz) for kind in core_kinds(root, range(3))] == [
+        ("performance", (0,), None),
+        ("middle", (2,), None),
+        ("efficiency", (1,), None),
+    ]
+
+
+@pytest.mark.parametrize("values", [("1024", "1024"), ("1024",), ("", "1024")])
+def test_one_capacity_for_all_or_a_missing_one_leaves_it_to_the_clock(tmp_path: Path, values: tuple[str, ...]) -> None:
+    root = tree(
+        tmp_path,
+        cpus((0,), cpufreq__cpuinfo_max_freq="1000000"),
+        cpus((1,), cpufreq__cpuinfo_max_freq="2000000"),
+        capacities(*values),
+    )
+    assert [kind.cpus for kind in core_kinds(root, range(2))] == [(1,), (0,)]
+
+
 def test_a_hybrid_laptop_at_work(tmp_path: Path) -> None:
     root = tree(tmp_path, LAPTOP)
     found = conditions(root=root)
