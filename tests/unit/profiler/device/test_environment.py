@@ -180,7 +180,9 @@ def test_the_fast_cores(here: Any) -> None:
 
 
 @pytest.mark.parametrize(("affinity", "cores"), [((1, 2), (1,)), ((0, 1), (0, 1)), ((0,), (0,))])
-def test_the_fast_cores_are_those_that_may_be_used(here: Any, affinity: tuple[int, ...], cores: tuple[int, ...]) -> None:
+def test_the_fast_cores_are_those_that_may_be_used(
+    here: Any, affinity: tuple[int, ...], cores: tuple[int, ...]
+) -> None:
     here(msgspec.structs.replace(MACHINE, core_kinds=HYBRID, affinity=affinity))
     assert cores_of_kind("fast") == cores
 
