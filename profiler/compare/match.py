@@ -4,7 +4,7 @@ Two cells match when model, weights, level, imatrix and every setting are the sa
 converter writes other bytes. An axis that is left out of the key is matched across.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -78,10 +78,12 @@ def side_of(rounds: Sequence[Round], artifact: Artifact, environment: Environmen
     )
 
 
-def _fields(side: Side) -> dict[str, Any]:
+def _fields(side: Side, others: Collection[str]) -> dict[str, Any]:
     artifact = side.artifact
+    # Records of before files gave models their names have the header's name there.
+    is_old_name = artifact.model not in others and artifact.general_name in others
     fields = {
-        "model": artifact.model,
+        "model": artifact.general_name if is_old_name else artifact.model,
         "arch": artifact.arch,
         "n_params": artifact.n_params,
         "weights": artifact.weights,
@@ -95,9 +97,10 @@ def match(base: Sequence[Side], new: Sequence[Side], by: str | None = None) -> M
     """Pair the cells; with `by`, every two cells that differ in that axis and in nothing else."""
     left_out = AXES[by] if by else ()
     groups: dict[tuple[Any, ...], tuple[list[Side], list[Side]]] = {}
-    for place, sides in enumerate((base, new)):
+    models = [{side.artifact.model for side in sides} for sides in (new, base)]
+    for place, (sides, others) in enumerate(zip((base, new), models, strict=True)):
         for side in sides:
-            key = tuple(value for name, value in _fields(side).items() if name not in left_out)
+            key = tuple(value for name, value in _fields(side, others).items() if name not in left_out)
             groups.setdefault(key, ([], []))[place].append(side)
     found = Match(pairs=[], only_base=[], only_new=[], ambiguous=[])
     for bases, news in groups.values():
@@ -142,7 +145,7 @@ def _file(side: Side) -> str:
 
 def _cross(bases: list[Side], news: list[Side], axis: Sequence[str], found: Match) -> None:
     def place(side: Side) -> tuple[Any, ...]:
-        fields = _fields(side)
+        fields = _fields(side, ())
         return tuple(fields[name] for name in axis)
 
     seen: set[frozenset[tuple[str, str]]] = set()

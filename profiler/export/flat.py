@@ -105,6 +105,8 @@ FIELDS = {
     "energy_source": "energy.source",
     "energy_reason": "energy.reason",
     "standin_family": "artifact.standin_family",
+    "file_name": "artifact.file_name",
+    "general_name": "artifact.general_name",
 }
 # A spreadsheet runs what begins with one of these, also where they are of full width.
 # Source: OWASP, "CSV Injection".

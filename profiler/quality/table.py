@@ -1,13 +1,13 @@
 """The quality tables: one per model, text and windows, the unquantized model first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import floor, log10
 
 from profiler.analysis.quality_by_file import comparable, settled
 from profiler.quality.figures import exponential
 from profiler.records.quality import Mean, QualityRecord
 from profiler.results.file import Results
-from profiler.tables.format import aligned, clean
+from profiler.tables.format import aligned, clean, level_names
 from quant.base.units import format_bytes, format_params
 from quant.gguf_io.artifact import Artifact
 
@@ -28,6 +28,7 @@ def quality_table(results: Results) -> str:
 
 
 def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) -> str:
+    names = level_names(artifact for artifact, _ in group)
     ordered = sorted(group, key=lambda pair: (-pair[0].bpw, pair[0].level))
     artifact, record = ordered[0]
     scored = next((each for _, each in ordered if each.perplexity is not None), None)
@@ -37,13 +38,12 @@ def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) ->
     if scored is not None and scored.perplexity is not None:
         halves = f"the second halves of {scored.n_chunks} windows of {scored.n_ctx}"
         lines += [f"{scored.perplexity.n_scored} tokens scored, {halves}; ± standard error", ""]
-    lines += [*aligned([_HEAD, *(_row(*pair) for pair in ordered)], last_left=False), ""]
+    lines += [*aligned([_HEAD, *(_row(*pair, names) for pair in ordered)], last_left=False), ""]
     return "\n".join([*lines, *_notes(ordered, results), ""])
 
 
-def _row(artifact: Artifact, record: QualityRecord) -> list[str]:
-    level = clean(artifact.level) + (" imatrix" if artifact.imatrix_sha256 else "")
-    row = [level, f"{artifact.bpw:.2f}", format_bytes(artifact.file_bytes)]
+def _row(artifact: Artifact, record: QualityRecord, names: Mapping[str, str]) -> list[str]:
+    row = [names[artifact.sha256], f"{artifact.bpw:.2f}", format_bytes(artifact.file_bytes)]
     if record.perplexity is None:
         return [*row, record.status.upper(), *[""] * (len(_HEAD) - len(row) - 1)]
     row.append(_with_error(record.perplexity.ppl))

@@ -5,8 +5,8 @@ these never compete with each other. Models do not either, since no figure here 
 `profiler.recommend.text.render` writes it; its JSON is described in `records`.
 """
 
-from collections.abc import Sequence
-from operator import attrgetter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -29,6 +29,7 @@ from profiler.recommend.rerun import command_of
 from profiler.records.cell_summary import CellSummary
 from profiler.tables.format import clean
 from quant.base.errors import UserError
+from quant.gguf_io.shards import stem_of
 
 
 def recommend(
@@ -229,16 +230,43 @@ def narrowed(
 ) -> list[CellSummary]:
     """Return the cells of one model and one workload; case does not matter.
 
+    Args:
+        model: the model's name, its file's with or without ".gguf", or the name in the file's header.
+
     Raises:
         UserError: no cell matches.
     """
     kept = list(summaries)
-    for option, path, wanted in (("--model", "artifact.model", model), ("--workload", "config.workload", workload)):
+    for option, names, wanted in (("--model", _model_names, model), ("--workload", _workload_names, workload)):
         if wanted is None:
             continue
-        read = attrgetter(path)
-        there = list(dict.fromkeys(clean(read(cell)) for cell in kept))
-        kept = [cell for cell in kept if clean(read(cell)).lower() == wanted.strip().lower()]
+        there = list(dict.fromkeys(names(cell)[0] for cell in kept))
+        kept = _of_name(kept, names, wanted.strip().lower())
         if not kept:
             raise UserError(f"no cell has {option} {wanted}; the results hold {', '.join(there) or 'nothing'}")
     return kept
+
+
+def _of_name(
+    cells: Sequence[CellSummary], names: Callable[[CellSummary], tuple[str, ...]], wanted: str
+) -> list[CellSummary]:
+    """Return the cells of a name: of the first sort of names in which any has it."""
+    for sort in zip(*(names(cell) for cell in cells), strict=True):
+        found = [cell for cell, name in zip(cells, sort, strict=True) if name.lower() == wanted]
+        if found:
+            return found
+    return []
+
+
+def _model_names(cell: CellSummary) -> tuple[str, ...]:
+    file = cell.artifact
+    return (
+        clean(file.model),
+        clean(file.file_name),
+        clean(stem_of(Path(file.file_name))),
+        clean(file.general_name or ""),
+    )
+
+
+def _workload_names(cell: CellSummary) -> tuple[str, ...]:
+    return (clean(cell.config.workload),)

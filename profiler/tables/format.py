@@ -1,13 +1,15 @@
 """How figures, threads, loads and names are written, in every table and sentence of this program."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from profiler.records.environment import Environment
 from profiler.records.span import Span
 from quant.base.text import counted, printable
 from quant.base.units import format_bytes
+from quant.gguf_io.artifact import Artifact
 
 # The settings by which cells of one table may differ, as its columns are called.
 SETTINGS = {
@@ -116,6 +118,17 @@ def load_in_words(load: Load) -> str:
 def load_name(load: Load) -> str:
     """Name a load by its workload, and one of the user's own by its counts."""
     return load.workload if load.workload != "custom" else f"p{load.n_prompt} n{load.n_gen} d{load.n_depth}"
+
+
+def level_names(artifacts: Iterable[Artifact]) -> dict[str, str]:
+    """Return a name for each file's level, by sha256; where files share model, level and imatrix, with its hash."""
+    files = {artifact.sha256: artifact for artifact in artifacts}
+    names = {sha256: clean(each.level) + (" imatrix" if each.imatrix_sha256 else "") for sha256, each in files.items()}
+    counts = Counter((each.model, names[sha256]) for sha256, each in files.items())
+    return {
+        sha256: f"{names[sha256]} {sha256[:6]}" if counts[each.model, names[sha256]] > 1 else names[sha256]
+        for sha256, each in files.items()
+    }
 
 
 def synthetic_note(weights: str, standin_for: str | None) -> str:

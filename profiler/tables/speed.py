@@ -14,6 +14,7 @@ from profiler.tables.format import (
     clean,
     device_line,
     figure_with_range,
+    level_names,
     listed,
     load_in_words,
     setting,
@@ -39,12 +40,13 @@ def render(
     Where the text around the tables names the device or the rounds, omit the `environments`, or the rounds.
     """
     blocks = []
+    names = level_names(cell.artifact for cell in summaries)
     for group in _groups(summaries):
         first, fastest = group[0], _fastest(group)
         caption = _caption(group, environments.get(first.env_id), with_rounds)
         blocks += [f"## {_title(first)}", "", *([*caption, ""] if caption else [])]
-        blocks += [*aligned(_rows(group, fastest)), ""]
-        blocks += [*(f"- {note}" for note in _notes(group, fastest, messages or {})), ""]
+        blocks += [*aligned(_rows(group, fastest, names)), ""]
+        blocks += [*(f"- {note}" for note in _notes(group, fastest, names, messages or {})), ""]
     return "\n".join(blocks).rstrip() + "\n" if blocks else "no cells are measured yet\n"
 
 
@@ -108,12 +110,12 @@ def _reached(cell: CellSummary) -> bool:
     )
 
 
-def _rows(group: Sequence[CellSummary], fastest: Sequence[CellSummary]) -> list[list[str]]:
+def _rows(group: Sequence[CellSummary], fastest: Sequence[CellSummary], names: Mapping[str, str]) -> list[list[str]]:
     ties = {cell.cell_key for cell in fastest}
     # A setting in which the cells differ gets a column, so that no two rows look alike.
     settings = [name for name in SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
     columns: dict[str, list[str]] = {
-        "level": [clean(cell.artifact.level) for cell in group],
+        "level": [names[cell.artifact.sha256] for cell in group],
         "bpw": [f"{cell.artifact.bpw:.2f}" for cell in group],
         "file": [format_bytes(cell.artifact.file_bytes) for cell in group],
         "threads": [thread_counts(cell.config) for cell in group],
@@ -146,14 +148,16 @@ def _fastest(group: Sequence[CellSummary]) -> list[CellSummary]:
     return [cell for cell, span in ranked if span.hi >= top.lo]
 
 
-def _notes(group: Sequence[CellSummary], fastest: Sequence[CellSummary], messages: Mapping[str, str]) -> list[str]:
+def _notes(
+    group: Sequence[CellSummary], fastest: Sequence[CellSummary], names: Mapping[str, str], messages: Mapping[str, str]
+) -> list[str]:
     memory = "memory: peak resident size without the process before the model was opened."
     return [
-        f"\\* {_ranking(fastest)}. {memory}" if fastest else memory,
+        f"\\* {_ranking(fastest, names)}. {memory}" if fastest else memory,
         *_notes_of_columns(group),
-        *(note for cell in group for note in _problems(cell)),
-        *(note for cell in group for note in _flags(cell, messages)),
-        *(note for cell in group for note in _outliers(cell)),
+        *(note for cell in group for note in _problems(cell, names)),
+        *(note for cell in group for note in _flags(cell, names, messages)),
+        *(note for cell in group for note in _outliers(cell, names)),
     ]
 
 
@@ -170,32 +174,32 @@ def _notes_of_columns(group: Sequence[CellSummary]) -> list[str]:
     return notes
 
 
-def _ranking(fastest: Sequence[CellSummary]) -> str:
+def _ranking(fastest: Sequence[CellSummary], names: Mapping[str, str]) -> str:
     """Return which decode is the fastest, or which cells may be: those whose ranges overlap with the fastest's."""
     few = any(cell.decode_tps is not None and cell.decode_tps.kind == "min-max" for cell in fastest)
     if len(fastest) == 1:
         return "fastest decode" + (", as far as so few rounds show" if few else "")
-    names = listed(
-        [f"{clean(cell.artifact.level)} with {threads_in_words(cell.config)}" for cell in fastest], _MOST_NAMES
+    cells = listed(
+        [f"{names[cell.artifact.sha256]} with {threads_in_words(cell.config)}" for cell in fastest], _MOST_NAMES
     )
     what = "range of smallest to largest" if few else "interval"
-    return f"fastest decode, a tie of {names}: each {what} overlaps with that of the highest median"
+    return f"fastest decode, a tie of {cells}: each {what} overlaps with that of the highest median"
 
 
-def _problems(cell: CellSummary) -> list[str]:
+def _problems(cell: CellSummary, names: Mapping[str, str]) -> list[str]:
     if cell.status == "ok":
         return []
-    name = f"{clean(cell.artifact.level)} with {threads_in_words(cell.config)}"
+    name = f"{names[cell.artifact.sha256]} with {threads_in_words(cell.config)}"
     return [f"{name} {cell.status}: {clean(cell.error or '?')}"]
 
 
-def _flags(cell: CellSummary, messages: Mapping[str, str]) -> list[str]:
-    name = f"{clean(cell.artifact.level)}, {threads_in_words(cell.config)}"
+def _flags(cell: CellSummary, names: Mapping[str, str], messages: Mapping[str, str]) -> list[str]:
+    name = f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
     known = [(flag, messages.get(message_key(cell, flag))) for flag in cell.flags]
     return [f"{flag} ({name}): {clean(message)}" for flag, message in known if message]
 
 
-def _outliers(cell: CellSummary) -> list[str]:
+def _outliers(cell: CellSummary, names: Mapping[str, str]) -> list[str]:
     """Name the rounds beyond Tukey's fences, counted from 1 as in the progress."""
     parts = []
     for name, numbers in (("prefill", cell.prefill_outliers), ("decode", cell.decode_outliers)):
@@ -204,5 +208,5 @@ def _outliers(cell: CellSummary) -> list[str]:
             parts.append(f"{name} of round{'' if len(numbers) == 1 else 's'} {rounds}")
     if not parts:
         return []
-    name = f"{clean(cell.artifact.level)}, {threads_in_words(cell.config)}"
+    name = f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
     return [f"outliers ({name}): {' and '.join(parts)} beyond Tukey's fences; kept, the median is robust to outliers"]

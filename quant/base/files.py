@@ -17,6 +17,10 @@ from quant.base.units import format_bytes
 
 CACHE_ADVICE = "set SLMPROF_CACHE to another folder"
 _READ_BYTES = 1 << 20
+# How a Git LFS pointer starts: what a clone without `git lfs pull` has in place of a large file. Source: git-lfs's
+# docs/spec.md.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+POINTER_BYTES = len(_POINTER)
 # As much as cp writes at once. Larger writes take larger pages, which the host of a virtual machine reclaims when they
 # are free and must provide again: there steps of 4 MiB took twice as long.
 _WRITE_BYTES = 128 << 10
@@ -31,6 +35,21 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("slmprof", appauthor=False))
+
+
+def refuse_pointer(path: Path, start: bytes) -> None:
+    """Refuse a Git LFS pointer.
+
+    Args:
+        start: the file's first bytes, POINTER_BYTES or more.
+
+    Raises:
+        UserError: it is one.
+    """
+    if start.startswith(_POINTER):
+        raise UserError(
+            f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in its folder, or download the file"
+        )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from quant.base.child import error_line, tail_of
 from quant.base.errors import UserError
 from quant.base.files import atomic_path
 from quant.base.text import message_line
+from quant.gguf_io.finite import refuse_not_finite
 from quant.gguf_io.header import open_gguf_header
 
 _SCRIPT = "convert_hf_to_gguf.py"
@@ -45,4 +46,4 @@ def convert_with(
                 f"{script} failed on {checkpoint_dir}: {reason}; it needs torch and transformers in the environment "
                 "that --converter-python names"
             )
-        open_gguf_header(part)
+        refuse_not_finite(open_gguf_header(part))

@@ -14,12 +14,14 @@ import gguf
 import numpy as np
 
 from quant.base.errors import UserError
-from quant.convert.checkpoint import Checkpoint, Tensor, open_checkpoint
+from quant.convert.checkpoint import Checkpoint, open_checkpoint
 from quant.convert.families import complete_config, family_of, planned_tensors
 from quant.convert.families.base import Config, ExtraTensors, Family, need, rope_parameters
 from quant.convert.families.planned import Planned
 from quant.convert.model_card import load_metadata
 from quant.convert.provenance import Origin
+from quant.convert.safetensors_file import Tensor
+from quant.convert.tensor_names import OUTPUT, adapter_error, is_adapters, missing_error, text_tensors, usual_names
 from quant.convert.tokenizer import Vocabulary, load_vocabulary
 from quant.convert.tokenizer.synthetic import synthetic_vocabulary
 from quant.gguf_io.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
@@ -30,6 +32,11 @@ from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 # Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
 _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
+# Architectures of which llama.cpp takes the embedding for a missing output matrix.
+# Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
+_TIED_BY_LLAMA_CPP = {
+    "llama", "qwen2", "qwen3", "phi3", "bloom", "gpt2", "olmo", "granite", "minicpm", "minicpm3", "smollm3",
+}  # fmt: skip
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files
 # gguf logs what it adds and overwrites, which is noise to a user.
 for _name in ("gguf", "metadata"):
@@ -202,15 +209,15 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     checkpoint = open_checkpoint(folder)
     family = family_of(checkpoint.config)
     composite = isinstance(checkpoint.config.get("text_config"), dict)
-    tensors = _text_tensors(checkpoint.tensors) if composite else checkpoint.tensors
-    checkpoint = replace(
-        checkpoint,
-        config=complete_config(family, checkpoint.config),
-        tensors=_with_prefix(tensors, family.base_prefix),
-    )
-    config = checkpoint.config
+    config = complete_config(family, checkpoint.config)
+    planned = planned_tensors(family, config)
+    tensors = text_tensors(checkpoint.tensors) if composite else checkpoint.tensors
+    checkpoint = replace(checkpoint, config=config, tensors=usual_names(tensors, planned))
+    if lack := _lacks_output(checkpoint, family, planned):
+        planned = [each for each in planned if each.target != OUTPUT]
+        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, lack))
     extra = _extra_tensors(family, config, str(folder))
-    jobs = tuple(_jobs(checkpoint, family, planned_tensors(family, config)))
+    jobs = tuple(_jobs(checkpoint, family, planned))
     return Layout(checkpoint, family, jobs, extra, origin or Origin(), pre)
 
 
@@ -248,22 +255,6 @@ def _extra_tensors(family: Family, config: Config, name: str) -> ExtraTensors:
     return extra
 
 
-def _text_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the text model's tensors of a multimodal model, by their usual names."""
-    chosen = {}
-    for name, tensor in tensors.items():
-        if "language_model." in name or "text_model." in name or name.startswith("lm_head."):
-            chosen[name.replace("language_model.", "").replace("text_model.", "")] = tensor
-    return chosen or dict(tensors)
-
-
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Add a prefix to the tensors' names if no name has it; the output head never has it."""
-    if any(name.startswith(prefix) for name in tensors):
-        return tensors
-    return {name if name.startswith("lm_head.") else prefix + name: tensor for name, tensor in tensors.items()}
-
-
 def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Iterator[Job]:
     """Match the tensors of the config with those of the checkpoint, in the order of the files.
 
@@ -276,12 +267,15 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
         for name, shape in each.source_tensors():
             users.setdefault(name, []).append(each)
             shapes[name] = shape
+    _refuse_types(checkpoint, family, users)
     _refuse_missing(checkpoint, users)
     seen: set[str] = set()
     for name, tensor in checkpoint.tensors.items():
         if name.endswith((*_IGNORED, *family.ignored)):
             continue
         if name not in users:
+            if is_adapters(name):
+                raise adapter_error(checkpoint.folder, name)
             raise UserError(f"{checkpoint.folder} has the tensor {name}, which {checkpoint.architecture} does not have")
         if not _fits(tensor.shape, shapes[name], cut=all(each.cut for each in users[name])):
             raise UserError(
@@ -293,6 +287,23 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
         yield from (_job(checkpoint, each) for each in users[name] if seen.issuperset(each.sources))
 
 
+def _lacks_output(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> str | None:
+    """Return a note where there is no output matrix though the config does not tie it, and llama.cpp does without."""
+    output = next((each for each in planned if each.target == OUTPUT), None)
+    if output is None or output.optional or output.name in checkpoint.tensors or family.arch not in _TIED_BY_LLAMA_CPP:
+        return None
+    return f"{checkpoint.folder} has no {output.name}; llama.cpp uses the embedding in its place"
+
+
+def _refuse_types(checkpoint: Checkpoint, family: Family, users: Mapping[str, list[Planned]]) -> None:
+    """Refuse weights of other types before missing ones: quantized checkpoints have other names too."""
+    is_whole = users.keys() <= checkpoint.tensors.keys()
+    for name, tensor in checkpoint.tensors.items():
+        is_buffer = name.endswith((*_IGNORED, *family.ignored))
+        if not tensor.is_plain and not is_buffer and (name in users or (tensor.is_packed and not is_whole)):
+            raise tensor.refusal()
+
+
 def _refuse_missing(checkpoint: Checkpoint, users: Mapping[str, list[Planned]]) -> None:
     missing = [
         name
@@ -300,10 +311,7 @@ def _refuse_missing(checkpoint: Checkpoint, users: Mapping[str, list[Planned]]) 
         if name not in checkpoint.tensors and not all(each.optional for each in needed_by)
     ]
     if missing:
-        raise UserError(
-            f"{checkpoint.folder} lacks {len(missing)} tensors that its config asks for, such as {missing[0]}; "
-            "download the checkpoint again"
-        )
+        raise missing_error(checkpoint.folder, missing, checkpoint.tensors)
 
 
 def _job(checkpoint: Checkpoint, planned: Planned) -> Job:

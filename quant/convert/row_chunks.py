@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.convert.checkpoint import Tensor
+from quant.base.errors import UserError
 from quant.convert.families.planned import From
 from quant.convert.layout import Job
+from quant.convert.safetensors_file import Tensor
+from quant.gguf_io.floats import convert_floats, first_not_finite
 
 # Reordered rows are read as one span of the checkpoint if it is at most this many times as long as they are.
 _MAX_SPAN = 2
@@ -39,18 +41,34 @@ def read_chunk(job: Job, first: int, last: int) -> NDArray[Any]:
     """Read rows `first` up to `last`: flat float32 or float16, or uint16 for bfloat16's bits.
 
     With an offset, bfloat16 values are returned as float32.
+
+    Raises:
+        UserError: a value is NaN or infinite, or cannot be read.
     """
     planned = job.planned
     if planned.stacked:
         values = np.concatenate([source.read(0, source.n_elements) for source in job.sources])
     elif planned.transposed:
         (source,) = job.sources
-        values = source.read(0, source.n_elements).reshape(source.shape)[:, first:last].T.reshape(-1)
+        values = np.ascontiguousarray(source.read(0, source.n_elements).reshape(source.shape)[:, first:last].T)
+        values = values.reshape(-1)
     else:
         values = _ordered(job, first, last)
+    if (place := first_not_finite(values, job.dtype)) is not None:
+        raise _not_finite(job, values, place)
     if planned.offset:
         return _with_offset(values, job.dtype, planned.offset)
     return values
+
+
+def _not_finite(job: Job, values: NDArray[Any], place: int) -> UserError:
+    """Return the error for a value that is no number; `place` is in a chunk, which may be of another order."""
+    source = job.sources[place * len(job.sources) // values.size] if job.planned.stacked else job.sources[0]
+    is_nan = np.isnan(convert_floats(values[place : place + 1], job.dtype, "F32"))[0]
+    return UserError(
+        f"tensor {source.name} in {source.path} holds {'NaN' if is_nan else 'an infinite value'}, "
+        "and llama.cpp would generate nonsense; download the checkpoint again, or use one from before it diverged"
+    )
 
 
 def chunk_type(job: Job) -> str:

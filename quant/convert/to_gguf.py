@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space, write_in_steps
-from quant.base.progress import progress
+from quant.base.progress import progress, say
 from quant.convert.layout import Job, Layout, open_layout
 from quant.convert.provenance import Origin
 from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks
@@ -63,6 +63,8 @@ def convert(
     if outtype not in OUTTYPES:
         raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
     layout = open_layout(checkpoint_dir, pre=pre, origin=origin)
+    for note in layout.checkpoint.notes:
+        say(note)
     keys = layout.keys  # before anything is written: the vocabulary may be broken
     chosen = _outtype(layout, outtype)
     types = layout.types_at(chosen)

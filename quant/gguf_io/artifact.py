@@ -12,9 +12,10 @@ from quant.base.hashes import cached_sha256
 from quant.base.ints import MOST, Int64
 from quant.base.text import one_line
 from quant.gguf_io.decode_bytes import decode_weight_bytes
-from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
-from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, strip_level
+from quant.gguf_io.header import GgufHeader, open_gguf_header
+from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, is_level, strip_level
 from quant.gguf_io.quantized import QuantizedFacts, facts_of
+from quant.gguf_io.shards import stem_of
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +40,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     file_name: str
     file_bytes: Int64  # all shards
     tensor_bytes: Int64
-    model: str
+    model: str  # the file's name without its level; of a source that was converted, the source's
     arch: str
     n_params: Annotated[int, msgspec.Meta(ge=1, le=MOST)]  # unique: a tied output matrix counts once
     level: str  # the level's name, "F16" for an unquantized file, "mixed" if none fits
@@ -53,6 +54,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     revision: str | None = None  # the commit
     shape: Shape | None = None
     decode_weight_bytes: Int64 | None = None  # read per decoded token
+    general_name: str | None = None  # in the header; before it was recorded, it was the `model`
 
     @property
     def bpw(self) -> float:
@@ -68,6 +70,18 @@ SOURCE_KEY = "slmprof.source"  # hub repository or registry name
 REVISION_KEY = "slmprof.revision"  # its commit
 IMATRIX_KEY = "slmprof.imatrix.sha256"
 
+_KINDS = {
+    "mmproj": "a projector for images or audio (mmproj), not a language model",
+    "adapter": "an adapter (LoRA), not a whole model",
+    "imatrix": "an importance matrix (--imatrix takes it), not a model",
+    "controlvector": "a control vector, not a model",
+}
+# Architectures without a decoder. Source: LLM_ARCH_NAMES in src/llama-arch.cpp of the pinned llama.cpp.
+_ENCODERS = {
+    "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert",
+    "t5encoder", "gemma-embedding", "llama-embed", "wavtokenizer-dec",
+}  # fmt: skip
+_DIFFUSION = {"dream", "llada", "llada-moe", "rnd1"}  # they write text, though not from left to right
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS in src/llama-hparams.h
 _MAX_TEXT = 120
 _REPOSITORY = re.compile(r"(?:https://huggingface\.co/)?([A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?)/?")
@@ -84,7 +98,7 @@ def describe(path: Path) -> Artifact:
     its own and so counts once; the few constants of a RoPE scaling count too.
 
     Raises:
-        UserError: the file does not exist, is damaged, or holds no model.
+        UserError: the file does not exist, is damaged, or holds no language model.
     """
     header = open_gguf_header(path)
     return artifact_of(header, cached_sha256(header.paths))
@@ -94,15 +108,9 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
     """Return the facts in a header, and what is known of a file that was quantized here.
 
     Raises:
-        UserError: the file holds no model.
+        UserError: the file holds no language model.
     """
-    path = header.paths[0]
-    arch = header.text("general.architecture")
-    kind = header.text("general.type") or "model"
-    if not arch or kind != "model":
-        raise UserError(f"{path} holds no model{f' but a {_clean(kind)}' if arch else ''}; pass a model's GGUF file")
-    if not header.tensors:
-        raise UserError(f"{path} holds no weights, only a vocabulary; pass a model's GGUF file")
+    path, arch = header.paths[0], require_model(header)
     known = facts_of(sha256)
     return Artifact(
         sha256=sha256,
@@ -110,6 +118,7 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
         file_bytes=header.file_bytes,
         tensor_bytes=sum(tensor.nbytes for tensor in header.tensors),
         model=_model_name(header, path),
+        general_name=_general_name(header),
         arch=_clean(arch),
         n_params=sum(tensor.n_weights for tensor in header.tensors),
         level=level_of(header),
@@ -124,6 +133,38 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
         shape=_shape(header, arch),
         decode_weight_bytes=decode_weight_bytes(header, arch),
     )
+
+
+def open_model(path: Path) -> GgufHeader:
+    """Read the header of a language model's file, or of all its shards.
+
+    Raises:
+        UserError: the file does not exist, is damaged, or holds no language model.
+    """
+    header = open_gguf_header(path)
+    require_model(header)
+    return header
+
+
+def require_model(header: GgufHeader) -> str:
+    """Return the architecture of a file that holds a language model.
+
+    Raises:
+        UserError: it holds something else; the text is the same for every command.
+    """
+    path, arch = header.paths[0], header.text("general.architecture") or ""
+    kind = header.text("general.type") or ("imatrix" if "imatrix.chunk_count" in header.metadata else "model")
+    if arch == "clip":
+        kind = "mmproj"
+    if kind != "model" or arch == "controlvector":
+        held = _KINDS.get(kind if kind != "model" else arch) or f"a {_clean(kind)}"
+    elif arch in _ENCODERS or (header.metadata.get(f"{arch}.attention.causal") is False and arch not in _DIFFUSION):
+        held = f"an encoder ({_clean(arch)}), which generates no text"
+    elif not arch or not header.tensors:
+        held = "no weights, only a vocabulary" if arch else "no model"
+    else:
+        return arch
+    raise UserError(f"{path} holds {held}; pass a language model's GGUF file")
 
 
 def level_of(header: GgufHeader) -> str:
@@ -141,9 +182,16 @@ def level_of(header: GgufHeader) -> str:
 
 
 def _model_name(header: GgufHeader, path: Path) -> str:
+    """Return the file's name without its level; the header's name is a base's or a folder's, in many files."""
+    stem = stem_of(path)
+    name = _clean(strip_level(stem))
+    # "Q8_0.gguf" is named by its level alone.
+    return (_general_name(header) or name) if is_level(stem) else name
+
+
+def _general_name(header: GgufHeader) -> str | None:
     # Some converters wrote the path of the checkpoint as the name.
-    name = _clean(re.split(r"[/\\]", (header.text("general.name") or "").rstrip("/\\"))[-1])
-    return name or _clean(strip_level(stem_of(path)))
+    return _clean(re.split(r"[/\\]", (header.text("general.name") or "").rstrip("/\\"))[-1]) or None
 
 
 def _clean(text: str) -> str:

@@ -5,6 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_BITS = {
+    "F32": (np.uint32, np.uint32(0x7F800000)),
+    "F16": (np.uint16, np.uint16(0x7C00)),
+    "BF16": (np.uint16, np.uint16(0x7F80)),
+}
 _QUIET = np.uint32(64 << 16)  # the quiet bit, so that a NaN stays one when its low half is cut off
 
 
@@ -40,6 +45,21 @@ def _to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
         bits = np.where(not_a_number, (bits & np.uint32(0xFFFF0000)) | _QUIET, bits)
     rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return ((bits + rounding) >> np.uint32(16)).astype(np.uint16)
+
+
+def first_not_finite(values: NDArray[Any], kind: str) -> int | None:
+    """Return the index of the first value that is NaN or infinite; None if all are finite.
+
+    Args:
+        values: flat; bfloat16 is represented as uint16.
+        kind: "F32", "F16" or "BF16".
+    """
+    bits, exponent = _BITS[kind]
+    # NaN and infinity are the values whose exponent has all bits.
+    exponents = values.view(bits) & exponent
+    if not values.size or exponents.max() != exponent:
+        return None
+    return int(np.argmax(exponents == exponent))
 
 
 def n_overflowed(source: NDArray[Any], source_type: str, target: NDArray[Any], target_type: str) -> int:

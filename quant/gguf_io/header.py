@@ -5,15 +5,17 @@ untrusted file costs at most a bounded read. The data of the tensors is never re
 Source of the layout: docs/gguf.md of ggml and ggml/src/gguf.cpp of the pinned llama.cpp, whose checks these follow.
 """
 
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 from quant.base.errors import UserError
+from quant.base.files import POINTER_BYTES, refuse_pointer
+from quant.gguf_io.shards import not_first, shard_paths
 from quant.gguf_io.types import TYPE_BY_NUMBER, GgmlType
 
+MAGIC = b"GGUF"
 MAX_HEADER_BYTES = 64 << 20  # the largest vocabularies in use take about 20 MiB
 MAX_ENTRIES = 1 << 16  # of metadata, and of tensors
 MAX_KEY_BYTES = 65535  # docs/gguf.md
@@ -27,7 +29,6 @@ _CHUNK_BYTES = 1 << 20
 _STRING, _ARRAY = 8, 9
 _LENGTH = struct.Struct("<Q")
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 Scalar = int | float | bool | str
 
@@ -190,37 +191,6 @@ class _Cursor:
         return self.take(n_bytes).decode("utf-8", errors="replace")
 
 
-def shard_paths(path: Path) -> tuple[Path, ...]:
-    """Return all shards of a file named `…-00001-of-00003.gguf`, or the one file.
-
-    Raises:
-        UserError: a shard is missing.
-    """
-    match = _SHARD.fullmatch(path.name)
-    if not match:
-        return (path,)
-    count = int(match["count"])
-    if not 1 <= int(match["number"]) <= count:
-        raise UserError(
-            f"{path}: there is no such shard; pass the first one, which ends in -00001-of-{match['count']}.gguf"
-        )
-    # One listing instead of a look-up per shard: the count in a name is untrusted.
-    present = {entry.name for entry in path.parent.iterdir()} if path.parent.is_dir() else set()
-    shards = []
-    for number in range(1, count + 1):
-        name = f"{match['stem']}-{number:05d}-of-{match['count']}.gguf"
-        if name not in present:
-            raise UserError(f"{path.parent / name} is missing; all {count} shards must be in one folder")
-        shards.append(path.with_name(name))
-    return tuple(shards)
-
-
-def stem_of(path: Path) -> str:
-    """Return a file's name without ".gguf" and without a shard's number."""
-    match = _SHARD.fullmatch(path.name)
-    return match["stem"] if match else path.name.removesuffix(".gguf")
-
-
 def open_gguf_header(path: Path) -> GgufHeader:
     """Read the header of a GGUF file, and of its other shards if its name is a shard's.
 
@@ -241,6 +211,8 @@ def open_gguf_header(path: Path) -> GgufHeader:
                 raise _refusal(shard, f"tensor {tensor.name} is there twice")
             names.add(tensor.name)
     if len(paths) == 1 and (count := parts[0].whole("split.count") or 1) > 1:
+        if parts[0].whole("split.no"):
+            raise not_first(path, f"…-00001-of-{count:05d}.gguf, and keep the names of the shards")
         raise UserError(f"{path} is one of {count} shards; keep the names …-00001-of-{count:05d}.gguf of the shards")
     return GgufHeader(
         paths=paths,
@@ -262,6 +234,8 @@ def _read_one(path: Path, number: int) -> GgufHeader:
             raise UserError(f"{path} is {'not a file' if path.exists() else 'not there'}; pass a GGUF file")
         with path.open("rb", buffering=0) as file:
             size = path.stat().st_size
+            refuse_pointer(path, file.read(POINTER_BYTES))
+            file.seek(0)
             return _parse(_Cursor(file, size), path, number, size)
     except _ShortError as error:
         raise UserError(f"{path} is truncated: {error}; download or convert it again") from error
@@ -272,7 +246,7 @@ def _read_one(path: Path, number: int) -> GgufHeader:
 
 
 def _parse(cursor: _Cursor, path: Path, number: int, size: int) -> GgufHeader:
-    if size < 4 or cursor.take(4) != b"GGUF":
+    if size < len(MAGIC) or cursor.take(len(MAGIC)) != MAGIC:
         raise UserError(f"{path} is not a GGUF file; pass a GGUF file, or a checkpoint's folder to convert")
     version = cursor.u32()
     if version and version & 0xFFFF == 0:

@@ -1,6 +1,7 @@
 """The quantization levels: their names, llama.cpp's numbers for them, and parsing of lists of levels."""
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from quant.base.errors import UserError
@@ -63,6 +64,14 @@ LEVEL_BY_FTYPE = {level.ftype: level for level in LEVELS}
 
 # The short names that llama-quantize accepts too. Source: QUANT_OPTIONS in tools/quantize/quantize.cpp.
 _ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+# Levels as files' names write them: also those of other makers (Q4_K_XL, Q6_K_L, Q4_0_4_4, FP16), and their marks.
+_WRITTEN = (
+    r"(?:(?:ud|i1|imat|imatrix)[-_.])?(?:"
+    + "|".join(sorted((*LEVEL_BY_NAME, *_ALIASES, "FP16", "FP32"), key=len, reverse=True)).replace("_", "[-_]")
+    + r")(?:_X?L|_4_4|_4_8|_8_8)?(?:[-_.](?:imat|imatrix))?"
+)
+_LEVEL_AT_END = re.compile(rf"(?P<stem>.+?)[-_.]{_WRITTEN}", re.IGNORECASE)
+_LEVEL_ALONE = re.compile(_WRITTEN, re.IGNORECASE)
 # Names of groups of levels, and their families; F32 is in no group.
 _GROUPS = {
     "all": ("float", "legacy", "k-quant", "i-quant", "ternary", "low-bit", "fp4"),
@@ -94,16 +103,15 @@ def file_name(stem: str, level: str) -> str:
 
 
 def strip_level(stem: str) -> str:
-    """Remove a level's name from the end of a file's stem: "smollm2-F16" becomes "smollm2"."""
-    for separator in "-._":
-        head, found, tail = stem.rpartition(separator)
-        # A level's name may contain underscores, so the longest match at the end counts.
-        if found and head and separator != "_" and _canonical(tail):
-            return head
-    for level in sorted(LEVEL_BY_NAME, key=len, reverse=True):
-        if stem.upper().endswith("_" + level) and len(stem) > len(level) + 1:
-            return stem[: -len(level) - 1]
+    """Remove levels' names from the end of a file's stem: "smollm2-F16" becomes "smollm2"."""
+    while match := _LEVEL_AT_END.fullmatch(stem):
+        stem = match["stem"]
     return stem
+
+
+def is_level(stem: str) -> bool:
+    """Return whether a file's stem is a level and nothing else: "Q8_0"."""
+    return _LEVEL_ALONE.fullmatch(stem) is not None
 
 
 def _canonical(name: str) -> str | None:

@@ -18,7 +18,7 @@ from quant.base.cpus import usable_cpus
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space
 from quant.base.hashes import cached_sha256, remember_sha256
-from quant.base.progress import progress
+from quant.base.progress import progress, say
 from quant.convert.provenance import Origin
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.imatrix import keys_of, open_imatrix
@@ -76,6 +76,8 @@ class LevelWriter:
             self._child.send(self._opening(str(self.header)))
             opened = self._receive()
             assert isinstance(opened, Opened)
+            for note in opened.notes:
+                say(note)
             self.stem = opened.stem  # of the files' names, by gguf's convention
             self._stack = stack.pop_all()
         return self

@@ -116,7 +116,7 @@ def _quantize(tensor: Job, rows: tuple[int, int], kinds: set[str], columns: NDAr
         if TYPE_BY_NAME[kind].is_quantized:
             if wide is None:
                 wide = np.ascontiguousarray(convert_floats(values, source, "F32"))
-            by_type[kind] = quantize_rows(wide, row_length(tensor), kind, columns)
+            by_type[kind] = quantize_rows(wide, row_length(tensor), kind, columns, f"tensor {tensor.sources[0].name}")
         else:
             floats = np.ascontiguousarray(convert_floats(values, source, kind.upper()))
             lost += n_overflowed(values, source, floats, kind.upper())

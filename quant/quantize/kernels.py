@@ -28,16 +28,21 @@ def _library() -> ctypes.CDLL:
 
 
 def quantize_rows(
-    values: NDArray[np.float32], row_length: int, type_name: str, importance: NDArray[np.float32] | None
+    values: NDArray[np.float32],
+    row_length: int,
+    type_name: str,
+    importance: NDArray[np.float32] | None,
+    name: str = "a tensor",
 ) -> NDArray[np.uint8]:
     """Quantize whole rows, and check that the result is valid, as llama_model_quantize does.
 
     Args:
         values: flat, contiguous.
         importance: mean squares of each column, `(row_length,)`.
+        name: the tensor's, for messages.
 
     Raises:
-        UserError: values that are NaN or infinite led to invalid blocks.
+        UserError: values led to invalid blocks: they are too large, or not finite.
     """
     kind = TYPE_BY_NAME[type_name]
     n_rows = values.size // row_length
@@ -50,7 +55,8 @@ def quantize_rows(
     assert n_bytes == blocks.nbytes
     if not library.ggml_validate_row_data(kind.number, blocks.ctypes.data, blocks.nbytes):
         raise UserError(
-            f"the weights hold values that {type_name} cannot store, NaN or infinite; download the checkpoint again"
+            f"{name} holds values that {type_name} cannot store, too large or not finite; choose BF16 or F32, "
+            "or download the checkpoint again"
         )
     return blocks
 

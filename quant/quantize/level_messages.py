@@ -50,6 +50,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
     """The source is open."""
 
     stem: str  # of the files' names, by gguf's convention, without the level
+    notes: tuple[str, ...] = ()  # on what is unusual in the source
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):

@@ -29,7 +29,7 @@ def serve_levels(kind: type[S], open_source: Callable[[S], tuple[Layout, str, Wr
         assert opening is not None
         layout, stem, write_files = open_source(opening)
         write_sparse(layout, Path(opening.header))
-        pipes.send(Opened(stem))
+        pipes.send(Opened(stem, layout.checkpoint.notes))
         with ThreadPoolExecutor(1) as reader:
             # The vocabulary takes long to read; the parent plans the levels meanwhile.
             keys = reader.submit(lambda: layout.keys)

@@ -17,12 +17,14 @@ from quant.base.files import atomic_path, part_prefix, require_space
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
 from quant.base.locks import alone
-from quant.base.progress import progress
-from quant.gguf_io.artifact import Artifact, artifact_of
-from quant.gguf_io.header import GgufHeader, open_gguf_header, stem_of
-from quant.gguf_io.imatrix import open_imatrix
+from quant.base.progress import progress, say
+from quant.gguf_io.artifact import Artifact, artifact_of, open_model
+from quant.gguf_io.finite import refuse_not_finite
+from quant.gguf_io.header import GgufHeader, open_gguf_header
+from quant.gguf_io.imatrix import open_imatrix, zero_rows
 from quant.gguf_io.levels import LEVEL_BY_NAME, file_name, levels_requested_by_name, parse_levels, strip_level
 from quant.gguf_io.quantized import QuantizedFacts, key_of, remember, result_of
+from quant.gguf_io.shards import stem_of
 from quant.quantize.dry_run import Plan, plan_of, tensors_that_misfit, tensors_that_need_imatrix
 from quant.quantize.llama_process import run_job
 from quant.quantize.llama_worker import Job
@@ -96,6 +98,7 @@ def quantize(
     if plans:
         need_bytes = sum(plan.file_bytes for plan in plans.values())
         require_space(out_dir, need_bytes, f"quantizing to {', '.join(plans)}")
+        refuse_not_finite(work.header)
     results = []
     for name in names:
         if name == artifact.level:
@@ -130,7 +133,7 @@ def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> li
     grouped = [name for name in names if name not in by_name]
     if not grouped:
         return names
-    tried = _try_plans(open_gguf_header(source), imatrix, grouped)
+    tried = _try_plans(open_model(source), imatrix, grouped)
     if all(isinstance(outcome, UserError) for outcome in tried):
         raise next(outcome for outcome in tried if isinstance(outcome, UserError))
     plans = [outcome for outcome in tried if isinstance(outcome, Plan)]
@@ -144,7 +147,7 @@ def choose_levels(source: Path, text: str, *, imatrix: Path | None = None) -> li
 def _begin(source: Path, imatrix: Path | None, n_threads: int | None) -> _Work:
     if n_threads is not None and n_threads < 1:
         raise UserError(f"{n_threads} threads cannot quantize; give 1 or more")
-    header = open_gguf_header(source)
+    header = open_model(source)
     if imatrix:
         open_imatrix(imatrix)
     return _Work(
@@ -203,7 +206,8 @@ def check_imatrix(source: Path | str, header: GgufHeader, imatrix: Path | None, 
                 "give --imatrix FILE or other levels"
             )
         return
-    lengths = {name: sums.n_weights for name, (sums, _) in open_imatrix(imatrix).entries.items()}
+    opened = open_imatrix(imatrix)
+    lengths = {name: entry.n_values for name, entry in opened.entries.items()}
     for plan in plans:
         if misfits := tensors_that_misfit(plan, header, lengths):
             raise UserError(
@@ -215,6 +219,11 @@ def check_imatrix(source: Path | str, header: GgufHeader, imatrix: Path | None, 
                 f"{imatrix} has no entry for {bare[0]}, which {plan.level} needs; "
                 "make it from a longer text, or give other levels"
             )
+    if plans and (zeros := zero_rows(opened)):
+        name, n_rows = next(iter(zeros.items()))
+        rows = f"{n_rows} of its rows" if n_rows > 1 else "a row"
+        others = f" and {len(zeros) - 1} other tensors" if len(zeros) > 1 else ""
+        say(f"{imatrix} holds only zeros in {rows} for {name}{others}; they count as ones, as for unused experts")
 
 
 def _is_done(work: _Work, level: str, target: Path) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from quant.quantize.from_checkpoint import LevelWriter, Written
 
 # Raised when the output changes, so that kept files are made again.
-_CHECKPOINT_VERSION = 2
+_CHECKPOINT_VERSION = 3
 _SHAPE_VERSION = 1
 
 

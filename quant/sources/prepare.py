@@ -100,10 +100,12 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
         folder, commit = checkpoint_of(source)
         return self._from_checkpoint(folder, source, commit)
 
-    def _prepared(self, path: Path) -> Prepared:
+    def _prepared(self, path: Path, model: str | None = None) -> Prepared:
+        """Return a file; what was made of a source has the source's name rather than the file's."""
         from quant.gguf_io.artifact import describe
 
-        return Prepared(artifact=describe(path), path=path)
+        artifact = describe(path)
+        return Prepared(artifact=msgspec.structs.replace(artifact, model=model) if model else artifact, path=path)
 
     def _from_gguf(self, path: Path) -> list[Prepared]:
         if self.options.levels is None:
@@ -150,7 +152,7 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
                 say(f"{lost} values of {name} are beyond F16 and became infinite; use BF16 instead")
             write_notes([each.path for each in written], origin, inputs_of(folder, options.imatrix))
             kept.keep(written)
-        return [self._prepared(path) for path in paths]
+        return [self._prepared(path, name) for path in paths]
 
     def _from_shape(self, source: Source) -> list[Prepared]:
         """Make files with synthetic weights; files made before in the same shape are used again."""
@@ -166,7 +168,7 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
             f"with synthetic weights in the shape of {name}{stand_in}",
         )
         kept.keep(written)
-        return [self._prepared(path) for path in paths]
+        return [self._prepared(path, name) for path in paths]
 
 
 def checkpoint_of(

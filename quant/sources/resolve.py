@@ -6,6 +6,9 @@ from pathlib import Path
 import msgspec
 
 from quant.base.errors import UserError
+from quant.convert.weight_files import what_else
+from quant.gguf_io.header import MAGIC
+from quant.gguf_io.shards import is_gguf_name
 from quant.sources.registry import ModelSpec, lookup, suggestion, unsupported_repo
 
 # The hub's own rules for names; URLs copied from a browser are accepted too.
@@ -15,7 +18,7 @@ _HUB_ID = re.compile(
     r"(?:@(?P<revision>[\w][\w./-]{0,119}))?",
     re.ASCII,
 )
-_PATH_ENDS = (".gguf", ".json", ".safetensors", "/")
+_PATH_ENDS = (".gguf", ".GGUF", ".json", ".safetensors", "/")
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +70,20 @@ def _path(text: str) -> Path | None:
         return None
 
 
+def _holds_gguf(path: Path) -> bool:
+    """Return whether a file of any name is GGUF, such as a blob of Ollama's; pipes are not opened."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def _local(text: str, path: Path) -> Source:
     if path.is_dir():
         if not (path / "config.json").is_file():
-            ggufs = sorted(each.name for each in path.glob("*.gguf"))
-            hint = f"pass one of its GGUF files, like {path / ggufs[0]}" if ggufs else "pass a checkpoint's directory"
-            raise UserError(f"{text} has no config.json, so it is no checkpoint; {hint}")
+            raise UserError(f"{text} has no config.json, so it is no checkpoint; {what_else(path)}")
         return Source(kind="directory", text=text, path=path)
-    if path.suffix == ".gguf":
+    if is_gguf_name(path.name) or _holds_gguf(path):
         return Source(kind="gguf", text=text, path=path)
     if path.suffix == ".json":
         return Source(kind="config", text=text, path=path)

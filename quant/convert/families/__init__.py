@@ -10,13 +10,23 @@ import gguf
 import msgspec
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, Family, flattened, need
+from quant.convert.families.base import Config, Family, flattened, need, with_defaults
 from quant.convert.families.planned import Planned
 
 _MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
 # Far beyond any model; llama.cpp's own arrays have room for no more layers.
 _BOUNDS = {"num_attention_heads": 4096, "num_key_value_heads": 4096, "n_head": 4096, "head_dim": 1 << 14}
-_SHARED = {"base", "decoder", "keys", "longrope", "planned"}  # what families have in common
+# The text model of a multimodal model whose text_config names no type.
+# Source: the configuration modules of transformers (4.57).
+_TEXT_TYPES = {
+    **dict.fromkeys(("llava", "llava_next", "llava_next_video", "vipllava", "idefics3", "smolvlm", "janus"), "llama"),
+    **dict.fromkeys(("deepseek_vl", "deepseek_vl_hybrid", "perception_lm", "voxtral"), "llama"),
+    **dict.fromkeys(("llava_onevision", "internvl", "got_ocr2", "qwen2_audio"), "qwen2"),
+    **dict.fromkeys(("mistral3", "idefics2"), "mistral"),
+    **dict.fromkeys(("paligemma", "colpali"), "gemma"),
+    "granite_speech": "granite",
+}
+_SHARED = {"base", "decoder", "keys", "longrope", "planned", "torch_power"}  # what families have in common
 
 
 @cache
@@ -66,6 +76,13 @@ def architecture_of(config: Config) -> str:
     raise UserError(f"the config names no architecture and has the model_type {kind!r}; add architectures to it")
 
 
+def _text_config(config: Config) -> Config:
+    """Return the text model's config with its type: where it names none, the one that the outer type stands for."""
+    inner: Config = config["text_config"]
+    kind = _TEXT_TYPES.get(str(config.get("model_type")))
+    return inner if inner.get("model_type") or kind is None else {**inner, "model_type": kind}
+
+
 def family_of(config: Config) -> Family:
     """Find the family of a checkpoint's config: of its text model if it is multimodal.
 
@@ -76,7 +93,7 @@ def family_of(config: Config) -> Family:
     named = str(names[0]) if isinstance(names, list) and names else None
     if isinstance(inner, dict) and named not in families():
         try:
-            return find_family(architecture_of(inner))
+            return find_family(architecture_of(_text_config(config)))
         except UserError:
             if named is None:
                 raise
@@ -86,6 +103,9 @@ def family_of(config: Config) -> Family:
 def complete_config(family: Family, config: Config) -> Config:
     """Return a config with every default filled in; of a multimodal model the text model's."""
     text = flattened(config)
+    if isinstance(config.get("text_config"), dict):
+        # It is written as the difference from its class.
+        text = with_defaults(text, **family.sizes)
     # Checked before anything is made per layer or head.
     for key, most in ((family.layers_key, _MAX_LAYERS), *_BOUNDS.items()):
         if isinstance(value := text.get(key), int) and value > most:

@@ -47,6 +47,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     # The values of settings that llama.cpp computes; with others the model would generate wrong text. None: no value.
     computed: dict[str, tuple[Any, ...]] = {}
     defaults: dict[str, Any] = {}  # of the config's class; callables get the config with the defaults before them
+    sizes: dict[str, int] = {}  # defaults of that class too, which only the text_config of a larger model omits
     check: Callable[[Config], object] = _as_it_is  # refuses what `computed` cannot express
     tensors: Callable[[Config], Iterator[Planned]]
     write_keys: Callable[[gguf.GGUFWriter, Config, int], None]  # writer, config, file type

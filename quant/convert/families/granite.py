@@ -44,5 +44,12 @@ FAMILY = msgspec.structs.replace(
         "residual_multiplier": 1.0,
         "logits_scaling": 1.0,
     },
+    sizes={
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
     write_keys=write_keys,
 )

@@ -26,6 +26,7 @@ from quant.convert.families.base import (
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
+from quant.convert.families.torch_power import F32, torch_power
 
 _NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add no BOS
 
@@ -49,10 +50,10 @@ def extra_tensors(config: Config) -> ExtraTensors:
     if str(rope.get("rope_type", "")).lower() != "llama3":
         return {}
     size = head_dim(config)
-    # float32 step by step, as torch computes it: the factors are compared byte for byte.
-    exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
-    base = np.float32(_positive(rope, "rope_theta", 10000.0))
-    frequencies = np.float32(1.0) / np.power(base, exponents, dtype=np.float32)
+    # float32 step by step, as torch computes it: the factors are compared byte for byte. A number divided by a tensor
+    # is there the tensor's reciprocal times the number.
+    exponents = np.arange(0, size, 2, dtype=F32) / F32(size)
+    frequencies = F32(1.0) / torch_power(_positive(rope, "rope_theta", 10000.0), exponents)
     factor = _positive(rope, "factor", 8.0)
     low, high = _positive(rope, "low_freq_factor", 1.0), _positive(rope, "high_freq_factor", 4.0)
     old_length = _positive(rope, "original_max_position_embeddings", 8192)
@@ -60,15 +61,15 @@ def extra_tensors(config: Config) -> ExtraTensors:
         raise UserError(f"config.json has low_freq_factor = {low}, which must be less than high_freq_factor = {high}")
     factors = []
     for frequency in frequencies:
-        wavelength = np.float32(2 * math.pi) / frequency
-        if wavelength < old_length / high:
+        wavelength = F32(1.0) / frequency * F32(2 * math.pi)
+        if wavelength < F32(old_length / high):
             factors.append(1.0)
-        elif wavelength > old_length / low:
+        elif wavelength > F32(old_length / low):
             factors.append(factor)
         else:
-            smooth = (np.float32(old_length) / wavelength - np.float32(low)) / np.float32(high - low)
-            slowed = (np.float32(1.0) - smooth) / np.float32(factor) + smooth
-            factors.append(float(np.float32(1.0) / slowed))
+            smooth = (F32(1.0) / wavelength * F32(old_length) - F32(low)) / F32(high - low)
+            slowed = (F32(1.0) - smooth) / F32(factor) + smooth
+            factors.append(float(F32(1.0) / slowed))
     return {"rope_freqs.weight": np.array(factors, dtype=np.float32)}
 
 
@@ -96,6 +97,13 @@ FAMILY = Family(
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
+    },
+    sizes={
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
     },
     tensors=tensors,
     write_keys=write_keys,

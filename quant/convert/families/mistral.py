@@ -19,5 +19,12 @@ FAMILY = msgspec.structs.replace(
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
     },
+    sizes={
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
     tensors=Decoder(interleave=True).tensors,  # MistralForCausalLM has no biases, whatever the config says
 )

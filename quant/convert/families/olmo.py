@@ -30,6 +30,13 @@ FAMILY = Family(
         "max_position_embeddings": 2048,
         "rope_theta": 10000.0,
     },
+    sizes={
+        "vocab_size": 50304,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
     tensors=Decoder(interleave=True, norms=(), final_norm=False).tensors,
     write_keys=write_keys,
 )

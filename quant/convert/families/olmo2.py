@@ -25,6 +25,13 @@ FAMILY = Family(
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
     },
+    sizes={
+        "vocab_size": 50304,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
     check=_refuse_tied,
     tensors=Decoder(norms=("post_attention_layernorm", "post_feedforward_layernorm"), qk_norms="row").tensors,
     write_keys=write_common_keys,

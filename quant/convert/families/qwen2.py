@@ -18,6 +18,13 @@ FAMILY = Family(
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
     },
+    sizes={
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+    },
     tensors=Decoder(qkv_bias=True).tensors,
     write_keys=write_common_keys,
 )

@@ -37,6 +37,13 @@ FAMILY = msgspec.structs.replace(
         "tie_word_embeddings": True,
         "no_rope_layer_interval": _INTERVAL,
     },
+    sizes={
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+    },
     check=_require_usual_pattern,
     tensors=Decoder(interleave=True).tensors,  # llama.cpp's graph has no biases
 )

@@ -77,7 +77,8 @@ def test_facts_of_a_plain_file(tmp_path):
     artifact = describe(path)
     assert artifact.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (artifact.file_name, artifact.file_bytes) == ("m-F16.gguf", path.stat().st_size)
-    assert (artifact.model, artifact.arch, artifact.level) == ("Tiny 1M", "llama", "F16")
+    assert (artifact.model, artifact.arch, artifact.level) == ("m", "llama", "F16")
+    assert artifact.general_name == "Tiny 1M"
     assert artifact.tensor_types == {"f16": 15, "f32": 5}
     assert (artifact.weights, artifact.standin_for) == ("synthetic", "smollm2-135m")
     assert 16 < artifact.bpw < 16.1
@@ -125,7 +126,7 @@ def test_a_record_never_holds_a_path_or_control_characters(tmp_path):
         writer.add_string("general.source.huggingface.repository", "org/My-Model")
 
     artifact = describe(_file(tmp_path / "m.gguf", fill))
-    assert artifact.model == "My Model [31m"
+    assert (artifact.model, artifact.general_name) == ("m", "My Model [31m")
     assert (artifact.source, artifact.revision) == ("org/My-Model", None)
     url = _file(tmp_path / "u.gguf", lambda w: w.add_string("general.repo_url", "https://huggingface.co/org/name"))
     assert describe(url).source == "org/name"
@@ -172,7 +173,8 @@ def test_shards_are_one_artifact(tmp_path):
     assert artifact.file_bytes == sum(shard.stat().st_size for shard in shards)
     digests = "".join(hashlib.sha256(shard.read_bytes()).hexdigest() for shard in shards)
     assert artifact.sha256 == hashlib.sha256(digests.encode()).hexdigest()
-    assert describe(shards[2]) == artifact
+    for other in shards[1:]:
+        assert "not the first of its shards; pass s-00001-of-00003.gguf" in _refusal(other)
 
 
 def test_a_missing_or_foreign_shard_is_named(tmp_path):
@@ -186,6 +188,8 @@ def test_a_missing_or_foreign_shard_is_named(tmp_path):
     second.write_bytes(kept)
     first.rename(tmp_path / "alone.gguf")
     assert "one of 3 shards" in _refusal(tmp_path / "alone.gguf")
+    second.rename(tmp_path / "lonely.gguf")
+    assert "not the first of its shards" in _refusal(tmp_path / "lonely.gguf")
     tiny_gguf(tmp_path / "t-00001-of-00001.gguf")
     assert describe(tmp_path / "t-00001-of-00001.gguf").level == "F16"
 
@@ -283,10 +287,54 @@ def test_any_flipped_byte_yields_facts_or_one_line(tmp_path):
             assert artifact.model.isprintable()
 
 
-@pytest.mark.parametrize("kind", ["adapter", "imatrix", "mmproj"])
-def test_what_is_no_model_is_named(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("adapter", "an adapter (LoRA)"), ("imatrix", "an importance matrix"), ("mmproj", "a projector")],
+)
+def test_what_is_no_model_is_named(tmp_path, kind, words):
     path = _file(tmp_path / "m.gguf", lambda writer: writer.add_type(kind))
-    assert f"holds no model but a {kind}" in _refusal(path)
+    assert f"holds {words}" in _refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("arch", "words"),
+    [("bert", "an encoder (bert)"), ("t5encoder", "an encoder (t5encoder)"), ("clip", "a projector"),
+     ("controlvector", "a control vector")],
+)  # fmt: skip
+def test_an_architecture_that_generates_no_text_is_named(tmp_path, arch, words):
+    path = tmp_path / "m.gguf"
+    assert f"holds {words}" in _refusal(_file(path, lambda writer: None, arch=arch))
+
+
+def test_attention_to_later_tokens_is_an_encoders_but_for_diffusion(tmp_path):
+    for arch, refused in (("llama", True), ("dream", False)):
+        path = _file(tmp_path / f"{arch}.gguf", lambda writer: writer.add_causal_attention(False), arch=arch)
+        if refused:
+            assert "an encoder (llama)" in _refusal(path)
+        else:
+            assert describe(path).arch == "dream"
+
+
+@pytest.mark.parametrize(
+    ("file", "model"),
+    [
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct"),
+        ("tune-UD-Q4_K_XL.GGUF", "tune"),
+        ("tune.i1-IQ4_XS.gguf", "tune"),
+        ("tune-fp16-Q8_0.gguf", "tune"),
+        ("sha256-c0ffee", "sha256-c0ffee"),
+        ("Q8_0.gguf", "merged"),  # nothing else names it
+    ],
+)
+def test_a_model_is_named_by_its_file_without_the_level(tmp_path, file, model):
+    artifact = describe(_file(tmp_path / file, lambda writer: writer.add_name("merged")))
+    assert (artifact.model, artifact.general_name) == (model, "merged")
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
+    assert "Git LFS pointer" in _refusal(path)
 
 
 def test_a_folder_and_nothing_are_refused(tmp_path):

@@ -114,7 +114,7 @@ def test_infinite_weights_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     start = 8 + int.from_bytes(data[:8], "little") + header["model.layers.0.mlp.up_proj.weight"]["data_offsets"][0]
     data[start : start + 4] = b"\x00\x00\x80\x7f"
     weights.write_bytes(data)
-    with pytest.raises(UserError, match="values that q8_0 cannot store"):
+    with pytest.raises(UserError, match=r"tensor model\.layers\.0\.mlp\.up_proj\.weight in .* holds an infinite value"):
         from_checkpoint(checkpoint, tmp_path / "ours", "Q8_0,F16")
     assert list((tmp_path / "ours").iterdir()) == []
 

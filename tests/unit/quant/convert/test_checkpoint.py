@@ -114,7 +114,7 @@ def test_a_scalar_and_an_empty_tensor_have_their_size(tmp_path):
 def test_a_type_that_is_not_converted_is_refused_when_it_is_read(tmp_path):
     folder = _single(tmp_path, _file({"t": _entry([3], 0, 24, "F64")}, bytes(24)))
     tensor = open_checkpoint(folder).tensors["t"]
-    with pytest.raises(UserError, match=r"tensor t in model\.safetensors is F64; F32, F16 and BF16 are converted"):
+    with pytest.raises(UserError, match=r"tensor t in .*model\.safetensors is F64; F32, F16 and BF16 are converted"):
         tensor.read(0, 3)
 
 
@@ -138,13 +138,114 @@ def test_shards_are_read_with_an_index_and_without(tmp_path):
     assert {name: tensor.path.name for name, tensor in tensors.items()} == {"a": one, "b": two}
 
 
-def test_the_index_has_priority_over_a_single_file(tmp_path):
+@pytest.mark.parametrize(
+    "index", [_index({"old": "part.safetensors"}), b"not JSON", b"{}"], ids=["whole", "no", "empty"]
+)
+def test_the_single_file_comes_before_an_index(tmp_path, index):
     files = {
-        "model.safetensors": _file({"old": _entry()}, bytes(24)),
-        "part.safetensors": _file({"new": _entry()}, bytes(24)),
-        "model.safetensors.index.json": _index({"new": "part.safetensors"}),
+        "model.safetensors": _file({"new": _entry()}, bytes(24)),
+        "part.safetensors": _file({"old": _entry()}, bytes(24)),
+        "model.safetensors.index.json": index,
     }
-    assert list(open_checkpoint(_folder(tmp_path, files)).tensors) == ["new"]
+    found = open_checkpoint(_folder(tmp_path, files))
+    assert list(found.tensors) == ["new"]
+    assert len(found.notes) == (b"part" in index)  # two whole sets are worth a line
+
+
+def test_an_index_whose_shards_are_gone_is_no_error_beside_the_single_file(tmp_path):
+    one, two = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    files = {
+        "model.safetensors": _file({"new": _entry()}, bytes(24)),
+        "model.safetensors.index.json": _index({"a": one, "b": two}),
+    }
+    found = open_checkpoint(_folder(tmp_path, files))
+    assert (list(found.tensors), found.notes) == (["new"], ())
+    (tmp_path / one).write_bytes(_file({"a": _entry()}, bytes(24)))  # one of two is no set either
+    assert list(open_checkpoint(tmp_path).tensors) == ["new"]
+    (tmp_path / "model.safetensors").unlink()
+    assert f"lacks {two}, which its index names" in _refusal(tmp_path)
+
+
+def test_an_index_that_names_the_single_file_and_another_is_followed(tmp_path):
+    files = {
+        "model.safetensors": _file({"a": _entry()}, bytes(24)),
+        "more.safetensors": _file({"b": _entry()}, bytes(24)),
+        "model.safetensors.index.json": _index({"a": "model.safetensors", "b": "more.safetensors"}),
+    }
+    assert list(open_checkpoint(_folder(tmp_path, files)).tensors) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("consolidated.safetensors", "Mistral's own format"),
+        ("model.fp16.safetensors", "rename the file to model.safetensors"),
+        ("weights.safetensors", "rename the file to model.safetensors"),
+        ("adapter_model.safetensors", "holds an adapter"),
+        ("m-Q4_0.GGUF", "pass one of its GGUF files"),
+    ],
+)
+def test_what_is_there_instead_of_the_weights_is_named(tmp_path, name, words):
+    said = _refusal(_folder(tmp_path, {name: b""}))
+    assert words in said
+    assert name in said or "adapter" in name
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_an_adapters_base_model_is_named(tmp_path, with_config):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base\x1b[2J"}))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    if with_config:
+        (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    assert "an adapter of org/base" in _refusal(tmp_path)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 269060552\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "model-00001-of-00002.safetensors"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path, name):
+    _single(tmp_path, _file({"t": _entry()}, bytes(24)))
+    if name.startswith("model-"):
+        (tmp_path / "model.safetensors").unlink()
+    (tmp_path / name).write_bytes(POINTER)
+    said = _refusal(tmp_path)
+    assert "Git LFS pointer" in said
+    assert f"{name} is" in said
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "n_bytes"),
+    [
+        ("U32", (2, 3), 24),
+        ("F8_E8M0", (6,), 6),
+        ("F4", (6,), 3),
+        ("F6_E2M3", (4,), 3),
+        ("U16", (3,), 6),
+        ("C64", (1,), 8),
+    ],
+)
+def test_every_type_of_the_format_is_known_by_its_size(tmp_path, dtype, shape, n_bytes):
+    entry = _entry(shape, 0, n_bytes, dtype)
+    tensor = open_checkpoint(_single(tmp_path, _file({"t": entry}, bytes(n_bytes)))).tensors["t"]
+    assert tensor.is_packed == (dtype != "C64")
+    with pytest.raises(UserError, match=f"tensor t in .* is {dtype}[,;]"):
+        tensor.read(0, 1)
+
+
+@pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes"}, {"quant_method": "gptq", "bits": 4}])
+def test_settings_of_a_quantization_beside_plain_weights_are_noted_and_ignored(tmp_path, settings):
+    files = {"model.safetensors": _file({"t": _entry()}, bytes(24))}
+    found = open_checkpoint(_folder(tmp_path, files, CONFIG | {"quantization_config": settings}))
+    assert settings["quant_method"] in found.notes[0]
+    packed = {"model.safetensors": _file({"t": _entry(dtype="U32")}, bytes(24))}
+    assert "quantized already" in _refusal(_folder(tmp_path, packed, CONFIG | {"quantization_config": settings}))
+
+
+def test_a_quantization_at_run_time_is_refused_though_its_weights_look_plain(tmp_path):
+    files = {"model.safetensors": _file({"t": _entry()}, bytes(24))}
+    folder = _folder(tmp_path, files, CONFIG | {"quantization_config": {"quant_method": "bitnet"}})
+    assert "quantized already (bitnet)" in _refusal(folder)
 
 
 def test_a_hub_cache_of_links_is_read_like_plain_files(tmp_path):
@@ -290,7 +391,7 @@ def test_pickled_weights_are_named_and_never_opened(tmp_path, name, monkeypatch)
     opened = []
     real = Path.open
     monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(self.name) or real(self, *a, **k))
-    assert "only pickled weights, which can run code; use a repository with safetensors, or save" in _refusal(folder)
+    assert f"only pickled weights ({name}), which can run code; use a repository with safetensors" in _refusal(folder)
     assert name not in opened
     assert not (tmp_path / "sprung").exists()
 
@@ -302,7 +403,7 @@ def test_a_pickle_under_a_safetensors_name_is_no_header(tmp_path):
 
 
 def test_a_directory_without_weights_names_what_to_download(tmp_path):
-    assert "has no safetensors files; download model.safetensors too" in _refusal(_folder(tmp_path, {}))
+    assert "has no model.safetensors; download model.safetensors too" in _refusal(_folder(tmp_path, {}))
 
 
 # --- config.json

@@ -65,6 +65,15 @@ def test_an_unknown_level_is_one_line_with_a_hint(text, words):
         ("smollm2-135m", "smollm2-135m"),
         ("F16", "F16"),
         ("a-b", "a-b"),
+        ("model-UD-Q4_K_XL", "model"),
+        ("model.i1-Q4_K_M", "model"),
+        ("model-Q6_K_L", "model"),
+        ("model-Q4_0_4_4", "model"),
+        ("model-fp16", "model"),
+        ("model-F16-Q8_0", "model"),
+        ("model-Q4_K_M-imat", "model"),
+        ("model-q4-k-m", "model"),
+        ("model-instruct-v0.2", "model-instruct-v0.2"),
     ],
 )
 def test_a_stem_loses_its_level(stem, bare):

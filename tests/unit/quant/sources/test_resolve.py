@@ -81,11 +81,16 @@ def test_what_is_on_disk_wins_over_names(elsewhere: Path) -> None:
         assert (source.kind, source.path) == ("directory", Path(name))
 
 
-def test_files_are_known_by_their_ends(elsewhere: Path) -> None:
+def test_files_are_known_by_their_ends_and_gguf_files_by_their_content(elsewhere: Path) -> None:
     for name, kind in (("m.gguf", "gguf"), ("config.json", "config"), ("tiny.json", "config")):
         (elsewhere / name).touch()
         assert resolve(name).kind == kind
         assert resolve(f"./{name}").kind == kind
+    (elsewhere / "UPPER.GGUF").touch()
+    assert resolve("UPPER.GGUF").kind == "gguf"
+    for name in ("sha256-c0ffee", "model.bin", "looks-like.json"):
+        (elsewhere / name).write_bytes(b"GGUF\x03\0\0\0")
+        assert resolve(name).kind == "gguf"
     (elsewhere / "model.safetensors").touch()
     with pytest.raises(UserError, match="pass the directory it is in"):
         resolve("model.safetensors")

@@ -1,0 +1,102 @@
+"""Which files of a directory hold a checkpoint's weights, and what is there where none does.
+
+Where there are two sets, the choice is that of transformers: model.safetensors comes before an index and its shards.
+Source: _get_resolved_checkpoint_files in transformers' modeling_utils (4.57 and 5).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from quant.base.errors import UserError
+from quant.base.text import one_line
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_MAX_ADAPTER_BYTES = 1 << 20
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The chosen files, by name, in their order."""
+
+    parts: tuple[str, ...]
+    expected: tuple[str, ...] = ()  # the tensors that an index puts into them
+    note: str | None = None  # on what is there too, and is not used
+
+
+def choose_weight_files(folder: Path, weight_map: dict[str, str] | None) -> WeightFiles:
+    """Choose among a directory's safetensors files.
+
+    Args:
+        weight_map: tensor -> file, of the index; None if there is no index.
+
+    Raises:
+        UserError: there are none, or one that the index names is missing.
+    """
+    parts = tuple(sorted(set((weight_map or {}).values())))
+    missing = [part for part in parts if not (folder / part).is_file()]
+    if (folder / SINGLE).is_file() and (missing or SINGLE not in parts):
+        both = bool(parts) and not missing
+        note = (
+            f"{folder} has two sets of weights; {SINGLE} is used, as transformers does, and the shards of {INDEX} not"
+        )
+        return WeightFiles((SINGLE,), note=note if both else None)
+    if missing:
+        raise UserError(
+            f"{folder} lacks {missing[0]}, which its index names{_there_instead(folder, parts)}; "
+            "download the checkpoint again"
+        )
+    if weight_map is not None:
+        return WeightFiles(parts, tuple(weight_map))
+    shards = tuple(sorted(path.name for path in folder.glob("model-*-of-*.safetensors")))
+    if not shards:
+        raise UserError(f"{folder} has no {SINGLE}; {what_else(folder)}")
+    return WeightFiles(shards)
+
+
+def _there_instead(folder: Path, parts: Sequence[str]) -> str:
+    others = sorted(path.name for path in folder.glob("*.safetensors") if path.name not in parts)
+    return f", but has {one_line(others[0], 80)}, which it does not name" if others else ""
+
+
+def what_else(folder: Path) -> str:
+    """Return what a directory without a checkpoint's files holds instead, and what to do."""
+    names = sorted(path.name for path in folder.iterdir())
+    tensors = [name for name in names if name.endswith(".safetensors")]
+    pickles = [name for name in names if name.endswith(_PICKLES)]
+    ggufs = [name for name in names if name.lower().endswith(".gguf")]
+    if "adapter_config.json" in names or any(name.startswith("adapter_model.") for name in names):
+        return f"it holds an adapter{_base_of(folder)}; merge it into that model, save the result, and pass that"
+    if consolidated := [name for name in tensors if name.startswith("consolidated")]:
+        return (
+            f"it holds {one_line(consolidated[0], 80)}, which is Mistral's own format; "
+            "download config.json and the files model*.safetensors of the same model"
+        )
+    if tensors:
+        return (
+            f"it holds {one_line(tensors[0], 80)}, which transformers does not load either; "
+            f"if these are all weights of the model, rename the file to {SINGLE}"
+        )
+    if ggufs:
+        return f"pass one of its GGUF files, like {folder / one_line(ggufs[0], 80)}"
+    if pickles:
+        return (
+            f"it has only pickled weights ({one_line(pickles[0], 80)}), which can run code; use a repository with "
+            "safetensors, or save the model again with transformers' save_pretrained"
+        )
+    return f"download {SINGLE} too"
+
+
+def _base_of(folder: Path) -> str:
+    """Return " of ORG/NAME" if an adapter's config names its base model."""
+    path = folder / "adapter_config.json"
+    try:
+        if path.stat().st_size > _MAX_ADAPTER_BYTES:
+            return ""
+        base = json.loads(path.read_bytes())["base_model_name_or_path"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return ""
+    return f" of {one_line(base, 100)}" if isinstance(base, str) and base else ""
