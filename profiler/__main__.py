@@ -3,10 +3,12 @@
 import sys
 
 from profiler.packages import check_packages
+from profiler.streams import open_streams
 
 
 def main() -> None:
     """Run the command line, unless another distribution shadows a package of slmprof."""
+    open_streams()
     if reason := check_packages():
         sys.stderr.write(f"slmprof: {reason}\n")
         sys.exit(2)

@@ -267,7 +267,7 @@ def _starved(seen: _Seen) -> Warning | None:
     elif _busy(seen):
         cause = "other programs took the rest; close them and re-measure"
     else:
-        cause = "a limit that is not visible here, or a pause of the process, held them back; re-measure"
+        cause = "other programs, a limit that is not visible here, or a pause of the process; re-measure"
     threads = round(got.threads, 1)
     counted_threads = counted(int(threads) if threads == int(threads) else threads, "thread")
     return Warning("starved", f"{counted_threads} got {got.cpus:.1f} CPUs: {cause}")

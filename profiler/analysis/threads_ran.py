@@ -14,7 +14,7 @@ from profiler.records.round import Round
 _NS_PER_S = 1e9
 # Below this share of the CPU time that the threads would use, some of them waited for a CPU.
 STARVED_SHARE = 0.85
-_LEAST_NS = 2_000_000  # one late start of a thread is a large share of less
+_LEAST_NS = 10_000_000  # a few time slices of the scheduler: one lost slice is a large share of less
 
 # Variables that hold OpenMP's threads back, and how to see whether a value does.
 _LIMITS = ("OMP_THREAD_LIMIT", "KMP_DEVICE_THREAD_LIMIT", "KMP_ALL_THREADS")

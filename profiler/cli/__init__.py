@@ -1,5 +1,6 @@
 """The command line. This module holds names only; a command's module is imported when the command is called."""
 
+import errno
 import importlib
 import os
 import signal
@@ -132,10 +133,35 @@ def main() -> None:
         _print_error("stopped")
         sys.exit(130)  # 128 plus the number of SIGINT, as in a shell
     except ReaderGone:
-        # Flushing the rest at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         sys.exit(0)
+    except (OSError, MemoryError, ImportError) as error:
+        _print_error(problem_of(error))
+        _discard_stdout()
+        sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def problem_of(error: Exception) -> str:
+    """Return in one line what the system refused, and what to do."""
+    if isinstance(error, MemoryError):
+        return "Python has no memory left; close programs, or raise the limit (ulimit -v)"
+    if not isinstance(error, OSError):
+        what = " ".join(str(error).split())
+        return f"a library cannot be loaded ({what[-200:]}); raise the memory limit (ulimit -v), or reinstall slmprof"
+    reason = error.strerror or str(error)
+    if "temporary directory" in reason:
+        return "no temporary folder can be written; set TMPDIR to one that can"
+    if error.filename is not None:
+        return str(UserError(f"{os.fsdecode(error.filename)}: {reason}; check the file and who owns it"))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot write to stdout: {reason}; free space"
+    return f"the system refused: {reason}; check limits (ulimit -a) and where stdout goes"
+
+
+def _discard_stdout() -> None:
+    """Lose what is left to print: flushing it at exit must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _handle_termination() -> None:

@@ -17,6 +17,7 @@ import profiler
 from quant.base.files import cache_dir
 from quant.base.hashes import HashedFile
 from quant.base.kept import KeptJson
+from quant.base.text import printable_name
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def key_of(paths: Sequence[Path]) -> str | None:
     """Return the key of some files in their present state; None where they are too small for keeping to pay."""
     states = []
     with suppress(OSError):
-        states = [(str(path.resolve()), HashedFile.of(path)) for path in paths]
+        states = [(printable_name(path.resolve()), HashedFile.of(path)) for path in paths]
     if sum(path.stat().st_size for path in paths if path.is_file()) < MANY_BYTES or not states:
         return None
     return hashlib.sha256(msgspec.json.encode([states, _code()])).hexdigest()[:32]

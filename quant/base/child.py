@@ -17,6 +17,8 @@ from typing import IO, NamedTuple, Self
 
 import msgspec
 
+from quant.base.text import encoded
+
 _STDERR_TAIL_BYTES = 8192
 # What the kernel sends when memory runs out, and what a service manager sends before.
 _KILLED_FROM_OUTSIDE = ("SIGKILL", "SIGTERM")
@@ -106,7 +108,7 @@ class Child:
         """Send one JSON line. A child that has ended is noticed by what it does not answer."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(msgspec.json.encode(message) + b"\n")
+            self._process.stdin.write(encoded(message) + b"\n")
             self._process.stdin.flush()
 
     def receive(self) -> bytes:

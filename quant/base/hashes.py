@@ -11,6 +11,7 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.files import sha256_of
 from quant.base.kept import KeptJson
+from quant.base.text import printable_name
 
 _KEPT_FILES = 10_000
 _LOCK_SECONDS = 10.0
@@ -51,7 +52,7 @@ def cached_sha256(paths: Sequence[Path]) -> str:
 
 
 def _one(path: Path) -> str:
-    name = str(path.resolve())
+    name = printable_name(path.resolve())
     try:
         before = HashedFile.of(path)
         known = (_KEPT.read() or {}).get(name)
@@ -69,7 +70,7 @@ def _one(path: Path) -> str:
 def remember_sha256(path: Path, sha256: str) -> None:
     """Keep the hash of a file that was just written, where it was computed on the way."""
     with suppress(OSError):
-        _keep(str(path.resolve()), HashedFile.of(path).with_hash(sha256))
+        _keep(printable_name(path.resolve()), HashedFile.of(path).with_hash(sha256))
 
 
 def _keep(name: str, hashed: HashedFile) -> None:

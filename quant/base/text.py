@@ -1,9 +1,13 @@
 """Untrusted text made safe for one line: names and messages may come from any file."""
 
+import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
+
+M = TypeVar("M")
 
 _FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+")
 _MESSAGE_CHARS = 400
@@ -32,6 +36,42 @@ def message_line(text: str, *folders: Path) -> str:
         if len(folder.parts) > 1:
             text = text.replace(f"{folder}{os.sep}", "")
     return one_line(_FOLDERS.sub("", text), _MESSAGE_CHARS)
+
+
+def encoded(message: object) -> bytes:
+    """Return a message in JSON. Names of files may be bytes that are no UTF-8: Python's surrogates, which are escaped."""
+    import msgspec  # this module is loaded for --help, which needs no JSON
+
+    try:
+        return msgspec.json.encode(message)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(message)).encode()
+
+
+def decoded(line: bytes, kind: type[M]) -> M:
+    """Return a message as `encoded` wrote it.
+
+    Raises:
+        msgspec.DecodeError: it is none of this kind.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if b"\\ud" not in line:
+            raise
+    try:
+        return msgspec.convert(json.loads(line), kind)
+    except json.JSONDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def printable_name(path: Path | str) -> str:
+    """Return a file's name as text that can be stored: bytes that are no UTF-8 become escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def pretty_json(value: object) -> str:

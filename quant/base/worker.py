@@ -16,6 +16,8 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from quant.base.text import decoded, encoded
+
 J = TypeVar("J", bound=msgspec.Struct)
 Send = Callable[[msgspec.Struct], None]
 
@@ -32,16 +34,16 @@ class Pipes:
     def receive(self, kind: type[J]) -> J | None:
         """Wait for a request; None where the parent wants nothing more."""
         line = self._stdin.readline()
-        return msgspec.json.decode(line, type=kind) if line else None
+        return decoded(line, kind) if line else None
 
     def send(self, message: msgspec.Struct) -> None:
         """Send one JSON line."""
-        self._stdout.write(msgspec.json.encode(message) + b"\n")
+        self._stdout.write(encoded(message) + b"\n")
         self._stdout.flush()
 
     def send_last(self, answer: object) -> None:
         """Send the answer of a child that may have sent lines before: the end of the pipe ends it, not a newline."""
-        self._stdout.write(msgspec.json.encode(answer))
+        self._stdout.write(encoded(answer))
         self._stdout.flush()
 
     def end_with_parent(self, unfinished: Sequence[str] = ()) -> None:
@@ -106,10 +108,9 @@ def serve_with_progress(kind: type[J], work: Callable[[J, Send], object]) -> Non
 def serve_many(kind: type[J], work: Callable[[J], msgspec.Struct]) -> None:
     """Be a worker that answers one request after the other, until the parent is gone."""
     pipes = Pipes()
-    decoder = msgspec.json.Decoder(kind)
     requests = pipes.requests()
     while True:
-        pipes.send(work(decoder.decode(requests.get())))
+        pipes.send(work(decoded(requests.get(), kind)))
 
 
 def end_child() -> None:

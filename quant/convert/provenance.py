@@ -9,7 +9,7 @@ import msgspec
 from quant.base.files import write_text
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
-from quant.base.text import pretty_json
+from quant.base.text import pretty_json, printable_name
 
 # Of the checkpoint's files that a conversion reads.
 INPUT_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
@@ -54,7 +54,7 @@ def inputs_of(checkpoint: Path, imatrix: Path | None = None) -> tuple[Input, ...
     """
     paths = sorted(path for path in checkpoint.iterdir() if path.suffix in INPUT_SUFFIXES and path.is_file())
     paths += [imatrix] if imatrix else []
-    return tuple(Input(name=path.name, n_bytes=path.stat().st_size, sha256=cached_sha256([path])) for path in paths)
+    return tuple(Input(name=printable_name(path.name), n_bytes=path.stat().st_size, sha256=cached_sha256([path])) for path in paths)
 
 
 def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]) -> None:
@@ -69,7 +69,7 @@ def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]
         made_by = "slmprof"
     for path in paths:
         note = Provenance(
-            file=path.name,
+            file=printable_name(path.name),
             made_by=made_by,
             llama_build=llama_build(),
             origin=origin,

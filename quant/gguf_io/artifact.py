@@ -10,7 +10,7 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.hashes import cached_sha256
 from quant.base.ints import MOST, Int64
-from quant.base.text import one_line
+from quant.base.text import one_line, printable_name
 from quant.gguf_io.decode_bytes import decode_weight_bytes
 from quant.gguf_io.header import GgufHeader, open_gguf_header
 from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, is_level, strip_level
@@ -114,7 +114,7 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
     known = facts_of(sha256)
     return Artifact(
         sha256=sha256,
-        file_name=path.name,
+        file_name=printable_name(path.name),
         file_bytes=header.file_bytes,
         tensor_bytes=sum(tensor.nbytes for tensor in header.tensors),
         model=_model_name(header, path),

@@ -1,6 +1,7 @@
 """A source's GGUF files at several levels, each made once: kept files are known by what they were made of."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
 from quant.base.progress import say
+from quant.base.text import printable_name
 from quant.convert.provenance import INPUT_SUFFIXES, Origin
 from quant.gguf_io.levels import file_name, levels_requested_by_name, parse_levels
 
@@ -93,7 +95,7 @@ class KeptLevels:
 
 
 def _kept_note(path: Path) -> KeptJson[_Note]:
-    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
     return KeptJson(f"conversions/{name}.json", _Note)
 
 
@@ -109,9 +111,9 @@ def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, ori
         for path in sorted(folder.iterdir()):
             if path.suffix == ".safetensors":
                 status = path.stat()
-                digest.update(f"{path.name}:{status.st_size}:{status.st_mtime_ns}".encode())
+                digest.update(f"{printable_name(path.name)}:{status.st_size}:{status.st_mtime_ns}".encode())
             elif path.suffix in INPUT_SUFFIXES and path.is_file():
-                digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+                digest.update(f"{printable_name(path.name)}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; download the checkpoint again") from error
     return digest.hexdigest()

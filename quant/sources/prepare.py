@@ -9,6 +9,7 @@ import msgspec
 from quant.base.errors import UserError
 from quant.base.files import cache_dir
 from quant.base.progress import say
+from quant.base.text import printable_name
 from quant.convert.checkpoint import read_object
 from quant.convert.provenance import Origin
 from quant.gguf_io.artifact import Artifact
@@ -224,5 +225,5 @@ def model_name(source: Source, folder: Path | None) -> str:
         place = source.path if source.path is not None else folder
         assert place is not None
         place = place.resolve()
-        name = place.name if place.is_dir() else place.parent.name
+        name = printable_name(place.name if place.is_dir() else place.parent.name)
     return re.sub(r"[^\w.-]+", "_", name)[:80] or "model"

@@ -36,8 +36,6 @@ def cpu_list(text: str) -> tuple[int, ...]:
 
 def describe(root: Path = ROOT, allowed: Sequence[int] | None = None) -> Machine:
     """Return what does not change while a sweep runs; `allowed` are the CPUs that this process may use."""
-    import psutil
-
     online = _online(root)
     kinds = core_kinds(root, online)
     if allowed is None:  # the kernel keeps the affinity within the cpuset
@@ -52,7 +50,7 @@ def describe(root: Path = ROOT, allowed: Sequence[int] | None = None) -> Machine
         core_kinds=kinds,
         affinity=None if set(allowed) == set(online) else tuple(allowed),
         cpu_quota=quota,
-        memory_bytes=memory.get("MemTotal") or psutil.virtual_memory().total,
+        memory_bytes=memory.get("MemTotal") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         memory_limit_bytes=limit,
         page_bytes=os.sysconf("SC_PAGE_SIZE"),
         huge_pages=_bracketed(read_text(root / "sys/kernel/mm/transparent_hugepage/enabled")),
@@ -187,6 +185,8 @@ def available_bytes(root: Path = ROOT) -> int:
     memory = _meminfo(root)
     # Kernels before 3.14 have no estimate.
     free = memory.get("MemAvailable", sum(memory.get(name, 0) for name in ("MemFree", "Buffers", "Cached")))
+    if not memory and root == ROOT:  # /proc cannot be read
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     left = cgroup.bytes_left(root)
     return max(free if left is None else min(free, left), 0)
 

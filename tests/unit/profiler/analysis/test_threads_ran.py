@@ -108,7 +108,7 @@ def test_other_programs_are_the_cause_where_they_took_the_cpus() -> None:
 def test_nothing_is_claimed_without_a_counter_or_on_a_gpu_or_in_no_time() -> None:
     assert cpus_got([a_round()]) is None
     assert starved(ran(0.1, n_threads=4, device="gpu")) is None
-    assert cpus_got([ran(0.5, prefill_ms=0.3, decode_ms=0.1)]) is None
+    assert cpus_got([ran(0.5, prefill_ms=1.9, decode_ms=2)]) is None
 
 
 def test_an_accelerator_that_computes_the_prefill_needs_no_threads() -> None:

@@ -444,3 +444,10 @@ def test_a_process_outside_its_namespace_has_the_limits_of_the_top(tmp_path: Pat
 def test_an_old_kernel_makes_no_estimate_of_what_is_available(tmp_path: Path) -> None:
     text = meminfo(1_000_000, 1).replace("MemAvailable", "MemUnheardOf")
     assert available_bytes(tree(tmp_path, {"proc/meminfo": text})) == (200_000 + 50_000 + 1_000_000) * KIB
+
+
+def test_a_system_whose_files_cannot_be_read(tmp_path: Path) -> None:
+    machine = describe(tmp_path)
+    assert machine.memory_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert machine.cores_physical == machine.cores_logical
+    assert conditions(root=tmp_path).busy_ns is None

@@ -1,0 +1,90 @@
+"""Surroundings that a caller may leave: closed or full streams, no temporary folder, names that are no text."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from profiler.cli import problem_of
+from quant.base.text import decoded, encoded, printable_name
+from tests.support.ggufs import tiny_gguf
+from tests.support.paths import ROOT
+
+
+def slmprof(words: str, redirections: str = "", **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line from a shell that redirects its streams."""
+    command = f'exec "{sys.executable}" -P -m profiler {words} {redirections}'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    return subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, check=False)  # noqa: S603
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_closed_streams_change_nothing(closed: str) -> None:
+    done = slmprof("models --json", closed)
+    assert done.returncode == 0
+    assert msgspec.json.decode(done.stdout)
+
+
+def test_every_stream_closed() -> None:
+    assert slmprof("models", "<&- >&- 2>&-").returncode == 0
+
+
+def test_a_wrong_name_with_stderr_closed_still_fails() -> None:
+    assert slmprof("show nowhere.jsonl", "2>&-").returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+@pytest.mark.parametrize("words", ["models", "--help", "models --json"])
+def test_a_full_stdout_is_one_line(words: str) -> None:
+    done = slmprof(words, ">/dev/full")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"slmprof: cannot write to stdout")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_a_full_stderr_costs_messages_only() -> None:
+    done = slmprof("show nowhere.jsonl", "2>/dev/full")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_no_temporary_folder_is_one_line() -> None:
+    message = problem_of(FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"))
+    assert "TMPDIR" in message
+    assert "/x: Permission denied" in problem_of(PermissionError(13, "Permission denied", "/x"))
+    assert "ulimit -v" in problem_of(MemoryError())
+    assert "space" not in problem_of(OSError(5, "Input/output error"))
+
+
+class Message(msgspec.Struct):
+    """A request with a file's name."""
+
+    path: str
+
+
+@pytest.mark.parametrize("name", [b"plain", "gr\u00fc\u00df \u6f22".encode(), b"mod\xe8le/\xff.gguf", b"a\\ud800"])
+def test_any_name_reaches_a_child(name: bytes) -> None:
+    path = os.fsdecode(name)
+    assert os.fsencode(decoded(encoded(Message(path)), Message).path) == name
+    assert msgspec.json.encode(printable_name(path))
+
+
+def test_a_wrong_message_is_still_refused() -> None:
+    for line in (b'{"path":1}', b'{"path":"\\\\ud8', b""):
+        with pytest.raises((msgspec.DecodeError, ValueError)):
+            decoded(line, Message)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its names are UTF-8")
+def test_bytes_that_are_no_text_are_printed_as_they_are(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/mod\xe8le"
+    os.mkdir(folder)
+    made = tiny_gguf(tmp_path / "tiny.gguf")
+    os.rename(made, folder + b"/m.gguf")
+    words = f"quantize {os.fsdecode(folder)}/m.gguf -q Q8_0 -o {os.fsdecode(folder)}"
+    done = slmprof(words, SLMPROF_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert b"mod\xe8le/" in done.stdout
