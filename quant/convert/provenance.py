@@ -54,7 +54,10 @@ def inputs_of(checkpoint: Path, imatrix: Path | None = None) -> tuple[Input, ...
     """
     paths = sorted(path for path in checkpoint.iterdir() if path.suffix in INPUT_SUFFIXES and path.is_file())
     paths += [imatrix] if imatrix else []
-    return tuple(Input(name=printable_name(path.name), n_bytes=path.stat().st_size, sha256=cached_sha256([path])) for path in paths)
+    return tuple(
+        Input(name=printable_name(path.name), n_bytes=path.stat().st_size, sha256=cached_sha256([path]))
+        for path in paths
+    )
 
 
 def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]) -> None:
