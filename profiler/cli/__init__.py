@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,9 @@ COMMANDS = {
     "plot": ("plots.cli.plot", "Draw charts of a results file."),
     "report": ("plots.cli.report", "Write a report as one HTML page or as Markdown."),
 }
+
+
+_IMPATIENCE_S = 2.0  # between signals of one wish to stop
 
 
 class ReaderGone(Exception):  # noqa: N818  not an error: it ends the program
@@ -130,6 +134,7 @@ def main() -> None:
         _print_error(f"{' '.join(error.format_message().split()).rstrip('.')}; see {hint} --help")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
         _print_error("stopped")
         sys.exit(130)  # 128 plus the number of SIGINT, as in a shell
     except ReaderGone:
@@ -165,14 +170,23 @@ def _discard_stdout() -> None:
 
 
 def _handle_termination() -> None:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that unfinished files are removed."""
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that unfinished files are removed.
+
+    A second Ctrl-C right after the first does not interrupt that.
+    """
+    stopped_s = -_IMPATIENCE_S
 
     def stop(number: int, _frame: object) -> None:
+        nonlocal stopped_s
+        if time.monotonic() - stopped_s < _IMPATIENCE_S:
+            return
+        stopped_s = time.monotonic()
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
+        # nohup ignores one, a shell's background job another.
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, stop)
 
 

@@ -39,7 +39,7 @@ def message_line(text: str, *folders: Path) -> str:
 
 
 def encoded(message: object) -> bytes:
-    """Return a message in JSON. Names of files may be bytes that are no UTF-8: Python's surrogates, which are escaped."""
+    """Return a message in JSON. Bytes of file names that are no UTF-8, Python's surrogates, are escaped."""
     import msgspec  # this module is loaded for --help, which needs no JSON
 
     try:

@@ -1,8 +1,10 @@
 """Surroundings that a caller may leave: closed or full streams, no temporary folder, names that are no text."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,7 @@ def slmprof(words: str, redirections: str = "", **variables: str) -> subprocess.
     """Run the command line from a shell that redirects its streams."""
     command = f'exec "{sys.executable}" -P -m profiler {words} {redirections}'
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    return subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, check=False)  # noqa: S603
+    return subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
@@ -80,11 +82,26 @@ def test_a_wrong_message_is_still_refused() -> None:
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its names are UTF-8")
 def test_bytes_that_are_no_text_are_printed_as_they_are(tmp_path: Path) -> None:
-    folder = os.fsencode(tmp_path) + b"/mod\xe8le"
-    os.mkdir(folder)
-    made = tiny_gguf(tmp_path / "tiny.gguf")
-    os.rename(made, folder + b"/m.gguf")
-    words = f"quantize {os.fsdecode(folder)}/m.gguf -q Q8_0 -o {os.fsdecode(folder)}"
+    folder = tmp_path / os.fsdecode(b"mod\xe8le")
+    folder.mkdir()
+    tiny_gguf(tmp_path / "tiny.gguf").rename(folder / "m.gguf")
+    words = f"quantize {folder}/m.gguf -q Q8_0 -o {folder}"
     done = slmprof(words, SLMPROF_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert b"mod\xe8le/" in done.stdout
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.05])
+def test_three_quick_interrupts_are_one(tmp_path: Path, pause_s: float) -> None:
+    # It waits for the writer of a pipe.
+    os.mkfifo(tmp_path / "results.jsonl")
+    command = [sys.executable, "-P", "-m", "profiler", "show", str(tmp_path / "results.jsonl")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, process_group=0) as process:
+        time.sleep(1.5)
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(pause_s)
+        assert process.stderr is not None
+        assert process.stderr.read().strip() == b"slmprof: stopped"
+    assert process.returncode == 130
