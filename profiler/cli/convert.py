@@ -12,7 +12,7 @@ from quant.base.errors import UserError
 from quant.base.files import move_to
 
 if TYPE_CHECKING:
-    from quant.convert.provenance import Origin
+    from quant.convert.provenance import Origin, TokenCheck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class ConvertOptions:
     pre: str | None
     converter: Path | None
     converter_python: str
+    allow_token_mismatch: bool
 
     @property
     def is_one_file(self) -> bool:
@@ -78,6 +79,11 @@ class ConvertOptions:
     default="python3",
     help="Python interpreter for --converter; it needs torch and transformers.",
 )
+@click.option(
+    "--allow-token-mismatch",
+    is_flag=True,
+    help="Convert although llama.cpp splits some texts into other tokens than the checkpoint's tokenizer does.",
+)
 def convert(**given: Any) -> None:
     """Convert a checkpoint to a GGUF file; with -q directly to quantized files, without an unquantized one in between.
 
@@ -91,7 +97,7 @@ def convert(**given: Any) -> None:
     slmprof convert smollm2-135m -q Q4_K_M,Q8_0 -o models/
     """
     from profiler.cli.progress.bar import progress_bar
-    from quant.convert.provenance import Origin, inputs_of, write_notes
+    from quant.convert.provenance import Origin, inputs_of, token_warnings, write_notes
     from quant.sources.prepare import checkpoint_of, model_name
     from quant.sources.resolve import resolve
 
@@ -104,35 +110,50 @@ def convert(**given: Any) -> None:
         folder, commit = checkpoint_of(found, any_family=options.converter is not None)
         origin = Origin(model=model_name(found, folder), source=found.repo if commit else None, revision=commit)
         if options.converter is not None:
-            n_overflowed, paths = 0, _convert_externally(folder, origin, options.converter, options)
+            n_overflowed, tokens = 0, None
+            paths = _convert_externally(folder, origin, options.converter, options)
         elif options.levels is not None:
-            n_overflowed, paths = _convert_to_levels(folder, origin, options.levels, options)
+            n_overflowed, tokens, paths = _convert_to_levels(folder, origin, options.levels, options)
         else:
-            n_overflowed, paths = _convert_unquantized(folder, origin, options)
-        write_notes(paths, origin, inputs_of(folder, options.imatrix))
+            n_overflowed, tokens, paths = _convert_unquantized(folder, origin, options)
+        write_notes(paths, origin, inputs_of(folder, options.imatrix), tokens)
+    for warning in token_warnings(tokens):
+        click.echo(warning, err=True)
     if n_overflowed:
         click.echo(f"{n_overflowed} values exceed the F16 range and became infinite; use BF16 instead", err=True)
     for path in paths:
         click.echo(path)
 
 
-def _convert_unquantized(folder: Path, origin: "Origin", options: ConvertOptions) -> tuple[int, list[Path]]:
+def _convert_unquantized(
+    folder: Path, origin: "Origin", options: ConvertOptions
+) -> tuple[int, "TokenCheck | None", list[Path]]:
     from quant.convert.to_gguf import convert as to_gguf
 
-    report = to_gguf(folder, options.output, outtype=options.outtype, pre=options.pre, origin=origin)
-    return report.n_overflowed, [options.output]
+    report = to_gguf(
+        folder,
+        options.output,
+        outtype=options.outtype,
+        pre=options.pre,
+        origin=origin,
+        allow_token_mismatch=options.allow_token_mismatch,
+    )
+    return report.n_overflowed, report.tokens, [options.output]
 
 
-def _convert_to_levels(folder: Path, origin: "Origin", levels: str, options: ConvertOptions) -> tuple[int, list[Path]]:
+def _convert_to_levels(
+    folder: Path, origin: "Origin", levels: str, options: ConvertOptions
+) -> tuple[int, "TokenCheck | None", list[Path]]:
     from quant.quantize.from_checkpoint import checkpoint_writer
 
-    with checkpoint_writer(folder, pre=options.pre, origin=origin) as writer:
+    allowed = options.allow_token_mismatch
+    with checkpoint_writer(folder, pre=options.pre, origin=origin, allow_token_mismatch=allowed) as writer:
         made = writer.write(
             writer.levels(levels, imatrix=options.imatrix),
             lambda level: options.path_of(writer.stem, level),
             imatrix=options.imatrix,
         )
-    return made[0].n_overflowed, [each.path for each in made]
+    return made[0].n_overflowed, made[0].tokens, [each.path for each in made]
 
 
 def _convert_externally(folder: Path, origin: "Origin", converter: Path, options: ConvertOptions) -> list[Path]:

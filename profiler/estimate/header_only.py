@@ -8,7 +8,7 @@ import numpy as np
 from quant.convert.families.base import need
 from quant.convert.layout import Layout
 from quant.convert.sparse_gguf import write_sparse_at
-from quant.convert.to_gguf import FILE_TYPES
+from quant.convert.sparse_gguf import FILE_TYPES
 from quant.gguf_io.header import GgufHeader
 from quant.gguf_io.imatrix_writer import InputSums, write_imatrix
 from quant.gguf_io.writer import Keys, serialize_keys

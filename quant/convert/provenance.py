@@ -31,6 +31,27 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class TokenCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file's tokens compare with those of the checkpoint's own tokenizer."""
+
+    reference: str | None  # "tokenizers" | "sentencepiece"; None: no library here reads the checkpoint's tokenizer
+    n_lines: int  # compared
+    differing: dict[str, int] = {}  # code -> lines; "mismatch" was allowed, others are what llama.cpp cannot express
+    examples: dict[str, str] = {}  # code -> the first of these lines, with both lists of ids
+
+
+def token_warnings(check: TokenCheck | None) -> list[str]:
+    """Return what a user has to know of a file's tokens, a line each."""
+    if check is None:
+        return []
+    if check.reference is None:
+        return ["the tokens are not verified: no library here reads this tokenizer"]
+    return [
+        f"llama.cpp's tokens differ in {n_lines} of {check.n_lines} probes ({code}), first {check.examples[code]}"
+        for code, n_lines in check.differing.items()
+    ]
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """The inputs of a file, and the program that made it."""
 
@@ -39,6 +60,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     llama_build: str  # whose quantizers made the bytes
     origin: Origin
     inputs: tuple[Input, ...]
+    tokens: TokenCheck | None = None
 
 
 def note_of(gguf: Path) -> Path:
@@ -60,7 +82,9 @@ def inputs_of(checkpoint: Path, imatrix: Path | None = None) -> tuple[Input, ...
     )
 
 
-def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]) -> None:
+def write_notes(
+    paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...], tokens: TokenCheck | None = None
+) -> None:
     """Write the provenance of each file.
 
     Raises:
@@ -77,5 +101,6 @@ def write_notes(paths: Sequence[Path], origin: Origin, inputs: tuple[Input, ...]
             llama_build=llama_build(),
             origin=origin,
             inputs=inputs,
+            tokens=tokens,
         )
         write_text(note_of(path), pretty_json(note) + "\n")

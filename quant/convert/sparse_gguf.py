@@ -6,10 +6,16 @@ Enough for llama.cpp's dry run, and to open a model without its weights.
 from collections.abc import Mapping
 from pathlib import Path
 
+import gguf
+
 from quant.convert.layout import Layout
-from quant.convert.to_gguf import FILE_TYPES
 from quant.gguf_io.writer import Keys, compose_header
 
+FILE_TYPES = {  # enum llama_ftype
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "F16": gguf.LlamaFileType.MOSTLY_F16,
+    "BF16": gguf.LlamaFileType.MOSTLY_BF16,
+}
 
 def write_sparse(layout: Layout, path: Path) -> None:
     """Write the lossless conversion without its vocabulary, with sparse weights."""

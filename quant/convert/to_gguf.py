@@ -3,12 +3,12 @@
 The bytes are those of llama.cpp's own converter; `make parity` compares both.
 """
 
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import gguf
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,14 @@ from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space, write_in_steps
 from quant.base.progress import progress, say
 from quant.convert.layout import Job, Layout, open_layout
-from quant.convert.provenance import Origin
+from quant.convert.provenance import Origin, TokenCheck
 from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks
+from quant.convert.sparse_gguf import FILE_TYPES
+from quant.convert.verify import verified_keys
 from quant.gguf_io.floats import convert_floats, n_overflowed
 from quant.gguf_io.writer import VOCABULARY_BYTES, compose_header, n_padding
 
 OUTTYPES = ("auto", "f32", "f16", "bf16")
-FILE_TYPES = {  # enum llama_ftype
-    "F32": gguf.LlamaFileType.ALL_F32,
-    "F16": gguf.LlamaFileType.MOSTLY_F16,
-    "BF16": gguf.LlamaFileType.MOSTLY_BF16,
-}
 _CHUNK_ELEMENTS = 2 << 20  # 4 to 8 MiB per chunk
 _THREADS = 2
 _AHEAD = 2 * _THREADS  # chunks that wait to be written
@@ -41,6 +38,7 @@ class ConvertReport(msgspec.Struct, frozen=True, kw_only=True):
     n_tensors: int
     n_params: int
     n_overflowed: int  # finite values that are infinite in float16
+    tokens: TokenCheck
 
 
 def convert(
@@ -50,22 +48,27 @@ def convert(
     outtype: str = "auto",
     pre: str | None = None,
     origin: Origin | None = None,
+    allow_token_mismatch: bool = False,
 ) -> ConvertReport:
     """Write a checkpoint's weights and vocabulary as one GGUF file, whole or not at all.
 
     Args:
         outtype: type of the matrices; "auto" keeps a 16-bit checkpoint's own. Vectors are always F32.
         pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
+        allow_token_mismatch: convert although llama.cpp's tokens differ; the file records it.
 
     Raises:
-        UserError: the checkpoint is broken, its architecture or tokenizer unknown, or the disk full.
+        UserError: the checkpoint is broken, its architecture or tokenizer unknown, llama.cpp cannot open the file or
+            finds other tokens in a text, or the disk is full.
     """
     if outtype not in OUTTYPES:
         raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
     layout = open_layout(checkpoint_dir, pre=pre, origin=origin)
     for note in layout.checkpoint.notes:
         say(note)
-    keys = layout.keys  # before anything is written: the vocabulary may be broken
+    with tempfile.TemporaryDirectory(prefix="slmprof.") as scratch:
+        # Before anything is written: the vocabulary may be broken.
+        keys, tokens = verified_keys(layout, target.stem, Path(scratch), allow_mismatch=allow_token_mismatch)
     chosen = _outtype(layout, outtype)
     types = layout.types_at(chosen)
     require_space(target.parent, layout.data_bytes(types) + VOCABULARY_BYTES, "the converted file")
@@ -81,6 +84,7 @@ def convert(
         n_tensors=len(layout.jobs) + len(layout.extra),
         n_params=layout.n_params,
         n_overflowed=overflowed,
+        tokens=tokens,
     )
 
 

@@ -95,11 +95,8 @@ def compose_header(
         append_file_type: whether to add it if the keys have none.
         more: keys of this file only; integers as uint64.
     """
-    data, count = _with_file_type(keys, file_type, append_file_type)
+    data, count = with_keys(_with_file_type(keys, file_type, append_file_type), more or {})
     parts = [data]
-    for key, value in (more or {}).items():
-        parts.append(_text(key) + _value(value))
-        count += 1
     offset = 0
     for name, dims, kind in tensors:
         ggml_type = TYPE_BY_NAME[kind]
@@ -110,14 +107,19 @@ def compose_header(
     return head + body + b"\0" * (padded(len(head) + len(body)) - len(head) - len(body))
 
 
-def _with_file_type(keys: Keys, file_type: int, append: bool) -> tuple[bytes, int]:
+def with_keys(keys: Keys, more: Mapping[str, str | int]) -> Keys:
+    """Append keys; integers as uint64."""
+    return Keys(keys.data + b"".join(_text(key) + _value(value) for key, value in more.items()), keys.n_keys + len(more))
+
+
+def _with_file_type(keys: Keys, file_type: int, append: bool) -> Keys:
     head = _text(_FILE_TYPE) + struct.pack("<I", _UINT32)
     place = keys.data.find(head)
     value = struct.pack("<I", file_type)
     if place < 0:
-        return (keys.data + head + value, keys.n_keys + 1) if append else keys
+        return Keys(keys.data + head + value, keys.n_keys + 1) if append else keys
     place += len(head)
-    return keys.data[:place] + value + keys.data[place + len(value) :], keys.n_keys
+    return Keys(keys.data[:place] + value + keys.data[place + len(value) :], keys.n_keys)
 
 
 def _text(text: str) -> bytes:

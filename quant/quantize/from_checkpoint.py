@@ -19,7 +19,7 @@ from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space
 from quant.base.hashes import cached_sha256, remember_sha256
 from quant.base.progress import progress, say
-from quant.convert.provenance import Origin
+from quant.convert.provenance import Origin, TokenCheck
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.imatrix import keys_of, open_imatrix
 from quant.gguf_io.writer import VOCABULARY_BYTES
@@ -48,6 +48,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     fallbacks: dict[str, int]  # "q4_K -> q5_0" -> number of tensors
     n_overflowed: int = 0  # finite values that are infinite in float16, in all files of the call
+    tokens: TokenCheck | None = None  # None: synthetic weights, without a tokenizer
 
 
 class LevelWriter:
@@ -136,7 +137,13 @@ class LevelWriter:
         for target, sha256 in zip(targets, finished.sha256, strict=False):
             remember_sha256(target, sha256)
         return [
-            Written(level=plan.level, path=target, fallbacks=plan.fallbacks, n_overflowed=finished.n_overflowed)
+            Written(
+                level=plan.level,
+                path=target,
+                fallbacks=plan.fallbacks,
+                n_overflowed=finished.n_overflowed,
+                tokens=finished.tokens,
+            )
             for plan, target in zip(planned, targets, strict=True)
         ]
 
@@ -161,12 +168,24 @@ class LevelWriter:
         return reply
 
 
-def checkpoint_writer(checkpoint: Path, *, pre: str | None = None, origin: Origin | None = None) -> LevelWriter:
-    """Return a writer of a checkpoint's files."""
+def checkpoint_writer(
+    checkpoint: Path, *, pre: str | None = None, origin: Origin | None = None, allow_token_mismatch: bool = False
+) -> LevelWriter:
+    """Return a writer of a checkpoint's files.
+
+    Args:
+        allow_token_mismatch: convert although llama.cpp's tokens differ; the files record it.
+    """
     return LevelWriter(
         "quant.quantize.from_checkpoint_worker",
         str(checkpoint),
-        lambda header: OpenCheckpoint(checkpoint=str(checkpoint), header=header, pre=pre, origin=origin or Origin()),
+        lambda header: OpenCheckpoint(
+            checkpoint=str(checkpoint),
+            header=header,
+            pre=pre,
+            origin=origin or Origin(),
+            allow_token_mismatch=allow_token_mismatch,
+        ),
     )
 
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from quant.base.files import write_in_steps
 from quant.base.worker import Send
 from quant.convert.layout import Job, Layout, open_layout
+from quant.convert.provenance import TokenCheck
 from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks, row_length
+from quant.convert.verify import verified_keys
 from quant.gguf_io.file_name import file_stem
 from quant.gguf_io.floats import convert_floats, n_overflowed
 from quant.gguf_io.imatrix import open_imatrix, read_imatrix
@@ -24,7 +26,7 @@ from quant.gguf_io.types import TYPE_BY_NAME
 from quant.gguf_io.writer import Keys, compose_header, n_padding
 from quant.quantize.kernels import prepare, quantize_rows
 from quant.quantize.level_messages import Finished, LevelFile, OpenCheckpoint, Step, WriteLevels
-from quant.quantize.level_worker import WriteFiles, serve_levels
+from quant.quantize.level_worker import LevelSource, serve_levels
 
 _PIECE_ELEMENTS = 1 << 20  # 4 MiB as float32
 _MOST_WAITING = 24  # pieces, of at most some 5 MiB even at ten levels, until the vocabulary is read
@@ -69,8 +71,8 @@ class _Files:
         self.n_overflowed += quantized.n_overflowed
 
 
-def write_levels(layout: Layout, keys: Future[Keys], request: WriteLevels, send: Send) -> Finished:
-    """Write all files in one pass.
+def write_levels(layout: Layout, keys: Future[Keys], request: WriteLevels, send: Send) -> int:
+    """Write all files in one pass; return the number of values that became infinite.
 
     The weights do not wait for the keys: the first pieces are quantized while the vocabulary is read.
     """
@@ -98,7 +100,7 @@ def write_levels(layout: Layout, keys: Future[Keys], request: WriteLevels, send:
                     write_first()
         while waiting:
             write_first()
-    return Finished(n_overflowed=files.n_overflowed)
+    return files.n_overflowed
 
 
 def _importance_of(tensor: Job, importance: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
@@ -124,9 +126,23 @@ def _quantize(tensor: Job, rows: tuple[int, int], kinds: set[str], columns: NDAr
     return _Quantized(by_type, lost)
 
 
-def _open(opening: OpenCheckpoint) -> tuple[Layout, str, WriteFiles]:
+def _open(opening: OpenCheckpoint) -> LevelSource:
     layout = open_layout(Path(opening.checkpoint), pre=opening.pre, origin=opening.origin)
-    return layout, file_stem(opening.origin.model or Path(opening.checkpoint).name, layout.n_params), write_levels
+    stem = file_stem(opening.origin.model or Path(opening.checkpoint).name, layout.n_params)
+    checks: list[TokenCheck] = []
+
+    def read_keys() -> Keys:
+        scratch = Path(opening.header).parent / "tokens"  # the parent removes it
+        scratch.mkdir()
+        keys, check = verified_keys(layout, stem, scratch, allow_mismatch=opening.allow_token_mismatch)
+        checks.append(check)
+        return keys
+
+    def write(layout: Layout, keys: Future[Keys], request: WriteLevels, send: Send) -> Finished:
+        n_overflowed = write_levels(layout, keys, request, send)
+        return Finished(n_overflowed=n_overflowed, tokens=checks[0])
+
+    return LevelSource(layout, stem, read_keys, write)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ The first request opens a source: the process lays out the tensors, writes a GGU
 
 import msgspec
 
-from quant.convert.provenance import Origin
+from quant.convert.provenance import Origin, TokenCheck
 
 
 class OpenCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +17,7 @@ class OpenCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     header: str  # the file without weights, to be written
     pre: str | None = None
     origin: Origin = Origin()
+    allow_token_mismatch: bool = False
 
 
 class OpenShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     n_overflowed: int = 0  # finite values that are infinite in float16
     sha256: tuple[str, ...] = ()  # of each file, where it was computed while writing
+    tokens: TokenCheck | None = None  # None: synthetic weights, without a tokenizer
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from quant.base.errors import UserError
 from quant.base.files import write_problem
@@ -17,22 +17,31 @@ S = TypeVar("S", OpenCheckpoint, OpenShape)
 WriteFiles = Callable[[Layout, Future[Keys], WriteLevels, Send], Finished]
 
 
-def serve_levels(kind: type[S], open_source: Callable[[S], tuple[Layout, str, WriteFiles]]) -> None:
+class LevelSource(NamedTuple):
+    """An open source."""
+
+    layout: Layout
+    stem: str  # of the files' names
+    read_keys: Callable[[], Keys]  # takes long
+    write_files: WriteFiles
+
+
+def serve_levels(kind: type[S], open_source: Callable[[S], LevelSource]) -> None:
     """Be the process of a LevelWriter.
 
     Args:
-        open_source: returns the tensors, the stem of the files' names, and what writes the files.
+        open_source: returns the tensors, and what reads the keys and writes the files.
     """
     pipes = Pipes()
     try:
         opening = pipes.receive(kind)
         assert opening is not None
-        layout, stem, write_files = open_source(opening)
+        layout, stem, read_keys, write_files = open_source(opening)
         write_sparse(layout, Path(opening.header))
         pipes.send(Opened(stem, layout.checkpoint.notes))
         with ThreadPoolExecutor(1) as reader:
             # The vocabulary takes long to read; the parent plans the levels meanwhile.
-            keys = reader.submit(lambda: layout.keys)
+            keys = reader.submit(read_keys)
             request = pipes.receive(WriteLevels)
             if request is None:
                 end_child()

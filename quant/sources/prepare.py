@@ -136,7 +136,7 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
 
     def _from_checkpoint(self, folder: Path, source: Source, commit: str | None) -> list[Prepared]:
         """Make all levels from the checkpoint itself; files made before from the same checkpoint are used again."""
-        from quant.convert.provenance import inputs_of, write_notes
+        from quant.convert.provenance import inputs_of, token_warnings, write_notes
         from quant.quantize.from_checkpoint import checkpoint_writer
 
         options, name = self.options, model_name(source, folder)
@@ -151,7 +151,10 @@ class _Maker(msgspec.Struct, frozen=True, kw_only=True):
         if written:
             if lost := written[0].n_overflowed:
                 say(f"{lost} values of {name} are beyond F16 and became infinite; use BF16 instead")
-            write_notes([each.path for each in written], origin, inputs_of(folder, options.imatrix))
+            tokens = written[0].tokens
+            for warning in token_warnings(tokens):
+                say(f"{name}: {warning}")
+            write_notes([each.path for each in written], origin, inputs_of(folder, options.imatrix), tokens)
             kept.keep(written)
         return [self._prepared(path, name) for path in paths]
 

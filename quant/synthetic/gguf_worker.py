@@ -24,7 +24,7 @@ from quant.gguf_io.types import TYPE_BY_NAME
 from quant.gguf_io.writer import Keys, compose_header, n_padding
 from quant.quantize.kernels import prepare, quantize_rows
 from quant.quantize.level_messages import Finished, OpenShape, Step, WriteLevels
-from quant.quantize.level_worker import WriteFiles, serve_levels
+from quant.quantize.level_worker import LevelSource, serve_levels
 
 UNIT = 256  # values that stay together: the longest block of any type
 # Units of the base. A prime, so that a step of any length visits all of them before it repeats, and no row length
@@ -131,13 +131,14 @@ def tensor_pieces(tensor: Job, number: int, tile: Tile) -> Iterator[bytes | memo
         yield from tile.pieces(number, TYPE_BY_NAME[tile.kind].nbytes(tensor.dims))
 
 
-def _open(opening: OpenShape) -> tuple[Layout, str, WriteFiles]:
+def _open(opening: OpenShape) -> LevelSource:
     layout = layout_of_shape(opening.config, standin_for=opening.standin_for)
 
     def write(layout: Layout, keys: Future[Keys], request: WriteLevels, send: Send) -> Finished:
         return write_files(layout, keys, request, opening, send)
 
-    return layout, f"{file_stem(opening.standin_for, layout.n_params)}-{MARK}", write
+    stem = f"{file_stem(opening.standin_for, layout.n_params)}-{MARK}"
+    return LevelSource(layout, stem, lambda: layout.keys, write)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ def _words_or_numbers(digits: str) -> str:
     return _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _SPACES
 
 
-def _cased_words_or_numbers(contractions: str, digits: str) -> str:
+def _cased_words_or_numbers(contractions: str, digits: str, upper: str = _UPPER, lower: str = _LOWER) -> str:
     """Return the regex of which GPT-4o and Tekken have variants: a word ends where upper case follows lower case."""
     start = r"[^\r\n\p{L}\p{N}]?"
-    words = f"{start}{_UPPER}*{_LOWER}+{contractions}|{start}{_UPPER}+{_LOWER}*{contractions}"
+    words = f"{start}{upper}*{lower}+{contractions}|{start}{upper}+{lower}*{contractions}"
     return f"{words}|{digits}" + r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + _SPACES
 
 
@@ -91,6 +91,14 @@ _BY_STRUCTURE = {
     (*_split(_SEED_CODER), "bytes"): "seed-coder",
     (*_split(r"\d{1,3}(?=(?:\d{3})*\b)", _GPT_4O), "bytes"): "tiny_aya",
 }
+# What llama.cpp computes under a name, where that is not what the name's models do.
+_ASCII_UPPER, _ASCII_LOWER = r"[\p{L}&&[^a-z]]", r"[\p{L}&&[^A-Z]]"
+_LLAMA_SPLITS = {
+    "tekken": (_cased_words_or_numbers("", r"\p{N}", _ASCII_UPPER, _ASCII_LOWER),),
+    "gpt-4o": (_cased_words_or_numbers(_CONTRACTIONS + "?", r"\p{N}{1,3}", _ASCII_UPPER, _ASCII_LOWER),),
+    "falcon3": (_LLAMA_3,),
+    "deepseek-llm": (r"[\r\n]", _DEEPSEEK_LETTERS, _DEEPSEEK_SIGNS, r"\s+$", _CJK_DEEPSEEK, r"\p{N}+"),
+}
 # Regexes that match everything: removing all but the matches is the same as splitting at them.
 _EVERYTHING = {_GPT_2, _LLAMA_3, _QWEN_2, _MINICPM_5, _QWEN_35, _SEED_CODER, _TEKKEN, _GPT_4O}
 # Regexes that are the same as a step of another kind.
@@ -151,6 +159,26 @@ def detect_pre(
         f"the pre-tokenizer in {folder / 'tokenizer.json'} has an unknown structure ({'; '.join(steps)[:200]}); "
         "pass llama.cpp's name for it with --pre NAME"
     )
+
+
+def llama_split(node: Any) -> dict[str, Any] | None:
+    """Return a pre-tokenizer changed to what llama.cpp computes under its name; None where it computes the same.
+
+    llama.cpp has no classes of marks in the expressions that part words by their case, takes Llama 3's expression for
+    Falcon 3, and a number whole where deepseek-llm takes its digits. Source: llm_tokenizer_bpe in src/llama-vocab.cpp
+    of the pinned llama.cpp.
+    """
+    try:
+        found = _BY_STRUCTURE.get(tuple(_joined(_steps(node))))
+    except RecursionError:
+        return None
+    return _split_by(*_LLAMA_SPLITS[found]) if found in _LLAMA_SPLITS else None
+
+
+def _split_by(*patterns: str) -> dict[str, Any]:
+    splits = [{"type": "Split", "pattern": {"Regex": each}, "behavior": "Isolated", "invert": False} for each in patterns]
+    last = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    return {"type": "Sequence", "pretokenizers": [*splits, last]}
 
 
 def _refuse_changed_text(tokenizer: dict[str, Any], folder: Path) -> None:

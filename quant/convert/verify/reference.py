@@ -1,0 +1,181 @@
+"""The checkpoint's own tokenizer: the tokenizers library on tokenizer.json, else sentencepiece on tokenizer.model.
+
+No code of the checkpoint runs: both libraries read data.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import msgspec
+
+from quant.base.errors import UserError
+from quant.base.text import message_line
+from quant.convert.tokenizer.files import read_bytes, read_json
+
+_MOST_SPECIAL = 48  # of the added tokens, in the probe
+
+
+class Frame(msgspec.Struct, kw_only=True):
+    """What surrounds a tokenizer.json's model, as in the file."""
+
+    normalizer: Any = None
+    pre_tokenizer: Any = None
+    added_tokens: list[dict[str, Any]] = []
+
+
+class Reference(Protocol):
+    """A tokenizer whose ids are the truth."""
+
+    library: str
+
+    @property
+    def special_texts(self) -> tuple[str, ...]:
+        """Added tokens, for the probe."""
+
+    @property
+    def frame(self) -> Frame | None:
+        """What surrounds the model; None where it cannot be changed."""
+
+    @property
+    def modes(self) -> tuple[bool, ...]:
+        """With and without BOS and EOS, as far as the library knows them."""
+
+    def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
+        """Return the ids of a text, with special tokens parsed."""
+
+    def framed(self, frame: Frame) -> "Reference":
+        """Return the same model in another frame."""
+
+
+class TokenizersReference:
+    """A tokenizer.json in the tokenizers library."""
+
+    library = "tokenizers"
+    modes = (False, True)
+
+    def __init__(self, tokenizer: Any, frame: Frame) -> None:
+        self._tokenizer, self.frame = tokenizer, frame
+
+    @property
+    def special_texts(self) -> tuple[str, ...]:
+        """Added tokens: the first and the last ones."""
+        texts = [entry["content"] for entry in self.frame.added_tokens]
+        half = _MOST_SPECIAL // 2
+        return tuple(dict.fromkeys([*texts[:half], *texts[-half:]]))
+
+    def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
+        """Return the ids of a text, with special tokens parsed."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=add_special).ids)
+
+    def framed(self, frame: Frame) -> Self:
+        """Return the same model, which is not copied, in another frame."""
+        from tokenizers import Tokenizer
+
+        bare = {
+            "version": "1.0",
+            "added_tokens": [],
+            "normalizer": frame.normalizer,
+            "pre_tokenizer": frame.pre_tokenizer,
+            "model": {"type": "BPE", "vocab": {}, "merges": []},
+        }
+        made = Tokenizer.from_str(json.dumps(bare))
+        made.model = self._tokenizer.model
+        if self._tokenizer.post_processor is not None:
+            made.post_processor = self._tokenizer.post_processor
+        made.add_tokens([_added(entry) for entry in sorted(frame.added_tokens, key=lambda entry: int(entry["id"]))])
+        return type(self)(made, frame)
+
+
+def _added(entry: dict[str, Any]) -> Any:
+    from tokenizers import AddedToken
+
+    flags = {name: bool(entry.get(name)) for name in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+    return AddedToken(entry["content"], **flags)
+
+
+class SentencePieceReference:
+    """A tokenizer.model in the sentencepiece library, which adds no BOS and knows no added tokens."""
+
+    library = "sentencepiece"
+    modes = (False,)
+    special_texts = ()
+    frame = None
+
+    def __init__(self, encode: Callable[[str], list[int]]) -> None:
+        self._encode = encode
+
+    def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
+        """Return the ids of a text."""
+        return tuple(self._encode(text))
+
+    def framed(self, frame: Frame) -> "SentencePieceReference":
+        """Return itself: there is no frame to change."""
+        return self
+
+
+class _Model(msgspec.Struct, kw_only=True):
+    vocab: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _File(Frame, kw_only=True):
+    model: _Model = msgspec.field(default_factory=_Model)
+
+
+def open_reference(folder: Path) -> Reference | None:
+    """Open a checkpoint's tokenizer; None where no library here reads it.
+
+    Raises:
+        UserError: its library cannot read it.
+    """
+    path, pieces = folder / "tokenizer.json", folder / "tokenizer.model"
+    if path.is_file():
+        try:
+            return _open_json(path)
+        except UserError:
+            if not pieces.is_file():
+                raise
+    return _open_pieces(pieces) if pieces.is_file() else None
+
+
+def _open_json(path: Path) -> TokenizersReference:
+    from tokenizers import Tokenizer
+
+    data = read_bytes(path)
+    try:
+        file = msgspec.json.decode(data, type=_File)
+        if bytes(file.model.vocab) in (b"{}", b"[]"):
+            raise UserError(f"{path} has no vocabulary; download it again")
+        tokenizer = Tokenizer.from_buffer(data)
+    except UserError:
+        raise
+    except Exception as error:  # tokenizers raises no other type
+        reason = message_line(str(error))
+        raise UserError(f"the tokenizers library cannot read {path}: {reason}; download it again") from error
+    frame = Frame(normalizer=file.normalizer, pre_tokenizer=file.pre_tokenizer, added_tokens=file.added_tokens)
+    reference = TokenizersReference(tokenizer, frame)
+    return _with_space_setting(reference, read_json(path.parent / "tokenizer_config.json") or {})
+
+
+def _with_space_setting(reference: TokenizersReference, settings: dict[str, Any]) -> TokenizersReference:
+    """Take add_prefix_space of a lone ByteLevel step from the settings, as transformers does."""
+    node = reference.frame.pre_tokenizer
+    if not (isinstance(node, dict) and node.get("type") == "ByteLevel" and node.get("add_prefix_space")):
+        return reference
+    if settings.get("add_prefix_space"):
+        return reference
+    node = {**node, "add_prefix_space": False}
+    return reference.framed(msgspec.structs.replace(reference.frame, pre_tokenizer=node))
+
+
+def _open_pieces(path: Path) -> SentencePieceReference | None:
+    try:
+        from sentencepiece import SentencePieceProcessor
+    except ImportError:
+        return None
+    try:
+        processor = SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError, ValueError) as error:
+        raise UserError(f"sentencepiece cannot read {path}: {message_line(str(error))}; download it again") from error
+    return SentencePieceReference(processor.encode)

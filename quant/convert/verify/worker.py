@@ -1,0 +1,84 @@
+"""The process that compares tokens: it opens a file's header with llama.cpp, and the checkpoint's own tokenizer.
+
+Run as `python -m quant.convert.verify.worker`. A wrong file may abort it.
+"""
+
+import ctypes
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from quant.base.errors import UserError
+from quant.base.llama_bindings import llama_cpp
+from quant.base.text import message_line
+from quant.base.worker import serve
+from quant.convert.verify.differences import compared
+from quant.convert.verify.messages import Answer, Job
+from quant.convert.verify.probe import probe_lines
+from quant.convert.verify.reference import Reference, open_reference
+
+_ERROR_LEVEL, _CONTINUED = 4, 5  # enum ggml_log_level
+_LOADING = "error loading model: "
+
+
+class LlamaTokens:
+    """A file without weights, opened by llama.cpp.
+
+    Raises:
+        UserError: llama.cpp cannot open it; the text has its reason.
+    """
+
+    def __init__(self, path: Path, checkpoint: Path) -> None:
+        errors: list[str] = []
+
+        def log(level: int, text: bytes, _data: object) -> None:
+            if level == _ERROR_LEVEL:
+                errors.append(text.decode(errors="replace"))
+
+        # The callback must live as long as llama.cpp may call it.
+        self._log = llama_cpp.llama_log_callback(log)
+        llama_cpp.llama_log_set(self._log, ctypes.c_void_p())
+        llama_cpp.llama_backend_init()
+        params = llama_cpp.llama_model_default_params()
+        self._no_devices = (ctypes.c_void_p * 1)(None)
+        params.devices = ctypes.cast(self._no_devices, ctypes.c_void_p)
+        params.n_gpu_layers = 0
+        params.load_mode = llama_cpp.LLAMA_LOAD_MODE_NONE  # others abort on a file without weights
+        params.no_alloc = True
+        params.use_extra_bufts = False
+        self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
+        if not self._model:
+            raise UserError(f"llama.cpp cannot open the file of {checkpoint}: {_reason(errors)}; check the checkpoint")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+
+    def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
+        """Return the ids of a text, with special tokens parsed."""
+        data = text.encode()
+        room = (llama_cpp.llama_token * (len(data) + 16))()
+        n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), add_special, True)
+        return tuple(room[: max(0, n_tokens)])
+
+
+def _reason(errors: list[str]) -> str:
+    named = [line.partition(_LOADING)[2] for line in errors if _LOADING in line]
+    return message_line((named or errors or ["it gave no reason"])[-1].strip())
+
+
+def work(job: Job) -> Answer:
+    """Open both, encode the probe, and sort the differences."""
+    checkpoint = Path(job.checkpoint)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(LlamaTokens, Path(job.header), checkpoint)
+            reference: Reference | None = open_reference(checkpoint)
+            llama = opening.result()
+        if reference is None:
+            return Answer()
+        return compared(llama.encode, reference, probe_lines(reference.special_texts))
+    except UserError as error:
+        return Answer(refusal=str(error))
+
+
+if __name__ == "__main__":
+    serve(Job, work)
