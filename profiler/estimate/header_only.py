@@ -7,8 +7,7 @@ import numpy as np
 
 from quant.convert.families.base import need
 from quant.convert.layout import Layout
-from quant.convert.sparse_gguf import write_sparse_at
-from quant.convert.sparse_gguf import FILE_TYPES
+from quant.convert.sparse_gguf import FILE_TYPES, write_sparse_at
 from quant.gguf_io.header import GgufHeader
 from quant.gguf_io.imatrix_writer import InputSums, write_imatrix
 from quant.gguf_io.writer import Keys, serialize_keys

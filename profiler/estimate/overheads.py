@@ -75,8 +75,7 @@ def measure_overheads() -> Overheads:
 
 def _beyond_buffers(folder: Path, n_layer: int, n_vocab: int) -> int:
     from quant.convert.layout import layout_of_shape
-    from quant.convert.sparse_gguf import write_sparse_at
-    from quant.convert.sparse_gguf import FILE_TYPES
+    from quant.convert.sparse_gguf import FILE_TYPES, write_sparse_at
 
     path = folder / f"tiny-{n_layer}-{n_vocab}.gguf"
     layout = layout_of_shape(_shape(n_layer, n_vocab), standin_for="tiny")

@@ -11,6 +11,8 @@ from typing import Any
 
 import gguf
 
+from quant.convert.checkpoint import read_object
+
 _MAX_BYTES = 4 << 20
 _MAX_YAML_CHARS = 512 << 10  # the YAML reader takes some ten seconds a MiB; cards with many results have 200 KiB
 _MAX_BRACKETS = 200  # opened in one line
@@ -37,12 +39,20 @@ def load_metadata(folder: Path | None, model: str | None, n_params: int) -> gguf
         )
         metadata = gguf.Metadata.load(None, folder.absolute() if folder and readable else None, model, n_params)
     except Exception:  # noqa: BLE001  on untrusted YAML gguf may fail in any way
-        metadata = gguf.Metadata(name=model)
+        metadata, readable = gguf.Metadata(name=model), False
+    if folder is not None and readable and metadata.sampling_penalty_repeat is None:
+        # The name in transformers, which this gguf does not read but llama.cpp's converter does.
+        metadata.sampling_penalty_repeat = (_generation(folder) or {}).get("repetition_penalty")
     for field in fields(metadata):
         setattr(metadata, field.name, _valid(field.name, getattr(metadata, field.name)))
     if metadata.name is None and folder is not None:
         metadata.name = folder.absolute().name
     return metadata
+
+
+def _generation(folder: Path) -> dict[str, Any] | None:
+    path = folder / "generation_config.json"
+    return read_object(path, _MAX_BYTES) if path.is_file() else None
 
 
 def _size(path: Path) -> int:

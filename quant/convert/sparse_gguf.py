@@ -17,6 +17,7 @@ FILE_TYPES = {  # enum llama_ftype
     "BF16": gguf.LlamaFileType.MOSTLY_BF16,
 }
 
+
 def write_sparse(layout: Layout, path: Path) -> None:
     """Write the lossless conversion without its vocabulary, with sparse weights."""
     kind = layout.lossless_type

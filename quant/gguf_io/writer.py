@@ -57,7 +57,7 @@ def serialize_keys(writer: gguf.GGUFWriter) -> Keys:
     parts = []
     for key, entry in writer.kv_data[0].items():
         kind = gguf.GGUFValueType.get_type(entry.value) if entry.type is None else entry.type
-        if kind == gguf.GGUFValueType.ARRAY and entry.value:
+        if kind == gguf.GGUFValueType.ARRAY and (entry.value or entry.sub_type is not None):
             value = struct.pack("<I", _ARRAY) + _array(entry.value, entry.sub_type)
         else:
             value = writer._pack_val(entry.value, entry.type, add_vtype=True, sub_type=entry.sub_type)
@@ -109,7 +109,9 @@ def compose_header(
 
 def with_keys(keys: Keys, more: Mapping[str, str | int]) -> Keys:
     """Append keys; integers as uint64."""
-    return Keys(keys.data + b"".join(_text(key) + _value(value) for key, value in more.items()), keys.n_keys + len(more))
+    return Keys(
+        keys.data + b"".join(_text(key) + _value(value) for key, value in more.items()), keys.n_keys + len(more)
+    )
 
 
 def _with_file_type(keys: Keys, file_type: int, append: bool) -> Keys:

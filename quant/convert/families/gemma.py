@@ -36,6 +36,7 @@ def spaced_vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabula
     found = load_vocabulary(folder, config, pre=pre)
     if found.model != "llama":
         return found
+    found.add_space_prefix = None  # written last
     return SpacedVocabulary(**{name: getattr(found, name) for name in found.__struct_fields__})
 
 

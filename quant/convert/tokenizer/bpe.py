@@ -13,7 +13,7 @@ from quant.convert.tokenizer.tokens import Tokens
 
 _MAX_VOCAB = 1 << 24
 _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-_NO_SCORE = -1000.0  # of every token of such a file, as in llama.cpp's converter
+_NO_SCORE = -1e6  # of tokens that no merge makes
 
 
 def byte_level_tokens(folder: Path, tokenizer: dict[str, Any], settings: dict[str, Any], n_vocab: int | None) -> Tokens:
@@ -43,7 +43,9 @@ def byte_fallback_tokens(
 ) -> Tokens:
     """Return the tokens of a byte-fallback BPE: the base vocabulary, then the added tokens after it.
 
-    llama.cpp's converter does not pad such a vocabulary to the rows of the embedding; llama.cpp then refuses the file.
+    llama.cpp merges by score, highest first, so a token's score is the rank of the first merge that makes it, negated.
+    llama.cpp's converter gives all tokens one score, so llama.cpp merges from left to right; and it does not pad such a
+    vocabulary to the rows of the embedding, so llama.cpp refuses the file.
 
     Raises:
         UserError: the base vocabulary has gaps, or there are ids beyond vocab_size.
@@ -59,14 +61,30 @@ def byte_fallback_tokens(
     }
     path = folder / "tokenizer.json"
     tokens = Tokens.padded(_size(folder, max(base_size - 1, *added, -1), n_vocab), _NO_SCORE)
+    ranks = _ranks(tokenizer["model"].get("merges"))
+    plain = {entry["content"] for entry in added.values()} - control
     for token_id, text in by_id.items():
         kind = TokenType.CONTROL if text in control else TokenType.NORMAL
-        tokens.put(token_id, encoded(text, path), TokenType.BYTE if _BYTE_TOKEN.fullmatch(text) else kind)
+        if text in plain:
+            kind = TokenType.USER_DEFINED
+        elif _BYTE_TOKEN.fullmatch(text):
+            kind = TokenType.BYTE
+        tokens.put(token_id, encoded(text, path), kind, -float(ranks[text]) if text in ranks else _NO_SCORE)
     for token_id, entry in added.items():
         if token_id >= base_size:
             kind = TokenType.CONTROL if entry["content"] in control else TokenType.USER_DEFINED
             tokens.put(token_id, encoded(entry["content"], path), kind)
     return tokens
+
+
+def _ranks(merges: Any) -> dict[str, int]:
+    """Return the rank of the first merge that makes each text, from either form of tokenizer.json."""
+    ranks: dict[str, int] = {}
+    for rank, pair in enumerate(merges if isinstance(merges, list) else []):
+        halves = pair.split(" ", 1) if isinstance(pair, str) else pair
+        if isinstance(halves, list) and all(isinstance(half, str) for half in halves):
+            ranks.setdefault("".join(halves), rank)
+    return ranks
 
 
 def _size(folder: Path, highest: int, n_vocab: int | None) -> int:

@@ -176,7 +176,9 @@ def llama_split(node: Any) -> dict[str, Any] | None:
 
 
 def _split_by(*patterns: str) -> dict[str, Any]:
-    splits = [{"type": "Split", "pattern": {"Regex": each}, "behavior": "Isolated", "invert": False} for each in patterns]
+    splits = [
+        {"type": "Split", "pattern": {"Regex": each}, "behavior": "Isolated", "invert": False} for each in patterns
+    ]
     last = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     return {"type": "Sequence", "pretokenizers": [*splits, last]}
 

@@ -9,7 +9,8 @@ from typing import Any
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.tokenizer.files import check_size
+from quant.convert.checkpoint import read_object
+from quant.convert.tokenizer.files import MAX_BYTES, check_size, read_json
 
 # Added tokens that are control tokens although their files do not mark them.
 # Source: does_token_look_special in conversion/base.py of the pinned llama.cpp.
@@ -74,16 +75,19 @@ def special_vocab(
     for path in read:
         check_size(path)
     try:
-        if tokenizer is None:
-            return gguf.SpecialVocab(folder, load_merges=load_merges, n_vocab=n_vocab)
-        merges = _joined(tokenizer["model"].get("merges")) if load_merges else []
+        merges = _joined(tokenizer["model"].get("merges")) if tokenizer and load_merges else []
         with tempfile.TemporaryDirectory(prefix="slmprof.") as small:
             for path in read:
                 copy = Path(small) / path.relative_to(folder)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, copy)
-            rest = {key: value for key, value in tokenizer.items() if key != "model"}
-            (Path(small) / "tokenizer.json").write_text(json.dumps(rest))
+            config = read_object(folder / "config.json", MAX_BYTES) if folder / "config.json" in read else {}
+            (Path(small) / "config.json").write_text(json.dumps(_with_valid_ids(config)))
+            if tokenizer is None:
+                tokenizer = read_json(folder / "tokenizer.json")
+            if tokenizer is not None:
+                rest = {key: value for key, value in tokenizer.items() if key != "model"}
+                (Path(small) / "tokenizer.json").write_text(json.dumps(rest))
             special = gguf.SpecialVocab(small, load_merges=load_merges and not merges, n_vocab=n_vocab)
         special.merges = special.merges or merges
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError, RecursionError) as error:
@@ -91,6 +95,17 @@ def special_vocab(
             f"the special tokens of {folder} cannot be read ({error}); check its tokenizer files"
         ) from error
     return special
+
+
+def _with_valid_ids(config: Any) -> Any:
+    """Remove negative ids of special tokens, which mean that there is none."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _with_valid_ids(value) if key == "text_config" else value
+        for key, value in config.items()
+        if not (key.endswith("_token_id") and isinstance(value, int) and value < 0)
+    }
 
 
 def _joined(merges: Any) -> list[str]:

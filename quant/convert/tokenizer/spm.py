@@ -1,7 +1,7 @@
 """SentencePiece's tokenizer.model, a protocol buffer of pieces, read without the sentencepiece library.
 
-Source: sentencepiece_model.proto (ModelProto.pieces = 1; SentencePiece: piece = 1, score = 2, type = 3) and the
-protocol buffers' wire format.
+Source: sentencepiece_model.proto (ModelProto: pieces = 1, trainer_spec = 2, normalizer_spec = 3; SentencePiece:
+piece = 1, score = 2, type = 3; the fields of the other two below) and the protocol buffers' wire format.
 """
 
 import struct
@@ -17,7 +17,10 @@ from quant.convert.tokenizer.special import added_tokens, looks_special, plain_s
 from quant.convert.tokenizer.tokens import Tokens
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_PIECES = 1
+_PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
+_MODEL_TYPE, _SUFFIX = 3, 24  # of the trainer's settings
+_CHARSMAP, _DUMMY_PREFIX, _REMOVE_SPACES, _ESCAPE = 2, 3, 4, 5  # of the normalizer's
+_BPE = 2
 _PIECE, _SCORE, _TYPE = 1, 2, 3
 _TYPES = {
     1: TokenType.NORMAL,
@@ -33,6 +36,46 @@ _MAX_PIECES = 1 << 22
 
 class _BrokenError(Exception):
     pass
+
+
+def adds_dummy_prefix(path: Path) -> bool:
+    """Return whether the model puts a space before a text.
+
+    Raises:
+        UserError: the file is no SentencePiece model, or one that llama.cpp does not compute.
+    """
+    _pieces(path)
+    try:
+        fields = [(number, value) for number, value in _fields(read_bytes(path)) if isinstance(value, bytes)]
+        trainer = _numbers(fields, _TRAINER)
+        normalizer = _numbers(fields, _NORMALIZER)
+    except (_BrokenError, IndexError) as error:
+        raise UserError(f"{path} is no SentencePiece model ({error}); download it again") from error
+    # What is not written has the format's default: unigram, a space before the text, no more than one space. Every
+    # trainer writes some settings; a file without any is taken for what llama.cpp computes.
+    refused = {
+        "is not a BPE model": bool(trainer) and trainer.get(_MODEL_TYPE, 1) != _BPE,
+        "has spaces after words": bool(trainer.get(_SUFFIX, 0)),
+        "normalizes text": bool(normalizer.get(_CHARSMAP, 0)),
+        "removes extra spaces": bool(normalizer) and bool(normalizer.get(_REMOVE_SPACES, 1)),
+        "does not escape spaces": not normalizer.get(_ESCAPE, 1),
+    }
+    if any(refused.values()):
+        reason = next(text for text, holds in refused.items() if holds)
+        raise UserError(
+            f"{path} {reason}, which llama.cpp's SentencePiece tokenizer does not compute; "
+            "save the model with a BPE tokenizer.json, or pass --converter DIR"
+        )
+    return bool(normalizer.get(_DUMMY_PREFIX, 1))
+
+
+def _numbers(fields: list[tuple[int, bytes]], wanted: int) -> dict[int, int]:
+    """Return the fields of a message: integers as numbers, of other ones the length."""
+    found: dict[int, int] = {}
+    for number, body in fields:
+        if number == wanted:
+            found |= {inner: value if isinstance(value, int) else len(value) for inner, value in _fields(body)}
+    return found
 
 
 def sentencepiece_tokens(

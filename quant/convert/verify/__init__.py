@@ -61,7 +61,9 @@ def _ask(job: Job) -> Answer:
         return msgspec.json.decode(line, type=Answer)
     except msgspec.DecodeError:
         reason = "it took too long" if ending.timed_out else message_line(ending.error_line) or ending.signal
-        return Answer(refusal=f"llama.cpp cannot open the file of {job.checkpoint}: {reason}; check its tokenizer files")
+        return Answer(
+            refusal=f"llama.cpp cannot open the file of {job.checkpoint}: {reason}; check its tokenizer files"
+        )
 
 
 def _judged(keys: Keys, answer: Answer, folder: Path, *, allow_mismatch: bool) -> Verified:
@@ -71,7 +73,7 @@ def _judged(keys: Keys, answer: Answer, folder: Path, *, allow_mismatch: bool) -
     if wrong is not None and not allow_mismatch:
         raise UserError(
             f"llama.cpp's tokens differ from those of {folder} in {wrong.n_lines} of {answer.n_lines} probes; "
-            f"first {_described(wrong)}; the file would be wrong. slmprof convert --allow-token-mismatch converts it anyway"
+            f"first {_described(wrong)}; slmprof convert --allow-token-mismatch converts it anyway"
         )
     found = {each.code: each for each in (*answer.known, *([wrong] if wrong else []))}
     check = TokenCheck(

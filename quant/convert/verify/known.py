@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from quant.convert.tokenizer.pre import llama_split
+from quant.convert.tokenizer.spaces import puts_space_first, steps
 from quant.convert.verify.reference import Frame
 
 _WORD_SPACE = "\u2581"
@@ -33,8 +34,9 @@ def _without_nfc(frame: Frame) -> Frame | None:
 
 def _with_spaces_in_front(frame: Frame) -> Frame | None:
     """Add a space to every part of a text between special tokens, whatever it begins with."""
-    prefixed = any(node.get("prepend_scheme", "always") != "never" for node in _nodes(frame, "Metaspace"))
-    if prefixed:
+    if _nodes(frame, "Metaspace"):
+        if not puts_space_first({"pre_tokenizer": frame.pre_tokenizer}):
+            return None
         steps = [
             *([frame.normalizer] if frame.normalizer else []),
             {"type": "Prepend", "prepend": _WORD_SPACE},
@@ -84,13 +86,9 @@ def _with_flags(frame: Frame, **flags: bool) -> Frame:
 
 def _nodes(frame: Frame, kind: str) -> list[dict[str, Any]]:
     """Return all steps of a type."""
-    found, waiting = [], [frame.normalizer, frame.pre_tokenizer]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            found += [node] if node.get("type") == kind else []
-            waiting += [*(node.get("normalizers") or []), *(node.get("pretokenizers") or [])]
-    return found
+    return [
+        step for node in (frame.normalizer, frame.pre_tokenizer) for step in steps(node) if step.get("type") == kind
+    ]
 
 
 def _without(node: Any, inner: str, kind: str) -> Any:

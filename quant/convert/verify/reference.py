@@ -12,6 +12,7 @@ import msgspec
 
 from quant.base.errors import UserError
 from quant.base.text import message_line
+from quant.convert.tokenizer.bos_eos import added_ends
 from quant.convert.tokenizer.files import read_bytes, read_json
 
 _MOST_SPECIAL = 48  # of the added tokens, in the probe
@@ -68,6 +69,16 @@ class TokenizersReference:
     def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
         """Return the ids of a text, with special tokens parsed."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=add_special).ids)
+
+    def add_ends(self, before: list[int], after: list[int]) -> None:
+        """Add these ids to a text, unless there is a post-processor."""
+        from tokenizers import processors
+
+        if self._tokenizer.post_processor is None and (before or after):
+            texts = {token_id: str(self._tokenizer.id_to_token(token_id)) for token_id in before + after}
+            single = [*(texts[each] for each in before), "$A", *(texts[each] for each in after)]
+            named = [(text, token_id) for token_id, text in texts.items()]
+            self._tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=named)
 
     def framed(self, frame: Frame) -> Self:
         """Return the same model, which is not copied, in another frame."""
@@ -155,11 +166,16 @@ def _open_json(path: Path) -> TokenizersReference:
         raise UserError(f"the tokenizers library cannot read {path}: {reason}; download it again") from error
     frame = Frame(normalizer=file.normalizer, pre_tokenizer=file.pre_tokenizer, added_tokens=file.added_tokens)
     reference = TokenizersReference(tokenizer, frame)
-    return _with_space_setting(reference, read_json(path.parent / "tokenizer_config.json") or {})
+    return _with_settings(reference, read_json(path.parent / "tokenizer_config.json") or {})
 
 
-def _with_space_setting(reference: TokenizersReference, settings: dict[str, Any]) -> TokenizersReference:
-    """Take add_prefix_space of a lone ByteLevel step from the settings, as transformers does."""
+def _with_settings(reference: TokenizersReference, settings: dict[str, Any]) -> TokenizersReference:
+    """Apply what transformers takes from tokenizer_config.json: add_prefix_space of a lone ByteLevel step, and BOS and
+    EOS where tokenizer.json has no post-processor.
+    """
+    ends = added_ends({"added_tokens": reference.frame.added_tokens}, settings)
+    if ends is not None:
+        reference.add_ends(*ends)
     node = reference.frame.pre_tokenizer
     if not (isinstance(node, dict) and node.get("type") == "ByteLevel" and node.get("add_prefix_space")):
         return reference

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quant.base.errors import UserError
-from quant.convert.tokenizer import Vocabulary, load_vocabulary
+from quant.convert.tokenizer import Vocabulary, is_sentencepiece, load_vocabulary
 from quant.convert.tokenizer.pre import KNOWN, validate_pre
 from tests.support.vocabularies import message, varint, write_sentencepiece_tokenizer
 
@@ -320,7 +320,7 @@ def test_a_byte_fallback_bpe_is_written_as_sentencepiece(tmp_path):
         ("<end>", CONTROL),
         ("<tool>", USER_DEFINED),
     ]
-    assert vocabulary.tokens.scores == [-1000.0] * 8
+    assert vocabulary.tokens.scores == [-1e6] * 8
 
 
 def test_a_byte_fallback_bpe_is_padded_and_an_added_token_keeps_its_id(tmp_path):
@@ -390,8 +390,125 @@ def test_fields_that_are_not_pieces_are_passed_over(tmp_path):
 
 
 def test_tokenizer_model_goes_before_tokenizer_json(tmp_path):
-    folder = _spm(_bpe(tmp_path, {"x": 0}), _piece("a"))
+    folder = _spm(_fallback(tmp_path, {"x": 0}), _piece("a"))
     assert [text for text, _ in _listed(_load(folder))] == ["a"]
+
+
+@pytest.mark.parametrize("content", [b"GGUF\x03\x00\x00\x00", b"", b"\xff" * 40])
+def test_a_tokenizer_model_that_is_none_is_passed_over_beside_a_whole_tokenizer_json(tmp_path, content):
+    folder = _spm(_fallback(tmp_path, {"x": 0}), content)
+    assert [text for text, _ in _listed(_load(folder))] == ["x"]
+
+
+def test_the_pre_tokenizer_decides_not_what_else_a_file_has(tmp_path):
+    folder = _bpe(tmp_path, {"x": 0, "y": 1, "xy": 2}, model={"byte_fallback": True, "merges": ["x y"]})
+    assert _load(_spm(folder, _piece("a"))).model == "gpt2"
+    assert not is_sentencepiece(folder)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "normalizer", "reason"),
+    [
+        (b"\x18\x01", b"\x20\x00", "is not a BPE model"),
+        (b"\x20\x64", b"\x20\x00", "is not a BPE model"),  # what is not written is unigram
+        (b"\x18\x02", b"\x12\x04\x01\x02\x03\x04\x20\x00", "normalizes text"),
+        (b"\x18\x02", b"\x18\x01", "removes extra spaces"),
+        (b"\x18\x02", b"\x20\x00\x28\x00", "does not escape spaces"),
+        (b"\x18\x02\xc0\x01\x01", b"\x20\x00", "has spaces after words"),
+    ],
+)
+def test_a_sentencepiece_model_that_llama_cpp_does_not_compute_is_refused(tmp_path, trainer, normalizer, reason):
+    folder = _spm(tmp_path, _piece("a") + message(2, trainer) + message(3, normalizer))
+    assert reason in _refusal(lambda: _load(folder))
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "key"), [(b"\x20\x00", None), (b"\x18\x01\x20\x00", None), (b"\x18\x00\x20\x00", False)]
+)
+def test_a_model_without_a_dummy_prefix_says_so(tmp_path, normalizer, key):
+    folder = _spm(tmp_path, _piece("a") + message(2, b"\x18\x02") + message(3, normalizer))
+    assert _load(folder).add_space_prefix is key
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "first"}}, None),
+        ({"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "always"}}, None),
+        ({"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "never"}}, False),
+        ({"pre_tokenizer": {"type": "Metaspace", "add_prefix_space": False}}, False),
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}]}}, None),
+        ({"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}}, False),
+    ],
+)
+def test_a_byte_fallback_bpe_has_the_space_that_its_steps_put_first(tmp_path, changes, key):
+    folder = _fallback(tmp_path, {"x": 0})
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pre_tokenizer": None} | changes))
+    assert _load(folder).add_space_prefix is key
+
+
+@pytest.mark.parametrize("merges", [["a b", "ab c", "b c", "a bc"], [["a", "b"], ["ab", "c"], ["b", "c"], ["a", "bc"]]])
+def test_a_byte_fallback_bpe_s_scores_are_the_ranks_of_the_first_merges(tmp_path, merges):
+    folder = _fallback(tmp_path, {"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4, "bc": 5})
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text())
+    data["model"]["merges"] = merges
+    path.write_text(json.dumps(data))
+    assert _load(folder).tokens.scores == [-1e6, -1e6, -1e6, 0, -1, -2]
+
+
+def test_the_second_of_two_ids_with_one_text_is_unused(tmp_path):
+    folder = _bpe(tmp_path, {"a": 0, "[PAD2]": 1}, added=(_added(2, "a"), _added(3, "<e>"), _added(4, "<e>")))
+    listed = _listed(_load(folder, 6))
+    assert [text for text, _ in listed] == ["a", "[PAD2]", "[PAD2]]", "<e>", "[PAD4]", "[PAD5]"]
+    assert [kind for _, kind in listed][2] == [kind for _, kind in listed][4] == UNUSED
+
+
+_CLS = {
+    "type": "RobertaProcessing",
+    "sep": ["<e>", 2],
+    "cls": ["<b>", 1],
+    "trim_offsets": True,
+    "add_prefix_space": False,
+}
+
+
+def _template(*parts: str) -> dict[str, Any]:
+    ids = {"<b>": 1, "<e>": 2}
+    single = [{"Sequence": {"id": "A"}} if part == "$" else {"SpecialToken": {"id": part}} for part in parts]
+    known = {part: {"id": part, "ids": [ids[part]], "tokens": [part]} for part in parts if part != "$"}
+    return {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": known}
+
+
+@pytest.mark.parametrize(
+    ("processor", "settings", "ids", "flags"),
+    [
+        ({"type": "ByteLevel"}, {"bos_token": "<b>", "add_bos_token": True}, {"bos": 1}, {"bos": False}),
+        (_template("<b>", "$"), {}, {"bos": 1}, {"bos": True}),
+        (_template("<b>", "$"), {"add_bos_token": False}, {"bos": 1}, {"bos": True}),
+        (_template("$", "<e>"), {"eos_token": "<e>"}, {"eos": 2}, {"eos": True}),
+        (_template("<b>", "$", "<e>"), {}, {"bos": 1, "eos": 2}, {"bos": True, "eos": True}),
+        (
+            {"type": "Sequence", "processors": [{"type": "ByteLevel"}, _template("<b>", "$")]},
+            {},
+            {"bos": 1},
+            {"bos": True},
+        ),
+        (_CLS, {}, {"bos": 1, "eos": 2}, {"bos": True, "eos": True}),
+        (None, {"bos_token": "<b>", "add_bos_token": True}, {"bos": 1}, {"bos": True}),
+        (None, {"bos_token": "<b>"}, {"bos": 1}, {}),
+    ],
+)
+def test_bos_and_eos_are_what_the_post_processor_adds(tmp_path, processor, settings, ids, flags):
+    added = (_added(1, "<b>"), _added(2, "<e>"))
+    folder = _settings(_bpe(tmp_path, {"a": 0}, added=added, post_processor=processor), **settings)
+    special = _load(folder).special
+    assert {name: special.special_token_ids.get(name) for name in ids} == ids
+    assert {name: special.add_special_token.get(name, False) for name in ("bos", "eos")} == {
+        "bos": False,
+        "eos": False,
+    } | flags
 
 
 def test_a_sentencepiece_vocabulary_is_padded_or_cut_to_the_size(tmp_path):
@@ -542,6 +659,8 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path, name):
 )  # fmt: skip
 def test_a_huge_file_is_not_read(tmp_path, name):
     folder = _settings(_bpe(tmp_path, {"a": 0}))
+    if name == "tokenizer.model":
+        (folder / "tokenizer.json").unlink()  # beside a whole one it is passed over
     (folder / name).parent.mkdir(exist_ok=True)
     with (folder / name).open("ab") as file:
         file.truncate(128 * MIB + 1)  # sparse
@@ -581,10 +700,10 @@ def test_special_tokens_that_cannot_be_read_are_one_line(tmp_path, changes):
 
 
 @pytest.mark.parametrize("token_id", [-1, -(1 << 70)])
-def test_a_negative_special_id_is_refused(tmp_path, token_id):
-    folder = _bpe(tmp_path, {"a": 0})
-    (folder / "config.json").write_text(json.dumps({"bos_token_id": token_id}))
-    assert "invalid value for special token type bos" in _refusal(lambda: _load(folder))
+def test_a_negative_special_id_is_none(tmp_path, token_id):
+    folder = _bpe(tmp_path, {"a": 0, "b": 1})
+    (folder / "config.json").write_text(json.dumps({"pad_token_id": token_id, "eos_token_id": 1, "bos_token_id": 7}))
+    assert _load(folder, 2).special.special_token_ids == {"eos": 1}
 
 
 def test_a_directory_without_a_tokenizer_names_what_to_download(tmp_path):

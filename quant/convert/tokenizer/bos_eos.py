@@ -1,0 +1,92 @@
+"""Whether BOS and EOS are added: as tokenizer.json's post-processor does, and tokenizer_config.json where it has none.
+
+gguf's own reader adds a key for some post-processors only, and llama.cpp's defaults depend on the pre-tokenizer's name.
+"""
+
+from typing import Any
+
+import gguf
+
+# The pre-tokenizers with which llama.cpp adds BOS unless a key says otherwise.
+# Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
+_WITH_BOS = {
+    "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
+    "chameleon",
+}  # fmt: skip
+
+
+def set_bos_and_eos(special: gguf.SpecialVocab, tokenizer: dict[str, Any], settings: dict[str, Any], pre: str) -> None:
+    """Set which tokens llama.cpp adds; a key is only added where its default is another.
+
+    Args:
+        pre: the pre-tokenizer's name in llama.cpp; "default" for SentencePiece.
+    """
+    ends = added_ends(tokenizer, settings)
+    if ends is None:
+        return
+    defaults = {"bos": pre in _WITH_BOS or pre == "default", "eos": False}
+    for name, ids in zip(("bos", "eos"), ends, strict=True):
+        if len(ids) > 1:
+            continue  # llama.cpp adds one at most; the probe of the tokens refuses it
+        if ids and special.special_token_ids.get(name) != ids[0]:
+            _name(special, name, ids[0])
+        if special.add_special_token.get(name, defaults[name]) != bool(ids):
+            special.add_special_token[name] = bool(ids)
+
+
+def _name(special: gguf.SpecialVocab, name: str, token_id: int) -> None:
+    """Set the token that is added; an EOS that the config names still ends a turn."""
+    if name == "eos" and name in special.special_token_ids:
+        special.special_token_ids.setdefault("eot", special.special_token_ids[name])
+    special.special_token_ids[name] = token_id
+
+
+def added_ends(tokenizer: dict[str, Any], settings: dict[str, Any]) -> tuple[list[int], list[int]] | None:
+    """Return the ids that are added before and after a text; None where that cannot be read."""
+    node = tokenizer.get("post_processor")
+    if node is None:
+        return _by_settings(tokenizer, settings)
+    before: list[int] = []
+    after: list[int] = []
+    inner = node.get("processors") if isinstance(node, dict) else None
+    for each in inner if isinstance(inner, list) else [node]:
+        ends = _ends(each)
+        if ends is None:
+            return None
+        before, after = ends[0] + before, after + ends[1]
+    return before, after
+
+
+def _by_settings(tokenizer: dict[str, Any], settings: dict[str, Any]) -> tuple[list[int], list[int]] | None:
+    ends = []
+    for name in ("bos", "eos"):
+        token = settings.get(f"{name}_token")
+        text = token.get("content") if isinstance(token, dict) else token
+        listed = tokenizer.get("added_tokens")
+        ids = [each.get("id") for each in listed if each.get("content") == text] if isinstance(listed, list) else []
+        if settings.get(f"add_{name}_token") is True and not ids:
+            return None
+        ends.append(ids[:1] if settings.get(f"add_{name}_token") is True else [])
+    return ends[0], ends[1]
+
+
+def _ends(node: Any) -> tuple[list[int], list[int]] | None:
+    """Return what one post-processor adds before and after."""
+    kind = node.get("type") if isinstance(node, dict) else None
+    if kind == "ByteLevel":
+        return [], []
+    if kind in ("BertProcessing", "RobertaProcessing"):
+        first, last = node.get("cls"), node.get("sep")
+        return ([int(first[1])], [int(last[1])]) if isinstance(first, list) and isinstance(last, list) else None
+    if kind != "TemplateProcessing" or not isinstance(node.get("single"), list):
+        return None
+    ids = {key: each.get("ids") for key, each in (node.get("special_tokens") or {}).items()}
+    before: list[int] = []
+    after: list[int] = []
+    side = before
+    for piece in node["single"]:
+        if "Sequence" in piece:
+            side = after
+        else:
+            side += ids[piece["SpecialToken"]["id"]]
+    return before, after
