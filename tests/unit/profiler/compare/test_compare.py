@@ -140,6 +140,18 @@ def test_under_six_rounds_ranges_are_shown_and_nothing_is_decided() -> None:
     assert not comparison.slow_downs(0)
 
 
+@pytest.mark.parametrize("is_old_first", [True, False])
+def test_a_model_that_older_results_call_by_the_name_in_its_header_is_matched(is_old_first: bool) -> None:
+    old = results(*rounds_of(TEN), artifacts=[artifact(model="Smollm2 135M 8k")])
+    named = artifact("b" * 64, model="SmolLM2-135M", general_name="Smollm2 135M 8k")
+    new = results(*rounds_of(TEN, sha256="b" * 64), artifacts=[named])
+    comparison = compare_results(*((old, new) if is_old_first else (new, old)))
+    assert len(comparison.pairs) == 1
+    # Where both call it by its file, the name in the header matches nothing.
+    other = results(*rounds_of(TEN), artifacts=[artifact(model="other", general_name="Smollm2 135M 8k")])
+    assert compare_results(other, new).pairs == ()
+
+
 def test_another_file_of_the_same_level_is_matched_and_said_so() -> None:
     comparison = both(rounds_of(TEN), rounds_of(TEN, sha256="b" * 64))
     assert [pair.same_file for pair in comparison.pairs] == [False]

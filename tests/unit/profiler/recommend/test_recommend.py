@@ -361,6 +361,22 @@ def test_narrowing_to_a_model_or_a_load() -> None:
         narrowed(found, model="third")
 
 
+@pytest.mark.parametrize("name", ["bob-dpo", "Bob-DPO.gguf", "bob-dpo-q4_0.gguf", "bob-dpo-Q4_0", "Merged"])
+def test_a_model_is_named_by_its_file_or_by_the_name_in_it(name: str) -> None:
+    bob = {"model": "bob-dpo", "file_name": "bob-dpo-Q4_0.gguf", "general_name": "merged"}
+    found = [cell("Q4_0", 20, 100, model="alice"), cell("Q4_0", 20, 100, **bob)]
+    if name == "Bob-DPO.gguf":  # no such file: the level is a part of its name
+        with pytest.raises(UserError, match="the results hold alice, bob-dpo"):
+            narrowed(found, model=name)
+    else:
+        assert [each.artifact.model for each in narrowed(found, model=name)] == ["bob-dpo"]
+
+
+def test_a_model_s_own_name_comes_before_that_of_another_s_header() -> None:
+    found = [cell("Q4_0", 20, 100, model="a"), cell("Q4_0", 20, 100, model="b", general_name="a")]
+    assert [each.artifact.model for each in narrowed(found, model="A")] == ["a"]
+
+
 CELLS = some.lists(
     some.tuples(
         some.sampled_from(sorted(BITS)),

@@ -29,6 +29,13 @@ def test_without_cells_the_table_says_so() -> None:
     assert table() == "no cells are measured yet\n"
 
 
+def test_two_files_of_one_name_and_level_are_two_rows_with_their_hashes() -> None:
+    text = table(summary(artifact_sha256="a" * 64), summary(artifact_sha256="b" * 64), summary(quant="Q4_0"))
+    assert column(text, "level") == ["Q8_0 aaaaaa", "Q8_0 bbbbbb", "Q4_0"]
+    text = table(summary(), summary(imatrix="c" * 64, artifact_sha256="b" * 64))
+    assert column(text, "level") == ["Q8_0", "Q8_0 imatrix"]
+
+
 def test_a_whole_table_as_it_is_read() -> None:
     quick = summary(quant="Q4_0", bpw=4.5, file_bytes=53 * MIB, n_threads=2, n_threads_batch=4, decode_tps=30.0,
                     decode_tps_lo=28.0, decode_tps_hi=31.0, itl_p95_ms=35.04)  # fmt: skip
