@@ -15,6 +15,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mhz_min: float | None = None
     temperature_c: float | None = None  # the hottest CPU zone
     throttle: tuple[str, ...] = ()  # names of the flags raised now: "under-voltage", "capped", "throttled", ...
+    throttle_problem: str | None = None  # why these flags cannot be read where the device has them
     throttle_count: Int64 | None = None  # the CPU's own cumulative count of thermal events
     load_1m: float | None = None
     steal_ns: Int64 | None = None  # cumulative, all CPUs

@@ -25,6 +25,7 @@ from quant.gguf_io.artifact import Artifact
 
 MAX_LINE_BYTES = 16 << 20
 _BUFFER_BYTES = 1 << 20  # a round's line is as long as the usual buffer, which costs a call for each
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-8 and UTF-16
 _START = b'{"type":"'  # how every line of this program begins
 _decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound | QualityRecord)
 _head_decoder = msgspec.json.Decoder(Environment | Artifact | RoundHead | AnchorRound | QualityRecord)
@@ -90,6 +91,7 @@ class Reading:
         self._latest: dict[tuple[str, str, int], tuple[RoundHead, Line]] = {}
         self._qualities: dict[object, QualityRecord] = {}
         self._cells: dict[Cell, Cell] = {}  # one of each: a sweep repeats the same few
+        self._environment_lines: dict[str, str] = {}  # where each stands, by its id
         self._n_clashes = 0
         self.good_bytes = 0  # of the last file, up to the end of its last whole line
         self.torn = False  # whether a torn line follows
@@ -113,6 +115,11 @@ class Reading:
 
     def _take_line(self, path: Path, line: bytes, number: int) -> None:
         is_whole = line.endswith(b"\n")
+        if line.startswith(_MARKS):
+            raise UserError(
+                f"line {number} of {path} is no slmprof record (a byte order mark, which an editor or a shell added, "
+                "stands before it); is it a results file? Save it as UTF-8 without the mark"
+            )
         try:
             if line.isspace():
                 record = None
@@ -135,6 +142,8 @@ class Reading:
         if isinstance(record, RoundHead):
             self._take_round(record, Line(len(self._paths) - 1, self.good_bytes, len(line), number))
         elif record is not None:
+            if isinstance(record, Environment):
+                self._environment_lines[record.id] = f"line {number} of {path.name}"
             self._take(record)
         if is_whole:
             self.good_bytes += len(line)
@@ -158,6 +167,19 @@ class Reading:
         else:
             self._qualities[record.key] = record
 
+    def _warn_of_environments(self) -> None:
+        """Warn of rounds whose environment no line describes: its id is a hash of the line, and an edit changes it."""
+        known = set(self.others.environments)
+        named = {head.env_id for head, _ in self._latest.values()}
+        if not (missing := named - known):
+            return
+        edited = [self._environment_lines[each] for each in known - named]
+        what = f"{' and '.join(edited)} {'was' if len(edited) == 1 else 'were'} edited" if edited else "it was removed"
+        self.others.warnings.append(
+            f"no line describes the environment {', '.join(sorted(missing))} of some rounds: {what}; "
+            "use the file as slmprof wrote it"
+        )
+
     @property
     def rounds(self) -> RoundIndex:
         """Where the rounds are."""
@@ -173,6 +195,7 @@ class Reading:
                 "counts: two devices that look alike, or one that was measured twice; "
                 "read one file of each, or compare them with slmprof compare"
             )
+        self._warn_of_environments()
         measured = dict.fromkeys(head.cell.artifact_sha256 for head, _ in self._latest.values())
         for sha256 in (*measured, *(record.artifact_sha256 for record in results.qualities)):
             if sha256 not in results.artifacts:

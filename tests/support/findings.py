@@ -63,6 +63,14 @@ CASES: list[tuple[str, str, dict[str, Any], str, str | None, str | None]] = [
         None,
     ),
     (
+        "throttling-unknown",
+        WARNING,
+        {"throttle_problem": "throttling cannot be read: vcgencmd is missing"},
+        "cannot be read: vcgencmd is missing",
+        "/dev/vcio",
+        None,
+    ),
+    (
         "throttled-before",
         WARNING,
         {"throttled_before": ("under-voltage",)},

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from profiler.device.os import features, portable
 from profiler.device.os.machine import Details, Machine, kind_names
-from profiler.device.os.programs import output_of
+from profiler.device.os.programs import output_of, problem_with
 from profiler.records.environment import CoreKind
 from profiler.records.round import Conditions
 
@@ -99,8 +99,11 @@ def parse_details(sysctl: str, version: str) -> Details:
 def conditions(cpus: Iterable[int] | None = None, *, n_busy: int | None = None) -> Conditions:
     """Return what changes while a sweep runs; starts pmset, some milliseconds, so never within timed code."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    therm = output_of("pmset", "-g", "therm")
+    silent = f"throttling cannot be read: pmset {problem_with('pmset') or 'printed nothing'}"
     return Conditions(
-        throttle=parse_throttle(output_of("pmset", "-g", "therm")),
+        throttle=parse_throttle(therm),
+        throttle_problem=None if therm.strip() else silent,
         load_1m=os.getloadavg()[0],
         busy_ns=portable.busy_ns(),
         process_cpu_ns=time.process_time_ns(),

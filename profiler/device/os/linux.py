@@ -202,11 +202,13 @@ def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT, *, n_busy: 
     swap = memory["SwapTotal"] - memory["SwapFree"] if {"SwapTotal", "SwapFree"} <= set(memory) else None
     load = (read_text(root / "proc/loadavg") or "").split()
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    throttle, throttle_problem = raspberry.throttle_now(root, _board(root))
     return Conditions(
         mhz=sum(mhz) / len(mhz) if mhz else None,
         mhz_min=min(mhz, default=None),
         temperature_c=_temperature(root),
-        throttle=(*raspberry.throttle_now(root, _board(root)), *cooling.limits(root)),
+        throttle=(*throttle, *cooling.limits(root)),
+        throttle_problem=throttle_problem,
         throttle_count=_throttle_count(root),
         load_1m=float(load[0]) if load else None,
         steal_ns=steal_ns,

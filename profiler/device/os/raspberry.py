@@ -9,24 +9,27 @@ import re
 from pathlib import Path
 
 from profiler.device.os.files import read_int, read_text
-from profiler.device.os.programs import output_of
+from profiler.device.os.programs import TIMED_OUT, output_of, problem_with
 
 _FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 _SINCE_BOOT = 16  # bits to the left
 _TIMEOUT_S = 2
 
 
-def throttle_now(root: Path, board: str | None) -> tuple[str, ...]:
-    """Return the flags that are raised now; starts vcgencmd, some milliseconds, where the driver has no file."""
-    bits = _driver_bits(root)
+def throttle_now(root: Path, board: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Return the flags that are raised now, and why they cannot be read; that none is raised is another answer.
+
+    Starts vcgencmd, some milliseconds, where the driver has no file.
+    """
+    bits, problem = _driver_bits(root), None
     if bits is None:
-        bits = _firmware_bits(board)
-    return _names(bits | _voltage_alarm(root))
+        bits, problem = _firmware_bits(board)
+    return _names(bits | _voltage_alarm(root)), problem
 
 
 def throttle_before(board: str | None) -> tuple[str, ...]:
     """Return the flags that were raised since boot."""
-    return _names(_firmware_bits(board) >> _SINCE_BOOT)
+    return _names(_firmware_bits(board)[0] >> _SINCE_BOOT)
 
 
 def parse_throttled(text: str) -> int | None:
@@ -40,9 +43,18 @@ def vcgencmd(*words: str) -> str:
     return output_of("vcgencmd", *words, timeout_s=_TIMEOUT_S)
 
 
-def _firmware_bits(board: str | None) -> int:
+def _firmware_bits(board: str | None) -> tuple[int, str | None]:
     # Boards of other makers have no vcgencmd, or another program of that name.
-    return parse_throttled(vcgencmd("get_throttled")) or 0 if board and "Raspberry Pi" in board else 0
+    if not board or "Raspberry Pi" not in board:
+        return 0, None
+    # One that hangs is waited for once: the next wait would be in the middle of a measurement.
+    text = "" if problem_with("vcgencmd") == TIMED_OUT else vcgencmd("get_throttled")
+    bits = parse_throttled(text)
+    if bits is not None:
+        return bits, None
+    words = " ".join(text.split())[:60]
+    reason = problem_with("vcgencmd") or (f"printed '{words}'" if words else "printed nothing")
+    return 0, f"throttling cannot be read: vcgencmd {reason}"
 
 
 def _driver_bits(root: Path) -> int | None:

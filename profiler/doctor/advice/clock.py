@@ -59,6 +59,22 @@ def throttled(seen: Seen) -> Finding | None:
     )
 
 
+def throttling_unknown(seen: Seen) -> Finding | None:
+    """Warn of throttling that cannot be read: that no flag is raised says nothing then."""
+    problem = seen.conditions.throttle_problem
+    if problem is None:
+        return None
+    return warning(
+        "throttling-unknown",
+        problem,
+        "a throttled clock or a weak power supply goes unnoticed, and rounds lack the flag throttled",
+        advice="install vcgencmd (package raspi-utils, or libraspberrypi-bin), and let this user read /dev/vcio: "
+        "group video, and in a container --device /dev/vcio"
+        if "vcgencmd" in problem
+        else "run that program in a terminal to see what it says",
+    )
+
+
 def throttled_before(seen: Seen) -> Finding | None:
     """Warn that a Raspberry Pi was throttled since boot."""
     raised = seen.details.throttled_before
@@ -152,6 +168,7 @@ def _relief(raised: tuple[str, ...], board: str | None) -> str:
 
 RULES: tuple[Callable[[Seen], Finding | None], ...] = (
     throttled,
+    throttling_unknown,
     throttled_before,
     temperature,
     thermal_events,

@@ -1,6 +1,7 @@
 """The Linux readers, on recorded /proc and /sys of other machines."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ TICK_NS = 10_000_000  # a hundredth of a second
 def firmware(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A vcgencmd that says what the list holds, and nothing when it is empty."""
     answers: list[str] = []
+    monkeypatch.setattr("profiler.device.os.programs._problems", {})
     monkeypatch.setattr(raspberry, "vcgencmd", lambda *_: answers[0] if answers else "")
     return answers
 
@@ -180,10 +182,51 @@ def test_a_raspberry_pi_4_on_a_weak_supply(tmp_path: Path, firmware: list[str]) 
     assert details(root).throttled_before == ("under-voltage", "throttled")
 
 
+@pytest.mark.parametrize("answer", ["", "VCHI initialization failed\n", "throttled=words\n"])
+def test_a_firmware_that_does_not_answer_is_not_taken_for_all_well(
+    tmp_path: Path, firmware: list[str], answer: str
+) -> None:
+    firmware.append(answer)
+    found = conditions(root=tree(tmp_path, PI5))
+    assert found.throttle == ()
+    assert (found.throttle_problem or "").startswith("throttling cannot be read: vcgencmd ")
+    firmware[0] = "throttled=0x0\n"
+    assert conditions(root=tmp_path).throttle_problem is None
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, "is missing"),
+        ("echo VCHI initialization failed >&2; exit 255", "status 255 (VCHI initialization failed)"),
+        ("exec sleep 9", "does not answer"),
+        ("exit 0", "printed nothing"),
+    ],
+)
+def test_why_vcgencmd_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, words: str
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if script is not None:
+        (programs / "vcgencmd").write_text(f"#!/bin/sh\n{script}\n")
+        (programs / "vcgencmd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin" if script else str(programs))
+    monkeypatch.setattr(raspberry, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("profiler.device.os.programs._problems", {})
+    root = tree(tmp_path / "root", PI5)
+    assert words in (conditions(root=root).throttle_problem or "")
+    if words == "does not answer":
+        begun_s = time.monotonic()
+        assert words in (conditions(root=root).throttle_problem or "")
+        assert time.monotonic() - begun_s < 0.2  # it is waited for once
+
+
 def test_vcgencmd_is_not_asked_on_other_boards(tmp_path: Path, firmware: list[str]) -> None:
     firmware.append("throttled=0xf000f\n")
     root = tree(tmp_path, JETSON)
     assert conditions(root=root).throttle == ()
+    assert conditions(root=root).throttle_problem is None
     assert details(root).throttled_before == ()
 
 

@@ -1,6 +1,7 @@
 """results.jsonl: what is read, what is refused, and what stands in the file after something broke."""
 
 import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -404,3 +405,59 @@ def test_a_folder_that_cannot_be_made_is_named(path: Path) -> None:
     path.write_text("a file")
     with pytest.raises(UserError, match=r"cannot write .*; choose another -o"), ResultsWriter(path / "results.jsonl"):
         pass
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe"])
+def test_a_byte_order_mark_is_named(tmp_path: Path, mark: bytes) -> None:
+    path = write_lines(tmp_path / "results.jsonl", ENVIRONMENT, artifact(), a_round())
+    path.write_bytes(mark + path.read_bytes())
+    with pytest.raises(UserError, match="line 1 of .*byte order mark"):
+        read_results([path])
+
+
+def test_an_edited_environment_line_is_named(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "results.jsonl", artifact(), ENVIRONMENT, a_round())
+    assert read_results([path]).warnings == []
+    path.write_bytes(path.read_bytes().replace(b"Test Board 5", b"Test Board 6"))
+    (warning,) = read_results([path]).warnings
+    assert "line 2 of results.jsonl was edited" in warning
+    assert ENVIRONMENT.id in warning
+
+
+def test_a_removed_environment_line_is_named(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "results.jsonl", artifact(), a_round())
+    (warning,) = read_results([path]).warnings
+    assert ENVIRONMENT.id in warning
+    assert "removed" in warning
+
+
+def test_only_a_full_disk_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, room in ((errno.ENOSPC, True), (errno.EIO, False), (errno.EROFS, False)):
+        with pytest.raises(UserError) as caught, ResultsWriter(tmp_path / "results.jsonl") as writer:
+            monkeypatch.setattr(os, "fsync", refusing(number))
+            writer.write(ENVIRONMENT)
+        assert ("make room" in str(caught.value)) is room
+
+
+def refusing(number: int) -> Any:
+    def fsync(_file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fsync
+
+
+def test_results_go_behind_a_link_and_keep_their_mode(tmp_path: Path) -> None:
+    real = write_lines(tmp_path / "real.jsonl", ENVIRONMENT)
+    real.chmod(0o600)
+    (tmp_path / "link.jsonl").symlink_to("real.jsonl")
+    with ResultsWriter(tmp_path / "link.jsonl", fresh=True) as writer:
+        writer.write(ENVIRONMENT)
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "real.jsonl.bak").is_file()
+
+
+def test_results_cannot_go_on_in_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="a device or a pipe"), ResultsWriter(tmp_path / "pipe"):
+        pytest.fail("it must not begin")
