@@ -2,7 +2,6 @@
 
 import subprocess
 
-
 TIMED_OUT = "does not answer"
 _problems: dict[str, str] = {}  # by program: why its last call gave nothing
 
