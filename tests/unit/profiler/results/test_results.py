@@ -411,7 +411,7 @@ def test_a_folder_that_cannot_be_made_is_named(path: Path) -> None:
 def test_a_byte_order_mark_is_named(tmp_path: Path, mark: bytes) -> None:
     path = write_lines(tmp_path / "results.jsonl", ENVIRONMENT, artifact(), a_round())
     path.write_bytes(mark + path.read_bytes())
-    with pytest.raises(UserError, match="line 1 of .*byte order mark"):
+    with pytest.raises(UserError, match=r"line 1 of .*byte order mark"):
         read_results([path])
 
 
@@ -433,9 +433,10 @@ def test_a_removed_environment_line_is_named(tmp_path: Path) -> None:
 
 def test_only_a_full_disk_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, room in ((errno.ENOSPC, True), (errno.EIO, False), (errno.EROFS, False)):
-        with pytest.raises(UserError) as caught, ResultsWriter(tmp_path / "results.jsonl") as writer:
+        with ResultsWriter(tmp_path / "results.jsonl") as writer:
             monkeypatch.setattr(os, "fsync", refusing(number))
-            writer.write(ENVIRONMENT)
+            with pytest.raises(UserError) as caught:
+                writer.write(ENVIRONMENT)
         assert ("make room" in str(caught.value)) is room
 
 
