@@ -115,11 +115,7 @@ class Reading:
 
     def _take_line(self, path: Path, line: bytes, number: int) -> None:
         is_whole = line.endswith(b"\n")
-        if line.startswith(_MARKS):
-            raise UserError(
-                f"line {number} of {path} is no slmprof record (a byte order mark, which an editor or a shell added, "
-                "stands before it); is it a results file? Save it as UTF-8 without the mark"
-            )
+        _refuse_mark(line, path, number)
         try:
             if line.isspace():
                 record = None
@@ -203,6 +199,14 @@ class Reading:
                     f"the results hold rounds of file {sha256[:12]}… but no line that describes it; "
                     "read the whole results file"
                 )
+
+
+def _refuse_mark(line: bytes, path: Path, number: int) -> None:
+    if line.startswith(_MARKS):
+        raise UserError(
+            f"line {number} of {path} is no slmprof record (a byte order mark, which an editor or a shell added, "
+            "stands before it); is it a results file? Save it as UTF-8 without the mark"
+        )
 
 
 def decode_round(line: bytes, path: Path, number: int) -> Round:

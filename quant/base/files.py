@@ -31,10 +31,12 @@ _MOST_LINKS = 40  # as many as Linux follows
 def cache_dir() -> Path:
     """Return the folder for converted and quantized files: SLMPROF_CACHE, else the system's own cache folder."""
     if chosen := os.environ.get("SLMPROF_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))  # noqa: PTH111  as it is where there is no home
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("slmprof", appauthor=False))
+    folder = Path(platformdirs.user_cache_dir("slmprof", appauthor=False))
+    # A user without a home has "~", which would be a folder of this name here. Nothing is kept then.
+    return folder if folder.is_absolute() else Path(os.devnull) / "slmprof"
 
 
 def refuse_pointer(path: Path, start: bytes) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from quant.base.errors import UserError
-from quant.base.files import atomic_path, is_stream, move_to, readable_again, write_text
+from quant.base.files import atomic_path, cache_dir, is_stream, move_to, readable_again, write_text
+from quant.base.kept import KeptJson
 from tests.support.paths import ROOT
 
 
@@ -136,3 +137,16 @@ def test_a_moved_file_takes_the_place_behind_the_link(tmp_path: Path) -> None:
 def test_ordinary_names_are_no_streams(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert [is_stream(tmp_path / name) for name in ("file", "none", "")] == [False, False, False]
+
+
+def test_without_a_home_nothing_is_kept_and_nothing_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLMPROF_CACHE", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without an entry and without HOME
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_args, **_more: "~/.cache/slmprof")
+    assert cache_dir().is_absolute()
+    kept = KeptJson("facts/one.json", int)
+    assert kept.read_or(lambda: 7) == 7
+    with pytest.raises(UserError, match="SLMPROF_CACHE"):
+        kept.write(7)
+    assert list(tmp_path.iterdir()) == []
