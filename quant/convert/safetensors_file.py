@@ -155,7 +155,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
 
     try:
         found = msgspec.convert(entry, _Entry)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half a UTF-16 pair is valid JSON, and no text
         raise broken(f"is invalid: {error}") from error
     if found.dtype not in _BITS:
         raise broken(f"has the unknown type {found.dtype[:20]}")

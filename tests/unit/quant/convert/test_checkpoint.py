@@ -498,3 +498,16 @@ def test_any_json_in_the_header_yields_tensors_or_one_line(tmp_path, dtype, shap
     header = {"t": {"dtype": dtype, "shape": shape, "data_offsets": span}, "u": more}
     for tensor in _one_line(_single(tmp_path, _file(header, bytes(40)))).values():
         assert tensor.n_elements <= 40
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"t": {"dtype": "\ud800", "shape": [2], "data_offsets": [0, 8]}},
+        {"t": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], "\udfff": 1}},
+        {"t": {"dtype": "F32", "shape": ["\ud800"], "data_offsets": [0, 8]}},
+        {"\ud800": {"dtype": "F33", "shape": [2], "data_offsets": [0, 8]}},
+    ],
+)
+def test_half_a_utf_16_pair_in_the_header_is_one_line(tmp_path, header):
+    _one_line(_single(tmp_path, _file(header, bytes(8))))
