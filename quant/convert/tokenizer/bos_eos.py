@@ -21,7 +21,7 @@ def set_bos_and_eos(special: gguf.SpecialVocab, tokenizer: dict[str, Any], setti
     Args:
         pre: the pre-tokenizer's name in llama.cpp; "default" for SentencePiece.
     """
-    ends = added_ends(tokenizer, settings)
+    ends = added_ends(tokenizer, settings, special.special_token_ids)
     if ends is None:
         return
     defaults = {"bos": pre in _WITH_BOS or pre == "default", "eos": False}
@@ -41,11 +41,17 @@ def _name(special: gguf.SpecialVocab, name: str, token_id: int) -> None:
     special.special_token_ids[name] = token_id
 
 
-def added_ends(tokenizer: dict[str, Any], settings: dict[str, Any]) -> tuple[list[int], list[int]] | None:
-    """Return the ids that are added before and after a text; None where that cannot be read."""
+def added_ends(
+    tokenizer: dict[str, Any], settings: dict[str, Any], ids: dict[str, int]
+) -> tuple[list[int], list[int]] | None:
+    """Return the ids that are added before and after a text; None where that cannot be read.
+
+    Args:
+        ids: of "bos" and "eos", where the settings add a token that they do not name.
+    """
     node = tokenizer.get("post_processor")
     if node is None:
-        return _by_settings(tokenizer, settings)
+        return _by_settings(tokenizer, settings, ids)
     before: list[int] = []
     after: list[int] = []
     inner = node.get("processors") if isinstance(node, dict) else None
@@ -57,17 +63,25 @@ def added_ends(tokenizer: dict[str, Any], settings: dict[str, Any]) -> tuple[lis
     return before, after
 
 
-def _by_settings(tokenizer: dict[str, Any], settings: dict[str, Any]) -> tuple[list[int], list[int]] | None:
+def _by_settings(
+    tokenizer: dict[str, Any], settings: dict[str, Any], known: dict[str, int]
+) -> tuple[list[int], list[int]] | None:
     ends = []
     for name in ("bos", "eos"):
         token = settings.get(f"{name}_token")
         text = token.get("content") if isinstance(token, dict) else token
-        listed = tokenizer.get("added_tokens")
-        ids = [each.get("id") for each in listed if each.get("content") == text] if isinstance(listed, list) else []
+        ids = _ids_of(tokenizer, text) or ([known[name]] if name in known else [])
         if settings.get(f"add_{name}_token") is True and not ids:
             return None
         ends.append(ids[:1] if settings.get(f"add_{name}_token") is True else [])
     return ends[0], ends[1]
+
+
+def _ids_of(tokenizer: dict[str, Any], text: Any) -> list[int]:
+    listed, model = tokenizer.get("added_tokens"), tokenizer.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    ids = [each.get("id") for each in listed if each.get("content") == text] if isinstance(listed, list) else []
+    return ids or ([vocab[text]] if isinstance(vocab, dict) and isinstance(text, str) and text in vocab else [])
 
 
 def _ends(node: Any) -> tuple[list[int], list[int]] | None:

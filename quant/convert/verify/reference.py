@@ -70,6 +70,13 @@ class TokenizersReference:
         """Return the ids of a text, with special tokens parsed."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=add_special).ids)
 
+    def ids_of_special(self, settings: dict[str, Any]) -> dict[str, int]:
+        """Return the ids of the BOS and EOS that the settings name."""
+        named = [settings.get(name) for name in ("bos_token", "eos_token")]
+        texts = [each.get("content") if isinstance(each, dict) else each for each in named]
+        ids = {text: self._tokenizer.token_to_id(text) for text in texts if isinstance(text, str)}
+        return {text: token_id for text, token_id in ids.items() if token_id is not None}
+
     def add_ends(self, before: list[int], after: list[int]) -> None:
         """Add these ids to a text, unless there is a post-processor."""
         from tokenizers import processors
@@ -166,14 +173,18 @@ def _open_json(path: Path) -> TokenizersReference:
         raise UserError(f"the tokenizers library cannot read {path}: {reason}; download it again") from error
     frame = Frame(normalizer=file.normalizer, pre_tokenizer=file.pre_tokenizer, added_tokens=file.added_tokens)
     reference = TokenizersReference(tokenizer, frame)
-    return _with_settings(reference, read_json(path.parent / "tokenizer_config.json") or {})
+    config = read_json(path.parent / "config.json") or {}
+    ids = {name: value for name in ("bos", "eos") if isinstance(value := config.get(f"{name}_token_id"), int)}
+    return _with_settings(reference, read_json(path.parent / "tokenizer_config.json") or {}, ids)
 
 
-def _with_settings(reference: TokenizersReference, settings: dict[str, Any]) -> TokenizersReference:
+def _with_settings(
+    reference: TokenizersReference, settings: dict[str, Any], ids: dict[str, int]
+) -> TokenizersReference:
     """Apply what transformers takes from tokenizer_config.json: add_prefix_space of a lone ByteLevel step, and BOS and
     EOS where tokenizer.json has no post-processor.
     """
-    ends = added_ends({"added_tokens": reference.frame.added_tokens}, settings)
+    ends = added_ends({"model": {"vocab": reference.ids_of_special(settings)}}, settings, ids)
     if ends is not None:
         reference.add_ends(*ends)
     node = reference.frame.pre_tokenizer

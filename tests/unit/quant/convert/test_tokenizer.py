@@ -498,6 +498,7 @@ def _template(*parts: str) -> dict[str, Any]:
         (_CLS, {}, {"bos": 1, "eos": 2}, {"bos": True, "eos": True}),
         (None, {"bos_token": "<b>", "add_bos_token": True}, {"bos": 1}, {"bos": True}),
         (None, {"bos_token": "<b>"}, {"bos": 1}, {}),
+        (None, {"eos_token": {"content": "a"}, "add_eos_token": True}, {"eos": 0}, {"eos": True}),
     ],
 )
 def test_bos_and_eos_are_what_the_post_processor_adds(tmp_path, processor, settings, ids, flags):
