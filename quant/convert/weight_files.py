@@ -53,7 +53,8 @@ def choose_weight_files(folder: Path, weight_map: dict[str, str] | None) -> Weig
         return WeightFiles(parts, tuple(weight_map))
     shards = tuple(sorted(path.name for path in folder.glob("model-*-of-*.safetensors")))
     if not shards:
-        raise UserError(f"{folder} has no {SINGLE}; {what_else(folder)}")
+        lacks = SINGLE if any(folder.glob("*.safetensors")) else "safetensors files"
+        raise UserError(f"{folder} has no {lacks}; {what_else(folder)}")
     return WeightFiles(shards)
 
 

@@ -403,7 +403,7 @@ def test_a_pickle_under_a_safetensors_name_is_no_header(tmp_path):
 
 
 def test_a_directory_without_weights_names_what_to_download(tmp_path):
-    assert "has no model.safetensors; download model.safetensors too" in _refusal(_folder(tmp_path, {}))
+    assert "has no safetensors files; download model.safetensors too" in _refusal(_folder(tmp_path, {}))
 
 
 # --- config.json
