@@ -55,6 +55,9 @@ class Engine(OpenModel, Protocol):
     def load(self, path: Path, config: RunConfig, before_weights: Callable[[], None] | None = None) -> None:
         """Open the model; call `before_weights` between reading its vocabulary and its weights."""
 
+    def place_work_buffer(self) -> None:
+        """Fix where the memory of the first graph starts, where that is possible; called before it."""
+
     def clear(self) -> None:
         """Empty the cache."""
 

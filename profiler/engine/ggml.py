@@ -77,6 +77,8 @@ _SIGNATURES: dict[str, dict[str, tuple[Any, ...]]] = {
         "ggml_backend_dev_supports_op": (c_bool, c_void_p, c_void_p),
         "ggml_backend_dev_type": (c_int, c_void_p),
         "ggml_backend_free": (None, c_void_p),
+        "ggml_graph_overhead_custom": (c_size_t, c_size_t, c_bool),
+        "ggml_tensor_overhead": (c_size_t,),
         "ggml_backend_graph_compute": (c_int, c_void_p, c_void_p),
         "ggml_backend_reg_dev_get": (c_void_p, c_void_p, c_size_t),
         "ggml_backend_reg_get_proc_address": (c_void_p, c_void_p, c_char_p),

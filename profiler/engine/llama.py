@@ -24,7 +24,8 @@ from profiler.engine.ggml import (
     devices,
     library,
 )
-from profiler.engine.log import Log, buffers_of, flash_attn_of, ignored_of, layers_offloaded_of
+from profiler.engine.log import Log, buffers_of, flash_attn_of, ignored_of, layers_offloaded_of, max_nodes_of
+from profiler.engine.memory_layout import UNCONTROLLED, place_work_buffer
 from profiler.records.config import CACHE_TYPES, RunConfig
 from profiler.records.round import Buffers, InForce
 from quant.base.llama_bindings import llama_cpp
@@ -57,7 +58,10 @@ class LlamaEngine:
 
     no_alloc = False  # True: only the header is read, and no buffer is allocated
 
-    def __init__(self) -> None:
+    def __init__(self, *, work_buffer_offset_bytes: int | None = None) -> None:
+        """Args: work_buffer_offset_bytes: where the work buffer is to start, modulo 64; None leaves it to chance."""
+        self._offset_bytes = work_buffer_offset_bytes
+        self._layout = UNCONTROLLED
         self._log = Log()
         # The callback must live as long as llama.cpp may call it.
         self._on_log = llama_cpp.llama_log_callback(
@@ -170,6 +174,16 @@ class LlamaEngine:
         self._config = config
         self._pools = self._threadpools(config)
         attach_threadpools(self._context, *self._pools)
+
+    def place_work_buffer(self) -> None:
+        """Fix where the work buffer of the first graph starts, where the system allows it."""
+        if self._offset_bytes is not None and self._config is not None:
+            self._layout = place_work_buffer(
+                self._offset_bytes,
+                self._config,
+                max_nodes=max_nodes_of(self._log.lines),
+                width=int(llama_cpp.llama_model_n_embd(self._model)),
+            )
 
     def _threadpools(self, config: RunConfig) -> list[Threadpool]:
         """Return the pool of decode, then that of prefill where its thread count differs."""
@@ -308,6 +322,7 @@ class LlamaEngine:
             n_layers_offloaded=layers_offloaded_of(self._log.lines) if self._config.device == "gpu" else 0,
             threadpool=bool(self._pools),
             bos_added=self.bos_token is not None,
+            layout=self._layout,
             ignored=ignored_of(self._log.lines, self._config),
         )
 

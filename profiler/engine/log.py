@@ -17,6 +17,7 @@ from quant.base.units import format_bytes
 
 _MIB = 1024 * 1024
 _SIZE = re.compile(r"^\w+:\s+(\S+)\s+(model|KV|RS|output|compute) buffer size =\s*([\d.]+) MiB")
+_MAX_NODES = re.compile(r"max_nodes = (\d+)$")
 _FLASH = re.compile(r"Flash Attention (enabled|not supported)")
 _CACHE = re.compile(
     r"^llama_(?:kv_cache|memory_recurrent)\w*: size = +([\d.]+) MiB \( *(\d+) cells, +(\d+) layers.*?"
@@ -131,6 +132,12 @@ def caches_of(lines: Iterable[str]) -> tuple[CacheSize, ...]:
         for line in lines
         if (match := _CACHE.match(line))
     )
+
+
+def max_nodes_of(lines: Iterable[str]) -> int | None:
+    """Return how many nodes llama.cpp makes room for in a graph; None where it did not log it."""
+    found = [match[1] for line in lines if (match := _MAX_NODES.search(line))]
+    return int(found[-1]) if found else None
 
 
 def flash_attn_of(lines: Iterable[str], requested: str) -> bool | None:

@@ -96,6 +96,7 @@ def measure(
     tokenize_ns = clock() - start_ns
     tokens = _tokens(engine, config, text_tokens, seed)
 
+    engine.place_work_buffer()
     start_ns = clock()
     fill(engine, tokens.depth, 0)
     fill(engine, tokens.prompt, len(tokens.depth))

@@ -22,6 +22,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     config: RunConfig
     reps: int
     seed: int
+    work_buffer_offset_bytes: int | None = None  # modulo 64; see profiler/engine/memory_layout.py
     energy: bool = False  # read the energy counters and the clock around decode
     sent_ns: int | None = None  # when the parent started the process, by time.monotonic_ns, one clock for all
 
@@ -52,7 +53,7 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
     from profiler.device.memory.reader import read_memory
     from profiler.engine.llama import LlamaEngine
 
-    engine = LlamaEngine()
+    engine = LlamaEngine(work_buffer_offset_bytes=job.work_buffer_offset_bytes)
     probes = Probes(
         memory=lambda: read_memory(Path(job.path)),
         # Where there are more CPUs than threads, the clock is that of the fastest: the others may idle at a low one.

@@ -68,6 +68,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     threadpool: bool
     bos_added: bool
     n_cores: Int64 | None = None  # physical cores behind the CPUs of --cores
+    layout: str | None = None  # where ggml's work buffer starts, in bytes modulo 64, or "uncontrolled"
     ignored: tuple[str, ...] = ()  # what was requested and is not in effect, and why
 
 

@@ -10,10 +10,12 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
 from profiler.analysis.memory_need import needed_bytes
+from profiler.engine.memory_layout import offset_of
 from profiler.measure.worker import Answer, Job
 from profiler.records.config import Cell
 from profiler.records.failure import Failure
@@ -61,7 +63,11 @@ class Sweep:
         self._orders = itertools.count(plan.history.next_order)
         self._begun_s = tools.now_s()
         self._drift = DriftRunner(
-            plan, tuple(self._queue), tools, measure=self._measure, time_left_s=self._budget_left_s
+            plan,
+            tuple(self._queue),
+            tools,
+            measure=partial(self._measure, offset_bytes=0),
+            time_left_s=self._budget_left_s,
         )
 
     def run(self) -> Outcome:
@@ -88,8 +94,11 @@ class Sweep:
             return None
         return self._queue.popleft()
 
-    def _measure(self, cell: Cell, number: int) -> Round:
-        """Measure one round of a cell in a process of its own; one that does not fit in memory is skipped."""
+    def _measure(self, cell: Cell, number: int, offset_bytes: int | None = None) -> Round:
+        """Measure one round of a cell in a process of its own; one that does not fit in memory is skipped.
+
+        Rounds differ in memory layout; readings of the reference cell, which are compared one by one, do not.
+        """
         artifact, path = self._plan.files[cell.artifact_sha256]
         record = Round(
             env_id=self._plan.environment.id,
@@ -106,7 +115,13 @@ class Sweep:
             return msgspec.structs.replace(record, error=_lack_of_memory(need, have))
         start_s = self._tools.now_s()
         answer = self._tools.run(
-            Job(path=str(path), config=cell.config, reps=self._options.reps, seed=self._options.seed)
+            Job(
+                path=str(path),
+                config=cell.config,
+                reps=self._options.reps,
+                seed=self._options.seed,
+                work_buffer_offset_bytes=offset_of(number) if offset_bytes is None else offset_bytes,
+            )
         )
         return _with_answer(record, answer, round((self._tools.now_s() - start_s) * 1e9))
 

@@ -149,7 +149,9 @@ class ThreadChooser(msgspec.Struct, frozen=True, kw_only=True):
             n_threads=n_threads,
             n_threads_batch=n_threads,
         )
-        answer = self.run(Job(path=str(file.path), config=short, reps=_REPS, seed=self.seed))
+        # Counts are compared at one memory layout.
+        job = Job(path=str(file.path), config=short, reps=_REPS, seed=self.seed, work_buffer_offset_bytes=0)
+        answer = self.run(job)
         if answer.measured is None:
             raise MeasureError(answer.failure.message if answer.failure else "the worker sent no answer")
         times_ns = [sample.timed_ns for sample in answer.measured.samples if sample.timed_ns]

@@ -63,6 +63,9 @@ class FakeEngine:
             before_weights()
         self.clock.now_ns += self.script.load_ns
 
+    def place_work_buffer(self) -> None:
+        self.calls.append("layout")
+
     def open_context(self, config: RunConfig) -> None:
         self.calls.append("context")
         self._maybe_fail("context")
