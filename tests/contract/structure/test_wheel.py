@@ -77,7 +77,12 @@ def test_it_holds_the_three_packages_and_their_data_and_nothing_else(wheel: Path
     sources = {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
     texts = {f"profiler/measure/workloads/{each.text}" for each in WORKLOADS.values() if each.text}
     page = {f"plots/report/page.{form}" for form in ("html", "css", "js")}
-    data = {"quant/models.toml", "plots/charts/edge_reference.csv", "profiler/measure/workloads/corpus.txt"}
+    data = {
+        "quant/models.toml",
+        "quant/convert/verify/probe.json",
+        "plots/charts/edge_reference.csv",
+        "profiler/measure/workloads/corpus.txt",
+    }
     assert found == sources | texts | page | data
 
 
