@@ -108,7 +108,7 @@ def write_problem(error: OSError, advice: str, *, room: str = "free space or") -
 
 
 def move_to(made: Path, target: Path) -> None:
-    """Give a finished file on the same disk the name `target`, as `atomic_path` does.
+    """Rename a finished file on the same disk to `target`, as `atomic_path` does.
 
     Raises:
         UserError: the target is a device or a pipe.
@@ -178,7 +178,7 @@ def _pour(part: Path, target: Path) -> None:
 
 
 def _dress(part: Path, before: os.stat_result | None) -> None:
-    """Give a new file the mode and the owner of the one that it replaces."""
+    """Set the mode and the owner of a new file to those of the one that it replaces."""
     if before is None or not stat.S_ISREG(before.st_mode):
         # mkstemp makes files private; a result is as readable as any file the user makes.
         part.chmod(0o666 & ~_umask())

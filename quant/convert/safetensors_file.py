@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from quant.base.errors import UserError
 from quant.base.files import POINTER_BYTES, refuse_pointer
+from quant.gguf_io.floats import FILE_DTYPES
 
 MAX_HEADER_BYTES = 100 << 20  # the format's own limit
 _LENGTH = struct.Struct("<Q")
-# safetensors' name -> numpy's, of the types that are converted; bfloat16 is read as its bits.
-_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _BITS = {
     "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
     "U16": 16, "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
@@ -54,7 +53,7 @@ class Tensor:
     @property
     def is_plain(self) -> bool:
         """Whether its type is one that is converted."""
-        return self.dtype in _DTYPES
+        return self.dtype in FILE_DTYPES
 
     @property
     def is_packed(self) -> bool:
@@ -83,7 +82,7 @@ class Tensor:
             raise self.refusal()
         offset = self.offset + first * _BITS[self.dtype] // 8
         try:
-            found = np.fromfile(self.path, dtype=_DTYPES[self.dtype], count=count, offset=offset)
+            found = np.fromfile(self.path, dtype=FILE_DTYPES[self.dtype], count=count, offset=offset)
         except OSError as error:
             raise UserError(f"cannot read {self.path}: {error.strerror or error}; download it again") from error
         if len(found) != count:

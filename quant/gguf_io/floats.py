@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# How files hold each type, for numpy; bfloat16 is read as its bits.
+FILE_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _BITS = {
     "F32": (np.uint32, np.uint32(0x7F800000)),
     "F16": (np.uint16, np.uint16(0x7C00)),

@@ -10,7 +10,7 @@ _END = ".gguf"
 
 
 def is_gguf_name(name: str) -> bool:
-    """Return whether a file's name ends in .gguf, in letters of any case."""
+    """Return whether a file's name ends in .gguf, in upper or lower case."""
     return name.lower().endswith(_END)
 
 

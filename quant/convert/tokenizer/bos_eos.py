@@ -6,6 +6,7 @@ gguf's own reader adds a key for some post-processors only, and llama.cpp's defa
 from typing import Any
 
 import gguf
+import msgspec
 
 # The pre-tokenizers with which llama.cpp adds BOS unless a key says otherwise.
 # Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
@@ -80,27 +81,60 @@ def _by_settings(
 def _ids_of(tokenizer: dict[str, Any], text: Any) -> list[int]:
     listed, model = tokenizer.get("added_tokens"), tokenizer.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
-    ids = [each.get("id") for each in listed if each.get("content") == text] if isinstance(listed, list) else []
+    ids = [
+        token_id
+        for each in (listed if isinstance(listed, list) else [])
+        if isinstance(each, dict) and each.get("content") == text and isinstance(token_id := each.get("id"), int)
+    ]
     return ids or ([vocab[text]] if isinstance(vocab, dict) and isinstance(text, str) and text in vocab else [])
 
 
+class _Name(msgspec.Struct):
+    id: str
+
+
+class _Piece(msgspec.Struct):
+    special: _Name | None = msgspec.field(default=None, name="SpecialToken")  # None: where the text comes
+
+
+class _Ids(msgspec.Struct):
+    ids: list[int]
+
+
+class _Template(msgspec.Struct):
+    single: list[_Piece]
+    special_tokens: dict[str, _Ids] | None = None
+
+
+class _Pair(msgspec.Struct):
+    cls: tuple[str, int]
+    sep: tuple[str, int]
+
+
 def _ends(node: Any) -> tuple[list[int], list[int]] | None:
-    """Return what one post-processor adds before and after."""
+    """Return what one post-processor adds before and after; None where it is unknown or broken."""
     kind = node.get("type") if isinstance(node, dict) else None
     if kind == "ByteLevel":
         return [], []
-    if kind in ("BertProcessing", "RobertaProcessing"):
-        first, last = node.get("cls"), node.get("sep")
-        return ([int(first[1])], [int(last[1])]) if isinstance(first, list) and isinstance(last, list) else None
-    if kind != "TemplateProcessing" or not isinstance(node.get("single"), list):
+    try:
+        if kind in ("BertProcessing", "RobertaProcessing"):
+            pair = msgspec.convert(node, _Pair)
+            return [pair.cls[1]], [pair.sep[1]]
+        if kind == "TemplateProcessing":
+            return _template_ends(msgspec.convert(node, _Template))
+    except (msgspec.ValidationError, UnicodeEncodeError, KeyError):  # the file is untrusted
         return None
-    ids = {key: each.get("ids") for key, each in (node.get("special_tokens") or {}).items()}
+    return None
+
+
+def _template_ends(template: _Template) -> tuple[list[int], list[int]]:
+    named = template.special_tokens or {}
     before: list[int] = []
     after: list[int] = []
     side = before
-    for piece in node["single"]:
-        if "Sequence" in piece:
+    for piece in template.single:
+        if piece.special is None:
             side = after
         else:
-            side += ids[piece["SpecialToken"]["id"]]
+            side += named[piece.special.id].ids
     return before, after
