@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from types import FrameType
+from unittest import mock
 
 from quant.base.errors import UserError
 from quant.convert.to_gguf import convert
 from quant.gguf_io.header import open_gguf_header
 from tests.families import make_variant, variants
+from tests.fuzz.forked import run_forked
 from tests.fuzz.mutations import Files, mutated
 from tests.support.checkpoints import make_checkpoint
 
@@ -154,7 +156,10 @@ def run(cases: range, seed: int, keep: Path | None) -> int:
     warnings.simplefilter("error")  # a warning would be lines on stderr that explain nothing to a user
     outcomes = Outcomes()
     shm = Path("/dev/shm")  # in memory, where there is such a folder
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="slmprof-fuzz-") as temporary:
+    with (
+        tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="slmprof-fuzz-") as temporary,
+        mock.patch("quant.convert.verify.run_child", run_forked),
+    ):
         bases = make_bases(Path(temporary) / "bases")
         shutil.rmtree(Path(temporary) / "bases")
         scratch = Path(temporary) / "case"
