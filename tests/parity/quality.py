@@ -33,8 +33,8 @@ _FIGURE = re.compile(
     r"*(-?[\d.]+)(?: ± +([\d.]+))?",
     re.MULTILINE,
 )
-_SAME_TOP = re.compile(r"^Same top p", re.MULTILINE)
-_TRIES = 3  # on a busy machine llama-perplexity can end before its last lines are written
+_N_FIGURES = 7  # that this finds
+_TRIES = 5  # on a busy machine llama-perplexity can end before all its lines are written
 _FINAL = re.compile(r"Final estimate: PPL = ([\d.]+)")
 
 
@@ -94,12 +94,11 @@ def _file(models: Path, record: QualityRecord, found: Results) -> Path:
 def _theirs(program: Path, model: Path, text: Path, base: Path, *, write: bool) -> Theirs:
     command = [str(program), "-m", str(model), "-c", str(N_CTX), "--chunks", str(N_CHUNKS), "-t", str(N_THREADS),
                "--kl-divergence-base", str(base), *(["-f", str(text)] if write else ["--kl-divergence"])]  # fmt: skip
-    last = _FINAL if write else _SAME_TOP
     said = ""
     for _ in range(_TRIES):
         done = subprocess.run(command, check=True, text=True, capture_output=True)
         said = done.stdout + done.stderr
-        if last.search(said):
+        if _FINAL.search(said) if write else len(_FIGURE.findall(said)) == _N_FIGURES:
             break
     if write:
         final = _FINAL.search(said)
