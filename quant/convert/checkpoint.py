@@ -1,16 +1,14 @@
 """A Hugging Face checkpoint directory: its config, and its tensors by name."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quant.base.errors import UserError
-from quant.base.files import refuse_pointer
+from quant.convert.json_file import read_object
 from quant.convert.safetensors_file import MAX_HEADER_BYTES, Tensor, read_header
 from quant.convert.weight_files import INDEX, SINGLE, choose_weight_files, what_else
 
-_MAX_CONFIG_BYTES = 16 << 20
 # Methods that quantize while the model runs, so that its weights look plain: llama.cpp would compute something else.
 _AT_RUN_TIME = ("bitnet",)
 
@@ -106,27 +104,6 @@ def read_config(folder: Path) -> dict[str, Any]:
         hint = what_else(folder) if folder.is_dir() else "pass a checkpoint's directory"
         raise UserError(f"{folder} has no config.json, so it is no checkpoint; {hint}")
     return read_object(path)
-
-
-def read_object(path: Path, max_bytes: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
-    """Read a file that holds a JSON object.
-
-    Raises:
-        UserError: it cannot be read, is too large, or holds something else.
-    """
-    try:
-        if path.stat().st_size > max_bytes:
-            raise UserError(f"{path} is larger than any such file known; is it the right one?")
-        content = path.read_bytes()
-        refuse_pointer(path, content)
-        data = json.loads(content)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({str(error)[:100]}); download it again") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path} holds no JSON object; download it again")
-    return data
 
 
 def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], str | None]:

@@ -22,8 +22,8 @@ from quant.convert.model_card import load_metadata
 from quant.convert.provenance import Origin
 from quant.convert.safetensors_file import Tensor
 from quant.convert.tensor_names import OUTPUT, adapter_error, is_adapters, missing_error, text_tensors, usual_names
-from quant.convert.tokenizer import Vocabulary, load_vocabulary
 from quant.convert.tokenizer.synthetic import synthetic_vocabulary
+from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 from quant.gguf_io.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys

@@ -11,7 +11,7 @@ from typing import Any
 
 import gguf
 
-from quant.convert.checkpoint import read_object
+from quant.convert.json_file import read_object
 
 _MAX_BYTES = 4 << 20
 _MAX_YAML_CHARS = 512 << 10  # the YAML reader takes some ten seconds a MiB; cards with many results have 200 KiB

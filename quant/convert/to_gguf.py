@@ -20,7 +20,7 @@ from quant.convert.layout import Job, Layout, open_layout
 from quant.convert.provenance import Origin, TokenCheck
 from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks
 from quant.convert.sparse_gguf import FILE_TYPES
-from quant.convert.verify import verified_keys
+from quant.convert.verify.verified import verified_keys
 from quant.gguf_io.floats import convert_floats, n_overflowed
 from quant.gguf_io.writer import VOCABULARY_BYTES, compose_header, n_padding
 

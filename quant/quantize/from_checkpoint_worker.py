@@ -17,7 +17,7 @@ from quant.base.worker import Send
 from quant.convert.layout import Job, Layout, open_layout
 from quant.convert.provenance import TokenCheck
 from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks, row_length
-from quant.convert.verify import verified_keys
+from quant.convert.verify.verified import verified_keys
 from quant.gguf_io.file_name import file_stem
 from quant.gguf_io.floats import convert_floats, n_overflowed
 from quant.gguf_io.imatrix import open_imatrix, read_imatrix

@@ -10,7 +10,7 @@ from quant.base.errors import UserError
 from quant.base.files import cache_dir
 from quant.base.progress import say
 from quant.base.text import printable_name
-from quant.convert.checkpoint import read_object
+from quant.convert.json_file import read_object
 from quant.convert.provenance import Origin
 from quant.gguf_io.artifact import Artifact
 from quant.gguf_io.levels import levels_requested_by_name, parse_levels

@@ -158,7 +158,7 @@ def run(cases: range, seed: int, keep: Path | None) -> int:
     shm = Path("/dev/shm")  # in memory, where there is such a folder
     with (
         tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="slmprof-fuzz-") as temporary,
-        mock.patch("quant.convert.verify.run_child", run_forked),
+        mock.patch("quant.convert.verify.verified.run_child", run_forked),
     ):
         bases = make_bases(Path(temporary) / "bases")
         shutil.rmtree(Path(temporary) / "bases")

@@ -8,7 +8,7 @@ from gguf import GGUFReader
 from gguf.gguf_reader import ReaderField, ReaderTensor
 
 from quant.convert.to_gguf import convert
-from quant.convert.tokenizer import is_sentencepiece
+from quant.convert.tokenizer.vocabulary import is_sentencepiece
 from tests.families import for_oracle, make_variant, variants
 from tests.parity.oracle import Oracle
 

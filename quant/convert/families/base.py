@@ -17,7 +17,7 @@ from quant.base.errors import UserError
 from quant.convert.families.planned import Planned
 
 if TYPE_CHECKING:
-    from quant.convert.tokenizer import Vocabulary
+    from quant.convert.tokenizer.vocabulary import Vocabulary
 
 Config = dict[str, Any]
 ExtraTensors = dict[str, NDArray[np.float32]]

@@ -11,7 +11,7 @@ from quant.base.errors import UserError
 from quant.convert.families.base import Config, Family, head_dim, n_head_kv, number
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
-from quant.convert.tokenizer import Vocabulary, load_vocabulary
+from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 # autoawq stores the output matrix separately, although it is the embedding.
 IGNORED = ("lm_head.weight",)

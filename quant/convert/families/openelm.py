@@ -19,7 +19,7 @@ from quant.convert.families.base import (
     need_list,
 )
 from quant.convert.families.planned import From, Planned
-from quant.convert.tokenizer import Vocabulary, load_vocabulary
+from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 _EPSILON = 1e-6  # a constant of the model's code
 

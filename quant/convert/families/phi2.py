@@ -21,7 +21,7 @@ from quant.convert.families.base import (
 )
 from quant.convert.families.keys import write_counts, write_unusual_rope_keys
 from quant.convert.families.planned import Planned, weight_and_bias
-from quant.convert.tokenizer import Vocabulary, load_vocabulary
+from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 _ROTARY = 0.5  # partial_rotary_factor by default
 

@@ -27,8 +27,8 @@ from quant.convert.families.base import (
 from quant.convert.families.keys import write_counts
 from quant.convert.families.longrope import attention_factor, has_factors, old_context, rope_factors
 from quant.convert.families.planned import Planned
-from quant.convert.tokenizer import Vocabulary, load_vocabulary
 from quant.convert.tokenizer.files import read_json
+from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 _BYTE_LEVEL_CLASS = "GPT2Tokenizer"
 

@@ -11,10 +11,10 @@ from quant.base.errors import UserError
 from quant.convert.families.base import Config, Family, need, with_defaults
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
-from quant.convert.tokenizer import Vocabulary, load_vocabulary
 from quant.convert.tokenizer.pre import validate_pre
 from quant.convert.tokenizer.special import special_vocab
 from quant.convert.tokenizer.tiktoken import tiktoken_tokens
+from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 _RANKS = "qwen.tiktoken"
 _END = "<|endoftext|>"

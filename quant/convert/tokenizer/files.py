@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.base.errors import UserError
-from quant.convert.checkpoint import read_object
+from quant.convert.json_file import read_object
 
 MAX_BYTES = 128 << 20  # the largest known tokenizer.json has some 40 MiB
 

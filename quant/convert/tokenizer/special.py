@@ -9,7 +9,7 @@ from typing import Any
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.checkpoint import read_object
+from quant.convert.json_file import read_object
 from quant.convert.tokenizer.files import MAX_BYTES, check_size, read_json
 
 # Added tokens that are control tokens although their files do not mark them.

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.tokenizer import Vocabulary
 from quant.convert.tokenizer.bpe import byte_characters
 from quant.convert.tokenizer.tokens import Tokens
+from quant.convert.tokenizer.vocabulary import Vocabulary
 
 _BYTES = 256
 _MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes

@@ -12,8 +12,8 @@ import msgspec
 
 from quant.base.errors import UserError
 from quant.base.text import message_line
-from quant.convert.tokenizer.bos_eos import added_ends
 from quant.convert.tokenizer.files import read_bytes, read_json
+from quant.convert.tokenizer.post_processor import added_ends
 
 _MOST_SPECIAL = 48  # of the added tokens, in the probe
 

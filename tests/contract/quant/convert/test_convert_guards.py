@@ -18,8 +18,8 @@ from quant.convert.families.planned import Planned
 from quant.convert.layout import _jobs, layout_of_shape
 from quant.convert.provenance import Origin
 from quant.convert.to_gguf import convert
-from quant.convert.tokenizer import load_vocabulary
 from quant.convert.tokenizer.pre import detect_pre
+from quant.convert.tokenizer.vocabulary import load_vocabulary
 from quant.gguf_io.header import open_gguf_header
 from quant.hub.select import RepoFile, choose_small
 from quant.sources.prepare import PrepareOptions, prepare, shape_config

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from quant.convert.tokenizer.bos_eos import added_ends
+from quant.convert.tokenizer.post_processor import added_ends
 
 TEXT = {"Sequence": {"id": "A", "type_id": 0}}
 BOS = {"SpecialToken": {"id": "<s>", "type_id": 0}}

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
 from quant.base.errors import UserError
-from quant.convert.tokenizer import load_vocabulary
 from quant.convert.tokenizer.pre import KNOWN, detect_pre
+from quant.convert.tokenizer.vocabulary import load_vocabulary
 from tests.support.pre_tokenizers import (
     BLOOM,
     BY_NAME,

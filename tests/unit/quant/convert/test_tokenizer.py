@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quant.base.errors import UserError
-from quant.convert.tokenizer import Vocabulary, is_sentencepiece, load_vocabulary
 from quant.convert.tokenizer.pre import KNOWN, validate_pre
+from quant.convert.tokenizer.vocabulary import Vocabulary, is_sentencepiece, load_vocabulary
 from tests.support.vocabularies import message, varint, write_sentencepiece_tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = (int(getattr(gguf.TokenType, name)) for name in (
