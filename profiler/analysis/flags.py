@@ -199,7 +199,9 @@ def _noisy(seen: _Seen) -> Warning | None:
 def _busy(seen: _Seen) -> Warning | None:
     all_ns, own_ns = _growth(seen.pairs, "busy_ns"), _growth(seen.pairs, "process_cpu_ns")
     stolen_ns = _growth(seen.pairs, "steal_ns") or 0
-    seconds = _seconds(seen.rounds)
+    # The counters also cover what lies between the readings and the timed steps; older records do not say how long.
+    between_ns = _growth(seen.pairs, "clock_ns")
+    seconds = between_ns / _NS_PER_S if between_ns else _seconds(seen.rounds)
     if all_ns is None or own_ns is None or not seconds:
         return None
     foreign_ns = max(0, all_ns - own_ns + stolen_ns)

@@ -20,6 +20,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     load_1m: float | None = None
     steal_ns: Int64 | None = None  # cumulative, all CPUs
     busy_ns: Int64 | None = None  # cumulative, all CPUs: time not idle, this process's included
+    clock_ns: Int64 | None = None  # when busy_ns was read, by a clock that never steps back
     process_cpu_ns: Int64 | None = None  # cumulative, this process
     involuntary_switches: Int64 | None = None  # cumulative, this process
     major_faults: Int64 | None = None  # cumulative, this process: pages read from disk

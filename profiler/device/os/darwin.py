@@ -106,6 +106,7 @@ def conditions(cpus: Iterable[int] | None = None, *, n_busy: int | None = None) 
         throttle_problem=None if therm.strip() else silent,
         load_1m=os.getloadavg()[0],
         busy_ns=portable.busy_ns(),
+        clock_ns=time.monotonic_ns(),
         process_cpu_ns=time.process_time_ns(),
         involuntary_switches=usage.ru_nivcsw,
         major_faults=usage.ru_majflt,

@@ -198,6 +198,7 @@ def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT, *, n_busy: 
         r"^nonvoluntary_ctxt_switches:\s+(\d+)$", read_text(root / "proc/self/status") or "", re.MULTILINE
     )
     steal_ns, busy_ns = _cpu_times(root)
+    clock_ns = time.monotonic_ns()
     memory = _meminfo(root)
     swap = memory["SwapTotal"] - memory["SwapFree"] if {"SwapTotal", "SwapFree"} <= set(memory) else None
     load = (read_text(root / "proc/loadavg") or "").split()
@@ -213,6 +214,7 @@ def conditions(cpus: Iterable[int] | None = None, root: Path = ROOT, *, n_busy: 
         load_1m=float(load[0]) if load else None,
         steal_ns=steal_ns,
         busy_ns=busy_ns,
+        clock_ns=clock_ns,
         process_cpu_ns=time.process_time_ns(),
         involuntary_switches=int(switches[1]) if switches else None,
         major_faults=usage.ru_majflt,

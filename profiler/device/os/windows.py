@@ -37,6 +37,7 @@ def conditions(cpus: Iterable[int] | None = None, *, n_busy: int | None = None) 
     battery = psutil.sensors_battery()
     return Conditions(
         busy_ns=portable.busy_ns(),
+        clock_ns=time.monotonic_ns(),
         process_cpu_ns=time.process_time_ns(),
         swap_used_bytes=portable.swap_used_bytes(),
         on_battery=None if battery is None else not battery.power_plugged,

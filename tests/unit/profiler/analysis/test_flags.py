@@ -197,6 +197,13 @@ def test_busy_in_short_times_counts_from_three_ticks_of_the_counters(other_ms: i
         assert_says(found["busy"], "100% of one CPU")
 
 
+def test_busy_is_a_share_of_the_time_between_the_readings() -> None:
+    # 160 ms of timed steps, between readings that lie a second apart in each of six rounds.
+    before = {"busy_ns": 0, "process_cpu_ns": 0, "clock_ns": 5}
+    after = {"busy_ns": 160_000_000 + 200_000_000, "process_cpu_ns": 160_000_000, "clock_ns": 5 + 10**9}
+    assert_says(flags(around(before, after, n_rounds=6))["busy"], "used 20% of one CPU")
+
+
 def test_paging_pages_read_from_disk() -> None:
     message = flags(around({"major_faults": 100}, {"major_faults": 121}, n_rounds=2))["paging"]
     assert_says(message, "42 pages were read from disk", "do not stay in memory", "smaller level", "--load-mode")
