@@ -12,7 +12,7 @@ from quant.base.progress import say
 from quant.base.text import printable_name
 from quant.convert.json_file import read_object
 from quant.convert.provenance import Origin
-from quant.gguf_io.artifact import Artifact
+from quant.gguf_io.artifact import Artifact, open_model
 from quant.gguf_io.levels import levels_requested_by_name, parse_levels
 from quant.sources.kept_levels import KeptLevels, checkpoint_identity, shape_identity
 from quant.sources.resolve import Source, resolve
@@ -191,6 +191,10 @@ def checkpoint_of(
     if source.kind in ("directory", "config"):
         assert source.path is not None
         return (source.path if source.path.is_dir() else source.path.parent), None
+    if source.kind == "gguf":
+        assert source.path is not None
+        open_model(source.path)  # what is no language model is refused in the same words everywhere
+        raise UserError(f"{source.text} is a GGUF file already; slmprof quantize makes other levels of it")
     if source.repo is None:
         raise UserError(f"{source.text} is no checkpoint; pass a directory with config.json and safetensors")
     from quant.hub.fetch import pull

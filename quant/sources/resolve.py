@@ -62,11 +62,18 @@ def resolve(text: str) -> Source:
 
 
 def _path(text: str) -> Path | None:
-    """Return the path of an existing file or folder, else None."""
+    """Return the path of an existing file or folder, else None.
+
+    Raises:
+        UserError: a folder on the way to it may not be read.
+    """
     try:
         path = Path(text).expanduser()
-        return path if path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
+        path.stat()
+        return path
+    except PermissionError as error:
+        raise UserError(f"cannot read {text}: {error.strerror}; check its permissions") from error
+    except (OSError, RuntimeError, ValueError):  # none there, too long, no such user, a NUL
         return None
 
 

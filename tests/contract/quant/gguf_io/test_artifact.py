@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import random
+import re
 import struct
 from contextlib import suppress
 
@@ -16,6 +17,8 @@ from quant.base import hashes
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import describe
 from quant.gguf_io.header import LongArray, open_gguf_header
+from quant.sources.prepare import checkpoint_of
+from quant.sources.resolve import resolve
 from tests.support.ggufs import tiny_gguf
 
 
@@ -304,6 +307,13 @@ def test_what_is_no_model_is_named(tmp_path, kind, words):
 def test_an_architecture_that_generates_no_text_is_named(tmp_path, arch, words):
     path = tmp_path / "m.gguf"
     assert f"holds {words}" in _refusal(_file(path, lambda writer: None, arch=arch))
+
+
+def test_a_gguf_file_is_no_checkpoint(tmp_path):
+    for arch, words in (("llama", "is a GGUF file already; slmprof quantize"), ("bert", "holds an encoder (bert)")):
+        path = _file(tmp_path / f"{arch}.gguf", lambda writer: None, arch=arch)
+        with pytest.raises(UserError, match=re.escape(words)):
+            checkpoint_of(resolve(str(path)))
 
 
 def test_attention_to_later_tokens_is_an_encoders_but_for_diffusion(tmp_path):

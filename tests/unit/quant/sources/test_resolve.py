@@ -1,5 +1,6 @@
 """What the user typed: a name, a hub id, a directory, a config.json or a GGUF file."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_what_is_nothing_is_refused(text: str) -> None:
 def test_a_path_that_is_not_there_is_no_hub_id(text: str) -> None:
     with pytest.raises(UserError, match="there is no file or directory"):
         resolve(text)
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_missing(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(UserError, match=r"cannot read closed/m\.gguf: Permission denied"):
+        resolve("closed/m.gguf")
 
 
 @pytest.mark.parametrize("text", ["", "   "])
