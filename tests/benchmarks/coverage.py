@@ -8,7 +8,7 @@ Prints how often the interval of a stopped cell covers the median, by shape and 
 import argparse
 
 from profiler.sweep.stopping import LOOKS
-from tests.support.series import MEDIANS, SCATTER, coverage, drift_share, exact_coverage
+from tests.support.series import LAYOUTS, MEDIANS, SCATTER, coverage, drift_share, exact_coverage
 
 TARGETS = (0.002, 0.005, 0.008, 0.010, 0.012, 0.015, 0.020, 0.030, 0.060)
 
@@ -22,7 +22,7 @@ def main() -> None:
     print("coverage % (mean rounds) by target\n")
     print("| shape | " + " | ".join(f"{target:.1%}" for target in TARGETS) + " |")
     print("|---|" + "---|" * len(TARGETS))
-    for shape in MEDIANS:
+    for shape in MEDIANS | LAYOUTS:
         found = [coverage(shape, target, n_series, seed) for seed, target in enumerate(TARGETS)]
         print(f"| {shape} | " + " | ".join(f"{100 * held:.1f} ({rounds:.0f})" for held, rounds in found) + " |")
     print("\ndrift seen, % of cells of 10 rounds of 3 repetitions\n")

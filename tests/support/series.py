@@ -16,21 +16,27 @@ SCATTER = 0.02
 _N_ROUNDS = 10  # in which a drift is looked for
 # The relative median of each shape, in units of the scatter.
 MEDIANS = {"normal": 0.0, "lognormal": 0.0, "heavy-tailed": 0.0, "bimodal": -0.16978, "gap": -1.5}
+# Rounds that alternate between two memory layouts, 3 % apart; the middle of the two, in units of the scatter.
+LAYOUTS = {"layout": -0.75, "layout, steady": -0.75}
 
 
 def draw(shape: str, source: np.random.Generator, n_series: int, n_rounds: int) -> np.ndarray:
     """Return (n_series, n_rounds) rates of one shape.
 
     heavy-tailed is Student's t with two degrees of freedom. bimodal is a device that is slower in three rounds of ten;
-    in gap it is in every second round, so that the median falls where there are no values: the hardest case there is.
+    in gap it is in half of the rounds, by chance, so that the median falls where there are no values: the hardest case
+    there is. In layout it is in every second round, with the usual scatter or a fifth of it.
     """
     size = (n_series, n_rounds)
+    second = np.arange(n_rounds) % 2
     values = {
         "normal": lambda: source.standard_normal(size),
         "lognormal": lambda: np.exp(source.standard_normal(size)) - 1,
         "heavy-tailed": lambda: source.standard_t(2, size),
         "bimodal": lambda: source.standard_normal(size) * 0.3 - 3 * (source.random(size) < 0.3),
         "gap": lambda: source.standard_normal(size) * 0.3 - 3 * (source.random(size) < 0.5),
+        "layout": lambda: source.standard_normal(size) - 1.5 * second,
+        "layout, steady": lambda: source.standard_normal(size) * 0.2 - 1.5 * second,
     }[shape]()
     return 1 + SCATTER * values
 
@@ -38,7 +44,7 @@ def draw(shape: str, source: np.random.Generator, n_series: int, n_rounds: int) 
 def coverage(shape: str, target: float, n_series: int, seed: int, most: int = MOST_ROUNDS) -> tuple[float, float]:
     """Return how often the printed interval covers the median, and the mean number of rounds under the rule."""
     source = np.random.default_rng(seed)
-    middle = 1 + SCATTER * MEDIANS[shape]
+    middle = 1 + SCATTER * (MEDIANS | LAYOUTS)[shape]
     n_held = n_rounds = 0
     for series in draw(shape, source, n_series, most).tolist():
         for look in looks_of(most):

@@ -80,14 +80,15 @@ _OPTIONS = (
         "--rounds",
         least=1,
         most=1000,
-        help="Processes per cell, interleaved with the other cells'; 95 % intervals need at least six.  "
+        help="Processes per cell, interleaved with the other cells'; 95 % intervals need at least six. An even number "
+        "has each kind of memory layout equally often.  "
         "[default: 6; with --target: 18]",
     ),
     click.option(
         "--target",
         metavar="PCT",
         help="Measure each cell until the 95 % intervals of its rates are within this share of their medians, like 2%. "
-        "Checked after 6, 10, 13 and 18 rounds, with intervals widened to allow for it. --rounds is then the most; "
+        "Checked after 6, 10, 14 and 18 rounds, with intervals widened to allow for it. --rounds is then the most; "
         "above 18 the later checks move with it.",
     ),
     click.option(
