@@ -16,6 +16,7 @@ from profiler import __version__
 from profiler.results import collect_rarely
 from quant.base.errors import UserError
 from quant.base.progress import watch
+from quant.base.text import message_line
 
 # name -> module, and its line in the list of commands. Each module has a command of the same name.
 # The plots package is named here, never imported.
@@ -152,8 +153,9 @@ def problem_of(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "Python has no memory left; close programs, or raise the limit (ulimit -v)"
     if not isinstance(error, OSError):
-        what = " ".join(str(error).split())
-        return f"a library cannot be loaded ({what[-200:]}); raise the memory limit (ulimit -v), or reinstall slmprof"
+        # numpy writes a page of advice first, and the loader's own words last.
+        what = message_line(" ".join(str(error).split()).rpartition("Original error was: ")[2])
+        return f"a library cannot be loaded ({what}); raise the memory limit (ulimit -v), or reinstall slmprof"
     reason = error.strerror or str(error)
     if "temporary directory" in reason:
         return "no temporary folder can be written; set TMPDIR to one that can"

@@ -58,6 +58,13 @@ def test_no_temporary_folder_is_one_line() -> None:
     assert "TMPDIR" in message
     assert "/x: Permission denied" in problem_of(PermissionError(13, "Permission denied", "/x"))
     assert "ulimit -v" in problem_of(MemoryError())
+
+
+def test_of_a_library_that_cannot_be_loaded_the_loaders_words_are_shown() -> None:
+    advice = "IMPORTANT: PLEASE READ THIS\n\n" + "for advice on how to solve this issue " * 20
+    said = problem_of(ImportError(f"{advice}\nOriginal error was: /x/libblas.so: failed to map segment"))
+    assert "(libblas.so: failed to map segment)" in said
+    assert "(libm.so: no such file)" in problem_of(ImportError("libm.so: no such file"))
     assert "space" not in problem_of(OSError(5, "Input/output error"))
 
 
