@@ -92,12 +92,22 @@ _BY_STRUCTURE = {
     (*_split(r"\d{1,3}(?=(?:\d{3})*\b)", _GPT_4O), "bytes"): "tiny_aya",
 }
 # What llama.cpp computes under a name, where that is not what the name's models do.
+_CJK_WITHOUT_SPACES = _CJK_DEEPSEEK.replace("]+", r"&&[^\s]]+")
 _ASCII_UPPER, _ASCII_LOWER = r"[\p{L}&&[^a-z]]", r"[\p{L}&&[^A-Z]]"
 _LLAMA_SPLITS = {
     "tekken": (_cased_words_or_numbers("", r"\p{N}", _ASCII_UPPER, _ASCII_LOWER),),
     "gpt-4o": (_cased_words_or_numbers(_CONTRACTIONS + "?", r"\p{N}{1,3}", _ASCII_UPPER, _ASCII_LOWER),),
     "falcon3": (_LLAMA_3,),
-    "deepseek-llm": (r"[\r\n]", _DEEPSEEK_LETTERS, _DEEPSEEK_SIGNS, r"\s+$", _CJK_DEEPSEEK, r"\p{N}+"),
+    "deepseek-coder": (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _CJK_WITHOUT_SPACES, r"\p{N}"),
+    "deepseek-llm": (
+        *(r"[\r\n]", _DEEPSEEK_LETTERS, _DEEPSEEK_SIGNS.replace("\u3000", "\u3001"), r"\s+$"),
+        *(_CJK_WITHOUT_SPACES, r"\p{N}+"),
+    ),
+    "falcon": (r"[\p{P}$+<=>^~|`]+", _GPT_2, "[0-9]{3}"),
+    "tiny_aya": (
+        r"\P{N}*\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
+        r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+" + _CONTRACTIONS + r"?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + _SPACES,
+    ),
 }
 # Regexes that match everything: removing all but the matches is the same as splitting at them.
 _EVERYTHING = {_GPT_2, _LLAMA_3, _QWEN_2, _MINICPM_5, _QWEN_35, _SEED_CODER, _TEKKEN, _GPT_4O}
@@ -164,9 +174,11 @@ def detect_pre(
 def llama_split(node: Any) -> dict[str, Any] | None:
     """Return a pre-tokenizer changed to what llama.cpp computes under its name; None where it computes the same.
 
-    llama.cpp has no classes of marks in the expressions that part words by their case, takes Llama 3's expression for
-    Falcon 3, and a number whole where deepseek-llm takes its digits. Source: llm_tokenizer_bpe in src/llama-vocab.cpp
-    of the pinned llama.cpp.
+    llama.cpp has no classes of marks in the expressions that part words by their case, and in tiny_aya's no case; takes
+    Llama 3's expression for Falcon 3, and a number whole where deepseek-llm takes its digits; no range of its
+    characters holds a space, as DeepSeek's do. It does not part Falcon's numbers from the space before them, nor
+    tiny_aya's from what is before them until their digits are grouped.
+    Source: llm_tokenizer_bpe in src/llama-vocab.cpp and src/unicode.cpp of the pinned llama.cpp.
     """
     try:
         found = _BY_STRUCTURE.get(tuple(_joined(_steps(node))))

@@ -27,7 +27,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What was found."""
 
-    refusal: str | None = None  # why llama.cpp or the tokenizer's library cannot read its file
+    opened: bool = True  # by llama.cpp; its reason is in the worker's stderr
+    refusal: str | None = None  # why the tokenizer's library cannot read its file
     reference: str | None = None  # the library, None: there is none to compare with
     n_lines: int = 0  # compared, each mode counts
     known: tuple[Difference, ...] = ()  # what llama.cpp cannot express

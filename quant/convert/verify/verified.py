@@ -22,6 +22,7 @@ WORKER = "quant.convert.verify.worker"  # module
 _KEY = "slmprof.tokens"
 _TIMEOUT_S = 300.0  # far beyond the largest vocabulary on a slow board
 _SHOWN_IDS = 40
+_LOADING = "error loading model: "  # before llama.cpp's reason
 
 
 class Verified(NamedTuple):
@@ -54,16 +55,21 @@ def _ask(job: Job) -> Answer:
     """Run the worker.
 
     Raises:
-        UserError: it ended without an answer, as llama.cpp does on a file that it cannot represent.
+        UserError: llama.cpp cannot open the file; on one that it cannot represent it ends the worker.
     """
     line, ending = run_child(WORKER, job, timeout_s=_TIMEOUT_S)
     try:
-        return msgspec.json.decode(line, type=Answer)
+        answer = msgspec.json.decode(line, type=Answer)
     except msgspec.DecodeError:
-        reason = "it took too long" if ending.timed_out else message_line(ending.error_line) or ending.signal
-        return Answer(
-            refusal=f"llama.cpp cannot open the file of {job.checkpoint}: {reason}; check its tokenizer files"
-        )
+        reason = "it took too long" if ending.timed_out else ending.error_line or ending.signal or "it gave no reason"
+    else:
+        if answer.opened:
+            return answer
+        reason = ending.stderr.rpartition(_LOADING)[2].partition("\n")[0] or ending.error_line
+    raise UserError(
+        f"llama.cpp cannot open the file of {job.checkpoint}: {message_line(reason)}; "
+        "check its config.json and tokenizer files"
+    )
 
 
 def _judged(keys: Keys, answer: Answer, folder: Path, *, allow_mismatch: bool) -> Verified:

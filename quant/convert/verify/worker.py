@@ -11,34 +11,27 @@ from typing import Any
 
 from quant.base.errors import UserError
 from quant.base.llama_bindings import llama_cpp
-from quant.base.text import message_line
 from quant.base.worker import serve
 from quant.convert.verify.differences import compared
 from quant.convert.verify.messages import Answer, Job
 from quant.convert.verify.probe import probe_lines
 from quant.convert.verify.reference import Reference, open_reference
 
-_ERROR_LEVEL, _CONTINUED = 4, 5  # enum ggml_log_level
-_LOADING = "error loading model: "
+
+class UnopenedError(Exception):
+    """llama.cpp cannot open the file; stderr has its reason."""
 
 
 class LlamaTokens:
     """A file without weights, opened by llama.cpp.
 
+    Its log goes to stderr: a callback in Python would wait for the interpreter, which is reading the other tokenizer.
+
     Raises:
-        UserError: llama.cpp cannot open it; the text has its reason.
+        UnopenedError: llama.cpp cannot open it.
     """
 
-    def __init__(self, path: Path, checkpoint: Path) -> None:
-        errors: list[str] = []
-
-        def log(level: int, text: bytes, _data: object) -> None:
-            if level == _ERROR_LEVEL:
-                errors.append(text.decode(errors="replace"))
-
-        # The callback must live as long as llama.cpp may call it.
-        self._log = llama_cpp.llama_log_callback(log)
-        llama_cpp.llama_log_set(self._log, ctypes.c_void_p())
+    def __init__(self, path: Path) -> None:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         self._no_devices = (ctypes.c_void_p * 1)(None)
@@ -49,7 +42,7 @@ class LlamaTokens:
         params.use_extra_bufts = False
         self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
-            raise UserError(f"llama.cpp cannot open the file of {checkpoint}: {_reason(errors)}; check the checkpoint")
+            raise UnopenedError
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
 
     def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
@@ -60,22 +53,18 @@ class LlamaTokens:
         return tuple(room[: max(0, n_tokens)])
 
 
-def _reason(errors: list[str]) -> str:
-    named = [line.partition(_LOADING)[2] for line in errors if _LOADING in line]
-    return message_line((named or errors or ["it gave no reason"])[-1].strip())
-
-
 def work(job: Job) -> Answer:
     """Open both, encode the probe, and sort the differences."""
-    checkpoint = Path(job.checkpoint)
     try:
         with ThreadPoolExecutor(1) as pool:
-            opening = pool.submit(LlamaTokens, Path(job.header), checkpoint)
-            reference: Reference | None = open_reference(checkpoint)
+            opening = pool.submit(LlamaTokens, Path(job.header))
+            reference: Reference | None = open_reference(Path(job.checkpoint))
             llama = opening.result()
         if reference is None:
             return Answer()
         return compared(llama.encode, reference, probe_lines(reference.special_texts))
+    except UnopenedError:
+        return Answer(opened=False)
     except UserError as error:
         return Answer(refusal=str(error))
 
