@@ -23,12 +23,12 @@ def byte_level_tokens(folder: Path, tokenizer: dict[str, Any], settings: dict[st
         UserError: the vocabulary is no map from texts to ids, or has ids beyond vocab_size.
     """
     by_id = _by_id(folder, tokenizer)
-    added = added_tokens(tokenizer, settings)
+    size, by_id, added = _within(folder, by_id, added_tokens(tokenizer, settings), n_vocab)
     texts_added = {entry["content"] for entry in added.values()}
     for token_id, entry in added.items():
         by_id.setdefault(token_id, entry["content"])
     path = folder / "tokenizer.json"
-    tokens = Tokens.padded(_size(folder, max(by_id), n_vocab))
+    tokens = Tokens.padded(size)
     for token_id, text in by_id.items():
         kind = TokenType.NORMAL
         if text in texts_added:
@@ -54,13 +54,13 @@ def byte_fallback_tokens(
     base_size = len(by_id)
     if set(by_id) != set(range(base_size)):
         raise UserError(f"the ids in {folder / 'tokenizer.json'} have gaps; download it again")
-    added = added_tokens(tokenizer, settings)
+    size, by_id, added = _within(folder, by_id, added_tokens(tokenizer, settings), n_vocab)
     control = {entry["content"] for entry in added.values() if entry.get("special")}
     control |= {
         text for name in ("bos_token", "eos_token", "unk_token", "pad_token") if (text := _content(settings, name))
     }
     path = folder / "tokenizer.json"
-    tokens = Tokens.padded(_size(folder, max(base_size - 1, *added, -1), n_vocab), _NO_SCORE)
+    tokens = Tokens.padded(size, _NO_SCORE)
     ranks = _ranks(tokenizer["model"].get("merges"))
     plain = {entry["content"] for entry in added.values()} - control
     for token_id, text in by_id.items():
@@ -87,14 +87,29 @@ def _ranks(merges: Any) -> dict[str, int]:
     return ranks
 
 
-def _size(folder: Path, highest: int, n_vocab: int | None) -> int:
-    size = n_vocab if n_vocab is not None else min(highest + 1, _MAX_VOCAB)
-    if highest >= size:
+def _within(
+    folder: Path, by_id: dict[int, str], added: dict[int, dict[str, Any]], n_vocab: int | None
+) -> tuple[int, dict[int, str], dict[int, dict[str, Any]]]:
+    """Return the number of tokens, and the base vocabulary and the added tokens without those beyond vocab_size.
+
+    Only added tokens may be beyond it: they have no embedding, and llama.cpp splits their texts like any other.
+
+    Raises:
+        UserError: another id is beyond vocab_size, or one is beyond any vocabulary's.
+    """
+    path = folder / "tokenizer.json"
+    size = n_vocab if n_vocab is not None else max(*by_id, *added, 0) + 1
+    if size > _MAX_VOCAB:
+        raise UserError(f"{path} has the token id {size - 1}, which is beyond any vocabulary; download it again")
+    texts_added = {entry["content"] for entry in added.values()}
+    beyond = [token_id for token_id, text in by_id.items() if token_id >= size and text not in texts_added]
+    if beyond:
         raise UserError(
-            f"{folder / 'tokenizer.json'} has the token id {highest}, but vocab_size in config.json is {size}; "
+            f"{path} has the token id {max(beyond)}, but vocab_size in config.json is {size}; "
             "the files do not belong together"
         )
-    return size
+    kept = {token_id: text for token_id, text in by_id.items() if token_id < size}
+    return size, kept, {token_id: entry for token_id, entry in added.items() if token_id < size}
 
 
 def _content(settings: dict[str, Any], name: str) -> str | None:

@@ -30,6 +30,7 @@ _TYPES = {
     5: TokenType.UNUSED,
     6: TokenType.BYTE,
 }
+_OF_TEXT = (TokenType.NORMAL, TokenType.BYTE, TokenType.UNKNOWN)  # what any text may be split into
 _UNUSED_SCORE, _ADDED_SCORE = -10000.0, -1000.0  # as in llama.cpp's converter
 _MAX_PIECES = 1 << 22
 
@@ -81,17 +82,22 @@ def _numbers(fields: list[tuple[int, bytes]], wanted: int) -> dict[int, int]:
 def sentencepiece_tokens(
     folder: Path, n_vocab: int | None, settings: dict[str, Any], adding: dict[str, Any] | None = None
 ) -> Tokens:
-    """Return the tokens, with those added by other files; an added id beyond the vocabulary is ignored.
+    """Return the tokens, with those added by other files; those beyond the vocabulary have no embedding.
 
     Args:
         adding: tokenizer.json, if it adds tokens too. Then all added texts are kept as written, and only those marked
             special are control tokens. Source: set_vocab in conversion/phi.py of the pinned llama.cpp.
 
     Raises:
-        UserError: the file is no SentencePiece model.
+        UserError: the file is no SentencePiece model, or splits text into pieces beyond the vocabulary.
     """
     pieces = _pieces(folder / "tokenizer.model")
     tokens = Tokens.padded(n_vocab or len(pieces), _UNUSED_SCORE)
+    if any(kind in _OF_TEXT for _, _, kind in pieces[len(tokens.texts) :]):
+        raise UserError(
+            f"{folder / 'tokenizer.model'} has {len(pieces)} pieces, but vocab_size in config.json is {n_vocab}; "
+            "the files do not belong together"
+        )
     for token_id, (text, score, kind) in enumerate(pieces[: len(tokens.texts)]):
         # In llama.cpp's converter user-defined pieces are normal unless another file lists them.
         tokens.put(token_id, text, TokenType.NORMAL if kind == TokenType.USER_DEFINED else kind, score)

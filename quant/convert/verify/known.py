@@ -71,7 +71,13 @@ def _with_llama_split(frame: Frame) -> Frame | None:
     return None if node is None else msgspec.structs.replace(frame, pre_tokenizer=node)
 
 
+def _without_beyond(frame: Frame) -> Frame | None:
+    kept = [entry for entry in frame.added_tokens if frame.n_tokens is None or int(entry["id"]) < frame.n_tokens]
+    return None if len(kept) == len(frame.added_tokens) else msgspec.structs.replace(frame, added_tokens=kept)
+
+
 KNOWN = (
+    Known("beyond", "llama.cpp has no tokens beyond the rows of the embedding", _without_beyond),
     Known("nfc", "llama.cpp does not normalize text to NFC", _without_nfc),
     Known("spaces", "llama.cpp adds a space to every text, and after every special token", _with_spaces_in_front),
     Known("strip", "llama.cpp keeps the spaces around added tokens", _without_strip),

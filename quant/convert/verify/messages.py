@@ -10,6 +10,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     header: str
     checkpoint: str
+    n_tokens: int  # of the file
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ class Frame(msgspec.Struct, kw_only=True):
     normalizer: Any = None
     pre_tokenizer: Any = None
     added_tokens: list[dict[str, Any]] = []
+    n_tokens: int | None = None  # of the GGUF file
 
 
 class Reference(Protocol):
@@ -141,8 +142,11 @@ class _File(Frame, kw_only=True):
     model: _Model = msgspec.field(default_factory=_Model)
 
 
-def open_reference(folder: Path) -> Reference | None:
+def open_reference(folder: Path, n_tokens: int) -> Reference | None:
     """Open a checkpoint's tokenizer; None where no library here reads it.
+
+    Args:
+        n_tokens: of the GGUF file.
 
     Raises:
         UserError: its library cannot read it.
@@ -150,14 +154,14 @@ def open_reference(folder: Path) -> Reference | None:
     path, pieces = folder / "tokenizer.json", folder / "tokenizer.model"
     if path.is_file():
         try:
-            return _open_json(path)
+            return _open_json(path, n_tokens)
         except UserError:
             if not pieces.is_file():
                 raise
     return _open_pieces(pieces) if pieces.is_file() else None
 
 
-def _open_json(path: Path) -> TokenizersReference:
+def _open_json(path: Path, n_tokens: int) -> TokenizersReference:
     from tokenizers import Tokenizer
 
     data = read_bytes(path)
@@ -171,7 +175,15 @@ def _open_json(path: Path) -> TokenizersReference:
     except Exception as error:  # tokenizers raises no other type
         reason = message_line(str(error))
         raise UserError(f"the tokenizers library cannot read {path}: {reason}; download it again") from error
-    frame = Frame(normalizer=file.normalizer, pre_tokenizer=file.pre_tokenizer, added_tokens=file.added_tokens)
+    # transformers takes neither from the file; some are saved with those of their training.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    frame = Frame(
+        normalizer=file.normalizer,
+        pre_tokenizer=file.pre_tokenizer,
+        added_tokens=file.added_tokens,
+        n_tokens=n_tokens,
+    )
     reference = TokenizersReference(tokenizer, frame)
     config = read_json(path.parent / "config.json") or {}
     ids = {name: value for name in ("bos", "eos") if isinstance(value := config.get(f"{name}_token_id"), int)}

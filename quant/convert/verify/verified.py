@@ -46,9 +46,10 @@ def verified_keys(layout: Layout, stem: str, scratch: Path, *, allow_mismatch: b
     keys, kind = layout.keys, layout.lossless_type
     path = scratch / f"{stem}.gguf"
     write_sparse_at(layout, path, keys, layout.types_at(kind), FILE_TYPES[kind])
-    answer = _ask(Job(header=str(path), checkpoint=str(layout.checkpoint.folder)))
+    folder = layout.checkpoint.folder
+    answer = _ask(Job(header=str(path), checkpoint=str(folder), n_tokens=layout.vocabulary.n_tokens))
     path.unlink()
-    return _judged(keys, answer, layout.checkpoint.folder, allow_mismatch=allow_mismatch)
+    return _judged(keys, answer, folder, allow_mismatch=allow_mismatch)
 
 
 def _ask(job: Job) -> Answer:

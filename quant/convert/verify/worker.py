@@ -58,7 +58,7 @@ def work(job: Job) -> Answer:
     try:
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(LlamaTokens, Path(job.header))
-            reference: Reference | None = open_reference(Path(job.checkpoint))
+            reference: Reference | None = open_reference(Path(job.checkpoint), job.n_tokens)
             llama = opening.result()
         if reference is None:
             return Answer()

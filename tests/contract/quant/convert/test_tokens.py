@@ -16,6 +16,7 @@ from quant.convert.verify.probe import probe_lines
 from quant.quantize.from_checkpoint import checkpoint_writer
 from tests.parity.rebuild import rebuild_checkpoint, train_vocabulary
 from tests.support.checkpoints import make_checkpoint
+from tests.support.vocabularies import write_sentencepiece_model
 
 SPACE = "\u2581"
 WORDS = ["the", "small", "kettle", "is", "on", "stove", "and", "window", "open", "number", "of", "lines"]
@@ -65,6 +66,20 @@ def _byte_fallback(folder: Path, *, metaspace: str | None = None, prepend: bool 
     names = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(names))
     return folder
+
+
+def _pieces_of(folder: Path) -> None:
+    """Write the tokenizer.model of a byte-fallback BPE."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    ranks = {"".join(pair): rank for rank, pair in enumerate(content["model"]["merges"])}
+    kinds = {"<unk>": 2} | dict.fromkeys(SPECIAL[1:], 3)
+    write_sentencepiece_model(
+        folder,
+        [
+            (text, -float(ranks.get(text, 1000)), kinds.get(text, 6 if text.startswith("<0x") else 1))
+            for text in sorted(content["model"]["vocab"], key=content["model"]["vocab"].__getitem__)
+        ],
+    )
 
 
 def _codes(folder: Path, name: str = "m") -> set[str]:
@@ -117,8 +132,53 @@ def test_a_pre_tokenizer_that_llama_cpp_approximates_is_reported(tmp_path, name)
     assert _codes(rebuild_checkpoint(stored, tmp_path / "c")) == {"split"}
 
 
+def _beyond(folder: Path, n_tokens: int) -> Path:
+    """Fill the vocabulary to the embedding's rows, and add a token behind them."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    vocab = content["model"]["vocab"]
+    n_known = len(set(vocab) | {each["content"] for each in content["added_tokens"]})
+    vocab |= {f"filler{token_id}": token_id for token_id in range(n_known, n_tokens)}
+    token = {**content["added_tokens"][-1], "id": n_tokens, "content": "<image_soft_token>"}
+    return _edited(folder, model=content["model"], added_tokens=[*content["added_tokens"], token])
+
+
+@pytest.mark.parametrize("family", ["byte-level", "byte-fallback", "tokenizer.model"])
+def test_the_text_of_a_token_without_an_embedding_is_split(tmp_path, family):
+    if family == "byte-level":
+        folder = _beyond(make_checkpoint(tmp_path / "c", vocab=400), 400)
+    else:
+        folder = _beyond(_byte_fallback(tmp_path / "c", prepend=True), 400)
+    if family == "tokenizer.model":
+        _pieces_of(folder)
+    assert _codes(folder) == {"beyond"}
+
+
+@pytest.mark.parametrize("end", ["<image_soft_token>", "<s>"])
+def test_a_token_without_an_embedding_is_no_bos(tmp_path, end):
+    folder = _beyond(_byte_fallback(tmp_path / "c", prepend=True), 400)
+    post_processor = json.loads((folder / "tokenizer.json").read_text())["post_processor"]
+    ids = {"<image_soft_token>": 400, "<s>": 1}
+    post_processor["single"][0]["SpecialToken"]["id"] = end
+    post_processor["special_tokens"] = {end: {"id": end, "ids": [ids[end]], "tokens": [end]}}
+    _edited(folder, post_processor=post_processor)
+    if end == "<s>":
+        assert _codes(folder) == {"beyond"}
+    else:
+        with pytest.raises(UserError, match="--allow-token-mismatch"):
+            convert(folder, tmp_path / "m.gguf")
+
+
+def test_padding_and_truncation_in_the_file_are_not_the_models(tmp_path):
+    folder = make_checkpoint(tmp_path / "c")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(length=64, pad_id=1)
+    tokenizer.enable_truncation(3)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert _codes(folder) == set()
+
+
 def test_every_known_difference_has_its_test():
-    assert {each.code for each in KNOWN} == {"nfc", "spaces", "strip", "phi3-strip", "split"}
+    assert {each.code for each in KNOWN} == {"beyond", "nfc", "spaces", "strip", "phi3-strip", "split"}
 
 
 def test_another_pre_tokenizer_is_refused_unless_it_is_allowed(tmp_path):

@@ -180,22 +180,33 @@ def test_an_added_token_without_an_id_is_none(tmp_path, token_id):
 
 @pytest.mark.parametrize(
     ("vocab", "added"),
-    [({"a": 0, "b": 8}, ()), ({"a": 0}, (_added(8, "<s>"),)), ({"a": 0, "b": 1 << 23}, ())],
+    [({"a": 0, "b": 8}, ()), ({"a": 0, "b": 8, "<s>": 9}, (_added(9, "<s>"),)), ({"a": 0, "b": 1 << 23}, ())],
 )
 def test_an_id_beyond_vocab_size_means_that_the_files_do_not_belong_together(tmp_path, vocab, added):
     folder = _bpe(tmp_path, vocab, added=added)
-    highest = max([*vocab.values(), *(entry["id"] for entry in added)])
+    highest = vocab["b"]
     assert _refusal(lambda: _load(folder, 8)) == (
         f"{folder / 'tokenizer.json'} has the token id {highest}, but vocab_size in config.json is 8; "
         "the files do not belong together"
     )
     if highest == 8:
-        assert _load(folder, 9).n_tokens == 9
+        assert _load(folder, 10).n_tokens == 10
+
+
+@pytest.mark.parametrize("in_vocab", [False, True])
+@pytest.mark.parametrize("kind", ["byte-level", "byte-fallback"])
+def test_an_added_token_beyond_vocab_size_is_dropped(tmp_path, kind, in_vocab):
+    vocab = {"a": 0, "b": 1, "<s>": 2} | ({"<image>": 3} if in_vocab else {})
+    added = (_added(2, "<s>"), _added(3, "<image>"), _added(1 << 60, "<far>"))
+    folder = _bpe(tmp_path, vocab, added=added) if kind == "byte-level" else _fallback(tmp_path, vocab, *added)
+    _settings(folder, added_tokens_decoder={"4": {"content": "<audio>"}})
+    assert _listed(_load(folder, 3)) == [("a", NORMAL), ("b", NORMAL), ("<s>", CONTROL)]
 
 
 def test_an_id_far_beyond_any_vocabulary_is_not_walked_to(tmp_path):
     folder = _bpe(tmp_path, {"a": 0}, added=(_added(1 << 60, "<s>"),))
     assert f"has the token id {1 << 60}" in _refusal(lambda: _load(folder))
+    assert _load(folder, 3).n_tokens == 3
 
 
 @pytest.mark.parametrize(
@@ -329,7 +340,7 @@ def test_a_byte_fallback_bpe_is_padded_and_an_added_token_keeps_its_id(tmp_path)
     assert _listed(_load(folder, 5)) == expected
     assert _listed(_load(folder)) == expected[:4]
     assert len(_load(folder, 5).tokens.scores) == 5
-    assert "the files do not belong together" in _refusal(lambda: _load(folder, 3))
+    assert "the files do not belong together" in _refusal(lambda: _load(folder, 1))
 
 
 @pytest.mark.parametrize("vocab", [{"a": 1}, {"a": 0, "b": 2}, {"a": 0, "b": 1 << 20}])
@@ -512,11 +523,27 @@ def test_bos_and_eos_are_what_the_post_processor_adds(tmp_path, processor, setti
     } | flags
 
 
-def test_a_sentencepiece_vocabulary_is_padded_or_cut_to_the_size(tmp_path):
+def test_a_sentencepiece_vocabulary_is_padded_to_the_size(tmp_path):
     folder = _spm(tmp_path, _piece("a") + _piece("b"))
     vocabulary = _load(folder, 4)
     assert _listed(vocabulary) == [("a", NORMAL), ("b", NORMAL), ("[PAD2]", UNUSED), ("[PAD3]", UNUSED)]
     assert vocabulary.tokens.scores == [0, 0, -10000, -10000]
+
+
+@pytest.mark.parametrize("kind", [1, 2, 6])  # normal, unknown, byte
+def test_more_pieces_of_text_than_the_embedding_has_rows_are_refused(tmp_path, kind):
+    folder = _spm(tmp_path, _piece("a") + _piece("<u>", 0, 3) + _piece("b", 0, kind))
+    assert f"{folder / 'tokenizer.model'} has 3 pieces, but vocab_size in config.json is 2" in _refusal(
+        lambda: _load(folder, 2)
+    )
+    assert _load(folder, 3).n_tokens == 3
+
+
+@pytest.mark.parametrize("kind", [3, 4, 5])  # control, user-defined, unused
+def test_other_pieces_beyond_the_embedding_are_dropped_and_so_is_what_is_added_there(tmp_path, kind):
+    folder = _spm(tmp_path, _piece("a") + _piece("<u>", 0, kind))
+    (folder / "added_tokens.json").write_text(json.dumps({"[PAD]": 2}))
+    _settings(folder, added_tokens_decoder={"3": {"content": "<x>"}})
     assert _listed(_load(folder, 1)) == [("a", NORMAL)]
 
 
