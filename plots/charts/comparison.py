@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from plots.canvas.sheet import finish, plain, sheet
+from plots.canvas.sheet import finish, grid, plain
 from plots.canvas.style import Style
 from plots.canvas.text_width import printable, shortened
 from profiler.compare.comparison import Change, Comparison, Pair, few_rounds
@@ -34,7 +34,8 @@ def compare_chart(comparison: Comparison, style: Style, labels: tuple[str, str])
         return "no matched cell has figures on both sides"
     rows = _worst_first(pairs)[:MOST_ROWS]
     row_in = style.font * 1.7 / 72
-    figure, axes = sheet(style, len(shown), panel=row_in * len(rows) + 4.2 * style.font / 72)
+    n_columns = -(-len(shown) // -(-len(shown) // style.most_columns))  # as even rows of panels as there can be
+    figure, axes = grid(style, len(shown), n_columns, panel=row_in * len(rows) + 4.2 * style.font / 72)
     wide = len(shown) > 1
     room = figure.get_figwidth() * (_NAME_SHARE if not wide else 0.3)
     for place, (axis, shape) in enumerate(zip(axes, shown, strict=True)):
@@ -51,7 +52,7 @@ def compare_chart(comparison: Comparison, style: Style, labels: tuple[str, str])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_yticks(range(len(rows)))
         names = [shortened(printable(describe_pair(pair, comparison.by)), room, style.font - 1) for pair in rows]
-        axis.set_yticklabels(names if place == 0 else [""] * len(rows))
+        axis.set_yticklabels(names if place % n_columns == 0 else [""] * len(rows))
         axis.grid(visible=False, axis="y")
         axis.margins(x=0.08)
         axis.xaxis.set_major_locator(MaxNLocator(3 if wide else 5, min_n_ticks=2))

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
@@ -12,10 +13,11 @@ from plots.canvas.style import STYLES, drawing
 from plots.charts.comparison import compare_chart, compare_csv
 from plots.cli.compare import compare
 from profiler.compare.comparison import compare_results
+from profiler.records.energy import EnergyReading, EnergySpan, EnergyTrace
 from profiler.results.file import read_results
-from tests.support.cells import artifact
+from tests.support.cells import artifact, cell
 from tests.support.compared import rounds_of
-from tests.support.rounds import no_round, results, write_lines
+from tests.support.rounds import a_round, no_round, results, sample, write_lines
 from tests.support.summaries import ENVIRONMENT
 
 TEN = [100.0 + place for place in range(10)]
@@ -78,3 +80,22 @@ def test_the_chart_has_a_row_per_cell_and_a_dot_at_the_ratio(files: list[str], t
     dots = [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert dots == [[[pytest.approx(0.9, abs=1e-4), 0.0]]]
     assert len(list(csv.DictReader(target.with_suffix(".csv").read_text().splitlines()))) == 2
+
+
+def test_a_row_of_panels_for_every_figure_that_changed() -> None:
+    energy = EnergySpan(
+        before=EnergyReading(at_ns=0, counters_uj={"package": 0}),
+        after=EnergyReading(at_ns=10**9, counters_uj={"package": 10**6}),
+    )
+    trace = EnergyTrace(source="RAPL", covers="the package")
+    bench = [a_round(i, msgspec.structs.replace(sample(), decode_energy=energy), energy=trace) for i in range(6)]
+    chat = [a_round(i, sample(choose_ms=0.1), cell=cell(mode="request", workload="chat")) for i in range(6)]
+    found = compare_results(results(*bench, *chat), results(*bench, *chat))
+    titles = {"prefill", "decode", "first token", "memory", "energy per token"}
+    with drawing(STYLES["paper"]):
+        figure = compare_chart(found, STYLES["paper"], ("base", "new"))
+    assert isinstance(figure, Figure)
+    drawn = [axis for axis in figure.axes if axis.get_visible()]
+    assert {axis.get_xlabel().removesuffix(", ratio") for axis in drawn} == titles
+    named = [place for place, axis in enumerate(drawn) if any(label.get_text() for label in axis.get_yticklabels())]
+    assert named == [0, 3]  # the first of each row
