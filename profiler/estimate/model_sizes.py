@@ -3,7 +3,6 @@
 Runs in a worker process only: llama.cpp is in it.
 """
 
-import tempfile
 from pathlib import Path
 
 from profiler.analysis.kv_cache import kv_cache_bytes, layers_of
@@ -29,33 +28,33 @@ def sizes_of(question: Question) -> Sizes:
     Raises:
         UserError: the config is wrong, or llama.cpp does not open such a model.
     """
-    with tempfile.TemporaryDirectory(prefix="slmprof.") as folder:
-        if question.path is not None:
-            path = Path(question.path)
-        else:
-            assert question.config is not None
-            path = Path(folder) / "header.gguf"
-            try:
-                write_header_only(layout_of_shape(question.config, standin_for=question.model), path)
-            except OSError as error:
-                problem = write_problem(error, "set TMPDIR to another folder")
-                raise UserError(f"cannot write the header of {question.model}: {problem}") from error
-        header = open_gguf_header(path)
-        facts = artifact_of(header, "")
-        contexts = tuple(_context(path, config, header, question.model) for config in question.contexts)
-        return Sizes(
-            arch=facts.arch,
-            n_ctx_train=facts.shape.n_ctx_train if facts.shape else None,
-            n_layer=facts.shape.n_layer if facts.shape else 0,
-            n_vocab=facts.shape.n_vocab if facts.shape else 0,
-            header_bytes=header.header_bytes if question.path is not None else None,
-            weights=facts.weights if question.path is not None else "real",
-            standin_for=facts.standin_for if question.path is not None else None,
-            standin_family=facts.standin_family,
-            contexts=contexts,
-            kv_formula_bytes=_formula(header, question.contexts[0], contexts[0].flash_attn),
-            levels=tuple(level_sizes(question, header, Path(folder), repack=question.contexts[0].repack)),
-        )
+    folder = Path(question.scratch)
+    if question.path is not None:
+        path = Path(question.path)
+    else:
+        assert question.config is not None
+        path = folder / "header.gguf"
+        try:
+            write_header_only(layout_of_shape(question.config, standin_for=question.model), path)
+        except OSError as error:
+            problem = write_problem(error, "set TMPDIR to another folder")
+            raise UserError(f"cannot write the header of {question.model}: {problem}") from error
+    header = open_gguf_header(path)
+    facts = artifact_of(header, "")
+    contexts = tuple(_context(path, config, header, question.model) for config in question.contexts)
+    return Sizes(
+        arch=facts.arch,
+        n_ctx_train=facts.shape.n_ctx_train if facts.shape else None,
+        n_layer=facts.shape.n_layer if facts.shape else 0,
+        n_vocab=facts.shape.n_vocab if facts.shape else 0,
+        header_bytes=header.header_bytes if question.path is not None else None,
+        weights=facts.weights if question.path is not None else "real",
+        standin_for=facts.standin_for if question.path is not None else None,
+        standin_family=facts.standin_family,
+        contexts=contexts,
+        kv_formula_bytes=_formula(header, question.contexts[0], contexts[0].flash_attn),
+        levels=tuple(level_sizes(question, header, folder, repack=question.contexts[0].repack)),
+    )
 
 
 def _context(path: Path, config: RunConfig, header: GgufHeader, model: str) -> ContextSize:

@@ -1,6 +1,7 @@
 """The parent's side: processes that size up one model after the other, each replaced when a model ends it."""
 
 import queue
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -24,7 +25,11 @@ class Estimator:
         self._child: Child | None = None
 
     def ask(self, question: Question, *, timeout_s: float = _TIMEOUT_S) -> Reply:
-        """Return the reply; whatever ends the process, the reply says so."""
+        """Return the reply; whatever ends the process, the reply says so, and nothing of it is left."""
+        with tempfile.TemporaryDirectory(prefix="slmprof.") as scratch:
+            return self._ask(msgspec.structs.replace(question, scratch=scratch), timeout_s)
+
+    def _ask(self, question: Question, timeout_s: float) -> Reply:
         child = self._child = self._child or Child(self._module)
         with child.time_limit(timeout_s):
             child.send(question)

@@ -17,6 +17,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     levels: str | None  # as typed; None: a GGUF file as it is
     contexts: tuple[RunConfig, ...]  # the cache of the first one counts
     always_imatrix: bool = False  # every level with the types it has with an importance matrix
+    scratch: str = ""  # a folder that the parent made and removes: llama.cpp may abort the worker
 
 
 class LevelSize(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Estimates as arithmetic, table and JSON, on synthetic facts."""
 
 import json
+import tempfile
 
 import msgspec
 import pytest
@@ -180,6 +181,15 @@ def test_a_process_that_dies_costs_one_question():
         assert failure.kind == "worker"
         assert "no_such_module" in failure.message
     estimator.close()
+
+
+def test_a_process_that_is_aborted_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Estimator(module="tests.support.scripted_estimator") as estimator:
+        failure = estimator.ask(Question(model="m", levels="Q4_0", contexts=CONFIGS)).failure
+    assert failure is not None
+    assert (failure.kind, failure.signal) == ("abort", "SIGABRT")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
