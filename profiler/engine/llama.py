@@ -212,8 +212,9 @@ class LlamaEngine:
         data = text.encode()
         room = (llama_cpp.llama_token * (len(data) + 16))()
         n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), False, False)
-        if n_tokens < 0:
-            raise EngineError("decode", f"the text has more tokens than bytes ({-n_tokens})")
+        if n_tokens < 0:  # a space is three tokens where the vocabulary lacks its sign
+            room = (llama_cpp.llama_token * -n_tokens)()
+            n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), False, False)
         return list(room[:n_tokens])
 
     def clear(self) -> None:

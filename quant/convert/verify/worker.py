@@ -50,6 +50,9 @@ class LlamaTokens:
         data = text.encode()
         room = (llama_cpp.llama_token * (len(data) + 16))()
         n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), add_special, True)
+        if n_tokens < 0:  # a space is three tokens where the vocabulary lacks its sign
+            room = (llama_cpp.llama_token * -n_tokens)()
+            n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), add_special, True)
         return tuple(room[: max(0, n_tokens)])
 
 

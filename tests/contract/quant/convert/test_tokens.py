@@ -8,6 +8,9 @@ import gguf
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from profiler.measure.launch import run_worker
+from profiler.measure.worker import Job
+from profiler.records.config import base_config
 from quant.base.errors import UserError
 from quant.convert.provenance import Origin
 from quant.convert.to_gguf import convert
@@ -212,3 +215,16 @@ def test_a_byte_level_tokenizer_without_merges_can_be_opened(tmp_path):
     folder = make_checkpoint(tmp_path / "c")
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
     assert _codes(_edited(folder, model=model | {"merges": []})) == set()
+
+
+def test_a_vocabulary_without_the_sign_of_a_space_has_more_tokens_than_bytes(tmp_path):
+    folder = _byte_fallback(tmp_path / "c")
+    tree = json.loads((folder / "tokenizer.json").read_text())
+    letters = [text for text in tree["model"]["vocab"] if SPACE not in text]
+    model = {**tree["model"], "vocab": {text: i for i, text in enumerate(letters)}}
+    model["merges"] = [pair for pair in model["merges"] if SPACE not in "".join(pair)]
+    _edited(folder, model=model)
+    assert _codes(folder) == _codes(_byte_fallback(tmp_path / "whole"))
+    config = base_config(mode="request", workload="chat", n_prompt=8, n_gen=1, n_ctx=64)
+    answer = run_worker(Job(path=str(folder / "m.gguf"), config=config, reps=1, seed=0), timeout_s=60)
+    assert answer.failure is None
