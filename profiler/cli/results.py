@@ -8,6 +8,7 @@ import click
 
 from profiler.cli.options import PATH, results_argument
 from quant.base.errors import UserError
+from quant.base.text import printable
 
 FORMATS = ("json", "csv", "md", "llama-bench", "llama-bench-jsonl")
 
@@ -18,7 +19,7 @@ def load(paths: Sequence[Path]) -> Any:
 
     results = read_results(paths)
     for warning in results.warnings:
-        click.echo(warning, err=True)
+        click.echo(printable(warning), err=True)
     return results
 
 
@@ -27,7 +28,7 @@ def warn_of_quality(results: Any) -> None:
     from profiler.analysis.quality_by_file import comparable
 
     if problem := comparable(results).problem:
-        click.echo(problem, err=True)
+        click.echo(printable(problem), err=True)
 
 
 def table_of(results: Any) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+from quant.base.text import printable
+
 
 class Progress(Protocol):
     """Called with a stage's name, and how much of it is done in whatever unit `total` counts."""
@@ -20,8 +22,8 @@ _watchers = [_Watcher(lambda line: None, lambda stage, done, total: None)]  # th
 
 
 def say(line: str) -> None:
-    """Report a line of text."""
-    _watchers[-1].say(line)
+    """Report a line of text; what it quotes of a file can come from anywhere, and controls no terminal."""
+    _watchers[-1].say(printable(line))
 
 
 def progress(stage: str, done: int, total: int) -> None:
