@@ -27,7 +27,8 @@ help:
 	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
 	@echo "make charts-look     draw every chart at two widths; check overlaps, and colours for every colour vision"
-	@echo "make fuzz            convert 20,000 broken checkpoints; each is converted or refused in one line (minutes)"
+	@echo "make fuzz            133,000 broken checkpoints, tokenizers, GGUF and results files: each is read, or refused"
+	@echo "                     in one line (half an hour of two CPUs); FUZZ=\"--target gguf --seed 1\" for a part"
 	@echo "make kills           kill a sweep and its workers at 100 random moments; nothing is lost or repeated (long)"
 	@echo "make e2e-hub         run the main job on the real SmolLM2-135M, where a hub can be reached"
 	@echo "make lock            rewrite constraints.txt with the newest allowed versions"
@@ -93,7 +94,7 @@ charts-look: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.charts_look parity-work/charts
 
 fuzz: $(INSTALLED)
-	$(BIN)/python -m tests.fuzz.converter --cases 20000
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 kills: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz.kills --kills 100

@@ -1,9 +1,5 @@
-"""Ways to break a checkpoint: its files as bytes by name, changed at random and with some knowledge of what they hold.
+"""Ways to break a checkpoint: its files by name, changed at random and with some knowledge of what they hold."""
 
-A name without bytes stands for a folder of that name.
-"""
-
-import copy
 import json
 import struct
 from collections.abc import Callable
@@ -11,28 +7,9 @@ from random import Random
 from typing import Any
 
 from quant.convert.families import families
+from tests.fuzz.mutations.odd import Files, change_tree, changed_bytes, odd, written
 from tests.support.vocabularies import varint
 
-Files = dict[str, bytes | None]
-
-_DEEP, _LONG_NUMBER = "@@deep@@", "@@long number@@"  # JSON that Python's own writer cannot write
-_RAW = {
-    _DEEP: "[" * 100_000 + "]" * 100_000,
-    _LONG_NUMBER: "9" * 5_000,
-}
-_ODD: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2, 3, 7, 255, 4096, 1 << 24, (1 << 24) - 1, (1 << 31) - 1, 1 << 31, 1 << 32),
-    *((1 << 40) - 1, (1 << 63) - 1, 1 << 63, 1 << 64, 10**30, -(10**30), 10**400, -(1 << 31), -(1 << 63)),
-    *(0.0, -0.0, 0.5, 1.5, -1.5, 1e-320, 1e38, 3.5e38, 1e308, float("nan"), float("inf"), float("-inf")),
-    *("", "x", "7", "-7", "1e5", "\u00b2", "true", "null", "\0", "a\nb", "\x1b[31m\r\n", "\u2028", "\u202e", "\ud800"),
-    *("\udc00\ud800", "../../out", "/etc/hostname", "..", ".", "a" * 5_000, "\u2581", "{{ 7 * 7 }}", "\U0010ffff"),
-    *([], [[]], {}, [{}], {"": None}, {"a": {"b": []}}, [None], [1, 2], [0.5], ["x"], [["a", "b"]], [True, "x", 1]),
-    *({"content": "x"}, {"content": "\ud800", "special": True}, {"type": "BPE"}, {"rope_type": "llama3"}),
-    *({"rope_type": "yarn", "factor": 2}, {"rope_type": "linear", "factor": None}, {"__type": "AddedToken"}),
-    *({"rope_type": "longrope", "short_factor": [1], "long_factor": [1]}, {"hidden_size": "x"}, _DEEP, _LONG_NUMBER),
-)
-_NUMBERS = tuple(value for value in _ODD if isinstance(value, int | float) and not isinstance(value, bool))
-_INSERTED = (b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b"\\ud800", b"NaN", b"[" * 50_000)
 _CONFIG_KEYS = """
 architectures model_type text_config hidden_size intermediate_size num_hidden_layers num_attention_heads head_dim
 num_key_value_heads vocab_size max_position_embeddings rope_theta rope_scaling rope_parameters rms_norm_eps
@@ -61,7 +38,7 @@ _CARD_VALUES = (
 _LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 9)
 )
-_OTHERS: Files = {
+OTHERS: Files = {
     "README.md": b"---\nlicense: mit\nlanguage:\n- en\nbase_model: a/b\ntags: [x]\n---\n# A model\n",
     "generation_config.json": b'{"temperature": 0.6, "top_k": 20, "top_p": 0.95, "eos_token_id": [1, 2]}',
     "added_tokens.json": b'{"<a>": 298, "<b>": 299}',
@@ -81,7 +58,7 @@ def mutated(base: Files, random: Random) -> Files:
     files = dict(base)
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         name = _choose(files, random)
-        _mutate(files, name, random)
+        mutate(files, name, random)
     return files
 
 
@@ -93,20 +70,21 @@ def _choose(files: Files, random: Random) -> str:
     if kind < 0.5 and weights:
         return random.choice(weights)
     # What the checkpoint lacks is made first, and then changed.
-    return random.choice(sorted({*files, *_OTHERS}))
+    return random.choice(sorted({*files, *OTHERS}))
 
 
-def _mutate(files: Files, name: str, random: Random) -> None:
+def mutate(files: Files, name: str, random: Random) -> None:
+    """Change one file, or what a checkpoint could have under its name."""
     data = files.get(name)
     if data is None:
-        data = _OTHERS.get(name) or b"{}"
+        data = OTHERS.get(name) or b"{}"
     kind = random.random()
     if kind < 0.01:
         files[name] = None
     elif kind < 0.02:
         files.pop(name, None)
     elif kind < 0.2:
-        files[name] = _bytes(data, random)
+        files[name] = changed_bytes(data, random)
     elif name.endswith(".safetensors"):
         files[name] = _weights(data, random)
     elif name == "README.md":
@@ -116,47 +94,26 @@ def _mutate(files: Files, name: str, random: Random) -> None:
     elif name.endswith(".json"):
         files[name] = _json(name, data, random)
     else:
-        files[name] = _bytes(data, random)
-
-
-def _bytes(data: bytes, random: Random) -> bytes:
-    """Flip, cut, double or put in bytes, most often near the start."""
-    changed = bytearray(data)
-    for _ in range(random.choice((1, 1, 2, 8))):
-        place = random.randrange(min(len(changed), random.choice((16, 256, 1 << 30))) + 1)
-        kind = random.randrange(8)
-        if kind < 3 and place < len(changed):
-            changed[place] ^= 1 << random.randrange(8)
-        elif kind == 3:
-            del changed[place:]
-        elif kind == 4:
-            del changed[place : place + random.randrange(1, 64)]
-        elif kind == 5:
-            changed[place:place] = changed[place : place + random.randrange(1, 64)]
-        elif kind == 6:
-            changed[place:place] = random.randbytes(random.randrange(1, 16))
-        else:
-            changed[place:place] = random.choice(_INSERTED)
-    return bytes(changed)
+        files[name] = changed_bytes(data, random)
 
 
 def _json(name: str, data: bytes, random: Random) -> bytes:
     try:
         tree = json.loads(data)
     except (ValueError, RecursionError):
-        return _bytes(data, random)
+        return changed_bytes(data, random)
     if not isinstance(tree, dict):
-        return _bytes(data, random)
+        return changed_bytes(data, random)
     if name == "config.json" and random.random() < 0.5:
         _change_config(tree, random)
     elif name == "tokenizer_config.json" and random.random() < 0.3:
-        tree[random.choice(_SETTINGS_KEYS)] = _odd(random)
+        tree[random.choice(_SETTINGS_KEYS)] = odd(random)
     elif name.endswith(".index.json") and isinstance(tree.get("weight_map"), dict) and random.random() < 0.7:
         parts = tree["weight_map"]
-        parts[random.choice([*parts, "x"])] = random.choice((*_INDEX_NAMES, *parts.values(), _odd(random)))
+        parts[random.choice([*parts, "x"])] = random.choice((*_INDEX_NAMES, *parts.values(), odd(random)))
     else:
-        _change_tree(tree, random)
-    return _written(tree)
+        change_tree(tree, random)
+    return written(tree)
 
 
 def _change_config(config: dict[str, Any], random: Random) -> None:
@@ -164,48 +121,10 @@ def _change_config(config: dict[str, Any], random: Random) -> None:
     if kind < 0.15:
         config["architectures"] = [random.choice(sorted(families()))]
     elif kind < 0.2:
-        config["text_config"] = {random.choice(_CONFIG_KEYS): _odd(random)}
+        config["text_config"] = {random.choice(_CONFIG_KEYS): odd(random)}
     else:
         key = random.choice([*_CONFIG_KEYS, *config])
-        config[key] = _odd(random, config.get(key))
-
-
-def _change_tree(tree: Any, random: Random) -> None:
-    """Change one thing somewhere in a tree: a value, a key, or what is there at all."""
-    while True:
-        if not isinstance(tree, dict | list) or not tree:
-            return
-        place = random.choice(list(tree)) if isinstance(tree, dict) else random.randrange(len(tree))
-        if isinstance(tree[place], dict | list) and tree[place] and random.random() < 0.7:
-            tree = tree[place]
-            continue
-        kind = random.random()
-        if kind < 0.15:
-            del tree[place]
-        elif kind < 0.25 and isinstance(tree, dict):
-            tree[str(_odd(random))[:6_000]] = tree.pop(place)
-        elif kind < 0.35:
-            other = random.choice(list(tree)) if isinstance(tree, dict) else random.randrange(len(tree))
-            tree[place] = copy.deepcopy(tree[other])
-        elif kind < 0.4 and isinstance(tree, list):
-            tree.append(copy.deepcopy(tree[place]))
-        else:
-            tree[place] = _odd(random, tree[place])
-        return
-
-
-def _odd(random: Random, instead_of: Any = None) -> Any:
-    """Return an odd value; for a number often another number, which is refused later than anything else."""
-    if isinstance(instead_of, int | float) and random.random() < 0.5:
-        return random.choice((*_NUMBERS, instead_of - 1, instead_of + 1, instead_of * 2, -instead_of))
-    return copy.deepcopy(random.choice(_ODD))
-
-
-def _written(tree: Any) -> bytes:
-    text = json.dumps(tree)
-    for mark, raw in _RAW.items():
-        text = text.replace(json.dumps(mark), raw)
-    return text.encode()
+        config[key] = odd(random, config.get(key))
 
 
 def _weights(data: bytes, random: Random) -> bytes:
@@ -215,28 +134,28 @@ def _weights(data: bytes, random: Random) -> bytes:
     try:
         header = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError):
-        return _bytes(data, random)
+        return changed_bytes(data, random)
     names = [name for name in header if name != "__metadata__"] if isinstance(header, dict) else []
     if not names:
-        return _bytes(data, random)
+        return changed_bytes(data, random)
     name = random.choice(names)
     entry = header[name]
     changes: list[Callable[[], object]] = [
-        lambda: _change_tree(header, random),
-        lambda: _change_tree(entry, random),
+        lambda: change_tree(header, random),
+        lambda: change_tree(entry, random),
         lambda: header.update({random.choice((*names, "../../out", "\ud800", "a" * 5_000, "")): header.pop(name)}),
-        lambda: header.update({"__metadata__": _odd(random)}),
+        lambda: header.update({"__metadata__": odd(random)}),
         lambda: header.pop(name),
     ]
     if isinstance(entry, dict):
         shape, span = entry.get("shape"), entry.get("data_offsets")
-        changes.append(lambda: entry.update(dtype=random.choice((*_DTYPES, _odd(random)))))
+        changes.append(lambda: entry.update(dtype=random.choice((*_DTYPES, odd(random)))))
         if isinstance(shape, list):
             changes.append(lambda: entry.update(shape=random.choice((shape[::-1], [*shape, 1], [1, *shape], [0], []))))
         if isinstance(span, list):
             changes.append(lambda: entry.update(data_offsets=[_shifted(each, random) for each in span]))
     random.choice(changes)()
-    text = _written(header)
+    text = written(header)
     kind = random.random()
     size = len(text)
     if kind < 0.1:
@@ -264,7 +183,7 @@ def _card(random: Random) -> bytes:
 def _pieces(data: bytes, random: Random) -> bytes:
     """Put an odd piece into a SentencePiece model, or change bytes of it."""
     if random.random() < 0.5:
-        return _bytes(data, random)
+        return changed_bytes(data, random)
     text = random.choice((b"", b"\xff", b"x" * 300, "\u2581".encode(), b"<0x41>", b"\xed\xa0\x80", b"\0\n"))
     score = struct.pack("<f", random.choice((0.0, -1e38, float("nan"), float("inf"))))
     kind = bytes([random.choice((0, 1, 2, 3, 4, 5, 6, 7, 127))])
