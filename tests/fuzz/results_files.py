@@ -190,10 +190,17 @@ def _board(speed: float, **changes: Any) -> list[Any]:
     here = environment(core_kinds=kinds, devices=(cpu,), thread_variables={"OMP_NUM_THREADS": "2"}, **changes)
     levels = {"F16": 2_000_000, "Q8_0": 1_000_000, "Q4_K_M": 600_000}
     files = {
-        level: artifact(hashlib.sha256(level.encode()).hexdigest(), level=level, file_name=f"tiny-{level}.gguf", tensor_bytes=size,
-                        file_bytes=size + 100_000, source="org/tiny", general_name="Tiny")
+        level: artifact(
+            hashlib.sha256(level.encode()).hexdigest(),
+            level=level,
+            file_name=f"tiny-{level}.gguf",
+            tensor_bytes=size,
+            file_bytes=size + 100_000,
+            source="org/tiny",
+            general_name="Tiny",
+        )
         for level, size in levels.items()
-    }  # fmt: skip
+    }
 
     def measured(index: int, level: str, place: int, **config: Any) -> Round:
         def ms(value: float) -> float:
@@ -216,7 +223,9 @@ def _board(speed: float, **changes: Any) -> list[Any]:
         for place, level in enumerate(levels):
             records += [measured(index, level, place, **config) for config in settings]
     records += [no_round(index, env_id=here.id, cell=cell(files["Q8_0"].sha256, n_threads=4)) for index in range(2)]
-    records.append(no_round(0, "skipped", "needs about 9 GiB", env_id=here.id, cell=cell(files["F16"].sha256, n_ctx=1 << 20)))
+    records.append(
+        no_round(0, "skipped", "needs about 9 GiB", env_id=here.id, cell=cell(files["F16"].sha256, n_ctx=1 << 20))
+    )
     doubt = Doubt(name="drifting", message="the anchor ran 9.0% slower after these rounds")
     records.append(msgspec.structs.replace(measured(5, "Q8_0", 3), doubt=doubt))
     anchor = measured(0, "Q8_0", 0)
