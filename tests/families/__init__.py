@@ -22,8 +22,7 @@ class Variant(NamedTuple):
     dtype: str = "bfloat16"
     shards: int = 1
     tokenizer: str = "bpe"  # "bpe" | "spm" | the name of a writer in tests/support/vocabularies.py
-    style: str = "gpt-2"  # pre-tokenizer of a BPE
-    pre: str = "gpt-2"  # llama.cpp's name, passed to both sides
+    pre: str = "gpt-2"  # llama.cpp's name of the pre-tokenizer, passed to both sides
     oracle_config: dict[str, Any] | None = None  # changes to the config for llama.cpp's converter, None removes a key
     oracle_fails: bool = False  # llama.cpp's own converter cannot convert it, and ours can
     no_logits: str | None = None  # why transformers 4.57 cannot compute it
@@ -33,6 +32,11 @@ class Variant(NamedTuple):
     more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family omits, or larger ones than it needs
     equivalent: Callable[[Path, Path], Path] | None = None  # writes a model that transformers has, returns its folder
     bare: bool = False  # whether the tensors' names lack the family's prefix
+
+    @property
+    def style(self) -> str:
+        """The pre-tokenizer of a BPE."""
+        return self.pre
 
 
 def variants() -> dict[str, Variant]:
@@ -50,8 +54,7 @@ def make_variant(name: str, folder: Path) -> Path:
     variant = variants()[name]
     checkpoint = folder / name
     if not (checkpoint / "config.json").exists():
-        given = variant._asdict()
-        form = {field.name: given[field.name] for field in fields(Form) if field.name in given}
+        form = {field.name: getattr(variant, field.name) for field in fields(Form) if hasattr(variant, field.name)}
         write_checkpoint(checkpoint, variant.config, **form)
     return checkpoint
 

@@ -56,9 +56,10 @@ def differing(ours: Path, theirs: Path, own_keys: tuple[str, ...] = ()) -> tuple
     """Return what differs, and the numbers of their tensors and keys.
 
     Args:
-        own_keys: those that are meant to differ; the logits are their proof.
+        own_keys: those that are meant to differ; the logits are their proof. This program's own are, too.
     """
     one, other = GGUFReader(ours), GGUFReader(theirs)
+    own_keys = (*own_keys, *(key for key in one.fields if key.startswith("slmprof.")))
     omitted = (*own_keys, "GGUF.kv_count") if own_keys else ()
     one_fields, other_fields = (
         {key: field for key, field in each.fields.items() if key not in omitted} for each in (one, other)

@@ -75,7 +75,7 @@ class Form:
 
     Attributes:
         tokenizer: "bpe", "spm", the name of a writer in tests/support/vocabularies.py, or "none".
-        style: the pre-tokenizer of a BPE.
+        style: llama.cpp's name of a BPE's pre-tokenizer.
         prefix: comes before the tensors' names, as in a model whose text model is a part.
         more_tensors: added to the family's own; they replace those of the same name.
         bare: omit the family's own prefix from the tensors' names.

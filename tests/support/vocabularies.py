@@ -7,39 +7,29 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from tests.support.ggufs import byte_characters
+from tests.support.pre_tokenizers import BY_NAME, IGNORING_MERGES
 
 _ROOT = Path(__file__).resolve().parents[2]
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
-    r"\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 _TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-
-
-def _pre_tokenizer(style: str) -> Any:
-    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    if style == "gpt-2":
-        return pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if style == "smollm":
-        parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        return pre_tokenizers.Sequence(parts)
-    pattern = {"llama-bpe": _LLAMA3, "qwen2": _LLAMA3.replace("{1,3}", "")}[style]
-    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), bytes_only])
 
 
 def write_bpe_tokenizer(
     folder: Path, *, vocab_size: int = 512, style: str = "gpt-2", chat_template: bool = True, bos: bool = False
 ) -> int:
-    """Train on the repository's text, pad with invented merges up to `vocab_size`, write the files; return the size."""
+    """Train on the repository's text, pad with invented merges up to `vocab_size`, write the files; return the size.
+
+    Args:
+        style: llama.cpp's name of the pre-tokenizer.
+    """
     special = ["<|begin|>", "<|end|>", "<|pad|>"]
     plain = ["<tool>"]
-    tokenizer = Tokenizer(models.BPE())
+    bare = json.loads(Tokenizer(models.BPE()).to_str())
+    tokenizer = Tokenizer.from_str(json.dumps(bare | {"pre_tokenizer": BY_NAME[style]}))
     if style == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = _pre_tokenizer(style)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=min(vocab_size - len(special) - len(plain), 4096),
@@ -53,7 +43,7 @@ def write_bpe_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     data = json.loads(tokenizer.to_str())
     _extend(data["model"], vocab_size - len(special) - len(plain))
-    data["model"]["ignore_merges"] = style == "llama-bpe"  # as in Llama 3's own file
+    data["model"]["ignore_merges"] = style in IGNORING_MERGES
     tokenizer = Tokenizer.from_str(json.dumps(data))
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in plain])
@@ -157,7 +147,7 @@ def write_phi3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
 
 def write_gpt2_class_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     """Write a byte-level BPE whose tokenizer class is GPT-2's, as Phi-4 has."""
-    size = write_bpe_tokenizer(folder, vocab_size=vocab_size)
+    size = write_bpe_tokenizer(folder, vocab_size=vocab_size, style="gpt-4o")
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text())
     path.write_text(json.dumps(settings | {"tokenizer_class": "GPT2Tokenizer", "unk_token": "<|end|>"}))
