@@ -18,7 +18,8 @@ auto.
 - **files**: conversions whose tensors (bytes, type, shape, order) and keys (type, value, order) all equal those of
   llama.cpp's converter, of those that it can convert. **fails**: conversions at which that converter ends with an
   error.
-- **keys of our own**: keys that differ on purpose, since that converter's file would be wrong; the logits prove them.
+- **keys of our own**: keys that differ on purpose, since that converter's file would be wrong; the logits prove
+  them, and those of the tokenizer the probe of the tokens.
   Those that begin with `slmprof.` say what was found in the tokens, and are not listed.
 - **logits**: the largest difference of next-token logits between transformers in float32 and llama.cpp on our F32 file,
   relative to the logits' spread, over all positions, and the number of variants compared. Models with GELU differ more,
