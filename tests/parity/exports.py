@@ -12,7 +12,7 @@ from typing import Any
 from profiler.cli.results import export_text
 from profiler.records.environment import Device, Environment
 from profiler.results.file import Results
-from tests.parity.oracle import Oracle, run
+from tests.parity.oracle import Oracle
 from tests.support.cells import artifact
 from tests.support.compared import rounds_of
 from tests.support.rounds import results
@@ -27,7 +27,7 @@ _SCRIPT_SIDE = ("GitPython", "tabulate")
 
 def compare_exports(oracle: Oracle) -> tuple[bool, dict[str, Any]]:
     """Run the script on both forms; return whether it printed the right numbers."""
-    interpreter = _interpreter(oracle)
+    interpreter = oracle.environment("compare-venv", *_SCRIPT_SIDE)
     script = oracle.llama_cpp / "scripts" / "compare-llama-bench.py"
     findings: dict[str, Any] = {}
     passed = True
@@ -57,17 +57,6 @@ def compare_exports(oracle: Oracle) -> tuple[bool, dict[str, Any]]:
 
 def _quotients(rows: list[str]) -> list[float]:
     return [float(row.strip().strip("|").split("|")[-1]) for row in rows]
-
-
-def _interpreter(oracle: Oracle) -> Path:
-    """Make an environment with what the script imports."""
-    folder = oracle.work / "compare-venv"
-    interpreter = folder / "bin" / "python"
-    if not (folder / "installed").exists():
-        run([oracle.host_python, "-m", "venv", str(folder)])
-        run([str(interpreter), "-m", "pip", "install", "--quiet", *_SCRIPT_SIDE])
-        (folder / "installed").touch()
-    return interpreter
 
 
 def _results(factor: float) -> Results:

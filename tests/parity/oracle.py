@@ -9,8 +9,9 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-_TORCH_SIDE = ("torch==2.13.0", "transformers>=4.57,<4.58", "sentencepiece", "protobuf", "gguf==0.19.0", "safetensors",
-               "numpy")  # fmt: skip
+_TORCH_SIDE = ("torch==2.13.0", "accelerate", "sentencepiece", "protobuf", "gguf==0.19.0", "safetensors", "numpy")
+# By the first number of its version.
+_TRANSFORMERS = {4: "transformers>=4.57,<4.58", 5: "transformers>=5.24,<5.25"}
 
 
 class Oracle:
@@ -34,13 +35,22 @@ class Oracle:
 
     @cached_property
     def python(self) -> Path:
-        """The interpreter that has torch and transformers."""
-        folder = self.work / "venv"
-        interpreter = folder / "bin" / "python"
-        if not (folder / "installed").exists():
+        """The interpreter that has torch and transformers 4."""
+        return self.environment("venv", *_TORCH_SIDE, _TRANSFORMERS[4])
+
+    @cached_property
+    def python_5(self) -> Path:
+        """The interpreter that has torch and transformers 5."""
+        return self.environment("venv-5", *_TORCH_SIDE, _TRANSFORMERS[5])
+
+    def environment(self, name: str, *packages: str) -> Path:
+        """Return the interpreter of a virtual environment, made on first use and when its packages change."""
+        folder = self.work / name
+        interpreter, installed, wanted = folder / "bin" / "python", folder / "installed", "\n".join(packages)
+        if not installed.exists() or installed.read_text() != wanted:
             run([self.host_python, "-m", "venv", str(folder)])
-            run([str(interpreter), "-m", "pip", "install", "--quiet", *_TORCH_SIDE])
-            (folder / "installed").touch()
+            run([str(interpreter), "-m", "pip", "install", "--quiet", *packages])
+            installed.write_text(wanted)
         return interpreter
 
     @property

@@ -1,6 +1,7 @@
-"""Write llama.cpp's token ids of texts, as it splits them with nothing added and no control token looked for.
+"""Write llama.cpp's token ids of texts, with nothing added and no control token looked for unless the job says so.
 
-Usage: token_ids.py JOBS.json OUT.json, a list of {"path": of a GGUF file, "texts"}; a list of ids for each text
+Usage: token_ids.py JOBS.json OUT.json, a list of {"path": of a GGUF file, "texts", "add_special", "parse_special"};
+a list of ids for each text
 """
 
 import ctypes
@@ -19,11 +20,12 @@ for job in json.loads(Path(sys.argv[1]).read_text()):
     model = llama_cpp.llama_model_load_from_file(job["path"].encode(), params)
     assert model, f"{job['path']} cannot be loaded"
     vocab = llama_cpp.llama_model_get_vocab(model)
+    flags = job.get("add_special", False), job.get("parse_special", False)
     lines = []
     for text in job["texts"]:
         data = text.encode()
-        ids = (ctypes.c_int32 * (len(data) + 1))()
-        n_ids = llama_cpp.llama_tokenize(vocab, data, len(data), ids, len(ids), False, False)
+        ids = (ctypes.c_int32 * (len(data) + 16))()
+        n_ids = llama_cpp.llama_tokenize(vocab, data, len(data), ids, len(ids), *flags)
         assert n_ids >= 0
         lines.append(list(ids[:n_ids]))
     answers.append(lines)
