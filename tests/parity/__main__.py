@@ -36,9 +36,10 @@ def main() -> int:
     parser.add_argument("--variants", default="", help="run variants only whose names begin so, like gpt2,phi")
     parser.add_argument("--table", type=Path, help="write the page of families; needs the files and the logits")
     parser.add_argument("--speed-table", type=Path, help="write the page of speeds; needs that stage")
-    parser.add_argument("--pairs", type=int, default=10, help="interleaved rounds per cell (at least 8)")
-    parser.add_argument("--prompt", type=int, default=256)
-    parser.add_argument("--gen", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=20, help="interleaved rounds per cell of speed (at least 8)")
+    parser.add_argument("--prompt", type=int, default=128)
+    parser.add_argument("--gen", type=int, default=32)
+    parser.add_argument("--every-setting", action="store_true", help="24 cells of speed instead of six (long)")
     arguments = parser.parse_args()
     stages = arguments.only or STAGES
     oracle = Oracle(arguments.work.resolve(), arguments.python)
@@ -52,10 +53,11 @@ def main() -> int:
             ok, findings[stage] = compare(oracle, names) if takes_names else compare(oracle)
             passed &= ok
     if "speed" in stages:
-        from tests.parity.speed import compare_speed
+        from tests.parity.speed import EVERY, SIX, compare_speed
 
+        settings = EVERY if arguments.every_setting else SIX
         ok, findings["speed"] = compare_speed(
-            oracle, pairs=max(8, arguments.pairs), n_prompt=arguments.prompt, n_gen=arguments.gen
+            oracle, settings, pairs=max(8, arguments.pairs), n_prompt=arguments.prompt, n_gen=arguments.gen
         )
         passed &= ok
     if arguments.table and {"files", "logits"} <= set(stages):
