@@ -60,8 +60,8 @@ of its processes, and the ratio of two programs contains both; so it was in an e
 geometric mean was 0.9815. Here the three processes of a round have the buffer at the same place, at 0, 16, 32 and 48
 bytes in turn: ours as in every sweep, llama-bench through an `operator new[]` of the test that is loaded before its own
 (tests/parity/work_buffer.py). llama-bench as it is installed has one of these layouts, by chance."""
-_BY_CHANCE = """**Memory layout** could not be controlled where this was measured: each program repeats an accident of its
-own in all of its processes, which moves prefill by up to 3 %, see
+_BY_CHANCE = """**Memory layout** could not be controlled where this was measured. Each program repeats an accident of
+its own in all of its processes, which moves prefill by up to 3 %, see
 [how it measures](how-it-measures.md#memory-layout). Ratios of prefill within 3 % say nothing."""
 
 

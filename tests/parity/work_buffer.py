@@ -1,7 +1,7 @@
 """Where llama-bench's work buffer starts: an `operator new[]` of the test's, loaded before llama-bench's own.
 
-llama-bench leaves it to chance, and repeats its chance in every run (profiler/engine/memory_layout.py). With the library
-every array of a process starts at the offset that a variable names. Only with glibc, as in our worker.
+llama-bench leaves it to chance, and repeats its chance in every run (profiler/engine/memory_layout.py). With the
+library every array of a process starts at the offset that a variable names. Only with glibc, as in our worker.
 """
 
 import os
