@@ -17,9 +17,9 @@ from tests.fuzz.run import run
 # name -> module, and the number of cases
 _TARGETS = {
     "checkpoints": ("tests.fuzz.checkpoints", 20_000),
-    "tokenizers": ("tests.fuzz.tokenizer_files", 10_000),
+    "tokenizers": ("tests.fuzz.tokenizer_files", 6_000),
     "gguf": ("tests.fuzz.gguf_files", 100_000),
-    "results": ("tests.fuzz.results_files", 3_000),
+    "results": ("tests.fuzz.results_files", 2_000),
 }
 
 

@@ -42,11 +42,11 @@ class Target(Protocol):
 class _Share:
     """Some cases in a process of their own, from now on."""
 
-    def __init__(self, module: str, cases: Sequence[int], seed: int, keep: Path | None) -> None:
+    def __init__(self, module: str, cases: Sequence[int], seed: int, keep: Path | None, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self._current = context.Value("q", cases[0])
+        self._current = context.Value("q", -1)  # none yet
         self.connection, theirs = context.Pipe(duplex=False)
-        self._again = (module, cases, seed, keep)
+        self._again = (module, cases, seed, keep, folder)
         arguments = (*self._again, self._current, theirs)
         self._process = context.Process(target=_run_cases, args=arguments, daemon=False)
         self._process.start()
@@ -67,11 +67,13 @@ class _Share:
             outcomes.add_all(self.connection.recv())
         except EOFError:
             self._process.join()
-            module, cases, seed, keep = self._again
+            module, cases, seed, keep, folder = self._again
             died = int(self._current.value)
+            if died < 0:
+                raise RuntimeError(f"{module} cannot make its cases") from None
             outcomes.add_failure(died, f"the process ended with status {self._process.exitcode}")
             left = cases[cases.index(died) + 1 :]
-            return _Share(module, left, seed, keep) if left else None
+            return _Share(module, left, seed, keep, folder) if left else None
         self._process.join()
         return None
 
@@ -80,7 +82,14 @@ def run(module: str, cases: range, seed: int, *, n_processes: int, keep: Path | 
     """Run cases and return what became of them; the outcomes of a process that a case ended are lost but for that."""
     outcomes = Outcomes()
     parts = [cases[first::n_processes] for first in range(min(n_processes, len(cases)))]
-    shares = [_Share(module, part, seed, keep) for part in parts]
+    shm = Path("/dev/shm")  # in memory, where there is such a folder
+    # Of the parent, since a share can be killed.
+    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="slmprof-fuzz-") as folder:
+        _work_off([_Share(module, part, seed, keep, Path(folder)) for part in parts], outcomes)
+    return outcomes
+
+
+def _work_off(shares: list[_Share], outcomes: Outcomes) -> None:
     while shares:
         ready = wait([share.connection for share in shares], timeout=_LOOK_S)
         for share in shares:
@@ -88,11 +97,16 @@ def run(module: str, cases: range, seed: int, *, n_processes: int, keep: Path | 
         ended = [share for share in shares if share.connection in ready]
         again = [share.collect(outcomes) for share in ended]
         shares = [share for share in shares if share not in ended] + [share for share in again if share is not None]
-    return outcomes
 
 
 def _run_cases(
-    module: str, cases: Sequence[int], seed: int, keep: Path | None, current: Any, connection: Connection
+    module: str,
+    cases: Sequence[int],
+    seed: int,
+    keep: Path | None,
+    folder: Path,
+    current: Any,
+    connection: Connection,
 ) -> None:
     """Be the process of a share."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -100,29 +114,27 @@ def _run_cases(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("error")  # a warning would be lines on stderr that explain nothing to a user
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")  # numpy's threads are idle
-    shm = Path("/dev/shm")  # in memory, where there is such a folder
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None, prefix="slmprof-fuzz-") as temporary:
-        folder = Path(temporary)
-        os.environ |= {"SLMPROF_CACHE": str(folder / "cache"), "GGML_NO_BACKTRACE": "1", "HF_HUB_OFFLINE": "1"}
-        target: Target = importlib.import_module(module).Cases(folder / "bases")
-        shutil.rmtree(folder / "bases", ignore_errors=True)
-        outcomes = Outcomes()
-        for case in cases:
-            current.value = case
-            start_s = time.monotonic()
-            try:
-                outcomes.add(_run_case(target, Random(f"{seed}/{case}"), folder))
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001  every other end is what is looked for
-                outcomes.add_failure(case, described(error))
-                if len(cases) == 1:
-                    traceback.print_exception(error)
-            outcomes.add_time(case, time.monotonic() - start_s)
-            if keep is not None:
-                shutil.copytree(folder / "case", keep, dirs_exist_ok=True)
-            shutil.rmtree(folder / "case")
-        connection.send(outcomes)
+    folder = folder / str(os.getpid())
+    os.environ |= {"SLMPROF_CACHE": str(folder / "cache"), "GGML_NO_BACKTRACE": "1", "HF_HUB_OFFLINE": "1"}
+    target: Target = importlib.import_module(module).Cases(folder / "bases")
+    shutil.rmtree(folder / "bases", ignore_errors=True)
+    outcomes = Outcomes()
+    for case in cases:
+        current.value = case
+        start_s = time.monotonic()
+        try:
+            outcomes.add(_run_case(target, Random(f"{seed}/{case}"), folder))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  every other end is what is looked for
+            outcomes.add_failure(case, described(error))
+            if len(cases) == 1:
+                traceback.print_exception(error)
+        outcomes.add_time(case, time.monotonic() - start_s)
+        if keep is not None:
+            shutil.copytree(folder / "case", keep, dirs_exist_ok=True)
+        shutil.rmtree(folder / "case")
+    connection.send(outcomes)
 
 
 def _run_case(target: Target, random: Random, folder: Path) -> Sequence[str]:
