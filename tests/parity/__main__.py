@@ -34,7 +34,9 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environment with torch")
     parser.add_argument("--only", choices=STAGES, action="append", help="run some stages only")
     parser.add_argument("--variants", default="", help="run variants only whose names begin so, like gpt2,phi")
-    parser.add_argument("--table", type=Path, help="write the page of families; needs the files and the logits")
+    parser.add_argument(
+        "--table", type=Path, help="write the page of families; needs the files, the logits and the vocabularies"
+    )
     parser.add_argument("--speed-table", type=Path, help="write the page of speeds; needs that stage")
     parser.add_argument("--pairs", type=int, default=20, help="interleaved rounds per cell of speed (at least 8)")
     parser.add_argument("--prompt", type=int, default=128)
@@ -60,10 +62,10 @@ def main() -> int:
             oracle, settings, pairs=max(8, arguments.pairs), n_prompt=arguments.prompt, n_gen=arguments.gen
         )
         passed &= ok
-    if arguments.table and {"files", "logits"} <= set(stages):
+    if arguments.table and {"files", "logits", "vocabularies"} <= set(stages):
         from tests.parity.table import write_table
 
-        write_table(arguments.table, findings["files"], findings["logits"])
+        write_table(arguments.table, findings["files"], findings["logits"], findings["vocabularies"]["saved"])
     if arguments.speed_table and "speed" in stages:
         from profiler.device.environment import read_environment
         from profiler.device.llama_build import probe_backend

@@ -89,8 +89,11 @@ class Oracle:
             run(["cmake", "--build", str(build), "--target", name, "--parallel"], PATH=path)
         return binary
 
-    def convert(self, jobs: list[dict[str, str]]) -> dict[str, str]:
+    def convert(self, jobs: list[dict[str, str]], interpreter: Path | None = None) -> dict[str, str]:
         """Convert with llama.cpp's own script: {"pre", "checkpoint", "target", "outtype"}; one process for all.
+
+        Args:
+            interpreter: None for that with transformers 4.
 
         Returns:
             The errors of the conversions that failed, by target.
@@ -98,7 +101,7 @@ class Oracle:
         listed, failures = self.work / "convert.json", self.work / "convert-failures.json"
         listed.write_text(json.dumps(jobs))
         driver = Path(__file__).parent / "drivers" / "convert.py"
-        command = [str(self.python), str(driver), str(self.llama_cpp), str(listed), str(failures)]
+        command = [str(interpreter or self.python), str(driver), str(self.llama_cpp), str(listed), str(failures)]
         run(command, quiet=True, PYTHONPATH="")
         found: dict[str, str] = json.loads(failures.read_text())
         return found

@@ -33,7 +33,7 @@ class Stored(NamedTuple):
 
 def read_vocabulary(path: Path) -> Stored:
     """Read a GGUF file's vocabulary; gguf's own reader takes half a minute for the larger ones."""
-    values = {key.removeprefix(_KEY): value for key, value in _key_values(path.read_bytes()) if key.startswith(_KEY)}
+    values = read_tokenizer_keys(path)
     return Stored(
         model=values.pop("model"),
         pre=values.pop("pre", None),
@@ -43,6 +43,11 @@ def read_vocabulary(path: Path) -> Stored:
         merges=values.pop("merges", None),
         others={key: value for key, value in values.items() if key.endswith(("token_id", "_token"))},
     )
+
+
+def read_tokenizer_keys(path: Path) -> dict[str, Any]:
+    """Return the keys of a GGUF file's vocabulary, without what they begin with."""
+    return {key.removeprefix(_KEY): value for key, value in _key_values(path.read_bytes()) if key.startswith(_KEY)}
 
 
 def _key_values(data: bytes) -> Iterator[tuple[str, Any]]:

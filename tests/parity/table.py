@@ -1,5 +1,6 @@
 """The pages that parity writes: docs/families.md, family by family, and docs/speed-parity.md, cell by cell."""
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,24 @@ auto.
 
 | GGUF architecture | class in config.json | variants | files | fails | keys of our own | logits | compared |
 |---|---|---:|---:|---:|---|---:|---:|
+"""
+
+
+_SAVED_HEAD = """
+## Tokenizers saved by transformers 5
+
+A checkpoint of each family with the tokenizer that its class in transformers 5.24 saves, trained on the spot, and for
+five families one with each sort of post-processor: none, ByteLevel, templates with BOS, EOS, both and another token, a
+sequence, RobertaProcessing, BertProcessing. Such a folder has no tokenizer.model. The probe is that of
+[the verification](tokens.md), with BOS and EOS and without.
+
+- **ids equal**: lines of the probe for which llama.cpp on our file gives the ids of the tokenizers library; **known**:
+  all others, by what llama.cpp cannot express.
+- **converter's**: the same for llama.cpp's own converter, run with transformers 5; **fails**: where it cannot
+  convert the checkpoint. **keys of our own**: those of the vocabulary that differ from its.
+
+| class | checkpoints | ids equal | known | converter's | fails | keys of our own |
+|---|---:|---:|---|---:|---:|---|
 """
 
 
@@ -81,8 +100,10 @@ def write_speed_table(path: Path, speed: dict[str, Any], cpu: str) -> None:
     write_text(path, head + "\n".join(lines) + "\n")
 
 
-def write_table(path: Path, files: Sequence[dict[str, Any]], logits: Sequence[dict[str, Any]]) -> None:
-    """Write the page from the findings of the two stages."""
+def write_table(
+    path: Path, files: Sequence[dict[str, Any]], logits: Sequence[dict[str, Any]], saved: Sequence[dict[str, Any]]
+) -> None:
+    """Write the page from the findings of the stages; `saved` are those of the saved tokenizers."""
     rows: dict[str, dict[str, Any]] = {}
     for name, variant in variants().items():
         architecture = variant.config["architectures"][0]
@@ -107,4 +128,22 @@ def write_table(path: Path, files: Sequence[dict[str, Any]], logits: Sequence[di
             f"| {arch} | {classes} | {row['variants']} | {row['equal']} of {row['done']} | {row['fails'] or ''} "
             f"| {own} | {worst} | {len(row['ratios']) or ''} |"
         )
-    write_text(path, _HEAD.format(pin=version("llama-cpp-python")) + "\n".join(lines) + "\n")
+    head = _HEAD.format(pin=version("llama-cpp-python"))
+    write_text(path, head + "\n".join(lines) + "\n" + saved_section(saved))
+
+
+def saved_section(saved: Sequence[dict[str, Any]]) -> str:
+    """Return the part of the page on saved tokenizers, a row per class."""
+    lines = []
+    for name in sorted({row["class"] for row in saved}):
+        rows = [row for row in saved if row["class"] == name]
+        known = Counter(code for row in rows for code, n in row["known"].items() for _ in range(n))
+        done = [row for row in rows if row["theirs"] is not None]
+        keys = sorted({f"`{key}`" for row in done for key in row["keys"]})
+        lines.append(
+            f"| {name} | {len(rows)} | {sum(row['equal'] for row in rows)} of {sum(row['lines'] for row in rows)} "
+            f"| {', '.join(f'{code} {n}' for code, n in known.items())} "
+            f"| {sum(row['theirs'] for row in done)} of {sum(row['lines'] for row in done)} "
+            f"| {len(rows) - len(done) or ''} | {', '.join(keys)} |"
+        )
+    return _SAVED_HEAD + "\n".join(lines) + "\n"

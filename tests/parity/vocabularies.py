@@ -17,6 +17,7 @@ from quant.convert.to_gguf import ConvertReport, convert
 from quant.convert.verify.probe import probe_lines
 from tests.parity.oracle import Oracle, run
 from tests.parity.rebuild import Stored, is_padding, read_vocabulary, rebuild_checkpoint, train_vocabulary, type_today
+from tests.parity.saved_tokenizers import compare_saved_tokenizers
 from tests.support.pre_tokenizers import BY_NAME
 
 _SEPARATOR = "\n__ggml_vocab_test__\n"
@@ -37,10 +38,11 @@ _MORE_TEXTS = (
 
 
 def compare_vocabularies(oracle: Oracle) -> tuple[bool, dict[str, list[dict[str, Any]]]]:
-    """Convert llama.cpp's vocabularies and the published pre-tokenizers, and count the lines of ids that are equal."""
+    """Convert llama.cpp's vocabularies, published pre-tokenizers and saved tokenizers, and count equal lines of ids."""
     kept, tests = _compare_tests(oracle)
     exact, structures = _compare_structures(oracle)
-    return kept and exact, {"tests": tests, "structures": structures}
+    same, saved = compare_saved_tokenizers(oracle)
+    return kept and exact and same, {"tests": tests, "structures": structures, "saved": saved}
 
 
 def _compare_tests(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:

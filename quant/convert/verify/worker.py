@@ -48,7 +48,7 @@ class LlamaTokens:
     def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
         """Return the ids of a text, with special tokens parsed."""
         data = text.encode()
-        room = (llama_cpp.llama_token * (len(data) + 16))()
+        room = (llama_cpp.llama_token * (3 * len(data) + 16))()  # a space may become three bytes
         n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), add_special, True)
         if n_tokens < 0:  # a space is three tokens where the vocabulary lacks its sign
             room = (llama_cpp.llama_token * -n_tokens)()

@@ -24,7 +24,7 @@ for job in json.loads(Path(sys.argv[1]).read_text()):
     lines = []
     for text in job["texts"]:
         data = text.encode()
-        ids = (ctypes.c_int32 * (len(data) + 16))()
+        ids = (ctypes.c_int32 * (3 * len(data) + 16))()  # a space may become three bytes
         n_ids = llama_cpp.llama_tokenize(vocab, data, len(data), ids, len(ids), *flags)
         assert n_ids >= 0
         lines.append(list(ids[:n_ids]))
