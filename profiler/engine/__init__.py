@@ -17,6 +17,11 @@ class EngineError(Exception):
         self.kind = kind
 
 
+def not_finite() -> EngineError:
+    """Return the error of a model whose logits are no numbers: what it generates, and how fast, means nothing."""
+    return EngineError("values", "the logits are no numbers (NaN): broken weights, or 16-bit arithmetic that overflows")
+
+
 def as_failure(error: EngineError | MemoryError) -> Failure:
     """Return the record of an error that ended a worker's job."""
     if isinstance(error, EngineError):
@@ -72,6 +77,9 @@ class Engine(OpenModel, Protocol):
 
     def greedy(self) -> int:
         """Choose the next token by the largest of the last logits."""
+
+    def has_finite_logits(self) -> bool:
+        """Return whether all of the last logits are finite."""
 
     def snapshot(self) -> Snapshot:
         """Copy the cache's content."""

@@ -286,9 +286,16 @@ class LlamaEngine:
 
     def greedy(self) -> int:
         """Choose the next token by the largest of the last logits."""
+        return int(np.argmax(self._last_logits()))
+
+    def has_finite_logits(self) -> bool:
+        """Return whether all of the last logits are finite."""
+        return bool(np.isfinite(self._last_logits()).all())
+
+    def _last_logits(self) -> np.ndarray:
         first = llama_cpp.llama_get_logits_ith(self._context, -1)
         row = self._row_type.from_address(ctypes.addressof(first.contents))
-        return int(np.argmax(np.frombuffer(row, dtype=np.float32)))
+        return np.frombuffer(row, dtype=np.float32)
 
     def snapshot(self) -> LlamaSnapshot:
         """Copy the cache out of the context."""

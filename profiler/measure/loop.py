@@ -24,7 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from profiler.engine import Engine
+from profiler.engine import Engine, not_finite
 from profiler.measure.kv_state import StartState, expect, fill
 from profiler.measure.workloads import prompt_tokens, random_tokens, read_text
 from profiler.records.config import RunConfig
@@ -109,6 +109,8 @@ def measure(
         engine.decode(token)
     # Read before the snapshot is made: the snapshot is this program's, not the model's.
     memory["decoded"] = probes.memory()
+    if (tokens.depth or tokens.prompt or tokens.fed) and not engine.has_finite_logits():
+        raise not_finite()
     start = StartState(engine, tokens.depth)
     warmup_ns = clock() - start_ns
 

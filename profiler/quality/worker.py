@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from profiler.engine import EngineError, OpenModel, as_failure
+from profiler.engine import EngineError, OpenModel, as_failure, not_finite
 from profiler.measure.corpus import windows_of
 from profiler.measure.worker import Answer
 from profiler.records.config import RunConfig
@@ -210,7 +210,7 @@ def _require_finite(scores: _WindowScores) -> None:
     from math import isfinite
 
     if not all(map(isfinite, (*scores.nll, *scores.kld))):
-        raise EngineError("values", "the model's logits are not finite; its weights or its 16-bit arithmetic overflow")
+        raise not_finite()
 
 
 if __name__ == "__main__":

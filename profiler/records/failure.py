@@ -10,8 +10,8 @@ Status = Annotated[str, msgspec.Meta(pattern=r"\A(?:ok|failed|skipped)\Z")]
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a round gave no samples."""
 
-    # "abort" | "killed" | "timeout" | "load" | "context" | "decode" | "memory" | "worker"; of quality also "tokens" |
-    # "values" | "disk"
+    # "abort" | "killed" | "timeout" | "load" | "context" | "decode" | "memory" | "values" | "worker"; of quality also
+    # "tokens" | "disk"
     kind: str
     message: str
     signal: str | None = None  # "SIGABRT", ...

@@ -31,6 +31,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     fail_once_file: str | None = None  # the failure happens only while this file is missing; it is then made
     sleep_s: float = 0.0  # real time that a load takes
     lose_tokens: int = 0  # a broken cache: tokens that a prefill drops
+    finite: bool = True  # whether the logits are numbers
 
 
 class FakeClock:
@@ -123,6 +124,9 @@ class FakeEngine:
         self.calls.append("greedy")
         self.clock.now_ns += self.script.greedy_ns
         return 0
+
+    def has_finite_logits(self) -> bool:
+        return self.script.finite
 
     def snapshot(self) -> int:
         self.calls.append(f"snapshot at {self._n_tokens}")

@@ -1,5 +1,6 @@
 """A worker with the real engine reads beside the times what its job asks for."""
 
+import struct
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from profiler.measure.launch import run_worker
 from profiler.measure.worker import Answer, Job
 from profiler.records.round import Sample
 from profiler.sweep.grid import Axes, expand
+from quant.gguf_io.header import open_gguf_header
 from tests.support.ggufs import tiny_gguf
 
 
@@ -40,3 +42,18 @@ def test_the_pages_of_the_models_own_file_are_counted(tmp_path: Path, energy: bo
     assert found.measured is not None
     assert (found.measured.memory["decoded"].mapped_bytes or 0) > 0
     assert found.start_ns is not None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_file_whose_weights_are_no_numbers_fails(tmp_path: Path, value: float) -> None:
+    path = tiny_gguf(tmp_path / "tiny.gguf")
+    tensor = next(each for each in open_gguf_header(path).tensors if each.name == "output_norm.weight")
+    assert tensor.type.name == "f32"
+    with path.open("r+b") as file:
+        file.seek(tensor.offset)
+        file.write(struct.pack("<f", value))
+    (cell,) = expand(Axes(threads=(1,), prompt=(4,), gen=(3,), repack=(False,)), ["f" * 64])
+    found = run_worker(Job(path=str(path), config=cell.config, reps=1, seed=0), timeout_s=60)
+    assert found.failure is not None
+    assert found.failure.kind == "values"
+    assert "NaN" in found.failure.message

@@ -120,6 +120,12 @@ def test_a_cache_that_lost_tokens_is_an_error_and_no_number() -> None:
     assert caught.value.kind == "decode"
 
 
+def test_logits_that_are_no_numbers_are_an_error_and_no_number() -> None:
+    with pytest.raises(EngineError, match="no numbers") as caught:
+        run(Script(finite=False))
+    assert caught.value.kind == "values"
+
+
 def test_bos_stands_once_at_the_start_of_the_sequence() -> None:
     class Recorder(FakeEngine):
         def __init__(self, clock: FakeClock) -> None:
