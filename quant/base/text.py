@@ -75,10 +75,14 @@ def printable_name(path: Path | str) -> str:
 
 
 def pretty_json(value: object) -> str:
-    """Return a value as JSON for people: indented, a line per field."""
+    """Return a value as JSON for people: indented, a line per field; what controls a terminal is escaped."""
     import msgspec  # this module is loaded for --help, which needs no JSON
 
-    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
+    text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
+    if text.replace("\n", "").isprintable():
+        return text
+    # What cannot be printed is in strings alone.
+    return "".join(each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def number_range(values: Sequence[int]) -> str:

@@ -73,6 +73,8 @@ def _change_records(records: list[dict[str, Any]], random: Random) -> None:
         change_tree(record, random)
         return
     path = _leaf(record, random)
+    if random.random() < 0.5:  # texts go everywhere, and most values are numbers
+        path = next((way for way in (_leaf(record, random) for _ in range(20)) if _is_text(record, way)), path)
     old = _get(record, path)
     new = _other(old, random)
     everywhere = random.random() < 0.7
@@ -108,6 +110,10 @@ def _leaf(tree: Any, random: Random) -> Path:
         place = random.choice(list(tree)) if isinstance(tree, dict) else random.randrange(len(tree))
         path, tree = (*path, place), tree[place]
     return path
+
+
+def _is_text(record: dict[str, Any], path: Path) -> bool:
+    return path != ("type",) and isinstance(_get(record, path), str)
 
 
 def _get(tree: Any, path: Path) -> Any:
