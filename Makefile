@@ -9,7 +9,7 @@ PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test golden lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
-.PHONY: bench-quality bench-compare bench-layout bench-scale charts-look fuzz kills e2e-hub lock wheel clean
+.PHONY: bench-tokens bench-quality bench-compare bench-layout bench-scale charts-look fuzz kills e2e-hub lock wheel clean
 
 help:
 	@echo "make quickstart      install, then profile a synthetic SmolLM2-135M at three levels; charts in $(QUICKSTART)/"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-quality   time scoring against llama-perplexity"
 	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-layout    measure what memory layout does to prefill and decode, with llama-bench beside it (long)"
+	@echo "make bench-tokens    time the verification of 150,000 tokens, and its memory"
 	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
 	@echo "make charts-look     draw every chart at two widths; check overlaps, and colours for every colour vision"
 	@echo "make fuzz            128,000 broken checkpoints, tokenizers, GGUF and results files: each is read, or refused"
@@ -90,6 +91,9 @@ bench-compare: $(INSTALLED)
 
 bench-layout: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.layout --work parity-work
+
+bench-tokens: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.tokens
 
 bench-scale: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.scale --work parity-work/scale
