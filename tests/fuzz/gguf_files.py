@@ -6,7 +6,6 @@ llama.cpp may abort: that must be a failed cell or one line.
 """
 
 import importlib
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ from quant.base.progress import watch
 from quant.gguf_io.artifact import Artifact, describe, open_model
 from quant.gguf_io.finite import refuse_not_finite
 from quant.gguf_io.imatrix import keys_of, open_imatrix, read_imatrix, zero_rows
-from quant.quantize.levels_of_gguf import choose_levels, quantize
+from quant.quantize.levels_of_gguf import Quantized, choose_levels, quantize
 from quant.sources.prepare import PrepareOptions, prepare
 from tests.fuzz.checks import WrongError, check_left, check_line, files_in, time_limit, tried
 from tests.fuzz.forked import ForkedChild, run_forked
@@ -100,8 +99,8 @@ class Cases:
         _read_imatrix(path, refusals)
         if not refusals and random.random() < _WORKER_SHARE:
             level = random.choice(("Q8_0", "IQ3_XXS", "Q4_K_M"))
-            tried(lambda: quantize(model, [level], folder / "out", imatrix=path, n_threads=1), refusals)
-            shutil.rmtree(folder / "out", ignore_errors=not refusals)
+            made = tried(lambda: quantize(model, [level], folder / "out", imatrix=path, n_threads=1), refusals)
+            _remove_made(folder / "out", made or ())
         check_left(before, folder)
         return refusals
 
@@ -203,15 +202,19 @@ def _size_up(path: Path, artifact: Artifact, refusals: list[str], random: Random
 
 
 def _quantize(path: Path, artifact: Artifact, refusals: list[str], random: Random) -> None:
-    """Choose levels by a dry run, and make one; whole files are removed, what else is left is found."""
+    """Choose levels by a dry run, and make one."""
     out = path.parent / "out"
     tried(lambda: choose_levels(path, "k-quants"), refusals)
     level = random.choice(("Q8_0", "Q4_K_M", "Q4_0"))
     made = tried(lambda: quantize(path, [level], out, n_threads=1), refusals)
-    if made is not None:
-        for each in made:
-            describe(each.path)
-            if each.path.parent == out:
-                each.path.unlink()
+    _remove_made(out, made or ())
+
+
+def _remove_made(out: Path, made: Sequence[Quantized]) -> None:
+    """Open the files that were made and remove them, so that what else is left is found."""
+    for each in made:
+        describe(each.path)
+        if each.path.parent == out:
+            each.path.unlink()
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()
