@@ -181,7 +181,7 @@ class Layout:
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         if vocabulary is not None:
             vocabulary.write(writer)
-            self.family.vocabulary_keys(writer, config)
+            self.family.vocabulary_keys(writer, config, vocabulary)
         if self.checkpoint.standin_for is not None:
             writer.add_string(WEIGHTS_KEY, "synthetic")
             writer.add_string(STANDIN_KEY, self.checkpoint.standin_for)

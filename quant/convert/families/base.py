@@ -38,6 +38,10 @@ def _no_keys(writer: gguf.GGUFWriter, config: Config) -> None:
     pass
 
 
+def _no_more_keys(writer: gguf.GGUFWriter, config: Config, vocabulary: "Vocabulary") -> None:
+    pass
+
+
 class Family(msgspec.Struct, frozen=True, kw_only=True):
     """How checkpoints of one family become GGUF."""
 
@@ -56,7 +60,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: "Callable[[Path, Config, str | None], Vocabulary] | None" = (
         None  # folder, config, pre; None: load_vocabulary
     )
-    vocabulary_keys: Callable[[gguf.GGUFWriter, Config], None] = _no_keys  # after the vocabulary's own
+    vocabulary_keys: "Callable[[gguf.GGUFWriter, Config, Vocabulary], None]" = _no_more_keys  # after its own
     space_prefix_key: bool = False  # whether the tokenizer's add_prefix_space becomes a key
     layers_key: str = "num_hidden_layers"
     ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned

@@ -27,6 +27,7 @@ from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
 from quant.convert.families.torch_power import F32, torch_power
+from quant.convert.tokenizer.vocabulary import Vocabulary
 
 _NO_BOS_VOCAB = 49152  # a vocabulary of Granite and SmolLM whose tokenizers add no BOS
 
@@ -80,9 +81,9 @@ def _positive(rope: dict[str, Any], key: str, default: float) -> float:
     return value
 
 
-def vocabulary_keys(writer: gguf.GGUFWriter, config: Config) -> None:
-    """Disable BOS for vocabularies of one size, as llama.cpp's converter does."""
-    if config.get("vocab_size") == _NO_BOS_VOCAB:
+def vocabulary_keys(writer: gguf.GGUFWriter, config: Config, vocabulary: Vocabulary) -> None:
+    """Disable BOS for vocabularies of one size, as llama.cpp's converter does, unless the tokenizer adds it."""
+    if config.get("vocab_size") == _NO_BOS_VOCAB and not vocabulary.adds_bos:
         writer.add_add_bos_token(False)
 
 

@@ -17,15 +17,15 @@ _WITH_BOS = {
 }  # fmt: skip
 
 
-def set_bos_and_eos(special: gguf.SpecialVocab, tokenizer: dict[str, Any], settings: dict[str, Any], pre: str) -> None:
-    """Set which tokens llama.cpp adds; a key is only added where its default is another.
+def set_bos_and_eos(special: gguf.SpecialVocab, tokenizer: dict[str, Any], settings: dict[str, Any], pre: str) -> bool:
+    """Set which tokens llama.cpp adds; a key is only added where its default is another. Return whether BOS is one.
 
     Args:
         pre: the pre-tokenizer's name in llama.cpp; "default" for SentencePiece.
     """
     ends = added_ends(tokenizer, settings, special.special_token_ids)
     if ends is None:
-        return
+        return False
     defaults = {"bos": pre in _WITH_BOS or pre == "default", "eos": False}
     for name, ids in zip(("bos", "eos"), ends, strict=True):
         if len(ids) > 1:
@@ -34,6 +34,7 @@ def set_bos_and_eos(special: gguf.SpecialVocab, tokenizer: dict[str, Any], setti
             _name(special, name, ids[0])
         if special.add_special_token.get(name, defaults[name]) != bool(ids):
             special.add_special_token[name] = bool(ids)
+    return bool(ends[0])
 
 
 def _name(special: gguf.SpecialVocab, name: str, token_id: int) -> None:

@@ -30,6 +30,7 @@ class Vocabulary(msgspec.Struct, kw_only=True):
     tokens: Tokens
     special: Any  # gguf.SpecialVocab: merges, special ids, chat template
     add_space_prefix: bool | None = None
+    adds_bos: bool = False  # the tokenizer itself, as far as its files say
 
     @property
     def n_tokens(self) -> int:
@@ -93,9 +94,12 @@ def load_vocabulary(
     elif _kind(tokenizer) == "byte-level":
         found = _of_byte_level(files, tokenizer, pre)
     else:
-        raise UserError(f"{folder / 'tokenizer.json'} holds a {_kind(tokenizer)} model; BPE is supported")
+        raise UserError(
+            f"{folder / 'tokenizer.json'} holds a {_kind(tokenizer)} model, and only BPE is supported; "
+            "take the tokenizer's files of the model that it was made from, or pass --converter DIR"
+        )
     if _is_whole(tokenizer):
-        set_bos_and_eos(found.special, tokenizer or {}, settings, found.pre)
+        found.adds_bos = set_bos_and_eos(found.special, tokenizer or {}, settings, found.pre)
     found.tokens.make_unique()
     return found
 

@@ -18,7 +18,7 @@ from quant.convert.verify.known import KNOWN
 from quant.convert.verify.probe import probe_lines
 from quant.quantize.from_checkpoint import checkpoint_writer
 from tests.parity.rebuild import rebuild_checkpoint, train_vocabulary
-from tests.support.checkpoints import make_checkpoint
+from tests.support.checkpoints import decoder_config, make_checkpoint, write_checkpoint
 from tests.support.vocabularies import write_sentencepiece_model
 
 SPACE = "\u2581"
@@ -169,6 +169,19 @@ def test_a_token_without_an_embedding_is_no_bos(tmp_path, end):
     else:
         with pytest.raises(UserError, match="--allow-token-mismatch"):
             convert(folder, tmp_path / "m.gguf")
+
+
+def test_bos_is_added_as_the_tokenizer_says_though_the_size_is_one_without(tmp_path):
+    """llama.cpp's converter disables BOS in all vocabularies of 49152."""
+    folder = make_checkpoint(tmp_path / "c")
+    config = decoder_config(hidden=32, layers=1, heads=2, kv_heads=1, ffn=32, vocab=49152)
+    write_checkpoint(folder, config, tokenizer="none")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    (bos, *_) = tokenizer.get_added_tokens_decoder()
+    text = tokenizer.id_to_token(bos)
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{text} $A", special_tokens=[(text, bos)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert _codes(folder) == set()
 
 
 def test_padding_and_truncation_in_the_file_are_not_the_models(tmp_path):

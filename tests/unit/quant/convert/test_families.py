@@ -12,6 +12,8 @@ from quant.base.errors import UserError
 from quant.convert.families import find_family, planned_tensors
 from quant.convert.families.base import as_number, rope_parameters
 from quant.convert.families.planned import ByPart, From, Interleaved
+from quant.convert.tokenizer.tokens import Tokens
+from quant.convert.tokenizer.vocabulary import Vocabulary
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 8,
@@ -457,14 +459,24 @@ def test_a_broken_llama_3_scaling_is_named(changes, words):
 # --- the vocabulary
 
 
-def test_only_one_size_of_llamas_vocabularies_disables_bos(tmp_path):
-    for architecture, size, said in (
-        ("LlamaForCausalLM", 49152, [("tokenizer.ggml.add_bos_token", False)]),
-        ("MistralForCausalLM", 49152, [("tokenizer.ggml.add_bos_token", False)]),
-        ("LlamaForCausalLM", 32000, []),
-        ("Qwen2ForCausalLM", 49152, []),
-    ):
-        writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
-        find_family(architecture).vocabulary_keys(writer, {**SHAPE, "vocab_size": size})
-        added = {key: value.value for key, value in writer.kv_data[0].items() if key.startswith("tokenizer.")}
-        assert list(added.items()) == said
+@pytest.mark.parametrize(
+    ("architecture", "size", "adds_bos", "said"),
+    [
+        ("LlamaForCausalLM", 49152, False, [("tokenizer.ggml.add_bos_token", False)]),
+        ("MistralForCausalLM", 49152, False, [("tokenizer.ggml.add_bos_token", False)]),
+        ("LlamaForCausalLM", 49152, True, []),  # a checkpoint that transformers 4 made from SmolLM2's GGUF file
+        ("MistralForCausalLM", 49152, True, []),
+        ("LlamaForCausalLM", 32000, False, []),
+        ("Qwen2ForCausalLM", 49152, False, []),
+    ],
+)
+def test_one_size_of_llamas_vocabularies_disables_bos_unless_the_tokenizer_adds_it(
+    tmp_path: Path, architecture: str, size: int, adds_bos: bool, said: list[tuple[str, bool]]
+) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    vocabulary = Vocabulary(
+        model="gpt2", pre="gpt-2", tokens=Tokens.padded(0), special=gguf.SpecialVocab(tmp_path), adds_bos=adds_bos
+    )
+    find_family(architecture).vocabulary_keys(writer, {**SHAPE, "vocab_size": size}, vocabulary)
+    added = {key: value.value for key, value in writer.kv_data[0].items() if key.startswith("tokenizer.")}
+    assert list(added.items()) == said

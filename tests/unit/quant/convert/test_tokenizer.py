@@ -252,7 +252,9 @@ def test_a_size_that_is_no_number_of_tokens_is_refused(tmp_path, size):
 )
 def test_another_model_than_bpe_is_named(tmp_path, model, kind):
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
-    assert f"holds {kind}; BPE is supported" in _refusal(lambda: _load(tmp_path))
+    refusal = _refusal(lambda: _load(tmp_path))
+    assert f"tokenizer.json holds {kind}" in refusal
+    assert "--converter" in refusal
 
 
 def test_a_model_that_leaves_out_its_type_is_bpe(tmp_path):
