@@ -19,6 +19,7 @@ help:
 	@echo "make lint            run ruff, mypy and the import contracts"
 	@echo "make format          format the code with ruff"
 	@echo "make parity          compare with llama.cpp's converter and llama-bench, and with transformers (long; needs torch)"
+	@echo "                     PARITY='--only real': two trained models only, which the package index carries (350 MB)"
 	@echo "make bench-convert   time conversion and quantization against llama.cpp's own (long)"
 	@echo "make bench-memory    compare six models' memory by part with what the system measured"
 	@echo "make bench-estimate  compare estimates with a survey, quantized files and measured memory (long)"
