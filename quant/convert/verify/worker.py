@@ -64,6 +64,8 @@ def work(job: Job) -> Answer:
             reference: Reference | None = open_reference(Path(job.checkpoint), job.n_tokens)
             llama = opening.result()
         if reference is None:
+            for text in probe_lines(()):  # a vocabulary without some bytes ends the worker here, not a measurement
+                llama.encode(text, add_special=True)
             return Answer()
         return compared(llama.encode, reference, probe_lines(reference.special_texts))
     except UnopenedError:

@@ -224,6 +224,19 @@ def test_what_llama_cpp_says_of_a_file_is_the_error(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
+@pytest.mark.parametrize("missing", ["<0xE2>", "<0x0A>"])
+def test_a_sentencepiece_model_without_all_bytes_is_refused_though_nothing_here_reads_it(tmp_path, missing):
+    folder = _byte_fallback(tmp_path / "c", prepend=True)
+    _pieces_of(folder)
+    (folder / "tokenizer.json").unlink()
+    path = folder / "tokenizer.model"
+    assert convert(folder, tmp_path / "m.gguf").tokens.reference != "tokenizers"
+    path.write_bytes(path.read_bytes().replace(missing.encode(), b"[gone]"))
+    with pytest.raises(UserError, match=r"unordered_map::at|out_of_range"):
+        convert(folder, tmp_path / "n.gguf")
+    assert not (tmp_path / "n.gguf").exists()
+
+
 def test_a_byte_level_tokenizer_without_merges_can_be_opened(tmp_path):
     folder = make_checkpoint(tmp_path / "c")
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
