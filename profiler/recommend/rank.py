@@ -164,7 +164,8 @@ class _Leaders:
 
 def quality_share_log(candidate: Candidate, basis: str) -> float:
     """Return the logarithm of quality's share, defined in the module's docstring."""
-    lost = (candidate.kld or 0.0) / KLD_HALF if basis == "kld" else 2 ** (BPW_HALF - candidate.bpw)
+    # The bits are those of a results file, where they can be any number.
+    lost = (candidate.kld or 0.0) / KLD_HALF if basis == "kld" else math.exp2(min(BPW_HALF - candidate.bpw, 1000.0))
     return -math.log(2) * max(lost, 0.0)
 
 

@@ -280,6 +280,12 @@ def test_a_limit_on_the_first_token_leaves_out_what_is_no_request() -> None:
     )
 
 
+@pytest.mark.parametrize("bpw", [-1e30, -1e5, 0.0, 1e30])
+def test_bits_that_no_file_has_are_weighed_too(bpw: float) -> None:
+    found = [cell("Q4_0", 40, 100, bpw=bpw), cell("Q6_K", 20, 100, bpw=5.5)]
+    assert chosen(choose(found, order=Prefer(speed=1, quality=1))) is not None
+
+
 def test_weights_multiply_shares() -> None:
     # speed 40 : 20, memory 100 : 100, bits 4.5 : 5.5. Quality's shares are 2^-1 and 2^-0.5.
     found = [cell("Q4_0", 40, 100, bpw=4.5), cell("Q6_K", 20, 100, bpw=5.5)]
