@@ -31,7 +31,7 @@ from tests.parity.oracle import Oracle, run
 
 N_CTX, N_WINDOWS, N_NEW, N_THREADS = 512, 4, 24, 1
 PPL_REL, KLD = 1e-3, 1e-2
-PROMPT, ANSWER = "The capital of France is", "Paris"
+PROMPT, N_SAME_WORDS = "The capital of France is", 4  # float16 may take another word of two equally probable ones
 MODES = {"plain": False, "special": True}  # with BOS and EOS
 N_SPECIAL = 48  # of the added tokens, in the probe
 DRIVERS = Path(__file__).parent / "drivers"
@@ -204,7 +204,10 @@ def _compare(python: Path, checkpoint: Path, folder: Path) -> dict[str, Any]:
         "kld": kld,
         "completion": completion,
         "their_completion": theirs["completion"],
-        "ok": n_differing == 0 and abs(ppl - their_ppl) <= PPL_REL * their_ppl and kld < KLD and ANSWER in completion,
+        "ok": n_differing == 0
+        and abs(ppl - their_ppl) <= PPL_REL * their_ppl
+        and kld < KLD
+        and completion.split()[:N_SAME_WORDS] == theirs["completion"].split()[:N_SAME_WORDS],
     }
 
 
