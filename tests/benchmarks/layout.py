@@ -1,7 +1,7 @@
 """`make bench-layout`: how memory layout moves a cell, and how far its median goes without and with control of it.
 
-offsets       prefill and decode by where ggml's work buffer starts modulo 64, as ratios to offset 0. The four workers
-              of a round follow each other in a random order: what else disturbs them disturbs all four.
+offsets       prefill and decode by where ggml's work buffer starts modulo 64, as ratios to offset 0, from four
+              processes that take turns of a second (layout_turns.py).
 environments  ten sweeps of one cell, each in an environment of its own: the model's path absolute and relative, no
               variable more or an unrelated one, empty or long. None of it should matter. Each sweep has six rounds, of
               llama-bench, of ours with the layout left to chance, and of ours as a sweep takes them; the rounds of all
@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ from profiler.measure.worker import Job
 from profiler.records.config import RunConfig, base_config
 from profiler.records.span import Span
 from tests.benchmarks.layout_figure import BENCH, SIDES, VARIED, draw, write_csv
+from tests.benchmarks.layout_turns import Times, turns
 from tests.parity.oracle import Oracle
 from tests.parity.speed import run_bench
 
@@ -40,7 +41,7 @@ MODEL = "smollm2-135m"
 LEVELS = ("Q8_0", "Q4_0", "Q4_K_M", "F16")
 THREADS = (1, 2)
 OFFSETS = tuple(offset_of(number) for number in range(4))
-N_PROMPT, N_GEN, REPS = 128, 16, 2  # of a worker that has an offset
+N_PROMPT, N_GEN = 128, 16  # of a turn
 LONG = 256  # prompt in the environments, once in a process
 _TIMEOUT_S = 600
 _NS = 1e9
@@ -69,13 +70,6 @@ ENVIRONMENTS = tuple(
 )
 
 
-class Rates(NamedTuple):
-    """Tokens per second of one process; decode is 0 where nothing was decoded."""
-
-    prefill: float
-    decode: float
-
-
 def files(work: Path) -> dict[str, Path]:
     """Make the model at each level, unless it is there."""
     folder = work / "layout"
@@ -88,50 +82,41 @@ def files(work: Path) -> dict[str, Path]:
     return paths
 
 
-def ours(path: str, config: RunConfig, reps: int, offset_bytes: int | None) -> Rates:
-    """Run our worker once; without an offset its layout is left to chance.
+def ours(path: str, config: RunConfig, offset_bytes: int | None) -> float:
+    """Return the prefill rate of one worker; without an offset its layout is left to chance.
 
     Raises:
         SystemExit: the worker failed, or the layout cannot be controlled here.
     """
-    job = Job(path=path, config=config, reps=reps, seed=0, work_buffer_offset_bytes=offset_bytes)
+    job = Job(path=path, config=config, reps=1, seed=0, work_buffer_offset_bytes=offset_bytes)
     measured = run_worker(job, timeout_s=_TIMEOUT_S).measured
     if measured is None or (offset_bytes is not None and measured.in_force.layout != str(offset_bytes)):
         raise SystemExit(f"bench-layout: {path}: no measurement with the work buffer at {offset_bytes}")
-    decode_ns = median([sum(sample.decode_ns) for sample in measured.samples])
-    prefill_ns = median([sample.prefill_ns or 0 for sample in measured.samples])
-    return Rates(config.n_prompt * _NS / prefill_ns, config.n_gen * _NS / decode_ns if config.n_gen else 0.0)
+    return config.n_prompt * _NS / (measured.samples[0].prefill_ns or 0)
 
 
-def theirs(binary: Path, path: str) -> Rates:
-    """Run llama-bench once: prefill, with one thread."""
+def theirs(binary: Path, path: str) -> float:
+    """Return the prefill rate of one llama-bench, with one thread."""
     size = ["-p", str(LONG), "-n", "0", "-r", "1", "-t", "1", "-ngl", "0", "-o", "json"]
     (row,) = json.loads(run_bench(binary, ["-m", path, *size])[0])
-    return Rates(LONG * _NS / median(row["samples_ns"]), 0.0)
+    return float(LONG * _NS / median(row["samples_ns"]))
 
 
-def by_offset(paths: Mapping[str, Path], rounds: int) -> None:
+def by_offset(paths: Mapping[str, Path], n_turns: int) -> None:
     """Measure and print the table by offset."""
-    order = random.Random(0)
-    found: dict[tuple[str, int], list[dict[int, Rates]]] = {(level, n): [] for level in paths for n in THREADS}
-    for number in range(rounds):
-        print(f"offsets: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-        for level, threads in order.sample(list(found), len(found)):
-            config = base_config(n_prompt=N_PROMPT, n_gen=N_GEN, n_ctx=512, n_threads=threads)
-            turns = order.sample(OFFSETS, len(OFFSETS))
-            rates = {offset: ours(str(paths[level]), config, REPS, offset) for offset in turns}
-            found[level, threads].append(rates)
     others = OFFSETS[1:]
-    print(f"\nRatio to offset 0 of tokens per second, pp{N_PROMPT} and tg{N_GEN}, medians of {rounds} rounds\n")
+    print(f"\nRatio to offset 0 of tokens per second, pp{N_PROMPT} and tg{N_GEN}, medians of {n_turns} turns\n")
     print("| level | threads | test | " + " | ".join(f"{offset} to 0" for offset in others) + " | odd to even |")
-    print("|---|---:|---|" + "---:|" * (len(others) + 1))
-    for (level, threads), rows in found.items():
-        for test in Rates._fields:
-            series = [{offset: getattr(rates, test) for offset, rates in row.items()} for row in rows]
-            cells = [_shown([row[offset] / row[0] for row in series]) for offset in others]
-            cells.append(_shown([float(np.sqrt(row[16] * row[48] / row[0] / row[32])) for row in series]))
-            print(f"| {level} | {threads} | {test} | " + " | ".join(cells) + " |")
-    print(f"\nodd: 16 and 48, even: 0 and 32; [lo, hi]: {_kind(rounds)} over the rounds\n", flush=True)
+    print("|---|---:|---|" + "---:|" * (len(others) + 1), flush=True)
+    for level, threads in product(paths, THREADS):
+        config = base_config(n_prompt=N_PROMPT, n_gen=N_GEN, n_ctx=512, n_threads=threads)
+        rows = turns(paths[level], config, OFFSETS, n_turns)
+        for test in Times._fields:
+            series = [{offset: getattr(times, test) for offset, times in row.items()} for row in rows]
+            cells = [_shown([row[0] / row[offset] for row in series]) for offset in others]
+            cells.append(_shown([float(np.sqrt(row[0] * row[32] / row[16] / row[48])) for row in series]))
+            print(f"| {level} | {threads} | {test} | " + " | ".join(cells) + " |", flush=True)
+    print(f"\nodd: 16 and 48, even: 0 and 32; [lo, hi]: {_kind(n_turns)} over the turns\n", flush=True)
 
 
 def in_environments(path: Path, binary: Path, rounds: int) -> list[dict[str, list[float]]]:
@@ -147,10 +132,10 @@ def in_environments(path: Path, binary: Path, rounds: int) -> list[dict[str, lis
             with variables(around.variables):
                 for side in order.sample(SIDES, len(SIDES)):
                     if side == BENCH:
-                        rates = theirs(binary, shown)
+                        rate = theirs(binary, shown)
                     else:
-                        rates = ours(shown, config, 1, offset_of(number) if side == VARIED else None)
-                    found[place][side].append(rates.prefill)
+                        rate = ours(shown, config, offset_of(number) if side == VARIED else None)
+                    found[place][side].append(rate)
     return found
 
 
@@ -210,7 +195,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("parity-work"), help="folder of parity, for llama-bench")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where figure and data are written")
     parser.add_argument("--only", choices=["offsets", "environments"])
-    parser.add_argument("--rounds", type=int, default=6, help="an even number; six take about 11 minutes")
+    parser.add_argument("--rounds", type=int, default=6, help="in each environment, an even number")
+    parser.add_argument("--turns", type=int, default=30, help="of the four offsets")
     arguments = parser.parse_args()
     start = time.perf_counter()
     oracle = Oracle(arguments.work.resolve(), sys.executable)
@@ -218,7 +204,7 @@ def main() -> None:
     environment = read_environment(probe_backend())
     print(f"synthetic {MODEL} on {environment.cpu_model}, llama.cpp {environment.llama_commit}", flush=True)
     if arguments.only != "environments":
-        by_offset(paths, arguments.rounds)
+        by_offset(paths, arguments.turns)
     if arguments.only != "offsets":
         found = in_environments(paths["Q8_0"], oracle.llama_bench, arguments.rounds)
         print_spread(found, arguments.rounds)
