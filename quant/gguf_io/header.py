@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeGuard
 
 from quant.base.errors import UserError
 from quant.base.files import POINTER_BYTES, refuse_pointer
+from quant.base.ints import MOST
 from quant.gguf_io.shards import not_first, shard_paths
 from quant.gguf_io.types import TYPE_BY_NUMBER, GgmlType
 
@@ -80,7 +81,7 @@ class GgufHeader:
         return value if isinstance(value, str) else None
 
     def whole(self, key: str) -> int | None:
-        """Return a whole number of the metadata, 0 or above; None if it is missing or of another type."""
+        """Return a whole number of the metadata, 0 or above; None if it is missing, of another type or over 63 bits."""
         value = self.metadata.get(key)
         return value if _is_whole(value) else None
 
@@ -100,7 +101,8 @@ class GgufHeader:
 
 
 def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    # GGUF has numbers of 64 bits without a sign; a record holds none above the largest with one.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
 
 
 class _MalformedError(Exception):

@@ -15,7 +15,8 @@ import pytest
 
 from quant.base import hashes
 from quant.base.errors import UserError
-from quant.gguf_io.artifact import describe
+from quant.base.text import decoded, encoded
+from quant.gguf_io.artifact import Artifact, describe
 from quant.gguf_io.header import LongArray, open_gguf_header
 from quant.sources.prepare import checkpoint_of
 from quant.sources.resolve import resolve
@@ -119,6 +120,18 @@ def test_heads_and_widths_that_differ_by_layer(tmp_path):
     shape = describe(_file(tmp_path / "m.gguf", fill)).shape
     assert (shape.n_head, shape.n_head_kv, shape.n_ff) == (4, (2, 1, 2), (64, 128, 64))
     assert (shape.head_dim_k, shape.head_dim_v, shape.sliding_window) == (16, 8, 64)
+
+
+@pytest.mark.parametrize("key", ["attention.head_count_kv", "attention.value_length", "feed_forward_length"])
+def test_a_number_beyond_those_of_records_is_none(tmp_path, key):
+    def fill(writer):
+        for name, value in (("block_count", 1), ("embedding_length", 32), ("context_length", 128), ("vocab_size", 4)):
+            writer.add_uint32(f"llama.{name}", value)
+        writer.add_uint64(f"llama.{key}", 1 << 63)
+
+    artifact = describe(_file(tmp_path / "m.gguf", fill))
+    assert artifact.shape is not None
+    assert decoded(encoded(artifact), Artifact) == artifact
 
 
 def test_a_record_never_holds_a_path_or_control_characters(tmp_path):
