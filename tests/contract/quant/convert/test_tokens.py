@@ -43,8 +43,8 @@ def _byte_fallback(folder: Path, *, metaspace: str | None = None, prepend: bool 
     make_checkpoint(folder, vocab=400, tokenizer="spm")
     for name in ("tokenizer.model", "tokenizer_config.json"):
         (folder / name).unlink()
-    letters = sorted(set("".join(WORDS)) | {SPACE})
-    vocab = {text: i for i, text in enumerate([*SPECIAL, *(f"<0x{b:02X}>" for b in range(256)), *letters])}
+    characters = sorted(set("".join(WORDS)) | {SPACE})
+    vocab = {text: i for i, text in enumerate([*SPECIAL, *(f"<0x{b:02X}>" for b in range(256)), *characters])}
     merges = []
     for word in WORDS:
         left = word[0]
@@ -246,8 +246,8 @@ def test_a_byte_level_tokenizer_without_merges_can_be_opened(tmp_path):
 def test_a_vocabulary_without_the_sign_of_a_space_has_more_tokens_than_bytes(tmp_path):
     folder = _byte_fallback(tmp_path / "c")
     tree = json.loads((folder / "tokenizer.json").read_text())
-    letters = [text for text in tree["model"]["vocab"] if SPACE not in text]
-    model = {**tree["model"], "vocab": {text: i for i, text in enumerate(letters)}}
+    kept = [text for text in tree["model"]["vocab"] if SPACE not in text]
+    model = {**tree["model"], "vocab": {text: i for i, text in enumerate(kept)}}
     model["merges"] = [pair for pair in model["merges"] if SPACE not in "".join(pair)]
     _edited(folder, model=model)
     assert _codes(folder) == _codes(_byte_fallback(tmp_path / "whole"))
