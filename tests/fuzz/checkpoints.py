@@ -4,13 +4,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from unittest import mock
 
 from quant.convert.to_gguf import convert
 from quant.gguf_io.header import open_gguf_header
 from tests.families import make_variant, variants
 from tests.fuzz.checks import check_left, files_in, time_limit, tried
-from tests.fuzz.forked import run_forked
+from tests.fuzz.forked import start_forks
 from tests.fuzz.mutations.checkpoints import mutated
 from tests.fuzz.mutations.odd import Files
 from tests.support.checkpoints import make_checkpoint
@@ -32,17 +31,12 @@ class Cases:
         of_families = {variant.config["architectures"][0]: name for name, variant in variants().items()}
         made += [make_variant(name, folder) for name in of_families.values()]
         self._bases = [files_of(checkpoint) for checkpoint in made]
-        probe_in_forks()
+        start_forks()
 
     def run_case(self, random: Random, scratch: Path) -> Sequence[str]:
         """Convert a broken checkpoint; half of the cases are plain ones, whose parts are what all families share."""
         bases = self._bases[:_N_PLAIN] if random.random() < 0.5 else self._bases
         return convert_case(mutated(random.choice(bases), random), scratch)
-
-
-def probe_in_forks() -> None:
-    """Let the conversions of this process compare tokens in forks of it."""
-    mock.patch("quant.convert.verify.verified.run_child", run_forked).start()
 
 
 def files_of(checkpoint: Path) -> Files:

@@ -9,17 +9,25 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any
+from unittest import mock
 
 import msgspec
 
 from quant.base.child import Ending, tail_of
 from quant.base.text import encoded
 
+_USERS = ("quant.base.child", "profiler.estimate.process", "quant.quantize.llama_process")
 _WORK = {"profiler.estimate.worker": "answer"}  # elsewhere the function is called `work`
+
+
+def start_forks() -> None:
+    """Let all that this process asks of workers be done in forks of it."""
+    for module in _USERS:
+        mock.patch(f"{module}.Child", ForkedChild).start()
 
 
 class ForkedChild:
@@ -96,18 +104,3 @@ class ForkedChild:
             traceback.print_exc()
         finally:
             os._exit(status)
-
-
-def run_forked(
-    module: str,
-    job: msgspec.Struct,
-    *,
-    timeout_s: float | None,
-    on_progress: Callable[[bytes], None] = lambda line: None,
-) -> tuple[bytes, Ending]:
-    """Do what quant.base.child.run_child does."""
-    with ForkedChild(module) as child, child.time_limit(timeout_s):
-        child.send(job)
-        while (line := child.receive()).endswith(b"\n"):
-            on_progress(line)
-        return line, child.wait()

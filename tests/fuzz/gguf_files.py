@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from unittest import mock
 
 import msgspec
 
@@ -34,7 +33,7 @@ from quant.gguf_io.imatrix import keys_of, open_imatrix, read_imatrix, zero_rows
 from quant.quantize.levels_of_gguf import Quantized, choose_levels, quantize
 from quant.sources.prepare import PrepareOptions, prepare
 from tests.fuzz.checks import WrongError, check_left, check_line, files_in, time_limit, tried
-from tests.fuzz.forked import ForkedChild, run_forked
+from tests.fuzz.forked import start_forks
 from tests.fuzz.mutations.ggufs import Parts, mutated, put_together, taken_apart
 from tests.fuzz.mutations.imatrices import odd_legacy
 from tests.support.ggufs import tiny_gguf, tiny_imatrix
@@ -73,9 +72,7 @@ class Cases:
         self._shards = [taken_apart(path.read_bytes()) for path in shards]
         self._imatrices = [taken_apart(imatrix.read_bytes())]
         self._shard_names = [path.name for path in shards]
-        for module in ("profiler.estimate.process", "quant.quantize.llama_process"):
-            mock.patch(f"{module}.Child", ForkedChild).start()
-        mock.patch("profiler.measure.launch.run_child", run_forked).start()
+        start_forks()
         for module in ("profiler.engine.llama", "profiler.device.memory.reader", "profiler.device.os.system"):
             importlib.import_module(module)  # what workers load, once and before any fork
 

@@ -4,16 +4,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from unittest import mock
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from profiler.records.config import base_config
-from tests.fuzz.checkpoints import SMALL, convert_case, files_of, probe_in_forks
+from tests.fuzz.checkpoints import SMALL, convert_case, files_of
 from tests.fuzz.checks import WrongError
-from tests.fuzz.forked import run_forked
+from tests.fuzz.forked import start_forks
 from tests.fuzz.mutations.odd import Files
 from tests.fuzz.mutations.tokenizers import mutated
 from tests.support.checkpoints import make_checkpoint
@@ -44,8 +43,7 @@ class Cases:
         ]
         self._bases = [files_of(checkpoint) for checkpoint in made]
         self._bases += [_with_step(self._bases[0], name) for name in ("falcon", "deepseek-llm", "tekken", "gpt-4o")]
-        probe_in_forks()
-        mock.patch("profiler.measure.launch.run_child", run_forked).start()
+        start_forks()
         import profiler.engine.llama  # noqa: F401  loaded once, before any fork
 
     def run_case(self, random: Random, scratch: Path) -> Sequence[str]:
