@@ -28,7 +28,7 @@ from profiler.engine.log import Log, buffers_of, flash_attn_of, ignored_of, laye
 from profiler.engine.memory_layout import UNCONTROLLED, place_work_buffer
 from profiler.records.config import CACHE_TYPES, RunConfig
 from profiler.records.round import Buffers, InForce
-from quant.base.llama_bindings import llama_cpp
+from quant.base.llama_bindings import llama_cpp, token_ids
 
 _SEQ = 0
 _FLASH = {
@@ -209,13 +209,7 @@ class LlamaEngine:
         """Return the ids of a text without BOS; empty when the model has no vocabulary."""
         if llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             return []
-        data = text.encode()
-        room = (llama_cpp.llama_token * (len(data) + 16))()
-        n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), False, False)
-        if n_tokens < 0:  # a space is three tokens where the vocabulary lacks its sign
-            room = (llama_cpp.llama_token * -n_tokens)()
-            n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), False, False)
-        return list(room[:n_tokens])
+        return token_ids(self._vocab, text, add_special=False, parse_special=False)
 
     def clear(self) -> None:
         """Empty the cache; its memory is not touched, as in llama-bench."""

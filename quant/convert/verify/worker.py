@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.base.errors import UserError
-from quant.base.llama_bindings import llama_cpp
+from quant.base.llama_bindings import llama_cpp, token_ids
 from quant.base.worker import serve
 from quant.convert.verify.differences import compared
 from quant.convert.verify.messages import Answer, Job
@@ -47,13 +47,7 @@ class LlamaTokens:
 
     def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
         """Return the ids of a text, with special tokens parsed."""
-        data = text.encode()
-        room = (llama_cpp.llama_token * (3 * len(data) + 16))()  # a space may become three bytes
-        n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), add_special, True)
-        if n_tokens < 0:  # a space is three tokens where the vocabulary lacks its sign
-            room = (llama_cpp.llama_token * -n_tokens)()
-            n_tokens = llama_cpp.llama_tokenize(self._vocab, data, len(data), room, len(room), add_special, True)
-        return tuple(room[: max(0, n_tokens)])
+        return tuple(token_ids(self._vocab, text, add_special=add_special, parse_special=True))
 
 
 def work(job: Job) -> Answer:
