@@ -7,7 +7,7 @@ piece = 1, score = 2, type = 3; the fields of the other two below) and the proto
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gguf import TokenType
 
@@ -39,19 +39,28 @@ class _BrokenError(Exception):
     pass
 
 
-def adds_dummy_prefix(path: Path) -> bool:
-    """Return whether the model puts a space before a text.
+class PieceModel(NamedTuple):
+    """What a tokenizer.model holds."""
+
+    path: Path
+    pieces: list[tuple[bytes, float, TokenType]]
+    adds_dummy_prefix: bool  # whether it puts a space before a text
+
+
+def read_piece_model(path: Path) -> PieceModel:
+    """Read a tokenizer.model.
 
     Raises:
         UserError: the file is no SentencePiece model, or one that llama.cpp does not compute.
     """
-    _pieces(path)
     try:
         fields = [(number, value) for number, value in _fields(read_bytes(path)) if isinstance(value, bytes)]
-        trainer = _numbers(fields, _TRAINER)
-        normalizer = _numbers(fields, _NORMALIZER)
-    except (_BrokenError, IndexError) as error:
+        pieces = [_piece(body) for number, body in fields if number == _PIECES]
+        trainer, normalizer = _numbers(fields, _TRAINER), _numbers(fields, _NORMALIZER)
+    except (_BrokenError, struct.error, IndexError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no SentencePiece model ({error}); download it again") from error
+    if not pieces or len(pieces) > _MAX_PIECES:
+        raise UserError(f"{path} holds {len(pieces)} pieces, so it is no SentencePiece model; download it again")
     # What is not written has the format's default: unigram, a space before the text, no more than one space. Every
     # trainer writes some settings; a file without any is taken for what llama.cpp computes.
     refused = {
@@ -67,7 +76,7 @@ def adds_dummy_prefix(path: Path) -> bool:
             f"{path} {reason}, which llama.cpp's SentencePiece tokenizer does not compute; "
             "save the model with a BPE tokenizer.json, or pass --converter DIR"
         )
-    return bool(normalizer.get(_DUMMY_PREFIX, 1))
+    return PieceModel(path, pieces, bool(normalizer.get(_DUMMY_PREFIX, 1)))
 
 
 def _numbers(fields: list[tuple[int, bytes]], wanted: int) -> dict[int, int]:
@@ -80,7 +89,7 @@ def _numbers(fields: list[tuple[int, bytes]], wanted: int) -> dict[int, int]:
 
 
 def sentencepiece_tokens(
-    folder: Path, n_vocab: int | None, settings: dict[str, Any], adding: dict[str, Any] | None = None
+    model: PieceModel, n_vocab: int | None, settings: dict[str, Any], adding: dict[str, Any] | None = None
 ) -> Tokens:
     """Return the tokens, with those added by other files; those beyond the vocabulary have no embedding.
 
@@ -89,13 +98,13 @@ def sentencepiece_tokens(
             special are control tokens. Source: set_vocab in conversion/phi.py of the pinned llama.cpp.
 
     Raises:
-        UserError: the file is no SentencePiece model, or splits text into pieces beyond the vocabulary.
+        UserError: the model splits text into pieces beyond the vocabulary, or another file is broken.
     """
-    pieces = _pieces(folder / "tokenizer.model")
+    folder, pieces = model.path.parent, model.pieces
     tokens = Tokens.padded(n_vocab or len(pieces), _UNUSED_SCORE)
     if any(kind in _OF_TEXT for _, _, kind in pieces[len(tokens.texts) :]):
         raise UserError(
-            f"{folder / 'tokenizer.model'} has {len(pieces)} pieces, but vocab_size in config.json is {n_vocab}; "
+            f"{model.path} has {len(pieces)} pieces, but vocab_size in config.json is {n_vocab}; "
             "the files do not belong together"
         )
     for token_id, (text, score, kind) in enumerate(pieces[: len(tokens.texts)]):
@@ -131,16 +140,6 @@ def _decoder_entry(entry: dict[str, Any], *, as_written: bool) -> tuple[str, Tok
     return content if as_written else plain_spaces(content), TokenType.USER_DEFINED
 
 
-def _pieces(path: Path) -> list[tuple[bytes, float, TokenType]]:
-    try:
-        pieces = [_piece(body) for body in _messages(read_bytes(path), _PIECES)]
-    except (_BrokenError, struct.error, IndexError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no SentencePiece model ({error}); download it again") from error
-    if not pieces or len(pieces) > _MAX_PIECES:
-        raise UserError(f"{path} holds {len(pieces)} pieces, so it is no SentencePiece model; download it again")
-    return pieces
-
-
 def _piece(body: bytes) -> tuple[bytes, float, TokenType]:
     text, score, kind = b"", 0.0, TokenType.NORMAL
     for number, value in _fields(body):
@@ -154,12 +153,6 @@ def _piece(body: bytes) -> tuple[bytes, float, TokenType]:
                 raise _BrokenError(f"piece of the unknown type {value}")
             kind = _TYPES[value]
     return text, score, kind
-
-
-def _messages(data: bytes, wanted: int) -> Iterator[bytes]:
-    for number, value in _fields(data):
-        if number == wanted and isinstance(value, bytes):
-            yield value
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

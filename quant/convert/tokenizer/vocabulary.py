@@ -18,7 +18,7 @@ from quant.convert.tokenizer.files import read_json
 from quant.convert.tokenizer.pre import detect_pre, validate_pre
 from quant.convert.tokenizer.spaces import has_step, puts_space_first
 from quant.convert.tokenizer.special import special_vocab
-from quant.convert.tokenizer.spm import adds_dummy_prefix, sentencepiece_tokens
+from quant.convert.tokenizer.spm import PieceModel, read_piece_model, sentencepiece_tokens
 from quant.convert.tokenizer.tokens import Tokens
 
 
@@ -81,12 +81,13 @@ def load_vocabulary(
             f"vocab_size in {folder / 'config.json'} is {repr(n_vocab)[:100]}; it must be a number of tokens"
         )
     prefix = settings.get("add_prefix_space") if space_prefix_key else None
-    if pre is not None and is_sentencepiece(folder):
-        raise UserError(f"{folder} has a SentencePiece tokenizer, which has no pre-tokenizer; omit --pre")
     tokenizer = read_json(folder / "tokenizer.json")
+    model = _piece_model(folder, tokenizer)
+    if pre is not None and (model is not None or _kind(tokenizer) == "byte-fallback"):
+        raise UserError(f"{folder} has a SentencePiece tokenizer, which has no pre-tokenizer; omit --pre")
     files = _Files(folder, tokenizer, settings, n_vocab, prefix if isinstance(prefix, bool) else None)
-    if _has_pieces(folder, tokenizer):
-        found = _of_pieces(files, (tokenizer or {}) if added_by_tokenizer_json else None)
+    if model is not None:
+        found = _of_pieces(files, model, (tokenizer or {}) if added_by_tokenizer_json else None)
     elif tokenizer is None:
         raise UserError(f"{folder} has neither tokenizer.json nor tokenizer.model; download the tokenizer's files too")
     elif _kind(tokenizer) == "byte-fallback":
@@ -118,13 +119,11 @@ class _Files(NamedTuple):
         return None if wanted and self.prefix is None else wanted
 
 
-def _of_pieces(files: _Files, adding: dict[str, Any] | None) -> Vocabulary:
-    dummy_prefix = adds_dummy_prefix(files.folder / "tokenizer.model")
-    tokens = sentencepiece_tokens(files.folder, files.n_vocab, files.settings, adding)
+def _of_pieces(files: _Files, model: PieceModel, adding: dict[str, Any] | None) -> Vocabulary:
+    tokens = sentencepiece_tokens(model, files.n_vocab, files.settings, adding)
     special = special_vocab(files.folder, files.tokenizer, n_vocab=len(tokens.texts))
-    if _is_whole(files.tokenizer):
-        dummy_prefix = puts_space_first(files.tokenizer or {})
-    prefix = files.space_prefix(dummy_prefix)
+    is_whole = _is_whole(files.tokenizer)
+    prefix = files.space_prefix(puts_space_first(files.tokenizer or {}) if is_whole else model.adds_dummy_prefix)
     return Vocabulary(model="llama", pre="default", tokens=tokens, special=special, add_space_prefix=prefix)
 
 
@@ -151,25 +150,24 @@ def _of_byte_level(files: _Files, tokenizer: dict[str, Any], pre: str | None) ->
 def is_sentencepiece(folder: Path) -> bool:
     """Return whether a checkpoint has a SentencePiece tokenizer, which has no pre-tokenizer."""
     tokenizer = read_json(folder / "tokenizer.json")
-    return _kind(tokenizer) == "byte-fallback" or _has_pieces(folder, tokenizer)
+    return _kind(tokenizer) == "byte-fallback" or _piece_model(folder, tokenizer) is not None
 
 
-def _has_pieces(folder: Path, tokenizer: dict[str, Any] | None) -> bool:
-    """Return whether tokenizer.model is read: transformers reads it last, and may leave another file of this name.
+def _piece_model(folder: Path, tokenizer: dict[str, Any] | None) -> PieceModel | None:
+    """Read tokenizer.model if it counts: transformers reads it last, and may leave another file of this name.
 
     Raises:
         UserError: it cannot be used, and there is no whole tokenizer.json.
     """
     path = folder / "tokenizer.model"
     if not path.is_file() or (_is_whole(tokenizer) and _kind(tokenizer) == "byte-level"):
-        return False
+        return None
     try:
-        adds_dummy_prefix(path)
+        return read_piece_model(path)
     except UserError:
         if not _is_whole(tokenizer):
             raise
-        return False
-    return True
+        return None
 
 
 def _is_whole(tokenizer: dict[str, Any] | None) -> bool:
