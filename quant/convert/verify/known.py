@@ -37,14 +37,14 @@ def _with_spaces_in_front(frame: Frame) -> Frame | None:
     if _nodes(frame, "Metaspace"):
         if not puts_space_first({"pre_tokenizer": frame.pre_tokenizer}):
             return None
-        steps = [
+        normalizers = [
             *([frame.normalizer] if frame.normalizer else []),
             {"type": "Prepend", "prepend": _WORD_SPACE},
             {"type": "Replace", "pattern": {"String": " "}, "content": _WORD_SPACE},
         ]
         frame = msgspec.structs.replace(
             frame,
-            normalizer={"type": "Sequence", "normalizers": steps},
+            normalizer={"type": "Sequence", "normalizers": normalizers},
             pre_tokenizer=_without(frame.pre_tokenizer, "pretokenizers", "Metaspace"),
         )
     elif not _nodes(frame, "Prepend"):
