@@ -30,7 +30,7 @@ def write_csv(path: Path, environments: Sequence[str], found: Sequence[Mapping[s
             assert span is not None
             ends = {"prefill_tps": span.value, "prefill_tps_lo": span.lo, "prefill_tps_hi": span.hi}
             figures = {name: round(value, 2) for name, value in ends.items()}
-            rows.append({"side": side, "environment": name, **figures, "rounds": len(sweep[side])})
+            rows.append({"side": side, "environment": name, **figures, "turns": len(sweep[side])})
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -69,9 +69,9 @@ def draw(path: Path, rows: Sequence[Row], cpu: str) -> None:
             style,
             title="One cell in ten environments that should not matter",
             subtitle="",
-            words=f"Prefill of 256 tokens, SmolLM2-135M Q8_0, 1 thread, {cpu}. Each mark is the median of "
-            f"{rows[0]['rounds']} rounds with its 95 % interval. The environments differ in the model's path, absolute "
-            "in 1 to 5 and relative in 6 to 10, and in an unrelated variable. Rounds take turns. Synthetic weights.",
+            words=f"Prefill of 32 tokens, SmolLM2-135M Q8_0, 1 thread, {cpu}. Each mark is the median of "
+            f"{rows[0]['turns']} turns with its 95 % interval. The environments differ in the model's path, absolute "
+            "in 1 to 5 and relative in 6 to 10, and in an unrelated variable. All take turns. Synthetic weights.",
             handles=[],
         )
         with atomic_path(path) as part:

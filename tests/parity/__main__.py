@@ -39,9 +39,9 @@ def main() -> int:
         "--table", type=Path, help="write the page of families; needs the files, the logits and the vocabularies"
     )
     parser.add_argument("--speed-table", type=Path, help="write the page of speeds; needs that stage")
-    parser.add_argument("--pairs", type=int, default=20, help="interleaved rounds per cell of speed (at least 8)")
-    parser.add_argument("--prompt", type=int, default=128)
-    parser.add_argument("--gen", type=int, default=32)
+    parser.add_argument("--turns", type=int, default=15, help="of a cell of speed, at each of four memory layouts")
+    parser.add_argument("--prompt", type=int, default=32)
+    parser.add_argument("--gen", type=int, default=8)
     parser.add_argument("--every-setting", action="store_true", help="24 cells of speed instead of six (long)")
     arguments = parser.parse_args()
     stages = arguments.only or STAGES
@@ -60,7 +60,7 @@ def main() -> int:
 
         settings = EVERY if arguments.every_setting else SIX
         ok, findings["speed"] = compare_speed(
-            oracle, settings, pairs=max(8, arguments.pairs), n_prompt=arguments.prompt, n_gen=arguments.gen
+            oracle, settings, turns=max(2, arguments.turns), n_prompt=arguments.prompt, n_gen=arguments.gen
         )
         passed &= ok
     if arguments.table and {"files", "logits", "vocabularies"} <= set(stages):

@@ -1,35 +1,30 @@
-"""Tokens per second and memory against llama-bench: interleaved rounds, llama-bench against itself as the control.
+"""Tokens per second and memory against llama-bench: turns of three programs, llama-bench against itself as the control.
 
-Each round of a cell runs our worker and llama-bench twice, in a random order. Our ratio is ours to one llama-bench run,
-the control's is the other run to the same one. llama-bench runs on the very libraries of the installed package, so what
-differs is the harness alone; and all three processes of a round have the same memory layout, which else is an accident
-of each program that every round repeats. Memory is `model_rss_bytes` beside the peak of llama-bench's process, as GNU
-time counts, less that of a llama-bench that opens no model.
+Our measuring loop and llama-bench twice stay loaded and take turns (taking_turns.py), a repetition each, in a random
+order. Our ratio is ours to one llama-bench, the control's is the other llama-bench to the same one. llama-bench runs on
+the very libraries of the installed package, so what differs is the harness alone; and all three have the same memory
+layout, which else is an accident of each program: a quarter of the turns at each of four. Memory is `model_rss_bytes`
+beside the peak of llama-bench's process, as GNU time counts, less that of a llama-bench that opens no model.
 """
 
-import json
 import math
-import os
 import random
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import llama_cpp
-
 from profiler.analysis.memory_parts import model_rss_of
 from profiler.analysis.stats import median, median_interval
-from profiler.engine.memory_layout import UNCONTROLLED, offset_of
-from profiler.measure.launch import run_worker
+from profiler.engine.memory_layout import offset_of
 from profiler.measure.repack_probe import repacking_works
 from profiler.measure.worker import Job
-from profiler.records.config import RunConfig
 from profiler.sweep.grid import Axes, expand
+from tests.parity.llama_bench import OFFSET, bench_program, bench_times_ns, peak_of, peak_without_model
 from tests.parity.oracle import Oracle, run
-from tests.parity.work_buffer import placed, placing_library
+from tests.parity.taking_turns import Program, take_turns
+from tests.parity.turn_worker import measured_by, program, times_ns
 
 MODELS = SMALL, LARGE = ("smollm2-135m", "qwen2-0.5b")
 
@@ -71,56 +66,37 @@ EVERY = (
     Setting(LARGE, "Q4_0", 2, depth=512, flash_attn="on", cache_type="q8_0"),
     Setting(SMALL, "Q4_K_M", 1, flash_attn="on", cache_type="q8_0"),
 )
+OFFSETS = tuple(offset_of(number) for number in range(4))
 MOST_OFF = 0.01  # of the geometric mean from the control's
 MOST_OFF_CELL = 0.02
 _NEAR = f"bar: {MOST_OFF:.0%} apart"
-# Runs a command with more variables and prints its largest resident size. A small process: a child's begins with its
-# parent's.
-_PEAK = (
-    "import json, os, resource, subprocess, sys; more = json.loads(sys.argv[1]); "
-    "code = subprocess.call(sys.argv[2:], env={**os.environ, **more}); "
-    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
-)
-_NS = 1e9
 _MIB = 1 << 20
 
 
 def compare_speed(
-    oracle: Oracle, settings: Sequence[Setting], *, pairs: int, n_prompt: int, n_gen: int
+    oracle: Oracle, settings: Sequence[Setting], *, turns: int, n_prompt: int, n_gen: int
 ) -> tuple[bool, dict[str, Any]]:
-    """Measure cells and judge them by the bars."""
-    print(f"speed against llama-bench: {pairs} rounds per cell, pp{n_prompt} and tg{n_gen}, ratio ours / llama-bench")
-    files = _files(oracle, settings)
-    library = placing_library(oracle.work / "speed")
-    seen: dict[tuple[Setting, str], list[tuple[float, float]]] = {}
-    rss: dict[Setting, list[tuple[float, float]]] = {}
-    bare = run_bench(oracle.llama_bench, ["--list-devices"])[1]
-    source = random.Random(1)
-    for number in range(pairs):
-        print(f"  round {number + 1} of {pairs}", flush=True)
-        offset_bytes = offset_of(number)
-        for setting in source.sample(settings, len(settings)):
-            path = files[setting.model, setting.level]
-            found: dict[str, dict[str, float]] = {}
-            for who in source.sample(["ours", "bench", "control"], 3):
-                if who == "ours":
-                    found[who] = _ours(path, setting, n_prompt, n_gen, offset_bytes if library else None)
-                else:
-                    tests = ["-p", str(n_prompt), "-n", str(n_gen)]
-                    found[who] = _theirs(oracle.llama_bench, path, setting, tests, placed(library, offset_bytes))
-            for test in ("prefill", "decode"):
-                ratio = found["ours"][test] / found["bench"][test]
-                control = found["control"][test] / found["bench"][test]
-                seen.setdefault((setting, test), []).append((ratio, control))
-            rss.setdefault(setting, []).append((found["ours"]["rss"], found["bench"]["rss"] - bare))
-    rows = [_judge(*key, values, rss[key[0]]) for key, values in sorted(seen.items())]
-    for row in rows:
-        print(
-            f"  {row['model']:19} {row['setting']:18} t{row['threads']} {row['test']:8} ours {row['ratio']:.3f} "
-            f"[{row['lo']:.3f}, {row['hi']:.3f}]  control {row['control']:.3f}  "
-            f"spread {row['spread']:.4f} against {row['control_spread']:.4f}  "
-            f"memory {row['rss_mib']:.0f} against {row['bench_rss_mib']:.0f} MiB"
-        )
+    """Measure cells and judge them by the bars; `turns` of the three programs at each of the four offsets."""
+    print(
+        f"speed against llama-bench: {turns * len(OFFSETS)} turns per cell, pp{n_prompt} and tg{n_gen}, "
+        "ratio ours / llama-bench"
+    )
+    bare = peak_without_model(oracle)
+    order = random.Random(1)
+    rows = []
+    for setting in settings:
+        for test, size in (("prefill", (n_prompt, 0)), ("decode", (0, n_gen))):
+            values: list[tuple[float, float]] = []
+            rss: list[tuple[float, float]] = []
+            for offset_bytes in OFFSETS:
+                times, memory = _three(oracle, setting, size, turns, offset_bytes, order)
+                values += [
+                    (bench / ours, bench / control)
+                    for ours, bench, control in zip(times["ours"], times["bench"], times["control"], strict=True)
+                ]
+                rss.append((memory["ours"], memory["bench"] - bare))
+            rows.append(_judge(setting, test, values, rss))
+            print(_line(rows[-1]), flush=True)
     means = {
         test: {key: _geometric_mean([row[key] for row in rows if row["test"] == test]) for key in ("ratio", "control")}
         for test in ("prefill", "decode")
@@ -145,32 +121,30 @@ def compare_speed(
         "rows": rows,
         "means": means,
         "far": len(far),
-        "placed": library is not None,
         "spread": spread,
         "control_spread": control_spread,
         "rss_ratio": rss_ratio,
         "bare_mib": bare / _MIB,
-        "pairs": pairs,
+        "n_turns": turns * len(OFFSETS),
         "n_prompt": n_prompt,
         "n_gen": n_gen,
     }
 
 
-def _files(oracle: Oracle, settings: Sequence[Setting]) -> dict[tuple[str, str], Path]:
+def _file(oracle: Oracle, setting: Setting) -> Path:
     folder = oracle.work / "speed"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {(each.model, each.level): folder / f"{each.model}-{each.level}.gguf" for each in settings}
-    for (model, level), path in files.items():
-        if not path.exists():
-            run([sys.executable, "-m", "profiler", "synthesize", model, "-q", level, "-o", str(path)])
-    return files
+    path = folder / f"{setting.model}-{setting.level}.gguf"
+    if not path.exists():
+        run([sys.executable, "-m", "profiler", "synthesize", setting.model, "-q", setting.level, "-o", str(path)])
+    return path
 
 
-def _ours(path: Path, setting: Setting, n_prompt: int, n_gen: int, offset_bytes: int | None) -> dict[str, float]:
+def _ours(path: Path, setting: Setting, size: tuple[int, int], reps: int, offset_bytes: int) -> Job:
     axes = Axes(
         threads=(setting.threads,),
-        prompt=(n_prompt,),
-        gen=(n_gen,),
+        prompt=(size[0],),
+        gen=(size[1],),
         depth=(setting.depth,),
         fa=(setting.flash_attn,),
         ctk=(setting.cache_type,),
@@ -178,17 +152,7 @@ def _ours(path: Path, setting: Setting, n_prompt: int, n_gen: int, offset_bytes:
         repack=(_repack(),),
     )
     (cell,) = expand(axes, ["file"])
-    config: RunConfig = cell.config
-    job = Job(path=str(path), config=config, reps=2, seed=0, work_buffer_offset_bytes=offset_bytes)
-    answer = run_worker(job, timeout_s=600)
-    assert answer.measured is not None, answer.failure
-    assert answer.measured.in_force.layout == (UNCONTROLLED if offset_bytes is None else str(offset_bytes))
-    samples = answer.measured.samples
-    return {
-        "prefill": n_prompt * _NS / median([sample.prefill_ns or 0 for sample in samples]),
-        "decode": n_gen * _NS / median([sum(sample.decode_ns) for sample in samples]),
-        "rss": model_rss_of(answer.measured.memory) or 0,
-    }
+    return Job(path=str(path), config=cell.config, reps=reps, seed=0, work_buffer_offset_bytes=offset_bytes)
 
 
 def _repack() -> bool:
@@ -197,31 +161,36 @@ def _repack() -> bool:
 
 
 def _theirs(
-    binary: Path, path: Path, setting: Setting, tests: Sequence[str], variables: Mapping[str, str]
-) -> dict[str, float]:
-    tests = [*tests, "-d", str(setting.depth), "-r", "2"]
+    oracle: Oracle, path: Path, setting: Setting, size: tuple[int, int], reps: int, offset_bytes: int
+) -> Program:
+    depth = ["-d", str(setting.depth)]
     cache = ["-ctk", setting.cache_type, "-ctv", setting.cache_type, "-fa", setting.flash_attn]
     system = ["-t", str(setting.threads), "-ngl", "0", "--repack", "1" if _repack() else "0"]
-    output, peak = run_bench(binary, ["-m", str(path), *tests, *cache, *system, "-o", "json"], variables)
-    found: dict[str, float] = {"rss": peak}
-    for row in json.loads(output):
-        tokens = row["n_prompt"] or row["n_gen"]
-        found["prefill" if row["n_prompt"] else "decode"] = tokens * _NS / median(row["samples_ns"])
-    return found
+    placed = {OFFSET: str(offset_bytes)}
+    return bench_program(oracle, path, size, reps, [*depth, *cache, *system], placed)
 
 
-def run_bench(binary: Path, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> tuple[str, int]:
-    """Run llama-bench; return what it wrote, and the largest resident size of its process in bytes."""
-    libraries = str(Path(llama_cpp.__file__).parent / "lib")
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _PEAK, json.dumps(variables or {}), str(binary), *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LD_LIBRARY_PATH": libraries, "DYLD_LIBRARY_PATH": libraries},
-    )
-    peak = int(done.stderr.split()[-1])
-    return done.stdout, peak * (1 if sys.platform == "darwin" else 1024)
+def _three(
+    oracle: Oracle,
+    setting: Setting,
+    size: tuple[int, int],
+    turns: int,
+    offset_bytes: int,
+    order: random.Random,
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return the times of the turns and the memory in bytes: of ours, one llama-bench and another."""
+    path = _file(oracle, setting)
+    job = _ours(path, setting, size, turns + 1, offset_bytes)
+    bench = _theirs(oracle, path, setting, size, turns + 1, offset_bytes)
+    programs = {"ours": program(job), "bench": bench, "control": bench}
+    written = take_turns(oracle.work / "speed", programs, turns, order)
+    measured = measured_by(job, written["ours"][0])
+    times = {"ours": times_ns(measured)[:turns]}
+    memory = {"ours": float(model_rss_of(measured.memory) or 0)}
+    for name in ("bench", "control"):
+        times[name] = bench_times_ns(written[name][0])[:turns]
+        memory[name] = peak_of(written[name][1])
+    return times, memory
 
 
 def _judge(
@@ -246,6 +215,15 @@ def _judge(
         "ratios": ratios,
         "controls": controls,
     }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return (
+        f"  {row['model']:19} {row['setting']:18} t{row['threads']} {row['test']:8} ours {row['ratio']:.3f} "
+        f"[{row['lo']:.3f}, {row['hi']:.3f}]  control {row['control']:.3f}  "
+        f"spread {row['spread']:.4f} against {row['control_spread']:.4f}  "
+        f"memory {row['rss_mib']:.0f} against {row['bench_rss_mib']:.0f} MiB"
+    )
 
 
 def _geometric_mean(ratios: Sequence[float]) -> float:

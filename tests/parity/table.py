@@ -52,15 +52,20 @@ sequence, RobertaProcessing, BertProcessing. Such a folder has no tokenizer.mode
 
 _SPEED_HEAD = """# Speed compared with llama-bench
 
-Written by `make parity` with llama-cpp-python {pin} on {cpu}, threads 1 and 2, synthetic weights. Each cell has {pairs}
-rounds. Each round runs one process of ours and two of llama-bench in a random order: **ratio** is ours to one
-llama-bench run (median, 95 % interval), **control** is the other llama-bench run to the same one. llama-bench runs on
-the libraries of the installed package, with pp{n_prompt} and tg{n_gen}. d is the depth, fa flash attention, KV the
-cache's type. A spread is the median absolute deviation of the ratios' logarithms. **Memory** is `model_rss_bytes`
-next to the peak of llama-bench's process as GNU time counts it, minus the {bare_mib:.1f} MiB that it takes without a
-model, both in MiB.
+Written by `make parity` with llama-cpp-python {pin} on {cpu}, threads 1 and 2, synthetic weights. Our measuring loop
+and llama-bench twice stay loaded and take turns, a repetition each, in a random order; a cell has {n_turns} turns.
+**ratio** is ours to one llama-bench (median, 95 % interval), **control** is the other llama-bench to the same one.
+llama-bench runs on the libraries of the installed package, with pp{n_prompt} and tg{n_gen}. d is the depth, fa flash
+attention, KV the cache's type. A spread is the median absolute deviation of the ratios' logarithms. **Memory** is
+`model_rss_bytes` next to the peak of llama-bench's process as GNU time counts it, minus the {bare_mib:.1f} MiB that it
+takes without a model, both in MiB.
 
-{layout}
+**Memory layout.** Where llama.cpp's work buffer starts modulo a cache line can move prefill by up to 3 %, see
+[how it measures](how-it-measures.md#memory-layout). Left to chance, each program repeats an accident of its own in all
+of its processes, and the ratio of two programs contains both; so it was in an earlier version of this page, whose
+geometric mean was 0.9815. Here all three have the buffer at the same place: 0, 16, 32 and 48 bytes, a quarter of the
+turns each; ours as in every sweep, llama-bench through an `operator new[]` of the test that is loaded before its own
+(tests/parity/llama_bench.py). llama-bench as it is installed has one of these layouts, by chance.
 
 | test | geometric mean of the ratios | of the controls |
 |---|---:|---:|
@@ -73,16 +78,6 @@ Cells off by more than 2 % whose control is not: {far} of {n_rows}. Median sprea
 |---|---|---:|---|---:|---|---:|---:|---:|---:|---:|
 """
 
-_PLACED = """**Memory layout.** Where llama.cpp's work buffer starts modulo a cache line moves prefill by up to 3 %, see
-[how it measures](how-it-measures.md#memory-layout). Left to chance, each program repeats an accident of its own in all
-of its processes, and the ratio of two programs contains both; so it was in an earlier version of this page, whose
-geometric mean was 0.9815. Here the three processes of a round have the buffer at the same place, at 0, 16, 32 and 48
-bytes in turn: ours as in every sweep, llama-bench through an `operator new[]` of the test that is loaded before its own
-(tests/parity/work_buffer.py). llama-bench as it is installed has one of these layouts, by chance."""
-_BY_CHANCE = """**Memory layout** could not be controlled where this was measured. Each program repeats an accident of
-its own in all of its processes, which moves prefill by up to 3 %, see
-[how it measures](how-it-measures.md#memory-layout). Ratios of prefill within 3 % say nothing."""
-
 
 def write_speed_table(path: Path, speed: dict[str, Any], cpu: str) -> None:
     """Write the page from the findings of the speed stage."""
@@ -94,8 +89,7 @@ def write_speed_table(path: Path, speed: dict[str, Any], cpu: str) -> None:
         for row in speed["rows"]
     ]
     means = [f"| {test} | {mean['ratio']:.4f} | {mean['control']:.4f} |" for test, mean in speed["means"].items()]
-    layout = _PLACED if speed["placed"] else _BY_CHANCE
-    fields = speed | {"means": "\n".join(means), "layout": layout, "n_rows": len(lines), "cpu": cpu}
+    fields = speed | {"means": "\n".join(means), "n_rows": len(lines), "cpu": cpu}
     head = _SPEED_HEAD.format(pin=version("llama-cpp-python"), **fields)
     write_text(path, head + "\n".join(lines) + "\n")
 
