@@ -13,8 +13,9 @@ from quant.base.errors import UserError
 def pull(source: str, levels: str | None) -> None:
     """Download a checkpoint from a Hugging Face hub and print its directory; with -q GGUF files and their paths.
 
-    Only config, tokenizer and safetensors files are downloaded, all of one commit, into the Hugging Face cache
-    (HF_HOME). Set HF_TOKEN for gated repositories, HF_ENDPOINT for another hub, HF_HUB_OFFLINE=1 to use the cache only.
+    Only config, tokenizer and weights are downloaded, all of one commit, into the Hugging Face cache (HF_HOME).
+    Weights are safetensors, or pytorch_model.bin where a repository has no others. Set HF_TOKEN for gated repositories,
+    HF_ENDPOINT for another hub, HF_HUB_OFFLINE=1 to use the cache only.
 
     \b
     slmprof pull smollm2-135m

@@ -6,8 +6,9 @@ from typing import Any
 
 from quant.base.errors import UserError
 from quant.convert.json_file import read_object
+from quant.convert.pickled.torch_file import read_torch_file
 from quant.convert.safetensors_file import MAX_HEADER_BYTES, Tensor, read_header
-from quant.convert.weight_files import INDEX, SINGLE, choose_weight_files, what_else
+from quant.convert.weight_files import PICKLED, WeightNames, choose_weight_files, weight_names, what_else
 
 # Methods that quantize while the model runs, so that its weights look plain: llama.cpp would compute something else.
 _AT_RUN_TIME = ("bitnet",)
@@ -44,16 +45,18 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Read a directory's config and the headers of its safetensors files; no weights.
+    """Read a directory's config and the headers of its safetensors files, or its pickles; no weights.
 
     Raises:
-        UserError: something is missing, truncated, quantized, or points outside the directory.
+        UserError: something is missing, truncated, quantized, points outside the directory, or is a pickle that
+            names more than tensors.
     """
     config = read_config(folder)
     method = _quantization_of(config)
-    if method is not None and (method in _AT_RUN_TIME or not any(folder.glob("*.safetensors"))):
+    names = weight_names(folder)
+    if method is not None and (method in _AT_RUN_TIME or not any(folder.glob(f"*{names.suffix}"))):
         raise _is_quantized(str(folder), method)
-    tensors, note = _read_tensors(folder)
+    tensors, note = _read_tensors(folder, names)
     notes = [note] if note else []
     if method is not None:
         if any(tensor.is_packed for tensor in tensors.values()):
@@ -106,12 +109,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_object(path)
 
 
-def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], str | None]:
+def _read_tensors(folder: Path, names: WeightNames) -> tuple[dict[str, Tensor], str | None]:
     """Return the tensors of the files that hold the weights, and a note where others are not used."""
-    files = choose_weight_files(folder, _weight_map(folder))
+    files = choose_weight_files(folder, names, _weight_map(folder, names))
+    read = read_torch_file if names is PICKLED else read_header
     tensors: dict[str, Tensor] = {}
     for part in files.parts:
-        for tensor in read_header(folder / part):
+        for tensor in read(folder / part):
             if tensor.name in tensors:
                 raise UserError(f"tensor {tensor.name} is in two files of {folder}; download the checkpoint again")
             tensors[tensor.name] = tensor
@@ -123,24 +127,24 @@ def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], str | None]:
     return tensors, files.note
 
 
-def _weight_map(folder: Path) -> dict[str, str] | None:
+def _weight_map(folder: Path, names: WeightNames) -> dict[str, str] | None:
     """Return which file an index puts each tensor into; None without an index."""
-    path = folder / INDEX
+    path = folder / names.index
     if not path.is_file():
         return None
     try:
-        return _read_weight_map(path)
+        return _read_weight_map(path, names.suffix)
     except UserError:
-        if (folder / SINGLE).is_file():
+        if (folder / names.single).is_file():
             return None  # the single file comes first, whatever the index says
         raise
 
 
-def _read_weight_map(path: Path) -> dict[str, str]:
+def _read_weight_map(path: Path, suffix: str) -> dict[str, str]:
     found = read_object(path, MAX_HEADER_BYTES).get("weight_map")
     if not isinstance(found, dict) or not found:
         raise UserError(f"{path} has no weight_map; download it again")
     for name, part in found.items():
-        if not isinstance(part, str) or Path(part).name != part or not part.endswith(".safetensors"):
+        if not isinstance(part, str) or Path(part).name != part or not part.endswith(suffix):
             raise UserError(f"{path} puts {name} into {part!r}, which is no file in this directory")
     return found

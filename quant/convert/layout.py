@@ -72,8 +72,8 @@ class Job:
 
     @property
     def dtype(self) -> str:
-        """The type in the checkpoint."""
-        return self.sources[0].dtype
+        """The type that the checkpoint's values are read as."""
+        return self.sources[0].read_dtype
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from quant.base.files import write_text
 from quant.base.hashes import cached_sha256
 from quant.base.llama_package import llama_build
 from quant.base.text import pretty_json, printable_name
+from quant.convert.weight_files import holds_weights
 
-# Of the checkpoint's files that a conversion reads.
-INPUT_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
+# Of the checkpoint's files that a conversion reads, but its weights.
+INPUT_SUFFIXES = (".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +75,11 @@ def inputs_of(checkpoint: Path, imatrix: Path | None = None) -> tuple[Input, ...
     Raises:
         UserError: a file cannot be read.
     """
-    paths = sorted(path for path in checkpoint.iterdir() if path.suffix in INPUT_SUFFIXES and path.is_file())
+    paths = sorted(
+        path
+        for path in checkpoint.iterdir()
+        if (path.suffix in INPUT_SUFFIXES or holds_weights(path)) and path.is_file()
+    )
     paths += [imatrix] if imatrix else []
     return tuple(
         Input(name=printable_name(path.name), n_bytes=path.stat().st_size, sha256=cached_sha256([path]))

@@ -22,8 +22,9 @@ from quant.base.files import POINTER_BYTES, refuse_pointer
 from quant.gguf_io.floats import FILE_DTYPES
 
 MAX_HEADER_BYTES = 100 << 20  # the format's own limit
+_READ_AS = FILE_DTYPES | {"F64": "<f8"}
 _LENGTH = struct.Struct("<Q")
-_BITS = {
+BITS = {
     "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
     "U16": 16, "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
     "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
@@ -48,12 +49,17 @@ class Tensor:
     @property
     def end(self) -> int:
         """The offset after the last byte."""
-        return self.offset + -(-_BITS[self.dtype] * self.n_elements // 8)
+        return self.offset + -(-BITS[self.dtype] * self.n_elements // 8)
 
     @property
     def is_plain(self) -> bool:
         """Whether its type is one that is converted."""
-        return self.dtype in FILE_DTYPES
+        return self.dtype in _READ_AS
+
+    @property
+    def read_dtype(self) -> str:
+        """The type that `read` returns: float64 is rounded to float32."""
+        return "F32" if self.dtype == "F64" else self.dtype
 
     @property
     def is_packed(self) -> bool:
@@ -68,10 +74,10 @@ class Tensor:
                 f"{what}, so its weights are quantized already; use the checkpoint that it was made from, "
                 "or llama.cpp's own converter with --converter DIR"
             )
-        return UserError(f"{what}; F32, F16 and BF16 are converted: save the weights in one of these")
+        return UserError(f"{what}; F64, F32, F16 and BF16 are converted: save the weights in one of these")
 
     def read(self, first: int, count: int) -> NDArray[Any]:
-        """Read `count` elements from `first`: float32, float16, or uint16 for bfloat16's bits.
+        """Read `count` elements from `first` as `read_dtype`: float32, float16, or uint16 for bfloat16's bits.
 
         Read rather than mapped: mapped pages would count as this process's memory.
 
@@ -80,14 +86,15 @@ class Tensor:
         """
         if not self.is_plain:
             raise self.refusal()
-        offset = self.offset + first * _BITS[self.dtype] // 8
+        offset = self.offset + first * BITS[self.dtype] // 8
         try:
-            found = np.fromfile(self.path, dtype=FILE_DTYPES[self.dtype], count=count, offset=offset)
+            found = np.fromfile(self.path, dtype=_READ_AS[self.dtype], count=count, offset=offset)
         except OSError as error:
             raise UserError(f"cannot read {self.path}: {error.strerror or error}; download it again") from error
         if len(found) != count:
             raise UserError(f"{self.path} ended while tensor {self.name} was read; download it again")
-        return found
+        with np.errstate(over="ignore"):  # what is infinite in float32 is refused later
+            return found.astype(np.float32) if self.dtype == "F64" else found
 
 
 def read_header(path: Path) -> list[Tensor]:
@@ -156,7 +163,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> Tensor:
         found = msgspec.convert(entry, _Entry)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half a UTF-16 pair is valid JSON, and no text
         raise broken(f"is invalid: {error}") from error
-    if found.dtype not in _BITS:
+    if found.dtype not in BITS:
         raise broken(f"has the unknown type {found.dtype[:20]}")
     begin, end = found.data_offsets
     tensor = Tensor(name=name, dtype=found.dtype, shape=found.shape, path=path, offset=data_start + begin)

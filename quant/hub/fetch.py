@@ -23,6 +23,7 @@ from quant.base.errors import UserError
 from quant.base.files import require_space
 from quant.base.hashes import cached_sha256
 from quant.base.progress import progress, say
+from quant.convert.weight_files import PICKLED
 from quant.hub.listing import (
     TRANSPORT_ERROR,
     Listing,
@@ -35,11 +36,11 @@ from quant.hub.listing import (
 )
 from quant.hub.select import (
     CONFIG,
-    INDEX,
     RepoFile,
     choose_ggufs,
     choose_small,
     choose_weights,
+    kind_of_weights,
     level_of_name,
     model_ggufs,
 )
@@ -69,7 +70,10 @@ def _refuse_unsupported(config: dict[str, Any]) -> None:
 
 
 def pull(repo: str, revision: str | None = None, *, any_family: bool = False) -> Pulled:
-    """Download a checkpoint: config, tokenizer and safetensors; never a pickle, never code.
+    """Download a checkpoint: config, tokenizer and weights, never code.
+
+    The weights are safetensors. Pickled ones, which are read here without running anything in them, are downloaded only
+    where there are no others, and a line reports it.
 
     Args:
         any_family: download weights even if they cannot be converted here.
@@ -82,8 +86,12 @@ def pull(repo: str, revision: str | None = None, *, any_family: bool = False) ->
         config = _read_config(repo, paths[CONFIG])
         if not any_family:
             _refuse_unsupported(config)
-        index = paths[INDEX].read_bytes() if INDEX in paths else None
-        _fetch(listing, choose_weights(repo, listing.files, index))
+        kind = kind_of_weights(listing.files)
+        assert kind is not None
+        index = paths[kind.index].read_bytes() if kind.index in paths else None
+        if kind is PICKLED:
+            say(f"{repo} has no safetensors; downloading pickled weights, which are read as data: nothing in them runs")
+        _fetch(listing, choose_weights(repo, listing.files, kind, index))
     return Pulled(path=listing.snapshot_dir, commit=listing.commit)
 
 

@@ -1,6 +1,7 @@
 """Choose the files of a hub repository: a checkpoint's, or the GGUF files of the requested levels.
 
-Nothing here uses the network. File names are untrusted: only plain names are chosen, and never a pickle or code.
+Nothing here uses the network. File names are untrusted: only plain names are chosen, never code, and pickles only where
+a repository has no safetensors.
 """
 
 import json
@@ -10,10 +11,9 @@ from dataclasses import dataclass
 
 from quant.base.errors import UserError
 from quant.base.units import format_bytes
+from quant.convert.weight_files import PICKLED, SAFETENSORS, WeightNames
 from quant.gguf_io.levels import LEVEL_BY_NAME
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 CONFIG = "config.json"
 _SMALL = (
     CONFIG,
@@ -73,14 +73,15 @@ def choose_small(repo: str, files: Sequence[RepoFile]) -> list[RepoFile]:
     by_path = {file.path: file for file in files}
     if CONFIG not in by_path:
         raise UserError(f"{repo} has no {CONFIG}, so it is no checkpoint; {_advice(files)}")
-    if SINGLE not in by_path and INDEX not in by_path:
-        raise UserError(f"{repo} has no {SINGLE}; {_advice(files)}")
+    kind = kind_of_weights(files)
+    if kind is None:
+        raise UserError(f"{repo} has no {SAFETENSORS.single}; {_advice(files)}")
     if not any(name in by_path for name in _VOCABULARIES):
         raise UserError(
             f"{repo} has neither {' nor '.join(_VOCABULARIES)}; use a repository with its tokenizer, "
             "or a directory with both (OpenELM's tokenizer is Llama 2's)"
         )
-    names = [*_SMALL, *([] if SINGLE in by_path else [INDEX])]
+    names = [*_SMALL, *([] if kind.single in by_path else [kind.index])]
     chosen = [by_path[name] for name in names if name in by_path]
     for file in chosen:
         if file.n_bytes > _SMALL_BYTES:
@@ -88,36 +89,44 @@ def choose_small(repo: str, files: Sequence[RepoFile]) -> list[RepoFile]:
     return [file for file in chosen if file.path != "README.md" or file.n_bytes <= _OPTIONAL_BYTES]
 
 
-def choose_weights(repo: str, files: Sequence[RepoFile], index: bytes | None) -> list[RepoFile]:
-    """Choose the main model's safetensors: the single file, or the shards that the index names.
+def kind_of_weights(files: Sequence[RepoFile]) -> WeightNames | None:
+    """Return the kind of weights to download: safetensors where there are any, else pickled ones; None for neither."""
+    there = {file.path for file in files}
+    return next((kind for kind in (SAFETENSORS, PICKLED) if there & {kind.single, kind.index}), None)
+
+
+def choose_weights(repo: str, files: Sequence[RepoFile], kind: WeightNames, index: bytes | None) -> list[RepoFile]:
+    """Choose the main model's weights of one kind: the single file, or the shards that the index names.
 
     Raises:
         UserError: the index is damaged, or names a file that is not there.
     """
     by_path = {file.path: file for file in files}
     if index is None:
-        return [by_path[SINGLE]]
-    names = index_shards(repo, index)
+        return [by_path[kind.single]]
+    names = index_shards(repo, kind, index)
     if missing := [name for name in names if name not in by_path]:
-        raise UserError(f"{repo} lacks {missing[0]}, which its {INDEX} names; choose another revision of it")
+        raise UserError(f"{repo} lacks {missing[0]}, which its {kind.index} names; choose another revision of it")
     return [by_path[name] for name in names]
 
 
-def index_shards(repo: str, index: bytes) -> list[str]:
+def index_shards(repo: str, kind: WeightNames, index: bytes) -> list[str]:
     """Read the names of the shards from an index of weights.
 
     Raises:
-        UserError: it is no index, or its names are not plain names of safetensors files.
+        UserError: it is no index, or its names are not plain names of files of that kind.
     """
     try:
         names = sorted(set(json.loads(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"the {INDEX} of {repo} is damaged; choose another revision of it") from error
+        raise UserError(f"the {kind.index} of {repo} is damaged; choose another revision of it") from error
     for name in names:
-        if not isinstance(name, str) or "/" in name or not is_plain(name) or not name.endswith(".safetensors"):
-            raise UserError(f"the {INDEX} of {repo} names {str(name)[:80]!r}, which is no safetensors file beside it")
+        if not isinstance(name, str) or "/" in name or not is_plain(name) or not name.endswith(kind.suffix):
+            raise UserError(
+                f"the {kind.index} of {repo} names {str(name)[:80]!r}, which is no {kind.suffix} file beside it"
+            )
     if not 0 < len(names) <= _MAX_SHARDS:
-        raise UserError(f"the {INDEX} of {repo} names {len(names)} files; choose another revision of it")
+        raise UserError(f"the {kind.index} of {repo} names {len(names)} files; choose another revision of it")
     return names
 
 
@@ -126,11 +135,11 @@ def _advice(files: Sequence[RepoFile]) -> str:
     paths = [file.path for file in files]
     if any(path.lower().endswith(".gguf") for path in paths):
         return "it holds GGUF files: pass it to profile or run with -q LEVELS"
-    pickles = sorted(path for path in paths if path.endswith(_PICKLE))
-    if pickles and not any(path.endswith(".safetensors") for path in paths):
-        return f"it holds only pickled weights ({pickles[0]}), which can run code; look for a copy with safetensors"
     if "adapter_config.json" in paths:
         return "it holds an adapter; use the repository of the merged model"
+    pickles = sorted(path for path in paths if path.endswith(_PICKLE))
+    if pickles and not any(path.endswith(".safetensors") for path in paths):
+        return f"it holds {pickles[0]}, which transformers does not load either; look for a copy with safetensors"
     return "use the repository of a language model with safetensors"
 
 

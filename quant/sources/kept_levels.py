@@ -14,6 +14,7 @@ from quant.base.kept import KeptJson
 from quant.base.progress import say
 from quant.base.text import printable_name
 from quant.convert.provenance import INPUT_SUFFIXES, Origin
+from quant.convert.weight_files import holds_weights
 from quant.gguf_io.levels import file_name, levels_requested_by_name, parse_levels
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def checkpoint_identity(folder: Path, pre: str | None, imatrix: Path | None, ori
     digest = hashlib.sha256(msgspec.json.encode(settings))
     try:
         for path in sorted(folder.iterdir()):
-            if path.suffix == ".safetensors":
+            if holds_weights(path):
                 status = path.stat()
                 digest.update(f"{printable_name(path.name)}:{status.st_size}:{status.st_mtime_ns}".encode())
             elif path.suffix in INPUT_SUFFIXES and path.is_file():

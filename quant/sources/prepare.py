@@ -196,7 +196,7 @@ def checkpoint_of(
         open_model(source.path)  # what is no language model is refused in the same words everywhere
         raise UserError(f"{source.text} is a GGUF file already; slmprof quantize makes other levels of it")
     if source.repo is None:
-        raise UserError(f"{source.text} is no checkpoint; pass a directory with config.json and safetensors")
+        raise UserError(f"{source.text} is no checkpoint; pass a directory with config.json and weights")
     from quant.hub.fetch import pull
 
     pulled = pull(source.repo, source.revision, any_family=any_family)

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from quant.base.errors import UserError
-from quant.convert.weight_files import what_else
+from quant.convert.weight_files import holds_weights, what_else
 from quant.gguf_io.header import MAGIC
 from quant.gguf_io.shards import is_gguf_name
 from quant.sources.registry import ModelSpec, lookup, suggestion, unsupported_repo
@@ -94,5 +94,5 @@ def _local(text: str, path: Path) -> Source:
         return Source(kind="gguf", text=text, path=path)
     if path.suffix == ".json":
         return Source(kind="config", text=text, path=path)
-    hint = "pass the directory it is in" if path.suffix == ".safetensors" else "pass one of those"
+    hint = "pass the directory it is in" if holds_weights(path) else "pass one of those"
     raise UserError(f"{text} is neither a checkpoint's directory nor a config.json nor a .gguf file; {hint}")
