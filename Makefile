@@ -30,7 +30,7 @@ help:
 	@echo "make bench-tokens    time the verification of 150,000 tokens, and its memory"
 	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
 	@echo "make charts-look     draw every chart at two widths; check overlaps, and colours for every colour vision"
-	@echo "make fuzz            128,000 broken checkpoints, tokenizers, GGUF and results files: each is read, or refused"
+	@echo "make fuzz            133,000 broken checkpoints, pickles, tokenizers, GGUF, results files: each is read or refused"
 	@echo "                     in one line (half an hour of two CPUs); FUZZ=\"--target gguf --seed 1\" for a part"
 	@echo "make kills           kill a sweep and its workers at 100 random moments; nothing is lost or repeated (long)"
 	@echo "make e2e-hub         run the main job on the real SmolLM2-135M, where a hub can be reached"

@@ -105,10 +105,17 @@ def test_an_architecture_that_is_not_there_yet(checkpoint: Path, cache: Path, tm
     assert_one_line(done, "FalconForCausalLM", "LlamaForCausalLM", "Qwen2ForCausalLM")
 
 
-def test_pickles_are_not_opened(checkpoint: Path, cache: Path, tmp_path: Path) -> None:
+def test_a_pickle_that_does_something(checkpoint: Path, cache: Path, tmp_path: Path) -> None:
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
     done = slmprof("convert", checkpoint, "-o", tmp_path / "x.gguf", cache=cache)
-    assert_one_line(done, "pickled", "safetensors")
+    assert_one_line(done, "pytorch_model.bin is no file of torch.save")
+    sprung = tmp_path / "sprung"
+    (checkpoint / "pytorch_model.bin").write_bytes(
+        f"\x80\x02cos\nmkdir\nX{chr(len(str(sprung)))}\0\0\0{sprung}\x85R.".encode("latin-1")
+    )
+    done = slmprof("convert", checkpoint, "-o", tmp_path / "x.gguf", cache=cache)
+    assert_one_line(done, "names os.mkdir, which no weights need", "safetensors")
+    assert not sprung.exists()
 
 
 def test_results_that_are_none(cache: Path, tmp_path: Path) -> None:

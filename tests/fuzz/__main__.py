@@ -19,6 +19,7 @@ _TARGETS = {
     "checkpoints": ("tests.fuzz.checkpoints", 20_000),
     "tokenizers": ("tests.fuzz.tokenizer_files", 6_000),
     "gguf": ("tests.fuzz.gguf_files", 100_000),
+    "pickles": ("tests.fuzz.pickles", 5_000),
     "results": ("tests.fuzz.results_files", 2_000),
 }
 

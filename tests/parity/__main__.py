@@ -23,6 +23,7 @@ _STAGES = {
     "quality": ("quality", "compare_quality"),
     "imatrix": ("imatrix", "compare_imatrices"),
     "exports": ("exports", "compare_exports"),
+    "pickles": ("pickles", "compare_pickles"),
     "real": ("real", "compare_real"),
 }
 STAGES = (*_STAGES, "speed")

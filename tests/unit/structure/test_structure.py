@@ -182,6 +182,11 @@ def test_the_hub_s_client_and_matplotlib_stay_in_their_places() -> None:
     assert all(name.startswith("plots/") for name in drawing)
 
 
+@pytest.mark.parametrize("name", ["pickle", "marshal", "shelve", "zipfile", "torch", "numpy.lib.format"])
+def test_nothing_that_runs_what_a_file_says_is_imported(name: str) -> None:
+    assert importers_of(name) == set()
+
+
 def test_what_is_imported_is_what_is_required() -> None:
     imported = {module.partition(".")[0] for tree in trees().values() for module in imports_of(tree)}
     imported -= {*sys.stdlib_module_names, *PACKAGES}

@@ -61,7 +61,8 @@ def all_repos() -> dict[str, Repo]:
         "org/big": Repo({**SMALL, "model.safetensors": BIG}),
         "org/gated": Repo(CHECKPOINT, gated=True),
         "org/private": Repo(CHECKPOINT, private=True),
-        "org/pickled": Repo({**SMALL, "pytorch_model.bin": b"pickle"}),
+        "org/pickled": Repo({**SMALL, "pytorch_model.bin": b"pickle", "training_args.bin": b"pickle", "m.py": b"code"}),
+        "org/other-pickled": Repo({**SMALL, "consolidated.00.pth": b"pickle"}),
         "org/unknown": Repo({**CHECKPOINT, "config.json": b'{"architectures": ["FooForCausalLM"]}'}),
         "org/bare": Repo({"README.md": b"", "data.csv": b""}),
         "org/escaping": Repo(
@@ -163,6 +164,14 @@ def test_a_checkpoint_is_fetched_at_its_commit_without_pickles_code_or_copies(hu
     assert fetched[-1] == (len(CHECKPOINT["model.safetensors"]),) * 2
 
 
+def test_pickled_weights_are_fetched_where_there_are_no_others_and_a_line_says_so(hub: Hub, client: Client) -> None:
+    folder, _, answer = client.pulled("org/pickled")
+    wanted = {*SMALL, "pytorch_model.bin"}
+    assert set(files_in(folder)) == hub.fetched() == wanted
+    assert len(answer["said"]) == 1
+    assert "org/pickled has no safetensors; downloading pickled weights" in answer["said"][0]
+
+
 def test_what_is_there_is_not_fetched_again(hub: Hub, client: Client) -> None:
     first = client.pulled("org/tiny")[0]
     hub.requests.clear()
@@ -212,9 +221,9 @@ def test_a_private_repository_opens_with_the_token(client: Client) -> None:
 REFUSED = {
     "pull('org/none')": ["no model 'org/none'", "check the name"],
     "pull('org/tiny', 'v9')": ["org/tiny has no revision 'v9'"],
-    "pull('org/pickled')": ["pytorch_model.bin", "can run code"],
+    "pull('org/other-pickled')": ["consolidated.00.pth", "look for a copy with safetensors"],
     "pull('org/bare')": ["org/bare has no config.json"],
-    "pull('org/escaping')": ["../../x.safetensors", "no safetensors file"],
+    "pull('org/escaping')": ["../../x.safetensors", "no .safetensors file"],
     "pull('org/tiny-GGUF')": ["GGUF files", "-q LEVELS"],
     "pull_ggufs('org/tiny-GGUF', ['Q2_K'])": ["no Q2_K", "Q8_0", "Q4_K_M"],
     "pull_ggufs('org/tiny-GGUF', ['Q6_K'])": ["more than once", "x-Q6_K.gguf", "other/y-Q6_K.gguf"],

@@ -112,9 +112,11 @@ def test_a_scalar_and_an_empty_tensor_have_their_size(tmp_path):
 
 
 def test_a_type_that_is_not_converted_is_refused_when_it_is_read(tmp_path):
-    folder = _single(tmp_path, _file({"t": _entry([3], 0, 24, "F64")}, bytes(24)))
+    folder = _single(tmp_path, _file({"t": _entry([3], 0, 24, "I64")}, bytes(24)))
     tensor = open_checkpoint(folder).tensors["t"]
-    with pytest.raises(UserError, match=r"tensor t in .*model\.safetensors is F64; F32, F16 and BF16 are converted"):
+    with pytest.raises(
+        UserError, match=r"tensor t in .*model\.safetensors is I64; F64, F32, F16 and BF16 are converted"
+    ):
         tensor.read(0, 3)
 
 
@@ -384,16 +386,31 @@ class _Trap:
         return (Path.touch, (self.path,))
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "model.pt", "pytorch_model-1-of-2.bin"])
-def test_pickled_weights_are_named_and_never_opened(tmp_path, name, monkeypatch):
+@pytest.mark.parametrize("name", ["model.bin", "consolidated.00.pth", "model.pt", "pytorch_model-1.bin"])
+def test_pickles_of_other_names_are_named_and_never_opened(tmp_path, name, monkeypatch):
     trap = pickle.dumps(_Trap(tmp_path / "sprung"))
-    folder = _folder(tmp_path / "c", {name: trap})
+    folder = _folder(tmp_path / "c", {name: trap, "training_args.bin": trap})
     opened = []
     real = Path.open
     monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(self.name) or real(self, *a, **k))
-    assert f"only pickled weights ({name}), which can run code; use a repository with safetensors" in _refusal(folder)
-    assert name not in opened
+    assert f"it holds {name}, which transformers does not load either" in _refusal(folder)
+    assert not {name, "training_args.bin"} & set(opened)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin"])
+def test_pickled_weights_that_do_something_are_refused(tmp_path, name):
+    folder = _folder(tmp_path / "c", {name: pickle.dumps(_Trap(tmp_path / "sprung"))})
+    assert "names builtins.getattr, which no weights need" in _refusal(folder)  # of pathlib's Path.touch
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_double_precision_is_rounded_to_single(tmp_path):
+    values = np.array([1 / 3, 1e-60, 1e300])
+    entry = {"t": _entry([3], 0, 24, "F64")}
+    (tensor,) = open_checkpoint(_single(tmp_path, _file(entry, values.tobytes()))).tensors.values()
+    assert (tensor.read_dtype, tensor.read(0, 3).dtype) == ("F32", np.float32)
+    assert tensor.read(0, 3).tolist() == [np.float32(1 / 3), 0.0, np.inf]
 
 
 def test_a_pickle_under_a_safetensors_name_is_no_header(tmp_path):

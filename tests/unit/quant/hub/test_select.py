@@ -1,9 +1,20 @@
 """The level in a GGUF file's name, and which files of a listing are chosen."""
 
+import json
+
 import pytest
 
 from quant.base.errors import UserError
-from quant.hub.select import RepoFile, choose_ggufs, choose_small, choose_weights, index_shards, level_of_name
+from quant.convert.weight_files import PICKLED, SAFETENSORS
+from quant.hub.select import (
+    RepoFile,
+    choose_ggufs,
+    choose_small,
+    choose_weights,
+    index_shards,
+    kind_of_weights,
+    level_of_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +78,30 @@ def test_names_that_leave_the_folder_are_not_chosen() -> None:
 def test_the_single_file_wins_over_an_index() -> None:
     listed = files("config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json")
     assert [file.path for file in choose_small("o/r", listed)] == ["config.json", "tokenizer.json"]
-    assert [file.path for file in choose_weights("o/r", listed, None)] == ["model.safetensors"]
+    assert [file.path for file in choose_weights("o/r", listed, SAFETENSORS, None)] == ["model.safetensors"]
+
+
+def test_pickled_weights_are_chosen_only_without_safetensors() -> None:
+    listed = files("config.json", "tokenizer.json", "pytorch_model.bin", "training_args.bin", "optimizer.pt")
+    assert kind_of_weights(listed) is PICKLED
+    assert [file.path for file in choose_small("o/r", listed)] == ["config.json", "tokenizer.json"]
+    assert [file.path for file in choose_weights("o/r", listed, PICKLED, None)] == ["pytorch_model.bin"]
+    for name in ("model.safetensors", "model.safetensors.index.json"):
+        assert kind_of_weights([*listed, *files(name)]) is SAFETENSORS
+    assert kind_of_weights(files("model.bin", "sub/pytorch_model.bin", "consolidated.00.pth")) is None
+
+
+def test_pickled_shards_are_those_of_their_index() -> None:
+    index = b'{"weight_map": {"a": "pytorch_model-00002-of-00002.bin", "b": "pytorch_model-00001-of-00002.bin"}}'
+    names = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+    listed = files("config.json", "tokenizer.json", "pytorch_model.bin.index.json", "rng_state.pth", *names)
+    assert "pytorch_model.bin.index.json" in [file.path for file in choose_small("o/r", listed)]
+    assert [file.path for file in choose_weights("o/r", listed, PICKLED, index)] == names
+    with pytest.raises(UserError, match=r"lacks pytorch_model-00002-of-00002\.bin"):
+        choose_weights("o/r", listed[:-1], PICKLED, index)
+    for name in ("../x.bin", "a/x.bin", "x.safetensors", "x.py"):
+        with pytest.raises(UserError, match=r"no \.bin file beside it"):
+            index_shards("o/r", PICKLED, json.dumps({"weight_map": {"a": name}}).encode())
 
 
 @pytest.mark.parametrize(
@@ -87,7 +121,7 @@ def test_the_single_file_wins_over_an_index() -> None:
 )
 def test_a_damaged_index_is_one_line(index: bytes) -> None:
     with pytest.raises(UserError, match="index"):
-        index_shards("o/r", index)
+        index_shards("o/r", SAFETENSORS, index)
 
 
 def test_a_tokenizer_that_is_too_large_is_refused() -> None:
