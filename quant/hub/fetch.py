@@ -90,7 +90,8 @@ def pull(repo: str, revision: str | None = None, *, any_family: bool = False) ->
         assert kind is not None
         index = paths[kind.index].read_bytes() if kind.index in paths else None
         if kind is PICKLED:
-            say(f"{repo} has no safetensors; downloading pickled weights, which are read as data: nothing in them runs")
+            how = "" if any_family else ", which are read as data: nothing in them runs"
+            say(f"{repo} has no safetensors; downloading its pickled weights{how}")
         _fetch(listing, choose_weights(repo, listing.files, kind, index))
     return Pulled(path=listing.snapshot_dir, commit=listing.commit)
 

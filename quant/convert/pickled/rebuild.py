@@ -82,8 +82,6 @@ def storage_of(found: Any) -> Storage:
             return Storage(dtype, key, n)
         case ("storage", StorageType(dtype), str(key), str(), int(n), None) if _is_count(n):
             return Storage(dtype, key, n)
-        case ("storage", StorageType(), str(), str(), int(), tuple()):
-            raise WrongError("a storage is a view of another, as before torch 0.4")
     raise WrongError("a persistent id is of no storage")
 
 

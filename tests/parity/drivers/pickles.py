@@ -28,6 +28,8 @@ def state_dict(path, form):
     found = OrderedDict(load_file(path))
     if form == "transposed":
         found = OrderedDict((name, transposed(tensor)) for name, tensor in found.items())
+    if form == "double":
+        found = OrderedDict((name, tensor.double()) for name, tensor in found.items())
     if form == "parameters":
         found = OrderedDict((name, torch.nn.Parameter(each, each.is_floating_point())) for name, each in found.items())
     found._metadata = OrderedDict({"": {"version": 1}})

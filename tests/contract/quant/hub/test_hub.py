@@ -169,7 +169,9 @@ def test_pickled_weights_are_fetched_where_there_are_no_others_and_a_line_says_s
     wanted = {*SMALL, "pytorch_model.bin"}
     assert set(files_in(folder)) == hub.fetched() == wanted
     assert len(answer["said"]) == 1
-    assert "org/pickled has no safetensors; downloading pickled weights" in answer["said"][0]
+    assert (
+        "org/pickled has no safetensors; downloading its pickled weights, which are read as data" in answer["said"][0]
+    )
 
 
 def test_what_is_there_is_not_fetched_again(hub: Hub, client: Client) -> None:
