@@ -32,10 +32,6 @@ class WeightNames:
         """Return whether a directory has weights of this kind."""
         return any((folder / name).is_file() for name in (self.single, self.index)) or any(folder.glob(self.shards))
 
-    def own(self, name: str) -> bool:
-        """Return whether a file of this name could hold such weights."""
-        return name == self.single or Path(name).match(self.shards)
-
 
 SAFETENSORS = WeightNames(
     "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors", ".safetensors"
@@ -61,7 +57,8 @@ def holds_weights(path: Path) -> bool:
     """Return whether a file is one that a conversion of its directory may read weights from."""
     if path.suffix == SAFETENSORS.suffix:
         return True
-    return path.suffix == PICKLED.suffix and PICKLED.own(path.name) and weight_names(path.parent) is PICKLED
+    is_pickle = path.suffix == PICKLED.suffix and not path.name.startswith(_TRAINERS)
+    return is_pickle and weight_names(path.parent) is PICKLED
 
 
 def choose_weight_files(folder: Path, names: WeightNames, weight_map: dict[str, str] | None) -> WeightFiles:

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from quant.convert.pickled.errors import Refusals
 
 MAGIC = b"PK\x03\x04"
-_MAX_DIRECTORY = 32 << 20  # bytes; a member takes 80
+_MAX_DIRECTORY = 8 << 20  # bytes; a member takes some 80, and 400 of memory
 _END = struct.Struct("<4s4H2IH")
 _LOCATOR = struct.Struct("<4sIQI")
 _END_64 = struct.Struct("<4sQ2H2I4Q")

@@ -62,6 +62,8 @@ class Rebuilt(msgspec.Struct, frozen=True):
 class Ordered(dict[str, Any]):
     """What an OrderedDict becomes."""
 
+    __slots__ = ()
+
 
 class Function(msgspec.Struct, frozen=True):
     """What may be called: makes a record of the arguments."""

@@ -42,7 +42,7 @@ class Unpickler:
         self._n_opcodes = 0
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []  # the stacks below the marks
-        self._memo: dict[int, Any] = {}
+        self._memo: list[Any] = []
         self.storages: dict[str, Storage] = {}  # by key
 
     def load(self) -> Any:
@@ -52,7 +52,7 @@ class Unpickler:
             UserError: it names or does what no weights need, or is damaged.
             OSError: the file cannot be read.
         """
-        self._stack, self._marks, self._memo = [], [], {}
+        self._stack, self._marks, self._memo = [], [], []
         try:
             while (code := self._read(1)[0]) != _STOP:
                 self._n_opcodes += 1
@@ -137,10 +137,12 @@ class Unpickler:
     # --- the memo
 
     def _put(self, index: int) -> None:
-        self._memo[index] = self._top()
+        if index != len(self._memo):  # as every pickler counts; keys of a dict could be chosen to collide
+            raise WrongError("its pickle keeps a value out of order")
+        self._memo.append(self._top())
 
     def _get(self, index: int) -> None:
-        if index not in self._memo:
+        if index >= len(self._memo):
             raise WrongError("its pickle repeats what was not there")
         self._push(self._memo[index])
 

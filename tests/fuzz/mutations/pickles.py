@@ -42,7 +42,7 @@ _OTHERS = [
     Named("\x1b[31m", "\u202e"),
 ]
 _VALUES = {"BININT", "BININT1", "BININT2", "BINUNICODE", "NEWFALSE", "NEWTRUE", "EMPTY_DICT", "EMPTY_TUPLE", "NONE"}
-_NO_ARGUMENT = b".NJKMGX)]}(\x85\x86\x87taesubQRhjqr\x88\x89\x93\x94\x95\x8a\x8c\x8d"
+_NO_ARGUMENT = b".NJKMGX)]}(\x85\x86\x87taesubQRhjq\x88\x89\x93\x94\x94\x95\x8a\x8c\x8d"
 _ODD_NAMES = (
     "a/data.pkl",
     "data.pkl",

@@ -178,7 +178,10 @@ def test_no_name_is_imported(tmp_path):
         (b"t", "takes values where there is no mark"),
         (b"u", "takes values where there is no mark"),
         (b"h\0", "repeats what was not there"),
-        (b"Nr\xff\xff\xff\xffj\xfe\xff\xff\xff", "repeats what was not there"),
+        (b"Nq\0h\1", "repeats what was not there"),
+        (b"Nq\1", "keeps a value out of order"),
+        (b"Nq\0q\0", "keeps a value out of order"),
+        (b"Nr\xff\xff\xff\xff", "keeps a value out of order"),
         (b"q\0", "takes a value where there is none"),
         (b"X\xff\xff\xff\xff", "a pickle of more than 16 MiB"),
         (b"\x8d" + b"\xff" * 8, "a pickle of more than 16 MiB"),
@@ -239,10 +242,10 @@ def test_bombs_take_no_more_than_their_limit(tmp_path):
     }
     for data_pkl, says in bombs.items():
         assert says in refusal_of(tmp_path, legacy_file(START + data_pkl + END, {}))
-    assert _peak_mib() - before < 400
+    assert _peak_mib() - before < 200
 
 
-@pytest.mark.parametrize("unit", [b"N\x85", b"(", b"]", b"}", b"}\x94", b"(t", b"Nr\xff\xff\xff\xff"], ids=str)
+@pytest.mark.parametrize("unit", [b"N\x85", b"(", b"]", b"}", b"}\x94", b"(t", b"N\x94"], ids=str)
 def test_every_kind_of_value_is_counted(tmp_path, monkeypatch, unit):
     monkeypatch.setattr(unpickler, "MAX_OPCODES", 20_000)
     data_pkl = START + unit * 20_000 + END
@@ -250,7 +253,7 @@ def test_every_kind_of_value_is_counted(tmp_path, monkeypatch, unit):
 
 
 def test_values_that_stand_for_billions_are_not_walked(tmp_path):
-    doubled = b")" + b"".join(b"q\0h\0\x86" for _ in range(200))
+    doubled = b")" + b"".join(b"\x94h" + bytes([number]) + b"\x86" for number in range(200))
     deep = {
         b"N" + doubled + b"Q": "a persistent id is of no storage",
         b"ctorch._utils\n_rebuild_parameter\n" + doubled + b"R": "a parameter has unknown arguments",
