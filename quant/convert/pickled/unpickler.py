@@ -23,9 +23,9 @@ _PROTOCOLS = range(2, 6)
 _OTHERS = {
     "0": "POP", "1": "POP_MARK", "2": "DUP", "F": "FLOAT", "I": "INT", "L": "LONG", "P": "PERSID", "S": "STRING",
     "T": "BINSTRING", "U": "SHORT_BINSTRING", "V": "UNICODE", "B": "BINBYTES", "C": "SHORT_BINBYTES", "d": "DICT",
-    "g": "GET", "l": "LIST", "o": "OBJ", "p": "PUT", "\x81": "NEWOBJ", "\x8b": "LONG4", "\x8e": "BINBYTES8",
-    "\x8f": "EMPTY_SET", "\x90": "ADDITEMS", "\x91": "FROZENSET", "\x92": "NEWOBJ_EX", "\x96": "BYTEARRAY8",
-    "\x97": "NEXT_BUFFER", "\x98": "READONLY_BUFFER",
+    "g": "GET", "l": "LIST", "o": "OBJ", "p": "PUT", "\x81": "NEWOBJ", "\x8b": "LONG4", "\x8d": "BINUNICODE8",
+    "\x8e": "BINBYTES8", "\x8f": "EMPTY_SET", "\x90": "ADDITEMS", "\x91": "FROZENSET", "\x92": "NEWOBJ_EX",
+    "\x96": "BYTEARRAY8", "\x97": "NEXT_BUFFER", "\x98": "READONLY_BUFFER",
 }  # fmt: skip
 _EXTENSIONS = {0x82: "<B", 0x83: "<H", 0x84: "<i"}
 _INST = ord("i")
@@ -229,7 +229,6 @@ _KNOWN: dict[int, Callable[[Unpickler], object]] = {
         "G": Unpickler._double,
         "X": lambda self: self._text("<I"),
         "\x8c": lambda self: self._text("<B"),
-        "\x8d": lambda self: self._text("<Q"),
         ")": lambda self: self._push(()),
         "\x85": lambda self: self._push_tuple(1),
         "\x86": lambda self: self._push_tuple(2),
