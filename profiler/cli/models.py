@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _UNKNOWN = "?"
 _WIDTH = 100
 _LABEL = 12
+_ACTIVE = 2  # the column that is shown where a model has experts
 _SHORT = 4  # of a longer list only the first and the last value are shown
 
 
@@ -31,7 +32,7 @@ def models(text: str | None, as_json: bool, max_params: str | None, family: str 
 
     TEXT is searched for in names, repositories, families and licenses. A model whose architecture llama.cpp lacks runs
     "as" another family with the same tensors and cost, its stand-in, and only with --weights synthetic; "no" means that
-    it has no stand-in.
+    it has no stand-in. Of a mixture of experts "active" are the parameters that one token uses.
 
     \b
     slmprof models --max-params 1B
@@ -74,18 +75,23 @@ def _totals(specs: "Sequence[ModelSpec]") -> str:
 
 
 def listing(specs: "Sequence[ModelSpec]") -> Iterator[str]:
-    """Yield a heading and a line per model, in aligned columns."""
+    """Yield a heading and a line per model, in aligned columns; what does not fit is cut."""
     from profiler.tables.format import columns
 
-    rows = [("name", "params", "date", "family", "runs", "license"), *map(_row, specs)]
-    for cells in columns(rows, {0, 2, 3, 4, 5}):
-        yield "  ".join(cells).rstrip()
+    heading = ("name", "params", "active", "date", "family", "runs", "license")
+    rows = [heading, *map(_row, specs)]
+    if all(spec.n_params_active is None for spec in specs):
+        rows = [(*row[:_ACTIVE], *row[_ACTIVE + 1 :]) for row in rows]
+    for cells in columns(rows, {0, *range(len(rows[0]) - 4, len(rows[0]))}):
+        line = "  ".join(cells).rstrip()
+        yield line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
 
 
 def _row(spec: "ModelSpec") -> tuple[str, ...]:
     license_name = f"{spec.license or _UNKNOWN}{' (gated)' if spec.gated else ''}"
+    active = "" if spec.n_params_active is None else format_params(spec.n_params_active)
     released = spec.released or _UNKNOWN
-    return spec.name, format_params(spec.n_params), released, spec.family, spec.runs_as, license_name
+    return spec.name, format_params(spec.n_params), active, released, spec.family, spec.runs_as, license_name
 
 
 def details(spec: "ModelSpec") -> Iterator[str]:
@@ -94,7 +100,12 @@ def details(spec: "ModelSpec") -> Iterator[str]:
     for label, text in _facts(spec):
         indent = " " * _LABEL
         yield from textwrap.wrap(
-            text, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=indent, break_on_hyphens=False
+            text,
+            _WIDTH,
+            initial_indent=label.ljust(_LABEL),
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
         )
 
 
@@ -103,7 +114,10 @@ def _facts(spec: "ModelSpec") -> Iterator[tuple[str, str]]:
     yield "repository", f"{spec.repo}{at}"
     if spec.survey is not None:
         yield "survey", f"{spec.survey} in arXiv 2409.15790"
-    yield "parameters", f"{spec.n_params:,}, unique"
+    active = "" if spec.n_params_active is None else f"; a token uses {spec.n_params_active:,}"
+    yield "parameters", f"{spec.n_params:,}, unique{active}"
+    if spec.tokenizer is not None:
+        yield "vocabulary", spec.tokenizer
     yield "shape from", f"{spec.source or _UNKNOWN}"
     yield "shape", f"{spec.architecture}: {_settings(spec.config)}"
     if spec.unsupported is not None:

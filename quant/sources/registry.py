@@ -1,4 +1,4 @@
-"""The registry: the models of models.toml."""
+"""The registry: the models of models.toml, which says in which files of models.d their tables are."""
 
 import difflib
 import re
@@ -11,7 +11,8 @@ import msgspec
 
 from quant.base.errors import UserError
 
-_INHERITED = ("architecture", "license", "gated", "n_params", "source")  # what `like` inherits, besides the config
+# What `like` inherits, besides the config.
+_INHERITED = ("architecture", "license", "gated", "tokenizer", "n_params", "n_params_active", "source")
 
 
 class Standin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +38,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     architecture: str
     license: str | None = None
     n_params: int  # unique parameters
+    n_params_active: int | None = None  # those that one token uses, of a mixture of experts
+    tokenizer: str | None = None  # the kind of its vocabulary, and llama.cpp's name of its pre-tokenizer
     released: str | None = None  # year and month
     survey: str | None = None  # its name in the survey of 59 small models
     gated: bool = False
@@ -94,9 +97,12 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def load_registry() -> dict[str, ModelSpec]:
     """Return all models by name, smallest first."""
     here = Path(__file__).resolve().parents[1]
-    # In a wheel the file is in the package, in a checkout at the top.
+    # In a wheel the files are in the package, in a checkout at the top.
     path = next(each for each in (here / "models.toml", here.parent / "models.toml") if each.exists())
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    index = tomllib.loads(path.read_text(encoding="utf-8"))
+    tables: dict[str, dict[str, Any]] = {}
+    for name in index["files"]:
+        tables |= tomllib.loads((path.parent / "models.d" / f"{name}.toml").read_text(encoding="utf-8"))
     specs = [_spec(name, tables) for name in tables]
     return {spec.name: spec for spec in sorted(specs, key=lambda spec: (spec.n_params, spec.name))}
 

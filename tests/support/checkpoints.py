@@ -50,6 +50,18 @@ def n_params_of(architecture: str, config: dict[str, Any]) -> int:
     return sum(each.n_elements for each in family.tensors(complete_config(family, config)) if not each.optional)
 
 
+def n_params_active_of(architecture: str, config: dict[str, Any]) -> int:
+    """Count those that one token uses: all but those of experts that are not chosen."""
+    family = find_family(architecture)
+    complete = complete_config(family, config)
+    n_used = next(complete[key] for key in ("num_experts_per_tok", "moe_num_active_primary_experts") if key in complete)
+    return sum(
+        each.n_elements // each.shape[0] * n_used if "_exps." in each.target else each.n_elements
+        for each in family.tensors(complete)
+        if not each.optional
+    )
+
+
 @dataclass(frozen=True)
 class Shape:
     """The shape of a small llama-like model; `tokenizer` decides which ids are special."""

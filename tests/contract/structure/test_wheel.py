@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "models.toml", ".gitignore"):
         shutil.copy(ROOT / name, tree)
-    for name in (*PACKAGES, "tests"):
+    for name in (*PACKAGES, "models.d", "tests"):
         shutil.copytree(ROOT / name, tree / name)
     done = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--quiet",
@@ -79,6 +79,7 @@ def test_it_holds_the_three_packages_and_their_data_and_nothing_else(wheel: Path
     page = {f"plots/report/page.{form}" for form in ("html", "css", "js")}
     data = {
         "quant/models.toml",
+        *(f"quant/models.d/{path.name}" for path in (ROOT / "models.d").iterdir()),
         "quant/convert/verify/probe.json",
         "plots/charts/edge_reference.csv",
         "profiler/measure/workloads/corpus.txt",
@@ -87,7 +88,8 @@ def test_it_holds_the_three_packages_and_their_data_and_nothing_else(wheel: Path
 
 
 def test_the_registry_in_it_is_the_one_at_the_top(site: Path) -> None:
-    assert (site / "quant" / "models.toml").read_bytes() == (ROOT / "models.toml").read_bytes()
+    for name in ("models.toml", *(f"models.d/{path.name}" for path in (ROOT / "models.d").iterdir())):
+        assert (site / "quant" / name).read_bytes() == (ROOT / name).read_bytes()
 
 
 def test_its_facts(site: Path) -> None:

@@ -246,6 +246,7 @@ SHIPPED = [
     *SOURCES,
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Makefile", "pyproject.toml")),
     *(ROOT / name for name in ("models.toml", "constraints.txt", ".ci/run")),
+    *sorted((ROOT / "models.d").iterdir()),
 ]
 
 
@@ -318,7 +319,9 @@ config = { model_type = "llama" }
 def test_an_installed_package_finds_its_registry_inside_itself(tmp_path: Path) -> None:
     site = tmp_path / "site-packages"
     shutil.copytree(ROOT / "quant", site / "quant", ignore=shutil.ignore_patterns("__pycache__"))
-    (site / "quant" / "models.toml").write_text(ONE_MODEL)
+    (site / "quant" / "models.d").mkdir()
+    (site / "quant" / "models.toml").write_text('files = ["test"]\n')
+    (site / "quant" / "models.d" / "test.toml").write_text(ONE_MODEL)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); "
         "from quant.sources.registry import load_registry; print(*load_registry())"

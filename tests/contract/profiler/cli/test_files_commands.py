@@ -87,7 +87,7 @@ def test_the_registry_as_a_table_and_as_json(shell: Shell) -> None:
     assert [line.split()[0] for line in found[1:3]] == ["phi-1", "phi-1.5"]
     assert "repository  microsoft/phi-1" in found  # the details of the model with exactly this name
     assert "no model matches" in shell.refused("models", "opt", "--supported")
-    assert "there are bloom, gemma" in shell.refused("models", "--family", "gpt9")
+    assert "bloom, " in shell.refused("models", "--family", "gpt9")
     assert "number of parameters" in shell.refused("models", "--max-params", "many")
 
 

@@ -61,6 +61,11 @@ CARDS = {
     "sheared-llama-1.3b": 1345,
     "sheared-llama-2.7b": 2702,
 }
+BILLIONS = {  # as announced, with the digits that are given
+    "qwen3-8b": "8.2",
+    "granite-3.1-8b-instruct": "8.17",
+    "llama-3.1-minitron-4b-width": "4.5",
+}
 SPECS = list(load_registry().values())
 
 
@@ -72,6 +77,12 @@ def test_the_count_is_the_published_one(name: str, count: int) -> None:
 @pytest.mark.parametrize(("name", "millions"), CARDS.items())
 def test_the_count_is_what_the_card_says(name: str, millions: int) -> None:
     assert round(find(name).n_params / 1e6) == millions
+
+
+@pytest.mark.parametrize(("name", "billions"), BILLIONS.items())
+def test_the_count_is_the_announced_one(name: str, billions: str) -> None:
+    digits = len(billions.partition(".")[2])
+    assert f"{find(name).n_params / 1e9:.{digits}f}" == billions
 
 
 def test_names_are_plain_and_none_shadows_another() -> None:
