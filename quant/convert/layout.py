@@ -36,6 +36,7 @@ _ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
 _TIED_BY_LLAMA_CPP = {
     "llama", "qwen2", "qwen3", "phi3", "bloom", "gpt2", "olmo", "granite", "minicpm", "minicpm3", "smollm3",
+    "falcon", "mpt", "starcoder", "starcoder2",
 }  # fmt: skip
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files
 # gguf logs what it adds and overwrites, which is noise to a user.

@@ -26,7 +26,7 @@ _TEXT_TYPES = {
     **dict.fromkeys(("paligemma", "colpali"), "gemma"),
     "granite_speech": "granite",
 }
-_SHARED = {"base", "decoder", "keys", "longrope", "planned", "torch_power"}  # what families have in common
+_SHARED = {"base", "decoder", "gpt", "keys", "longrope", "planned", "torch_power"}  # what families have in common
 
 
 @cache

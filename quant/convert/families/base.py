@@ -176,6 +176,20 @@ def require_whole_heads(n_embd: int, heads: int) -> None:
         raise UserError(f"config.json asks for {heads} attention heads in a width of {n_embd}, which is no multiple")
 
 
+def require_full_width(config: Config) -> None:
+    """Refuse heads that together are not as wide as the model, where llama.cpp derives their size from the width.
+
+    Raises:
+        UserError: they are not.
+    """
+    n_embd, heads, size = need(config, "hidden_size"), n_heads(config), head_dim(config)
+    if heads * size != n_embd:
+        raise UserError(
+            f"config.json has {heads} heads of {size} in a width of {n_embd}, which llama.cpp does not compute for "
+            "this family; choose another model"
+        )
+
+
 def n_head_kv(config: Config) -> int:
     """Return the number of key and value heads; without the key, or where it is null, as many as heads."""
     return need(config, "num_attention_heads" if config.get("num_key_value_heads") is None else "num_key_value_heads")

@@ -15,8 +15,11 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
+    gated: bool | Literal["fused"] = True  # whether the feed-forward part has a gate; fused: as rows before those of up
+    mlp_names: tuple[str, str] = ("up_proj", "down_proj")  # in the checkpoint
     interleave: bool = False  # rotary halves of queries and keys alternate in GGUF (llama's layout, not NeoX's)
     norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")  # of a layer, over the whole width
+    norm_bias: bool = False  # of these and of the final one
     qk_norms: Literal["head", "row"] | None = None  # norms of queries and keys: of each head, or of all heads together
     final_norm: bool = True
     norm_offset: float = 0.0  # added to the weights of every norm
@@ -29,7 +32,7 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
         for layer in range(need(config, "num_hidden_layers")):
             yield from self._layer(config, f"model.layers.{layer}")
         if self.final_norm:
-            yield Planned(name="model.norm.weight", shape=(n_embd,), offset=self.norm_offset)
+            yield from self._norm("model.norm", n_embd)
         if self.head:
             yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
 
@@ -37,14 +40,16 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
         n_embd, n_ff, size = need(config, "hidden_size"), need(config, "intermediate_size"), head_dim(config)
         heads, heads_kv = need(config, "num_attention_heads"), n_head_kv(config)
         queries, keys = (Interleaved(heads), Interleaved(heads_kv)) if self.interleave else (None, None)
+        gate = (("mlp.gate_proj", (n_ff, n_embd), self.mlp_bias, None),) if self.gated is True else ()
+        up = ("mlp.gate_up_proj", 2 * n_ff) if self.gated == "fused" else (f"mlp.{self.mlp_names[0]}", n_ff)
         for name, shape, bias, order in (
             ("self_attn.q_proj", (heads * size, n_embd), self.qkv_bias, queries),
             ("self_attn.k_proj", (heads_kv * size, n_embd), self.qkv_bias, keys),
             ("self_attn.v_proj", (heads_kv * size, n_embd), self.qkv_bias, None),
             ("self_attn.o_proj", (n_embd, heads * size), self.output_bias, None),
-            ("mlp.gate_proj", (n_ff, n_embd), self.mlp_bias, None),
-            ("mlp.up_proj", (n_ff, n_embd), self.mlp_bias, None),
-            ("mlp.down_proj", (n_embd, n_ff), self.mlp_bias, None),
+            *gate,
+            (up[0], (up[1], n_embd), self.mlp_bias, None),
+            (f"mlp.{self.mlp_names[1]}", (n_embd, n_ff), self.mlp_bias, None),
         ):
             if bias:
                 yield from weight_and_bias(f"{block}.{name}", shape, order=order)
@@ -55,4 +60,9 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
                 n_norm = size if self.qk_norms == "head" else n_heads * size
                 yield Planned(name=f"{block}.self_attn.{name}.weight", shape=(n_norm,), offset=self.norm_offset)
         for name in self.norms:
-            yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,), offset=self.norm_offset)
+            yield from self._norm(f"{block}.{name}", n_embd)
+
+    def _norm(self, name: str, n_embd: int) -> Iterator[Planned]:
+        yield Planned(name=f"{name}.weight", shape=(n_embd,), offset=self.norm_offset)
+        if self.norm_bias:
+            yield Planned(name=f"{name}.bias", shape=(n_embd,))

@@ -56,6 +56,32 @@ class ByPart(msgspec.Struct, frozen=True):
         return (head * self.n_parts + part) * size + within
 
 
+class Grouped(msgspec.Struct, frozen=True):
+    """Groups of some queries, their key and their value; in GGUF all queries come first, then all keys, all values.
+
+    Source: conversion/falcon.py of the pinned llama.cpp.
+    """
+
+    n_heads: int  # of queries
+    n_groups: int
+    size: int  # rows of a head
+
+    def unit(self, n_rows: int) -> int:
+        """Return the number of rows that belong together: those of one head."""
+        return self.size
+
+    def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        rows = np.arange(first, last)
+        head, within = rows // self.size, rows % self.size
+        per_group, other = self.n_heads // self.n_groups, head - self.n_heads
+        is_query = other < 0
+        group = np.where(is_query, head // per_group, other % self.n_groups)
+        place = np.where(is_query, head % per_group, per_group + other // self.n_groups)
+        found: Rows = (group * (per_group + 2) + place) * self.size + within
+        return found
+
+
 class From(msgspec.Struct, frozen=True):
     """A part of a larger tensor: the rows from `first_row`."""
 
@@ -70,7 +96,7 @@ class From(msgspec.Struct, frozen=True):
         return np.arange(self.first_row + first, self.first_row + last)
 
 
-Order = Interleaved | ByPart | From
+Order = Interleaved | ByPart | Grouped | From
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

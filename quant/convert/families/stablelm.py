@@ -29,13 +29,10 @@ def tensors(config: Config) -> Iterator[Planned]:
     """Yield the config's tensors."""
     parallel = bool(config["use_parallel_residual"])
     norms = ("input_layernorm",) if parallel else ("input_layernorm", "post_attention_layernorm")
-    yield from Decoder(qkv_bias=bool(config.get("use_qkv_bias")), norms=norms).tensors(config)
-    n_embd = need(config, "hidden_size")
-    for layer in range(need(config, "num_hidden_layers")):
-        block = f"model.layers.{layer}"
-        for name in norms:
-            yield Planned(name=f"{block}.{name}.bias", shape=(n_embd,))
-        if config.get("qk_layernorm"):
+    yield from Decoder(qkv_bias=bool(config.get("use_qkv_bias")), norms=norms, norm_bias=True).tensors(config)
+    if config.get("qk_layernorm"):
+        for layer in range(need(config, "num_hidden_layers")):
+            block = f"model.layers.{layer}"
             for part, heads in (("q", need(config, "num_attention_heads")), ("k", n_head_kv(config))):
                 names = tuple(f"{block}.self_attn.{part}_layernorm.norms.{head}.weight" for head in range(heads))
                 yield Planned(
@@ -44,7 +41,6 @@ def tensors(config: Config) -> Iterator[Planned]:
                     target=f"blk.{layer}.attn_{part}_norm.weight",
                     stacked=names,
                 )
-    yield Planned(name="model.norm.bias", shape=(n_embd,))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:

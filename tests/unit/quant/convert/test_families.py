@@ -11,7 +11,7 @@ import pytest
 from quant.base.errors import UserError
 from quant.convert.families import find_family, planned_tensors
 from quant.convert.families.base import as_number, rope_parameters
-from quant.convert.families.planned import ByPart, From, Interleaved
+from quant.convert.families.planned import ByPart, From, Grouped, Interleaved
 from quant.convert.tokenizer.tokens import Tokens
 from quant.convert.tokenizer.vocabulary import Vocabulary
 
@@ -167,6 +167,13 @@ def test_query_key_and_value_of_all_heads_are_put_together():
     assert ByPart(2).source_rows(0, 12, 12).tolist() == [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]
     assert ByPart(2).source_rows(4, 8, 12).tolist() == [2, 3, 8, 9]
     assert ByPart(2).unit(12) == 2
+
+
+def test_groups_of_queries_with_their_key_and_value_are_taken_apart():
+    # Two groups of two queries in heads of one row: q q k v, q q k v.
+    assert Grouped(4, 2, 1).source_rows(0, 8, 8).tolist() == [0, 1, 4, 5, 2, 6, 3, 7]
+    assert Grouped(4, 2, 2).source_rows(4, 10, 16).tolist() == [8, 9, 10, 11, 4, 5]
+    assert Grouped(4, 2, 2).unit(16) == 2
 
 
 def test_a_part_begins_at_its_first_row():
