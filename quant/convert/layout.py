@@ -21,7 +21,15 @@ from quant.convert.families.planned import Planned
 from quant.convert.model_card import load_metadata
 from quant.convert.provenance import Origin
 from quant.convert.safetensors_file import Tensor
-from quant.convert.tensor_names import OUTPUT, adapter_error, is_adapters, missing_error, text_tensors, usual_names
+from quant.convert.tensor_names import (
+    OUTPUT,
+    adapter_error,
+    as_stored,
+    is_adapters,
+    missing_error,
+    text_tensors,
+    usual_names,
+)
 from quant.convert.tokenizer.synthetic import synthetic_vocabulary
 from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 from quant.gguf_io.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
@@ -31,13 +39,14 @@ from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys
 # Buffers that old checkpoints carry; they are computed, not learned.
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 # Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
-_ALWAYS_F32 = ("position_embd.weight", "token_types.weight")
+_ALWAYS_F32 = ("position_embd.weight", "token_types.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight")
 # Architectures of which llama.cpp takes the embedding for a missing output matrix.
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
 _TIED_BY_LLAMA_CPP = {
     "llama", "qwen2", "qwen3", "phi3", "bloom", "gpt2", "olmo", "granite", "minicpm", "minicpm3", "smollm3",
-    "falcon", "mpt", "starcoder", "starcoder2",
+    "falcon", "mpt", "starcoder", "starcoder2", "qwen3moe", "granitemoe",
 }  # fmt: skip
+_MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files
 # gguf logs what it adds and overwrites, which is noise to a user.
 for _name in ("gguf", "metadata"):
@@ -213,6 +222,7 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     config = complete_config(family, checkpoint.config)
     planned = planned_tensors(family, config)
     tensors = text_tensors(checkpoint.tensors) if composite else checkpoint.tensors
+    planned = as_stored(planned, tensors)
     checkpoint = replace(checkpoint, config=config, tensors=usual_names(tensors, planned))
     if lack := _lacks_output(checkpoint, family, planned):
         planned = [each for each in planned if each.target != OUTPUT]
@@ -270,9 +280,9 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
             shapes[name] = shape
     _refuse_types(checkpoint, family, users)
     _refuse_missing(checkpoint, users)
-    seen: set[str] = set()
+    awaited, groups = _groups(planned)
     for name, tensor in checkpoint.tensors.items():
-        if name.endswith((*_IGNORED, *family.ignored)):
+        if _is_left_out(family, checkpoint.config, name):
             continue
         if name not in users:
             if is_adapters(name):
@@ -283,9 +293,25 @@ def _jobs(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> Ite
                 f"tensor {name} is {list(tensor.shape)} where the config asks for {list(shapes[name])}; "
                 "config.json and the weights do not belong together"
             )
-        seen.add(name)
-        # Of several sources the last one to come completes the tensor.
-        yield from (_job(checkpoint, each) for each in users[name] if seen.issuperset(each.sources))
+        # Of several sources the last one to come completes the tensor, and of a group the last tensor.
+        for group in dict.fromkeys(_group_of(each) for each in users[name]):
+            awaited[group].discard(name)
+            if not awaited[group]:
+                yield from (_job(checkpoint, each) for each in groups[group])
+
+
+def _groups(planned: list[Planned]) -> tuple[dict[str | None, set[str]], dict[str | None, list[Planned]]]:
+    """Return the names that each group awaits, and its tensors. One without a group is a group of its own."""
+    awaited: dict[str | None, set[str]] = {}
+    groups: dict[str | None, list[Planned]] = {}
+    for each in planned:
+        awaited.setdefault(_group_of(each), set()).update(each.sources)
+        groups.setdefault(_group_of(each), []).append(each)
+    return awaited, groups
+
+
+def _group_of(planned: Planned) -> str | None:
+    return planned.group or planned.target
 
 
 def _lacks_output(checkpoint: Checkpoint, family: Family, planned: list[Planned]) -> str | None:
@@ -296,12 +322,27 @@ def _lacks_output(checkpoint: Checkpoint, family: Family, planned: list[Planned]
     return f"{checkpoint.folder} has no {output.name}; llama.cpp uses the embedding in its place"
 
 
+def _is_left_out(family: Family, config: Config, name: str) -> bool:
+    """Return whether a tensor is a buffer, or belongs to another part of a larger model."""
+    return name.endswith((*_IGNORED, *family.ignored)) or name.startswith(_omitted(family, config))
+
+
+def _omitted(family: Family, config: Config) -> tuple[str, ...]:
+    """Return how the names of omitted tensors start."""
+    if family.extra_layers is None or not config.get(family.extra_layers):
+        return family.omitted
+    first = need(config, family.layers_key)
+    extra = range(first, first + min(need(config, family.extra_layers), _MAX_EXTRA_LAYERS))
+    return (*family.omitted, *(f"model.layers.{layer}." for layer in extra))
+
+
 def _refuse_types(checkpoint: Checkpoint, family: Family, users: Mapping[str, list[Planned]]) -> None:
     """Refuse weights of other types before missing ones: quantized checkpoints have other names too."""
     is_whole = users.keys() <= checkpoint.tensors.keys()
     for name, tensor in checkpoint.tensors.items():
-        is_buffer = name.endswith((*_IGNORED, *family.ignored))
-        if not tensor.is_plain and not is_buffer and (name in users or (tensor.is_packed and not is_whole)):
+        if tensor.is_plain or _is_left_out(family, checkpoint.config, name):
+            continue
+        if name in users or (tensor.is_packed and not is_whole):
             raise tensor.refusal()
 
 

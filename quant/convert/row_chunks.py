@@ -18,7 +18,7 @@ _MAX_SPAN = 2
 
 def row_length(job: Job) -> int:
     """Return the number of values in a row; a vector's rows have one value."""
-    return job.planned.shape[-1] if len(job.planned.shape) > 1 else 1
+    return job.planned.row_length
 
 
 def n_rows(job: Job) -> int:
@@ -27,12 +27,15 @@ def n_rows(job: Job) -> int:
 
 
 def row_chunks(job: Job, n_elements: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and last row of chunks of about `n_elements`: whole rows, whole heads if rows are reordered."""
+    """Yield the first and last row of chunks of about `n_elements`: whole rows, whole heads if rows are reordered.
+
+    A matrix that is transposed in the checkpoint is one chunk.
+    """
     rows = n_rows(job)
     unit = max(1, job.planned.order.unit(rows)) if job.planned.order else 1
     step = max(unit, n_elements // max(1, row_length(job)) // unit * unit)
-    if job.planned.transposed or job.planned.stacked:
-        step = max(1, rows)
+    if job.planned.transposed:
+        step = max(1, rows // job.planned.n_matrices)
     for first in range(0, rows, step):
         yield first, min(first + step, rows)
 
@@ -47,24 +50,26 @@ def read_chunk(job: Job, first: int, last: int) -> NDArray[Any]:
     """
     planned = job.planned
     if planned.stacked:
-        values = np.concatenate([source.read(0, source.n_elements) for source in job.sources])
+        values = _stacked(job, first, last)
     elif planned.transposed:
-        (source,) = job.sources
-        values = np.ascontiguousarray(source.read(0, source.n_elements).reshape(source.shape)[:, first:last].T)
-        values = values.reshape(-1)
+        values = _transposed(job, first, last)
     else:
         values = _ordered(job, first, last)
     if (place := first_not_finite(values, job.dtype)) is not None:
-        raise _not_finite(job, values, place)
+        raise _not_finite(job, source_of(job, first + place // row_length(job)), values[place : place + 1])
     if planned.offset:
         return _with_offset(values, job.dtype, planned.offset)
     return values
 
 
-def _not_finite(job: Job, values: NDArray[Any], place: int) -> UserError:
-    """Return the error for a value that is no number; `place` is in a chunk, which may be of another order."""
-    source = job.sources[place * len(job.sources) // values.size] if job.planned.stacked else job.sources[0]
-    is_nan = np.isnan(convert_floats(values[place : place + 1], job.dtype, "F32"))[0]
+def source_of(job: Job, row: int) -> Tensor:
+    """Return the checkpoint's tensor that a row is in."""
+    return job.sources[row * len(job.sources) // n_rows(job)]
+
+
+def _not_finite(job: Job, source: Tensor, value: NDArray[Any]) -> UserError:
+    """Return the error for a value that is no number."""
+    is_nan = np.isnan(convert_floats(value, job.dtype, "F32"))[0]
     return UserError(
         f"tensor {source.name} in {source.path} holds {'NaN' if is_nan else 'an infinite value'}, "
         "and llama.cpp would generate nonsense; download the checkpoint again, or use one from before it diverged"
@@ -74,6 +79,29 @@ def _not_finite(job: Job, values: NDArray[Any], place: int) -> UserError:
 def chunk_type(job: Job) -> str:
     """Return the type of the chunks: the checkpoint's, or F32 for BF16 with an offset."""
     return "F32" if job.planned.offset and job.dtype != "F16" else job.dtype
+
+
+def _stacked(job: Job, first: int, last: int) -> NDArray[Any]:
+    """Read rows of tensors that follow each other, all of which have as many."""
+    length, each = row_length(job), n_rows(job) // len(job.sources)
+    parts = []
+    for place in range(first // each, -(-last // each)):
+        begin, end = max(first - place * each, 0), min(last - place * each, each)
+        parts.append(_run(job.sources[place], begin, end, length))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _transposed(job: Job, first: int, last: int) -> NDArray[Any]:
+    """Read rows of one matrix that are columns in the checkpoint."""
+    (source,) = job.sources
+    length, n_columns = row_length(job), source.shape[-1]
+    matrix = first * job.planned.n_matrices // n_rows(job)
+    # In the checkpoint there may be further rows beside those of this matrix.
+    begin = matrix * (source.n_elements // n_columns // job.planned.n_matrices)
+    values = _run(source, begin, begin + length, n_columns).reshape(length, n_columns)
+    order = job.planned.order
+    rows = np.arange(first, last) if order is None else order.source_rows(first, last, n_rows(job))
+    return np.ascontiguousarray(values[:, rows % n_columns].T).reshape(-1)
 
 
 def _ordered(job: Job, first: int, last: int) -> NDArray[Any]:

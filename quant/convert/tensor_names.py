@@ -42,6 +42,17 @@ def usual_names(tensors: Mapping[str, Tensor], planned: Sequence[Planned]) -> di
     return dict(tensors)
 
 
+def as_stored(planned: Sequence[Planned], tensors: Collection[str]) -> list[Planned]:
+    """Return the tensors in the form that a checkpoint has: a matrix per expert, or those of all in one tensor."""
+    there = {_in_layer(name) for name in tensors}
+    return [each.merged if each.merged and _in_layer(each.merged.name) in there else each for each in planned]
+
+
+def _in_layer(name: str) -> str:
+    """Return a tensor's name from the number of its layer on, without what a larger model puts before it."""
+    return name.rpartition("layers.")[2]
+
+
 def _may_miss(planned: Planned) -> bool:
     return planned.optional or planned.target == OUTPUT
 

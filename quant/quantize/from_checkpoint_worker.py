@@ -16,7 +16,7 @@ from quant.base.files import write_in_steps
 from quant.base.worker import Send
 from quant.convert.layout import Job, Layout, open_layout
 from quant.convert.provenance import TokenCheck
-from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks, row_length
+from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks, row_length, source_of
 from quant.convert.verify.verified import verified_keys
 from quant.gguf_io.file_name import file_stem
 from quant.gguf_io.floats import convert_floats, n_overflowed
@@ -104,8 +104,10 @@ def write_levels(layout: Layout, keys: Future[Keys], request: WriteLevels, send:
 
 
 def _importance_of(tensor: Job, importance: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """Return the importance of the columns of each matrix, `(n_matrices, row length)`."""
+    shape = (tensor.planned.n_matrices, row_length(tensor))
     found = importance.get(tensor.target)
-    return found if found is not None and found.size == row_length(tensor) else None
+    return found.reshape(shape) if found is not None and found.size == shape[0] * shape[1] else None
 
 
 def _quantize(tensor: Job, rows: tuple[int, int], kinds: set[str], columns: NDArray[np.float32] | None) -> _Quantized:
@@ -118,12 +120,30 @@ def _quantize(tensor: Job, rows: tuple[int, int], kinds: set[str], columns: NDAr
         if TYPE_BY_NAME[kind].is_quantized:
             if wide is None:
                 wide = np.ascontiguousarray(convert_floats(values, source, "F32"))
-            by_type[kind] = quantize_rows(wide, row_length(tensor), kind, columns, f"tensor {tensor.sources[0].name}")
+            by_type[kind] = _quantize_wide(wide, tensor, rows, kind, columns)
         else:
             floats = np.ascontiguousarray(convert_floats(values, source, kind.upper()))
             lost += n_overflowed(values, source, floats, kind.upper())
             by_type[kind] = floats.view(np.uint8)
     return _Quantized(by_type, lost)
+
+
+def _quantize_wide(
+    wide: NDArray[np.float32], tensor: Job, rows: tuple[int, int], kind: str, columns: NDArray[np.float32] | None
+) -> NDArray[np.uint8]:
+    """Quantize rows; with importance, the rows of each matrix with that of its own."""
+    length, name = row_length(tensor), f"tensor {source_of(tensor, rows[0]).name}"
+    if columns is None or len(columns) == 1:
+        return quantize_rows(wide, length, kind, None if columns is None else columns[0], name)
+    first, last = rows
+    each = n_rows(tensor) // len(columns)
+    parts = []
+    while first < last:
+        end = min(last, (first // each + 1) * each)
+        part = wide[(first - rows[0]) * length : (end - rows[0]) * length]
+        parts.append(quantize_rows(part, length, kind, columns[first // each], name))
+        first = end
+    return np.concatenate(parts)
 
 
 def _open(opening: OpenCheckpoint) -> LevelSource:

@@ -25,13 +25,15 @@ class Variant(NamedTuple):
     pre: str = "gpt-2"  # llama.cpp's name of the pre-tokenizer, passed to both sides
     oracle_config: dict[str, Any] | None = None  # changes to the config for llama.cpp's converter, None removes a key
     oracle_fails: bool = False  # llama.cpp's own converter cannot convert it, and ours can
-    no_logits: str | None = None  # why transformers 4.57 cannot compute it
+    no_logits: str | None = None  # why transformers cannot compute it
+    transformers: int = 4  # the first version that has the class: 4 or 5
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread
     own_keys: tuple[str, ...] = ()  # that llama.cpp reads, and that its converter omits or gets wrong
     more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family omits, or larger ones than it needs
     equivalent: Callable[[Path, Path], Path] | None = None  # writes a model that transformers has, returns its folder
     bare: bool = False  # whether the tensors' names lack the family's prefix
+    merged: bool = False  # whether the matrices of all experts are one tensor
 
     @property
     def style(self) -> str:

@@ -91,6 +91,7 @@ class Form:
         prefix: comes before the tensors' names, as in a model whose text model is a part.
         more_tensors: added to the family's own; they replace those of the same name.
         bare: omit the family's own prefix from the tensors' names.
+        merged: write the matrices of all experts as one tensor, in families that read both.
     """
 
     dtype: str = "bfloat16"
@@ -101,6 +102,7 @@ class Form:
     prefix: str = ""
     more_tensors: dict[str, tuple[int, ...]] | None = None
     bare: bool = False
+    merged: bool = False
 
 
 def decoder_config(architecture: str = "LlamaForCausalLM", model_type: str = "llama", **changes: Any) -> dict[str, Any]:
@@ -192,7 +194,8 @@ def _tensors(config: dict[str, Any], form: Form) -> dict[str, tuple[tuple[int, .
     omitted = family.base_prefix if form.bare else ""
     return {
         form.prefix + name.removeprefix(omitted): (shape, planned)
-        for planned in planned_tensors(family, complete_config(family, config))
+        for each in planned_tensors(family, complete_config(family, config))
+        for planned in [(each.merged or each) if form.merged else each]
         if not planned.optional
         for name, shape in planned.source_tensors()
     } | {name: (shape, Planned(name=name, shape=shape)) for name, shape in (form.more_tensors or {}).items()}

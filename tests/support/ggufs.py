@@ -118,8 +118,13 @@ def _write(writer: gguf.GGUFWriter) -> None:
     writer.close()
 
 
-def tiny_imatrix(path: Path, sizes: dict[str, int], *, seed: int = 0, dataset: str = "words.txt") -> Path:
-    """Write an importance matrix in the GGUF form of llama-imatrix: tensor name -> length of its rows."""
+def tiny_imatrix(
+    path: Path, sizes: dict[str, int], *, n_experts: int = 1, seed: int = 0, dataset: str = "words.txt"
+) -> Path:
+    """Write an importance matrix in the GGUF form of llama-imatrix: tensor name -> length of its rows.
+
+    Tensors of experts have a row for each of them.
+    """
     writer = gguf.GGUFWriter(path, "imatrix")
     writer.add_string("general.type", "imatrix")
     writer.add_array("imatrix.datasets", [dataset])
@@ -127,8 +132,9 @@ def tiny_imatrix(path: Path, sizes: dict[str, int], *, seed: int = 0, dataset: s
     writer.add_uint32("imatrix.chunk_size", 512)
     random = np.random.default_rng(seed)
     for name, size in sizes.items():
-        writer.add_tensor(f"{name}.in_sum2", random.random((1, size), dtype=np.float32) + 0.1)
-        writer.add_tensor(f"{name}.counts", np.full((1, 1), 2048.0, dtype=np.float32))
+        rows = n_experts if "_exps." in name else 1
+        writer.add_tensor(f"{name}.in_sum2", random.random((rows, size), dtype=np.float32) + 0.1)
+        writer.add_tensor(f"{name}.counts", np.full((rows, 1), 2048.0, dtype=np.float32))
     _write(writer)
     return path
 

@@ -26,7 +26,8 @@ _TEXT_TYPES = {
     **dict.fromkeys(("paligemma", "colpali"), "gemma"),
     "granite_speech": "granite",
 }
-_SHARED = {"base", "decoder", "gpt", "keys", "longrope", "planned", "torch_power"}  # what families have in common
+# What families have in common.
+_SHARED = {"base", "decoder", "experts", "gpt", "keys", "longrope", "planned", "torch_power"}
 
 
 @cache

@@ -64,6 +64,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     space_prefix_key: bool = False  # whether the tokenizer's add_prefix_space becomes a key
     layers_key: str = "num_hidden_layers"
     ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned
+    omitted: tuple[str, ...] = ()  # starts of names of parts that are not the text model
+    extra_layers: str | None = None  # a setting: how many layers after the last predict further tokens; omitted
     model_types: tuple[str, ...] = ()  # for configs that name no class
     base_prefix: str = ""  # of the tensors' names; missing in checkpoints without the output head
 

@@ -6,7 +6,14 @@ Source: set_gguf_parameters of TextModel in conversion/base.py of the pinned lla
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, as_number, first_of, need, rope_parameters, with_defaults
+from quant.convert.families.base import (
+    Config,
+    as_number,
+    first_of,
+    need,
+    rope_parameters,
+    with_defaults,
+)
 
 _THETA = 10000.0  # llama.cpp's default
 
@@ -16,7 +23,10 @@ def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int, *
     writer.add_block_count(need(config, "num_hidden_layers"))
     if config.get("max_position_embeddings") is not None:
         writer.add_context_length(need(config, "max_position_embeddings"))
-    write_counts(writer, config, "embedding_length", "feed_forward_length", "head_count")
+    write_counts(writer, config, "embedding_length")
+    if config.get("intermediate_size") is not None:
+        write_counts(writer, config, "feed_forward_length")
+    write_counts(writer, config, "head_count")
     if config.get("num_key_value_heads") is not None:
         writer.add_head_count_kv(need(config, "num_key_value_heads"))
     write_rope_keys(writer, config, longrope=longrope)
@@ -24,10 +34,42 @@ def write_common_keys(writer: gguf.GGUFWriter, config: Config, file_type: int, *
         writer.add_layer_norm_rms_eps(as_number(epsilon, "rms_norm_eps"))
     if (epsilon := first_of(config, "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")) is not None:
         writer.add_layer_norm_eps(as_number(epsilon, "layer_norm_eps"))
+    write_expert_keys(writer, config)
     if config.get("head_dim") is not None:
         writer.add_key_length(need(config, "head_dim"))
         writer.add_value_length(need(config, "head_dim"))
     writer.add_file_type(file_type)
+
+
+_SCORES = {
+    "sigmoid": gguf.ExpertGatingFuncType.SIGMOID,
+    "softmax": gguf.ExpertGatingFuncType.SOFTMAX,
+}
+
+
+def write_expert_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    """Add how many experts there are, how many compute a token and how they are chosen; nothing for dense models.
+
+    Raises:
+        UserError: llama.cpp does not know the function of the scores.
+    """
+    for keys, add in (
+        (("num_local_experts", "num_experts", "n_routed_experts"), writer.add_expert_count),
+        (("num_experts_per_tok", "num_experts_per_token", "top_k_experts"), writer.add_expert_used_count),
+        (("n_group",), writer.add_expert_group_count),
+        (("topk_group",), writer.add_expert_group_used_count),
+    ):
+        if (value := first_of(config, *keys)) is not None:
+            add(0 if value == 0 else need({keys[0]: value}, keys[0]))
+    score = first_of(
+        config, "score_function", "scoring_func", "score_func", "moe_router_activation", "moe_router_activation_func"
+    )
+    if score is not None:
+        if score not in _SCORES:
+            raise UserError(
+                f"config.json asks for experts chosen by {str(score)[:80]!r}; llama.cpp has {', '.join(_SCORES)}"
+            )
+        writer.add_expert_gating_func(_SCORES[score])
 
 
 # GGUF's keys of counts, and the config's under their most common names.

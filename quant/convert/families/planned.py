@@ -1,7 +1,7 @@
 """One tensor of the GGUF file, and the rows of the checkpoint that it is made of.
 
 Nearly all tensors are copied as they are. The others have their rows reordered, are a part of a larger tensor, are
-stacked from several small ones, or are transposed in the checkpoint. All can be made in chunks of rows.
+stacked from several smaller ones, or are transposed in the checkpoint. All can be made in chunks of rows.
 """
 
 import math
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
 Rows = NDArray[np.intp]
+_STACKED_DIMS = 3  # of a tensor that holds the matrices of several experts or heads
 
 
 class Interleaved(msgspec.Struct, frozen=True):
@@ -22,6 +23,7 @@ class Interleaved(msgspec.Struct, frozen=True):
     """
 
     n_heads: int
+    first_row: int = 0  # where they are a part of a larger tensor
 
     def unit(self, n_rows: int) -> int:
         """Return the number of rows that belong together: those of one head."""
@@ -32,7 +34,7 @@ class Interleaved(msgspec.Struct, frozen=True):
         rows = np.arange(first, last)
         size = self.unit(n_rows)
         head, within = rows // size, rows % size
-        return head * size + within % 2 * (size // 2) + within // 2
+        return self.first_row + head * size + within % 2 * (size // 2) + within // 2
 
 
 class ByPart(msgspec.Struct, frozen=True):
@@ -96,22 +98,49 @@ class From(msgspec.Struct, frozen=True):
         return np.arange(self.first_row + first, self.first_row + last)
 
 
-Order = Interleaved | ByPart | Grouped | From
+class OfEach(msgspec.Struct, frozen=True):
+    """Some rows of each expert (or head), where the checkpoint has those of all experts in one tensor.
+
+    Source: the merged gates and ups of conversion/granite.py, conversion/qwen.py and conversion/gpt_oss.py, and the
+    kv_b_proj of conversion/deepseek.py of the pinned llama.cpp.
+    """
+
+    n_rows: int  # of an expert in GGUF
+    whole: int  # of an expert in the checkpoint
+    first_row: int = 0  # of those
+    step: int = 1  # 2: every second row
+
+    def unit(self, n_rows: int) -> int:
+        """Return the number of rows that belong together: one."""
+        return 1
+
+    def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        rows = np.arange(first, last)
+        return rows // self.n_rows * self.whole + self.first_row + rows % self.n_rows * self.step
+
+
+Order = Interleaved | ByPart | Grouped | From | OfEach
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """One tensor that a config asks for. Shapes have the rows first, as safetensors and numpy write them."""
+    """One tensor that a config asks for. Shapes have the rows first, as safetensors and numpy write them.
+
+    A tensor of three dimensions holds the matrices of all experts, or of all heads, one after another.
+    """
 
     name: str  # in the checkpoint
     shape: Shape  # in GGUF
     target: str | None = None  # in GGUF; None: the name in gguf's TensorNameMap
-    stacked: tuple[str, ...] = ()  # all sources, `name` first, where each is one row
+    stacked: tuple[str, ...] = ()  # all sources, `name` first, where each is an equal part, one after another
     source_shape: Shape | None = None  # in the checkpoint, where it differs
     order: Order | None = None
-    transposed: bool = False
+    transposed: bool = False  # of three dimensions, each matrix is
     offset: float = 0.0  # added to each value: some checkpoints store norm weights as weight - 1
     cut: bool = False  # the checkpoint may have more rows, which belong to no token
     optional: bool = False  # a tied output matrix may be missing
+    group: str | None = None  # tensors of one group are written together, when the last of their sources has come
+    merged: "Planned | None" = None  # the same tensor, of a checkpoint that has the matrices of all experts in one
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -122,6 +151,17 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     def n_elements(self) -> int:
         """The number of values in GGUF."""
         return math.prod(self.shape)
+
+    @property
+    def row_length(self) -> int:
+        """The number of values in a row. Vectors, also those of experts in one tensor, have rows of one value."""
+        is_vectors = len(self.shape) < _STACKED_DIMS and isinstance(self.order, OfEach)
+        return 1 if len(self.shape) < 2 or is_vectors else self.shape[-1]
+
+    @property
+    def n_matrices(self) -> int:
+        """The number of matrices, one after another: of experts or heads."""
+        return self.shape[0] if len(self.shape) == _STACKED_DIMS else 1
 
     @property
     def is_norm(self) -> bool:
@@ -135,7 +175,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         elif self.stacked:
             shape = self.shape[1:]
         else:
-            shape = self.shape[::-1] if self.transposed else self.shape
+            shape = (*self.shape[:-2], *self.shape[:-3:-1]) if self.transposed else self.shape
         for name in self.sources:
             yield name, shape
 

@@ -12,7 +12,7 @@ from quant.convert.to_gguf import convert
 from quant.gguf_io.header import open_gguf_header
 from quant.quantize.from_checkpoint import checkpoint_writer
 from quant.quantize.levels_of_gguf import choose_levels, quantize
-from tests.support.checkpoints import make_checkpoint
+from tests.support.checkpoints import decoder_config, make_checkpoint, write_checkpoint
 from tests.support.ggufs import tiny_imatrix
 from tests.support.quantize_directly import quantize_directly
 
@@ -94,6 +94,23 @@ def test_an_importance_matrix_gives_the_same_bytes_and_keys(tmp_path: Path) -> N
     }
     imatrix = tiny_imatrix(tmp_path / "words.gguf", sizes)
     found = from_checkpoint(checkpoint, tmp_path / "ours", "IQ2_XXS,Q2_K_S,Q4_K_M", imatrix=imatrix)
+    expected = quantize(tmp_path / "tiny-lossless.gguf", list(found), tmp_path / "theirs", imatrix=imatrix)
+    for made in expected:
+        assert contents(found[made.level]) == contents(made.path)
+
+
+def test_experts_are_quantized_each_by_its_own_importance(tmp_path: Path) -> None:
+    experts = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 256, "norm_topk_prob": True}
+    config = decoder_config("Qwen3MoeForCausalLM", "qwen3_moe", hidden=256, ffn=512, layers=1, head_dim=64) | experts
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    convert(checkpoint, tmp_path / "tiny-lossless.gguf", outtype="bf16", origin=ORIGIN)
+    sizes = {
+        tensor.name: int(tensor.shape[0])
+        for tensor in GGUFReader(tmp_path / "tiny-lossless.gguf").tensors
+        if len(tensor.shape) > 1 and tensor.name not in ("token_embd.weight", "blk.0.ffn_gate_inp.weight")
+    }
+    imatrix = tiny_imatrix(tmp_path / "words.gguf", sizes, n_experts=3)
+    found = from_checkpoint(checkpoint, tmp_path / "ours", "IQ2_XXS,Q4_K_M", imatrix=imatrix)
     expected = quantize(tmp_path / "tiny-lossless.gguf", list(found), tmp_path / "theirs", imatrix=imatrix)
     for made in expected:
         assert contents(found[made.level]) == contents(made.path)
