@@ -8,6 +8,7 @@ from tests.support.checkpoints import as_transformers5, decoder_config
 NO_LOGITS = "it reads a matrix per expert"
 EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": True}
 
+
 def config(**shape: Any) -> dict[str, Any]:
     """Return the config.json of a small Qwen3 with experts."""
     shape = {"head_dim": 32, "rope_theta": 1000000.0, "tie": False, **shape}

@@ -128,7 +128,7 @@ class Experts(msgspec.Struct, frozen=True, kw_only=True):
         for part in self.written:
             shape = (n_experts, n_embd, n_ff) if part == "down" else (n_experts, n_ff, n_embd)
             target = f"blk.{layer}.ffn_{part}_exps.weight"
-            merged = self.merged and self.merged.tensor(module, part, shape, target)
+            merged = None if self.merged is None else self.merged.tensor(module, part, shape, target)
             if self.names is None:
                 assert merged is not None
                 yield merged

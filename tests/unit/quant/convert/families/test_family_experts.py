@@ -9,7 +9,6 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from quant.base.errors import UserError
-from quant.convert.families import complete_config, find_family
 from quant.convert.families.planned import OfEach, Planned
 from quant.convert.layout import Job, layout_of_shape, open_layout
 from quant.convert.row_chunks import read_chunk, row_chunks
@@ -62,9 +61,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_parts_of_one_tensor_of_all_experts(case: str, n_elements: int, tmp_path: Path) -> None:
     shape, order, transposed, stored, expected = CASES[case]
-    planned = Planned(
-        name="a", shape=shape, target="b", source_shape=stored.shape, order=order, transposed=transposed
-    )
+    planned = Planned(name="a", shape=shape, target="b", source_shape=stored.shape, order=order, transposed=transposed)
     assert np.array_equal(values(job(tmp_path, planned, stored), n_elements), expected)
 
 
@@ -87,7 +84,7 @@ def test_the_expert_that_holds_nan_is_named(tmp_path: Path) -> None:
     planned = Planned(name="0", shape=SHAPE, target="b", stacked=("0", "1", "2"))
     arrays = [np.ascontiguousarray(MERGED[expert, :N_FF]) for expert in range(N_EXPERTS)]
     arrays[2][1, 3] = np.nan
-    with pytest.raises(UserError, match="tensor 2 in .* holds NaN"):
+    with pytest.raises(UserError, match=r"tensor 2 in .* holds NaN"):
         values(job(tmp_path, planned, *arrays), 1000)
 
 
@@ -139,5 +136,3 @@ def test_what_llama_cpp_does_not_compute_is_refused(name: str, changes: dict[str
     with pytest.raises(UserError, match=message) as refused:
         layout_of_shape({**variants()[name].config, **changes}, standin_for=name)
     assert "\n" not in str(refused.value)
-
-
