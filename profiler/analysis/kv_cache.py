@@ -14,8 +14,9 @@ from quant.gguf_io.artifact import Shape, artifact_of
 from quant.gguf_io.header import GgufHeader
 
 # Architectures that use the window of their header, and how many layers form a group whose last one sees all. Others of
-# this program's families read the key and ignore it. Source: src/models/gemma2.cpp and gemma3.cpp.
-_WINDOWED = {"gemma2": 2, "gemma3": 6}
+# this program's families read the key and ignore it.
+# Source: src/models/gemma2.cpp, gemma3.cpp, olmo2.cpp and exaone4.cpp of the pinned llama.cpp.
+_WINDOWED = {"gemma2": 2, "gemma3": 6, "olmo2": 4, "exaone4": 4}
 _CELL_PAD = 256  # llama.cpp pads the cells of a cache to a multiple of this
 
 

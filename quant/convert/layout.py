@@ -45,6 +45,8 @@ _ALWAYS_F32 = ("position_embd.weight", "token_types.weight", "ffn_gate_inp.weigh
 _TIED_BY_LLAMA_CPP = {
     "llama", "qwen2", "qwen3", "phi3", "bloom", "gpt2", "olmo", "granite", "minicpm", "minicpm3", "smollm3",
     "falcon", "mpt", "starcoder", "starcoder2", "qwen3moe", "granitemoe",
+    "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
+    "chatglm", "pangu-embedded",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files

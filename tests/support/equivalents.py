@@ -128,6 +128,84 @@ def openelm_as_qwen3(checkpoint: Path, target: Path) -> Path:
     return _write(target, made_config, made)
 
 
+def exaone_as_llama(checkpoint: Path, target: Path) -> Path:
+    """Write an EXAONE 3 as a Llama: other names."""
+    config, tensors = _read(checkpoint)
+    names = {
+        "transformer.wte.": "model.embed_tokens.",
+        "transformer.ln_f.": "model.norm.",
+        "transformer.h.": "model.layers.",
+        ".ln_1.": ".input_layernorm.",
+        ".ln_2.": ".post_attention_layernorm.",
+        ".attn.attention.out_proj.": ".self_attn.o_proj.",
+        ".attn.attention.": ".self_attn.",
+        ".mlp.c_fc_0.": ".mlp.gate_proj.",
+        ".mlp.c_fc_1.": ".mlp.up_proj.",
+        ".mlp.c_proj.": ".mlp.down_proj.",
+    }
+    changes = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "num_hidden_layers": config["num_layers"],
+        "rms_norm_eps": config["layer_norm_epsilon"],
+        "hidden_act": config["activation_function"],
+    }
+    return _write(target, _rope4(config | changes), _renamed(tensors, names))
+
+
+def pangu_as_llama(checkpoint: Path, target: Path) -> Path:
+    """Write a Pangu Embedded as a Llama whose attention has biases."""
+    config, tensors = _read(checkpoint)
+    changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": True}
+    return _write(target, _rope4(config | changes), tensors)
+
+
+def text_as_mistral(checkpoint: Path, target: Path) -> Path:
+    """Write the text model inside a Mistral 3 as a Mistral; up to its original context Ministral 3 scales no query."""
+    return _text_as("MistralForCausalLM", "mistral", checkpoint, target)
+
+
+def text_as_qwen2(checkpoint: Path, target: Path) -> Path:
+    """Write the text model inside a Qwen2-VL as a Qwen2: text has one position, in all sections the same."""
+    return _text_as("Qwen2ForCausalLM", "qwen2", checkpoint, target)
+
+
+def text_as_qwen3(checkpoint: Path, target: Path) -> Path:
+    """Write the text model inside a Qwen3-VL as a Qwen3."""
+    return _text_as("Qwen3ForCausalLM", "qwen3", checkpoint, target)
+
+
+def _text_as(architecture: str, model_type: str, checkpoint: Path, target: Path) -> Path:
+    config, tensors = _read(checkpoint)
+    inner = {key: value for key, value in config.items() if key not in ("text_config", "vision_config")}
+    inner |= config.get("text_config", {})
+    kept = {name: values for name, values in tensors.items() if "vis" not in name and "projector" not in name}
+    changes = {"architectures": [architecture], "model_type": model_type, "sliding_window": None}
+    return _write(target, _rope4(inner | changes), _renamed(kept, {"language_model.": "", "model.model.": "model."}))
+
+
+def _rope4(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with its rope settings as transformers 4 has them, without the sections of images."""
+    made = {key: value for key, value in config.items() if key not in ("rope_parameters", "rope_scaling")}
+    rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+    if "rope_theta" in rope:
+        made["rope_theta"] = rope.pop("rope_theta")
+    kind = rope.pop("type", None)
+    if "mrope_section" in rope or rope.get("rope_type", kind) in (None, "default"):
+        return made
+    return made | {"rope_scaling": {"rope_type": kind, **rope}}
+
+
+def _renamed(tensors: Tensors, names: dict[str, str]) -> Tensors:
+    made = {}
+    for name, values in tensors.items():
+        new = name
+        for old, other in names.items():
+            new = new.replace(old, other)
+        made[new] = values
+    return made
+
+
 def _longer(values: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:
     """Add rows of zeros up to a number of rows."""
     return np.concatenate([values, np.zeros((n_rows - len(values), values.shape[1]), dtype=np.float32)])

@@ -145,6 +145,30 @@ def write_phi3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     return vocab_size
 
 
+def write_prefixed_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a SentencePiece model whose settings name the space before a text, as its own normalizer does."""
+    size = write_sentencepiece_tokenizer(folder, vocab_size=vocab_size)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"add_prefix_space": True}))
+    return size
+
+
+def write_glm_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a byte-level BPE with the ends of texts and turns by GLM's names."""
+    size = write_bpe_tokenizer(folder, vocab_size=vocab_size)
+    for path in folder.glob("*.json"):
+        text = path.read_text()
+        path.write_text(text.replace("<|end|>", "<|endoftext|>").replace("<|pad|>", "<|user|>"))
+    return size
+
+
+def write_ending_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a byte-level BPE beside a generation_config.json that lists two ends."""
+    size = write_bpe_tokenizer(folder, vocab_size=vocab_size)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [size - 1, size - 3]}))
+    return size
+
+
 def write_gpt2_class_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     """Write a byte-level BPE whose tokenizer class is GPT-2's, as Phi-4 has."""
     size = write_bpe_tokenizer(folder, vocab_size=vocab_size, style="gpt-4o")

@@ -10,10 +10,9 @@ import gguf
 import msgspec
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, Family, flattened, need, with_defaults
+from quant.convert.families.base import MAX_LAYERS, Config, Family, flattened, need, with_defaults
 from quant.convert.families.planned import Planned
 
-_MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
 # Far beyond any model; llama.cpp's own arrays have room for no more layers.
 _BOUNDS = {"num_attention_heads": 4096, "num_key_value_heads": 4096, "n_head": 4096, "head_dim": 1 << 14}
 # The text model of a multimodal model whose text_config names no type.
@@ -108,7 +107,7 @@ def complete_config(family: Family, config: Config) -> Config:
         # It is written as the difference from its class.
         text = with_defaults(text, **family.sizes)
     # Checked before anything is made per layer or head.
-    for key, most in ((family.layers_key, _MAX_LAYERS), *_BOUNDS.items()):
+    for key, most in ((family.layers_key, MAX_LAYERS), *_BOUNDS.items()):
         if isinstance(value := text.get(key), int) and value > most:
             who = "llama.cpp takes" if key == family.layers_key else "this program takes"
             raise UserError(f"config.json has {key} = {str(value)[:100]}; {who} {most} at most")
@@ -127,8 +126,8 @@ def planned_tensors(family: Family, config: Config) -> list[Planned]:
 def _named(family: Family, config: Config) -> Iterator[Planned]:
     arch = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == family.arch)
     n_layers = need(config, family.layers_key)
-    if n_layers > _MAX_LAYERS:
-        raise UserError(f"config.json has {family.layers_key} = {n_layers}; llama.cpp takes {_MAX_LAYERS} at most")
+    if n_layers > MAX_LAYERS:
+        raise UserError(f"config.json has {family.layers_key} = {n_layers}; llama.cpp takes {MAX_LAYERS} at most")
     names = _name_map(arch, n_layers)
     for planned in family.tensors(config):
         target = (

@@ -23,6 +23,7 @@ Config = dict[str, Any]
 ExtraTensors = dict[str, NDArray[np.float32]]
 GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")  # llama.cpp computes all with the tanh approximation
 SILU = (None, "silu")
+MAX_LAYERS = 512  # llama.cpp's own limit. Source: LLAMA_MAX_LAYERS in src/llama-hparams.h
 _MAX_FLOAT = 3.4e38  # these numbers are float32 in GGUF
 
 
@@ -168,6 +169,11 @@ def head_dim(config: Config) -> int:
     return size
 
 
+def usual_head_dim(size: int) -> Callable[[Config], int]:
+    """Return the default of head_dim where the class has one: where the key is null, heads divide the width."""
+    return lambda config: need(config, "hidden_size") // n_heads(config) if "head_dim" in config else size
+
+
 def require_whole_heads(n_embd: int, heads: int) -> None:
     """Refuse a width that is no multiple of the number of heads.
 
@@ -190,6 +196,16 @@ def require_full_width(config: Config) -> None:
             f"config.json has {heads} heads of {size} in a width of {n_embd}, which llama.cpp does not compute for "
             "this family; choose another model"
         )
+
+
+def require_own_output(config: Config) -> None:
+    """Refuse tied embeddings where llama.cpp needs an output matrix.
+
+    Raises:
+        UserError: they are tied.
+    """
+    if is_tied(config):
+        raise UserError("config.json ties the embeddings; llama.cpp needs an output matrix of its own for this family")
 
 
 def n_head_kv(config: Config) -> int:
@@ -243,14 +259,18 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     return {**{key: value for key, value in moved.items() if value is not None}, **found}
 
 
-def rotary_dims(config: Config, default: float) -> int:
+def rotary_dims(config: Config, default: float, size: int | None = None) -> int:
     """Return the number of each head's dimensions that are rotated.
+
+    Args:
+        default: the share of a head that is rotated where the config names none.
+        size: of a head; None: the width divided by the number of heads.
 
     Raises:
         UserError: the factor is not between 0 and 1, or the number is odd, so that there are no two halves.
     """
     share = as_number(rope_parameters(config).get("partial_rotary_factor", default), "partial_rotary_factor")
-    size = need(config, "hidden_size") // need(config, "num_attention_heads")
+    size = size or need(config, "hidden_size") // need(config, "num_attention_heads")
     if not 0 < share <= 1:
         raise UserError(f"config.json has partial_rotary_factor = {share!r}, which must be between 0 and 1")
     turned = int(share * size)

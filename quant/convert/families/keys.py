@@ -3,6 +3,8 @@
 Source: set_gguf_parameters of TextModel in conversion/base.py of the pinned llama.cpp.
 """
 
+from typing import Any
+
 import gguf
 
 from quant.base.errors import UserError
@@ -15,6 +17,7 @@ from quant.convert.families.base import (
     with_defaults,
 )
 
+_MAX_SECTIONS = 4
 _THETA = 10000.0  # llama.cpp's default
 
 
@@ -120,13 +123,27 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool =
                 add(as_number(value, key))
     elif kind in ("su", "longrope") and longrope:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
-    elif kind not in (None, "default", "llama3", "dynamic"):
+    elif kind not in (None, "default", "llama3", "dynamic", "mrope"):
         raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
+    if (sections := parameters.get("mrope_section")) is not None:
+        writer.add_rope_dimension_sections(_sections(sections))
     if (theta := rope.get("rope_theta")) is not None:
         writer.add_rope_freq_base(as_number(theta, "rope_theta"))
     local = parameters.get("sliding_attention")
     if isinstance(local, dict) and local.get("rope_theta") is not None:
         writer.add_rope_freq_base_swa(as_number(local["rope_theta"], "rope_theta"))
+
+
+def _sections(sections: Any) -> list[int]:
+    """Return the sections of the rotary embedding, of which llama.cpp has four: time, height, width and one more.
+
+    Raises:
+        UserError: they are no list of up to four numbers.
+    """
+    if not isinstance(sections, list) or not 0 < len(sections) <= _MAX_SECTIONS:
+        raise UserError(f"config.json has mrope_section = {str(sections)[:80]}, which must be a list of three numbers")
+    numbers = [need({"mrope_section": each}, "mrope_section") for each in sections]
+    return numbers + [0] * (_MAX_SECTIONS - len(numbers))
 
 
 def window_layers(config: Config, usual: int) -> list[bool]:

@@ -3,15 +3,14 @@
 Source: conversion/olmo.py of the pinned llama.cpp.
 """
 
-from quant.base.errors import UserError
-from quant.convert.families.base import SILU, Config, Family, is_tied, n_heads
+from quant.convert.families.base import SILU, Config, Family, n_heads, require_full_width, require_own_output
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 
 
-def _refuse_tied(config: Config) -> None:
-    if is_tied(config):
-        raise UserError("config.json ties the embeddings, but llama.cpp's olmo2 needs an output matrix of its own")
+def _check(config: Config) -> None:
+    require_own_output(config)
+    require_full_width(config)
 
 
 FAMILY = Family(
@@ -32,7 +31,7 @@ FAMILY = Family(
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
     },
-    check=_refuse_tied,
+    check=_check,
     tensors=Decoder(norms=("post_attention_layernorm", "post_feedforward_layernorm"), qk_norms="row").tensors,
     write_keys=write_common_keys,
 )

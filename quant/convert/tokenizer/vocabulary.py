@@ -31,6 +31,7 @@ class Vocabulary(msgspec.Struct, kw_only=True):
     special: Any  # gguf.SpecialVocab: merges, special ids, chat template
     add_space_prefix: bool | None = None
     adds_bos: bool = False  # the tokenizer itself, as far as its files say
+    last: dict[str, bool | int] = {}  # keys after all others, by the names of gguf's methods that add them
 
     @property
     def n_tokens(self) -> int:
@@ -52,6 +53,8 @@ class Vocabulary(msgspec.Struct, kw_only=True):
             key = gguf.Keys.Tokenizer.MERGES
             writer.add_key_value(key, [], gguf.GGUFValueType.ARRAY, sub_type=gguf.GGUFValueType.STRING)
         self.special.add_to_gguf(writer, quiet=True)
+        for name, value in self.last.items():
+            getattr(writer, f"add_{name}")(value)
 
 
 def load_vocabulary(
