@@ -8,6 +8,8 @@ from quant.base.errors import UserError
 from quant.convert.json_file import read_object
 from quant.convert.pickled.torch_file import read_torch_file
 from quant.convert.safetensors_file import MAX_HEADER_BYTES, Tensor, read_header
+from quant.convert.stored.methods import METHODS, stored_tensors
+from quant.convert.stored.parts import Settings
 from quant.convert.weight_files import PICKLED, WeightNames, choose_weight_files, weight_names, what_else
 
 # Methods that quantize while the model runs, so that its weights look plain: llama.cpp would compute something else.
@@ -22,6 +24,7 @@ class Checkpoint:
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()  # on what is unusual, for the user
+    parts: dict[str, Tensor] | None = None  # the files' own tensors, where weights are stored quantized
 
     @property
     def architecture(self) -> str:
@@ -52,43 +55,57 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             names more than tensors.
     """
     config = read_config(folder)
-    method = _quantization_of(config)
+    method, settings = _quantization_of(config) or _modelopt_of(folder) or (None, {})
     names = weight_names(folder)
-    if method is not None and (method in _AT_RUN_TIME or not any(folder.glob(f"*{names.suffix}"))):
-        raise _is_quantized(str(folder), method)
+    is_read = method in METHODS
+    if method in _AT_RUN_TIME or not (method is None or is_read or any(folder.glob(f"*{names.suffix}"))):
+        raise _is_quantized(str(folder), str(method))
     tensors, note = _read_tensors(folder, names)
     notes = [note] if note else []
-    if method is not None:
-        if any(tensor.is_packed for tensor in tensors.values()):
-            raise _is_quantized(str(folder), method)
+    if method is None:
+        return Checkpoint(folder, config, tensors, tuple(notes))
+    if not any(tensor.is_packed for tensor in tensors.values()):
         notes.append(f"{folder / 'config.json'} has settings of {method}, but its weights are plain: they are ignored")
-    return Checkpoint(folder, config, tensors, tuple(notes))
+        return Checkpoint(folder, config, tensors, tuple(notes))
+    if not is_read:
+        raise _is_quantized(str(folder), method)
+    notes.append(f"{folder} is stored quantized ({method}); its weights are dequantized, and what was lost stays lost")
+    return Checkpoint(folder, config, stored_tensors(tensors, method, settings), tuple(notes), parts=tensors)
 
 
 def refuse_quantized(config: dict[str, Any], name: str) -> None:
-    """Refuse weights that another program quantized, by their config alone.
+    """Refuse weights that another program quantized and that are not read, by their config alone.
 
     Raises:
-        UserError: the config has quantization settings.
+        UserError: the config has settings of such a quantization.
     """
-    method = _quantization_of(config)
-    if method is not None:
-        raise _is_quantized(name, method)
+    found = _quantization_of(config)
+    if found is not None and found[0] not in METHODS:
+        raise _is_quantized(name, found[0])
 
 
-def _quantization_of(config: dict[str, Any]) -> str | None:
-    """Return the method that a config says its weights were quantized with; None if there is none."""
+def _quantization_of(config: dict[str, Any]) -> tuple[str, Settings] | None:
+    """Return the method that a config says its weights were quantized with, and its settings; None if there is none."""
     for each in (config, config.get("text_config")):
         found = each.get("quantization_config") or each.get("quantization") if isinstance(each, dict) else None
+        if isinstance(found, dict) and found:
+            by_loading = "bitsandbytes" if found.get("load_in_4bit") or found.get("load_in_8bit") else "MLX"
+            return str(found.get("quant_method") or by_loading)[:40], found
         if found:
-            return str(found.get("quant_method", "MLX") if isinstance(found, dict) else found)[:40]
+            return str(found)[:40], {}
     return None
+
+
+def _modelopt_of(folder: Path) -> tuple[str, Settings] | None:
+    """Return the method and settings of ModelOpt, which it writes into a file of its own; None without it."""
+    path = folder / "hf_quant_config.json"
+    return ("modelopt", read_object(path)) if path.is_file() else None
 
 
 def _is_quantized(name: str, method: str) -> UserError:
     return UserError(
         f"{name} is quantized already ({method}); use the checkpoint that it was made from, "
-        "or llama.cpp's own converter with --converter DIR"
+        f"one stored with {', '.join(METHODS[:-1])} or {METHODS[-1]}, or llama.cpp's own converter with --converter DIR"
     )
 
 

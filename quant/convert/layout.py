@@ -223,9 +223,11 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     composite = isinstance(checkpoint.config.get("text_config"), dict)
     config = complete_config(family, checkpoint.config)
     planned = planned_tensors(family, config)
-    tensors = text_tensors(checkpoint.tensors) if composite else checkpoint.tensors
-    planned = as_stored(planned, tensors)
-    checkpoint = replace(checkpoint, config=config, tensors=usual_names(tensors, planned))
+    if composite:
+        parts = None if checkpoint.parts is None else text_tensors(checkpoint.parts)
+        checkpoint = replace(checkpoint, tensors=text_tensors(checkpoint.tensors), parts=parts)
+    planned = as_stored(planned, checkpoint.tensors)
+    checkpoint = replace(checkpoint, config=config, tensors=usual_names(checkpoint.tensors, planned))
     if lack := _lacks_output(checkpoint, family, planned):
         planned = [each for each in planned if each.target != OUTPUT]
         checkpoint = replace(checkpoint, notes=(*checkpoint.notes, lack))

@@ -23,6 +23,10 @@ from quant.gguf_io.floats import FILE_DTYPES
 
 MAX_HEADER_BYTES = 100 << 20  # the format's own limit
 _READ_AS = FILE_DTYPES | {"F64": "<f8"}
+_STORED_AS = _READ_AS | {
+    "I64": "<i8", "U64": "<u8", "I32": "<i4", "U32": "<u4", "I16": "<i2", "U16": "<u2", "I8": "i1", "U8": "u1",
+    "F8_E4M3": "u1", "F8_E5M2": "u1", "F8_E8M0": "u1",
+}  # fmt: skip
 _LENGTH = struct.Struct("<Q")
 BITS = {
     "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
@@ -86,15 +90,29 @@ class Tensor:
         """
         if not self.is_plain:
             raise self.refusal()
+        found = self.read_stored(first, count)
+        with np.errstate(over="ignore"):  # what is infinite in float32 is refused later
+            return found.astype(np.float32) if self.dtype == "F64" else found
+
+    @property
+    def stored_dtype(self) -> str:
+        """The type of `read_stored`, for numpy."""
+        return _STORED_AS[self.dtype]
+
+    def read_stored(self, first: int, count: int) -> NDArray[Any]:
+        """Read `count` elements from `first` as the file has them: bfloat16 and FP8 as their bits.
+
+        Raises:
+            UserError: the file ended early.
+        """
         offset = self.offset + first * BITS[self.dtype] // 8
         try:
-            found = np.fromfile(self.path, dtype=_READ_AS[self.dtype], count=count, offset=offset)
+            found = np.fromfile(self.path, dtype=self.stored_dtype, count=count, offset=offset)
         except OSError as error:
             raise UserError(f"cannot read {self.path}: {error.strerror or error}; download it again") from error
         if len(found) != count:
             raise UserError(f"{self.path} ended while tensor {self.name} was read; download it again")
-        with np.errstate(over="ignore"):  # what is infinite in float32 is refused later
-            return found.astype(np.float32) if self.dtype == "F64" else found
+        return found
 
 
 def read_header(path: Path) -> list[Tensor]:

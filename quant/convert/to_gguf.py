@@ -91,8 +91,8 @@ def convert(
 def _outtype(layout: Layout, requested: str) -> str:
     if requested != "auto":
         return requested.upper()
-    # torch_dtype is wrong in the configs of some finetunes; the first 16-bit matrix is not.
-    for tensor in layout.checkpoint.tensors.values():
+    # torch_dtype is wrong in the configs of some finetunes; the first 16-bit matrix is not, scales among them.
+    for tensor in (layout.checkpoint.parts or layout.checkpoint.tensors).values():
         if len(tensor.shape) >= 2 and tensor.dtype in ("F16", "BF16"):
             return tensor.dtype
     return "F16"

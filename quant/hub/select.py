@@ -18,6 +18,7 @@ CONFIG = "config.json"
 _SMALL = (
     CONFIG,
     "generation_config.json",
+    "hf_quant_config.json",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",

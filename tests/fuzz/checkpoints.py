@@ -13,14 +13,16 @@ from tests.fuzz.forked import start_forks
 from tests.fuzz.mutations.checkpoints import mutated
 from tests.fuzz.mutations.odd import Files
 from tests.support.checkpoints import make_checkpoint
+from tests.support.stored_weights import store
 
 SMALL = {"hidden": 32, "layers": 1, "ffn": 64, "vocab": 300}
 _CASE_S = 10.0
 _N_PLAIN = 3
+_STORED = ("fp8-block", "gptq-4-order", "awq", "pack-4-zeros", "int-row", "nvfp4", "fp4-nested", "llm-int8")
 
 
 class Cases:
-    """Three plain checkpoints, and one of each family."""
+    """Three plain checkpoints, one of each family, and some whose weights are stored quantized."""
 
     def __init__(self, folder: Path) -> None:
         made = [
@@ -30,6 +32,7 @@ class Cases:
         ]
         of_families = {variant.config["architectures"][0]: name for name, variant in variants().items()}
         made += [make_variant(name, folder) for name in of_families.values()]
+        made += [store(made[0], folder / form, form) for form in _STORED]
         self._bases = [files_of(checkpoint) for checkpoint in made]
         start_forks()
 

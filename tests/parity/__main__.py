@@ -24,6 +24,7 @@ _STAGES = {
     "imatrix": ("imatrix", "compare_imatrices"),
     "exports": ("exports", "compare_exports"),
     "pickles": ("pickles", "compare_pickles"),
+    "stored": ("stored", "compare_stored"),
     "real": ("real", "compare_real"),
 }
 STAGES = (*_STAGES, "speed")

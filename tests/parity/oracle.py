@@ -12,6 +12,7 @@ from pathlib import Path
 _TORCH_SIDE = ("torch==2.13.0", "accelerate", "sentencepiece", "protobuf", "gguf==0.19.0", "safetensors", "numpy")
 # By the first number of its version.
 _TRANSFORMERS = {4: "transformers>=4.57,<4.58", 5: "transformers>=5.24,<5.25"}
+_STORING = ("bitsandbytes>=0.50,<0.51", "compressed-tensors")
 
 
 class Oracle:
@@ -42,6 +43,11 @@ class Oracle:
     def python_5(self) -> Path:
         """The interpreter that has torch and transformers 5."""
         return self.environment("venv-5", *_TORCH_SIDE, _TRANSFORMERS[5])
+
+    @cached_property
+    def python_stored(self) -> Path:
+        """The interpreter that has the packages which store weights quantized."""
+        return self.environment("venv-stored", *_TORCH_SIDE, _TRANSFORMERS[4], *_STORING)
 
     def environment(self, name: str, *packages: str) -> Path:
         """Return the interpreter of a virtual environment, made on first use and when its packages change."""

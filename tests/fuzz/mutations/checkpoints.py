@@ -23,7 +23,7 @@ add_prefix_space added_tokens_decoder bos_token eos_token pad_token unk_token ad
 tokenizer_class model_max_length sep_token additional_special_tokens
 """.split()  # noqa: SIM905
 _INDEX_NAMES = ("../model.safetensors", "/etc/hostname", "", ".", "..", "a/b.safetensors", "..\\x.safetensors", "x.bin")
-_DTYPES = ("F32", "F16", "BF16", "F64", "I64", "I8", "U8", "BOOL", "F8_E4M3", "F4", "", "\0", "f32")
+_DTYPES = ("F32", "F16", "BF16", "F64", "I64", "I32", "I8", "U8", "BOOL", "F8_E4M3", "F4", "", "\0", "f32")
 _CARD_KEYS = """
 base_model tags language license license_name license_link datasets model-index name author version organization
 finetune basename description quantized_by size_label repo_url doi uuid url source_repo_url library_name

@@ -87,9 +87,9 @@ def test_a_config_that_is_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "method"),
     [
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "gptq"),
+        ({"quantization_config": {"quant_method": "hqq", "bits": 4}}, "hqq"),
         ({"quantization": {"group_size": 64, "bits": 4}}, "MLX"),
-        ({"text_config": {"quantization_config": {"quant_method": "awq"}}}, "awq"),
+        ({"text_config": {"quantization_config": {"quant_method": "aqlm"}}}, "aqlm"),
     ],
 )
 def test_weights_that_are_quantized_already_are_named(tmp_path: Path, config: dict[str, Any], method: str) -> None:

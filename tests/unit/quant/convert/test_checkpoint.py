@@ -235,7 +235,7 @@ def test_every_type_of_the_format_is_known_by_its_size(tmp_path, dtype, shape, n
         tensor.read(0, 1)
 
 
-@pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes"}, {"quant_method": "gptq", "bits": 4}])
+@pytest.mark.parametrize("settings", [{"quant_method": "hqq"}, {"quant_method": "torchao", "bits": 4}])
 def test_settings_of_a_quantization_beside_plain_weights_are_noted_and_ignored(tmp_path, settings):
     files = {"model.safetensors": _file({"t": _entry()}, bytes(24))}
     found = open_checkpoint(_folder(tmp_path, files, CONFIG | {"quantization_config": settings}))
