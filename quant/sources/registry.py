@@ -110,11 +110,13 @@ def load_registry() -> dict[str, ModelSpec]:
 def _spec(name: str, tables: dict[str, dict[str, Any]]) -> ModelSpec:
     """Return one record from a table and the tables that it inherits from."""
     table = tables[name]
+    config = {**table.get("config", {}), **dict.fromkeys(table.get("nulls", ()))}
+    table = {key: value for key, value in table.items() if key not in ("config", "nulls")}
     if "like" in table:
         base = msgspec.to_builtins(_spec(table["like"], tables))
-        inherited = {key: base[key] for key in _INHERITED} | {"config": {**base["config"], **table.get("config", {})}}
-        table = {**inherited, **{key: value for key, value in table.items() if key not in ("like", "config")}}
-    return msgspec.convert({"family": table["config"]["model_type"], **table, "name": name}, ModelSpec)
+        config = {**base["config"], **config}
+        table = {key: base[key] for key in _INHERITED} | {key: value for key, value in table.items() if key != "like"}
+    return msgspec.convert({"family": config["model_type"], **table, "name": name, "config": config}, ModelSpec)
 
 
 def _plain(name: str) -> str:
