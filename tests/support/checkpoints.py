@@ -57,7 +57,7 @@ def n_params_active_of(architecture: str, config: dict[str, Any]) -> int:
     n_used = next(complete[key] for key in ("num_experts_per_tok", "moe_num_active_primary_experts") if key in complete)
     return sum(
         each.n_elements // each.shape[0] * n_used if "_exps." in each.target else each.n_elements
-        for each in family.tensors(complete)
+        for each in planned_tensors(family, complete)
         if not each.optional
     )
 

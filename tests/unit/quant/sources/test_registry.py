@@ -41,6 +41,7 @@ PUBLISHED = {
     "deepseek-coder-1.3b": 1_346_471_936,
     "open-llama-3b": 3_426_473_600,
     "salamandra-2b": 2_253_490_176,
+    "starcoder2-3b": 3_030_371_328,
 }
 CARDS = {
     "smollm2-135m": 135,
@@ -65,7 +66,9 @@ BILLIONS = {  # as announced, with the digits that are given
     "qwen3-8b": "8.2",
     "granite-3.1-8b-instruct": "8.17",
     "llama-3.1-minitron-4b-width": "4.5",
+    "olmoe-1b-7b": "6.9",
 }
+ACTIVE = {"olmoe-1b-7b": "1.3"}  # parameters that a token uses
 SPECS = list(load_registry().values())
 
 
@@ -79,10 +82,19 @@ def test_the_count_is_what_the_card_says(name: str, millions: int) -> None:
     assert round(find(name).n_params / 1e6) == millions
 
 
+def in_billions(count: int, like: str) -> str:
+    """Write a count in billions with as many digits."""
+    return f"{count / 1e9:.{len(like.partition('.')[2])}f}"
+
+
 @pytest.mark.parametrize(("name", "billions"), BILLIONS.items())
 def test_the_count_is_the_announced_one(name: str, billions: str) -> None:
-    digits = len(billions.partition(".")[2])
-    assert f"{find(name).n_params / 1e9:.{digits}f}" == billions
+    assert in_billions(find(name).n_params, billions) == billions
+
+
+@pytest.mark.parametrize(("name", "billions"), ACTIVE.items())
+def test_what_a_token_uses_is_as_announced(name: str, billions: str) -> None:
+    assert in_billions(find(name).n_params_active or 0, billions) == billions
 
 
 def test_names_are_plain_and_none_shadows_another() -> None:
