@@ -42,6 +42,8 @@ PUBLISHED = {
     "open-llama-3b": 3_426_473_600,
     "salamandra-2b": 2_253_490_176,
     "starcoder2-3b": 3_030_371_328,
+    "exaone-4.0-1.2b": 1_279_391_488,
+    "ministral-8b-instruct": 8_019_808_256,
 }
 CARDS = {
     "smollm2-135m": 135,
@@ -67,6 +69,11 @@ BILLIONS = {  # as announced, with the digits that are given
     "granite-3.1-8b-instruct": "8.17",
     "llama-3.1-minitron-4b-width": "4.5",
     "olmoe-1b-7b": "6.9",
+    "exaone-3.5-2.4b-instruct": "2.4",
+    "exaone-3.5-7.8b-instruct": "7.8",
+    "ernie-4.5-0.3b": "0.36",
+    "ministral-3-3b": "3.4",  # of its text model
+    "olmo-3-7b": "7.3",
 }
 ACTIVE = {"olmoe-1b-7b": "1.3"}  # parameters that a token uses
 SPECS = list(load_registry().values())
