@@ -34,7 +34,7 @@ def _cache_read(artifact: Artifact, record: Round) -> float | None:
     """Return the bytes of keys and values that a step reads: llama.cpp's own size of the cache, as far as it is filled.
 
     That size is right for every kind of cache; only layers with a sliding window differ: they read no
-    further back than the window.
+    further back than the window. The state of recurrent layers, which is a part of it, is read once.
     """
     config, total = record.cell.config, record.buffers.kv_cache_bytes if record.buffers else None
     if total is None:
@@ -42,11 +42,13 @@ def _cache_read(artifact: Artifact, record: Round) -> float | None:
     depth = config.decode_depth + (config.n_gen + 1) / 2
     n_cells = padded_cells(record.in_force.n_ctx if record.in_force else config.n_ctx)
     window = artifact.shape.sliding_window if artifact.shape else None
-    if n_cells < 1 or config.n_ctx < 1:
+    state = artifact.shape.state_bytes if artifact.shape else 0  # read whole, however many cells are filled
+    if n_cells < 1 or config.n_ctx < 1 or total < state:
         return None
     if not window:
-        return total / n_cells * depth
-    return _windowed_read(artifact, config, total, n_cells, window, depth)
+        return state + (total - state) / n_cells * depth
+    read = _windowed_read(artifact, config, total - state, n_cells, window, depth)
+    return None if read is None else state + read
 
 
 def _windowed_read(
@@ -57,7 +59,7 @@ def _windowed_read(
     upper = max_kv_cache_bytes(artifact.shape, config)
     if upper is None:
         return None
-    whole = upper / padded_cells(config.n_ctx)
+    whole = (upper - artifact.shape.state_bytes) / padded_cells(config.n_ctx)
     if depth <= window:
         return whole * depth
     n_windowed = windowed_cells(window, n_cells, config.n_ubatch)

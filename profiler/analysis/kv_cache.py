@@ -1,7 +1,8 @@
 """Cells and bytes of the KV cache from a model's shape, as llama.cpp allocates them.
 
-Every layer keeps, for each cell, one key and one value of each KV head. A layer whose attention has a sliding window
-keeps cells for the window and one physical batch only, unless the whole cache is requested (swa_full).
+Every layer keeps, for each cell, one key and one value of each KV head; recurrent layers have no KV heads and
+keep a state instead. A layer whose attention has a sliding window keeps cells for the window and one physical batch
+only, unless the whole cache is requested (swa_full).
 Source: llama_kv_cache, llama_kv_cache_iswa and create_memory in src/llama-kv-cache*.cpp and llama-model.cpp of the
 pinned llama.cpp. Its own log line is compared with this; where they differ the log is right.
 """
@@ -50,6 +51,8 @@ def kv_cache_bytes(layers: Sequence[CacheLayer], config: RunConfig, *, flash_att
     widest = max((layer.n_head_kv * layer.head_dim_v for layer in layers), default=0)
     total = 0.0
     for layer in layers:
+        if layer.n_head_kv == 0:
+            continue
         if layer.window is None or config.swa_full:
             n_cells = padded_cells(config.n_ctx)
         else:
@@ -60,9 +63,12 @@ def kv_cache_bytes(layers: Sequence[CacheLayer], config: RunConfig, *, flash_att
 
 
 def max_kv_cache_bytes(shape: Shape, config: RunConfig) -> int | None:
-    """Return the bytes where every layer keeps the whole context; None where the header does not list the heads."""
+    """Return the bytes where every layer keeps the whole context, and those of recurrent layers.
+
+    None where the header does not list the heads.
+    """
     layers = _layers_of_shape(shape)
-    return None if layers is None else kv_cache_bytes(layers, config)
+    return None if layers is None else kv_cache_bytes(layers, config) + shape.state_bytes
 
 
 def layers_of(header: GgufHeader) -> tuple[CacheLayer, ...] | None:
@@ -70,7 +76,7 @@ def layers_of(header: GgufHeader) -> tuple[CacheLayer, ...] | None:
     shape = artifact_of(header, "").shape
     layers = None if shape is None else _layers_of_shape(shape)
     arch = header.text("general.architecture") or ""
-    if shape is None or layers is None or not shape.sliding_window or arch not in _WINDOWED:
+    if shape is None or not layers or not shape.sliding_window or arch not in _WINDOWED:
         return layers
     group = _WINDOWED[arch]
     has_window = [(number + 1) % group != 0 for number in range(shape.n_layer)]
@@ -84,6 +90,8 @@ def layers_of(header: GgufHeader) -> tuple[CacheLayer, ...] | None:
 
 
 def _layers_of_shape(shape: Shape) -> tuple[CacheLayer, ...] | None:
+    if shape.n_head_kv is not None and not any(shape.n_head_kv):
+        return ()
     if shape.n_head_kv is None or shape.head_dim_k is None or shape.head_dim_v is None:
         return None
     return tuple(CacheLayer(n_head_kv, shape.head_dim_k, shape.head_dim_v) for n_head_kv in shape.n_head_kv)

@@ -93,7 +93,7 @@ def _unrounded(logged: int, n_caches: int, formula: int | None) -> int:
 
 
 def _formula(header: GgufHeader, config: RunConfig, flash_attn: bool | None) -> int | None:
-    layers = layers_of(header)
-    if layers is None:
+    layers, shape = layers_of(header), artifact_of(header, "").shape
+    if layers is None or shape is None:
         return None
-    return kv_cache_bytes(layers, config, flash_attn=flash_attn is not False)
+    return kv_cache_bytes(layers, config, flash_attn=flash_attn is not False) + shape.state_bytes

@@ -11,23 +11,31 @@ import msgspec
 
 from profiler.records.graph import Node, Tensor
 
-MODULES = ("attention", "FFN", "LM head", "norm", "embedding", "KV copy", "other")
+MODULES = (
+    "attention", "convolution", "scan", "recurrence", "FFN", "LM head", "norm", "embedding", "KV copy", "state copy",
+    "other",
+)  # fmt: skip
 
 _LAYER_OF_WEIGHT = re.compile(r"^blk\.(\d+)\.")
 _LAYER_OF_NODE = re.compile(r"^[^ ]*?-(\d+)(?: |$)|^cache_\w+?_l(\d+)(?: |$)")
 _WEIGHT = re.compile(r"\.(?:weight|bias|scale)$")
 _NORMS = frozenset({"RMS_NORM", "NORM", "L2_NORM", "GROUP_NORM"})
 _ATTENTION = frozenset({"ROPE", "SOFT_MAX", "FLASH_ATTN_EXT"})
+# What goes through the tokens one after the other, with a state.
+_SCANS = frozenset({"SSM_SCAN", "RWKV_WKV6", "RWKV_WKV7", "GATED_LINEAR_ATTN", "GATED_DELTA_NET"})
 # In this order; the first match counts.
 _BY_WEIGHT = (
     ("norm", re.compile(r"norm")),
     ("attention", re.compile(r"^blk\.\d+\.attn_")),
-    ("FFN", re.compile(r"^blk\.\d+\.ffn_")),
+    ("convolution", re.compile(r"^blk\.\d+\.(?:ssm_conv1d|shortconv)")),
+    ("recurrence", re.compile(r"^blk\.\d+\.(?:ssm|time_mix)_")),
+    ("FFN", re.compile(r"^blk\.\d+\.(?:ffn|channel_mix)_")),
     ("LM head", re.compile(r"^output\.")),
     ("embedding", re.compile(r"^(?:token_embd|position_embd|token_types)\b")),
 )
 _BY_NAME = (
     ("KV copy", re.compile(r"^cache_[kv]_")),
+    ("state copy", re.compile(r"^cache_(?:r|s|ple_r)_")),
     # The residual stream: sums of the input and the output of attention or FFN.
     ("other", re.compile(r"^(?:ffn_inp|l_out|sa_out|attn_inp)")),
     ("norm", re.compile(r"norm(?!alized)")),
@@ -79,8 +87,12 @@ def _layer_of(node: Node, weight: Tensor | None) -> int | None:
 def _module_of(node: Node, weight: Tensor | None) -> str | None:
     if node.op in _NORMS:
         return "norm"
-    if node.op in ("SET_ROWS", "CPY") and any(each.name.startswith("cache_") for each in (node.result, *node.sources)):
-        return "KV copy"
+    if node.op in _SCANS:
+        return "scan"
+    if node.op == "SSM_CONV":
+        return "convolution"
+    if node.op in ("SET_ROWS", "CPY") and (cache := _cache_of(node)):
+        return "KV copy" if cache.startswith(("cache_k", "cache_v")) else "state copy"
     if weight is not None:
         found = next((module for module, pattern in _BY_WEIGHT if pattern.search(weight.name)), None)
         # A tied table is the embedding where rows are read from it, and the LM head where it is multiplied with.
@@ -88,6 +100,10 @@ def _module_of(node: Node, weight: Tensor | None) -> str | None:
     if node.op in _ATTENTION:
         return "attention"
     return next((module for module, pattern in _BY_NAME if pattern.search(node.result.name)), None)
+
+
+def _cache_of(node: Node) -> str | None:
+    return next((each.name for each in (node.result, *node.sources) if each.name.startswith("cache_")), None)
 
 
 def _is_unnamed(node: Node) -> bool:

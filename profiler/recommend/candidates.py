@@ -92,8 +92,8 @@ def _candidate(cell: CellSummary, n_ctx: int | None, settings: Sequence[str], tw
 def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:
     """Return the model's peak at a context, and whether it is an estimate: the KV cache grows with its padded cells.
 
-    Everything else stays as measured. The estimate lacks the growth of the compute buffer, and is too large for layers
-    with a sliding window, whose cache stops growing.
+    Everything else stays as measured, the state of recurrent layers too. The estimate lacks the growth of the compute
+    buffer, and is too large for layers with a sliding window, whose cache stops growing.
     """
     span = cell.model_rss_bytes
     if span is None:
@@ -102,5 +102,7 @@ def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:
         return span, False
     if cell.memory.kv_cache_bytes is None:
         return None, False
-    more = round(cell.memory.kv_cache_bytes * (padded_cells(n_ctx) / padded_cells(cell.config.n_ctx) - 1))
+    shape = cell.artifact.shape
+    growing = max(0, cell.memory.kv_cache_bytes - (shape.state_bytes if shape else 0))
+    more = round(growing * (padded_cells(n_ctx) / padded_cells(cell.config.n_ctx) - 1))
     return Span(span.value + more, span.lo + more, span.hi + more, span.kind), True

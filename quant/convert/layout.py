@@ -39,7 +39,11 @@ from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys
 # Buffers that old checkpoints carry; they are computed, not learned.
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 # Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
-_ALWAYS_F32 = ("position_embd.weight", "token_types.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight")
+_ALWAYS_F32 = (
+    "position_embd.weight", "token_types.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight",
+    "ssm_conv1d.weight", "shortconv.conv.weight", "time_mix_first.weight", "time_mix_w1.weight", "time_mix_w2.weight",
+    "time_mix_decay_w1.weight", "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight",
+)  # fmt: skip
 # Architectures of which llama.cpp takes the embedding for a missing output matrix.
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
 _TIED_BY_LLAMA_CPP = {
@@ -47,6 +51,8 @@ _TIED_BY_LLAMA_CPP = {
     "falcon", "mpt", "starcoder", "starcoder2", "qwen3moe", "granitemoe",
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
     "chatglm", "pangu-embedded",
+
+    "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "nemotron_h",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files

@@ -13,7 +13,7 @@ from quant.base.text import pretty_json, printable_name
 from quant.convert.weight_files import holds_weights
 
 # Of the checkpoint's files that a conversion reads, but its weights.
-INPUT_SUFFIXES = (".json", ".model", ".txt", ".jinja", ".md", ".tiktoken")
+INPUT_SUFFIXES = (".json", ".model", ".txt", ".jinja", ".jsonl", ".md", ".tiktoken")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

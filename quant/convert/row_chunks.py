@@ -43,7 +43,7 @@ def row_chunks(job: Job, n_elements: int) -> Iterator[tuple[int, int]]:
 def read_chunk(job: Job, first: int, last: int) -> NDArray[Any]:
     """Read rows `first` up to `last`: flat float32 or float16, or uint16 for bfloat16's bits.
 
-    With an offset, bfloat16 values are returned as float32.
+    Where values are changed, bfloat16 ones are returned as float32.
 
     Raises:
         UserError: a value is NaN or infinite, or cannot be read.
@@ -57,9 +57,7 @@ def read_chunk(job: Job, first: int, last: int) -> NDArray[Any]:
         values = _ordered(job, first, last)
     if (place := first_not_finite(values, job.dtype)) is not None:
         raise _not_finite(job, source_of(job, first + place // row_length(job)), values[place : place + 1])
-    if planned.offset:
-        return _with_offset(values, job.dtype, planned.offset)
-    return values
+    return _changed(values, job, first) if planned.is_changed else values
 
 
 def source_of(job: Job, row: int) -> Tensor:
@@ -77,8 +75,8 @@ def _not_finite(job: Job, source: Tensor, value: NDArray[Any]) -> UserError:
 
 
 def chunk_type(job: Job) -> str:
-    """Return the type of the chunks: the checkpoint's, or F32 for BF16 with an offset."""
-    return "F32" if job.planned.offset and job.dtype != "F16" else job.dtype
+    """Return the type of the chunks: the checkpoint's, or F32 for BF16 whose values are changed."""
+    return "F32" if job.planned.is_changed and job.dtype != "F16" else job.dtype
 
 
 def _stacked(job: Job, first: int, last: int) -> NDArray[Any]:
@@ -131,9 +129,31 @@ def _runs(rows: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
         yield int(run[0]), int(run[-1]) + 1
 
 
-def _with_offset(values: NDArray[Any], dtype: str, offset: float) -> NDArray[Any]:
-    if dtype == "BF16":
+def _changed(values: NDArray[Any], job: Job, first: int) -> NDArray[Any]:
+    """Return the values with what the family adds and multiplies by, or their negative powers of e.
+
+    Each step is computed in float32 and rounded, as torch does; what is added has the type of the values.
+    """
+    planned, kind = job.planned, np.dtype(np.float16 if job.dtype == "F16" else np.float32)
+    if job.dtype == "BF16":
         values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):  # numpy warns about signalling NaNs
-        added: NDArray[Any] = values + values.dtype.type(offset)
-    return added
+        if planned.offset:
+            values = values + values.dtype.type(planned.offset)
+        if planned.scale != 1.0:
+            values = (values.astype(np.float32) * np.float32(planned.scale)).astype(kind)
+        if planned.bands:
+            factors = _band_factors(planned.bands, first, values.size // row_length(job))
+            rows = values.astype(np.float32).reshape(-1, row_length(job)) * factors[:, np.newaxis]
+            values = rows.astype(kind).reshape(-1)
+        if planned.is_log:
+            values = -np.exp(values.astype(np.float64)).astype(np.float32).astype(kind)
+    return values
+
+
+def _band_factors(bands: tuple[tuple[int, float], ...], first: int, n_rows: int) -> NDArray[np.float32]:
+    """Return the factor of each row from `first` on."""
+    bounds = np.array([end for end, _ in bands])
+    factors = np.array([factor for _, factor in bands], dtype=np.float32)
+    found: NDArray[np.float32] = factors[np.searchsorted(bounds, np.arange(first, first + n_rows), side="right")]
+    return found

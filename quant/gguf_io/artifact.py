@@ -16,6 +16,7 @@ from quant.gguf_io.header import GgufHeader, open_gguf_header
 from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, is_level, strip_level
 from quant.gguf_io.quantized import QuantizedFacts, facts_of
 from quant.gguf_io.shards import stem_of
+from quant.gguf_io.state_sizes import cached_layers, state_bytes
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +30,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     n_head_kv: tuple[Int64, ...] | None = None  # one per layer
     head_dim_k: Int64 | None = None
     head_dim_v: Int64 | None = None
+    state_bytes: Int64 = 0  # that recurrent layers keep for a sequence of any length
     n_ff: tuple[Int64, ...] | None = None  # one per layer
     sliding_window: Int64 | None = None
 
@@ -225,15 +227,20 @@ def _shape(header: GgufHeader, arch: str) -> Shape | None:
     n_heads = header.wholes(f"{arch}.attention.head_count", n_layer)
     n_head = max(n_heads) if n_heads else None
     head_dim = n_embd // n_head if n_head and n_head > 0 else None
+    heads_kv = header.wholes(f"{arch}.attention.head_count_kv", n_layer) or n_heads
+    if heads_kv is not None:
+        cached = cached_layers(header, arch, n_layer)
+        heads_kv = tuple(number if has_cache else 0 for number, has_cache in zip(heads_kv, cached, strict=True))
     return Shape(
         n_layer=n_layer,
         n_embd=n_embd,
         n_vocab=n_vocab,
         n_ctx_train=n_ctx_train,
         n_head=n_head,
-        n_head_kv=header.wholes(f"{arch}.attention.head_count_kv", n_layer) or n_heads,
+        n_head_kv=heads_kv,
         head_dim_k=header.whole(f"{arch}.attention.key_length") or head_dim,
         head_dim_v=header.whole(f"{arch}.attention.value_length") or head_dim,
+        state_bytes=min(state_bytes(header, arch, n_layer, n_embd), MOST),
         n_ff=header.wholes(f"{arch}.feed_forward_length", n_layer),
         sliding_window=header.whole(f"{arch}.attention.sliding_window") or None,
     )

@@ -27,11 +27,15 @@ _SMALL = (
     "vocab.json",
     "merges.txt",
     "qwen.tiktoken",
+    "rwkv_vocab_v20230424.txt",
+    "tokenizer.jsonl",
     "chat_template.jinja",
     "chat_template.json",
     "README.md",  # it names the licence
 )
-_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "qwen.tiktoken")
+_VOCABULARIES = (
+    "tokenizer.json", "tokenizer.model", "qwen.tiktoken", "rwkv_vocab_v20230424.txt", "tokenizer.jsonl",
+)  # fmt: skip
 _SMALL_BYTES = 128 << 20  # the largest tokenizer.json known is 33 MiB (Gemma 3)
 _OPTIONAL_BYTES = 4 << 20
 _MAX_SHARDS = 10_000

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from quant.base.errors import UserError
 from quant.base.files import require_space, write_in_steps, write_problem
 from quant.base.progress import progress
-from quant.convert.families import architecture_of, complete_config, find_family, planned_tensors
+from quant.convert.families import architecture_of, complete_config, family_of, planned_tensors
 from quant.convert.families.base import need
 from quant.convert.families.planned import Planned
 from quant.convert.tokenizer.synthetic import BEGIN, END, Words, synthetic_words
@@ -40,7 +40,7 @@ def synthesize(config: dict[str, Any], target_dir: Path, *, standin_for: str, se
     if target_dir.exists() and (not target_dir.is_dir() or any(target_dir.iterdir())):
         raise UserError(f"{target_dir} exists and is not empty; choose another -o")
     architecture = architecture_of(config)
-    family = find_family(architecture)
+    family = family_of(config)
     shape = complete_config(family, config)
     words = synthetic_words(need(shape, "vocab_size"), family.arch)
     tensors = _tensors_of(planned_tensors(family, shape))

@@ -124,9 +124,11 @@ def write_files(layout: Layout, keys: Future[Keys], request: WriteLevels, openin
 
 
 def tensor_pieces(tensor: Job, number: int, tile: Tile) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a tensor: ones for a norm, else random values."""
-    if tensor.planned.is_norm:
-        yield make_base(np.ones(tensor.planned.n_elements, np.float32), tile.kind, with_importance=False).tobytes()
+    """Yield the bytes of a tensor: ones for a norm, their opposites for what lets a state fade, else random values."""
+    if tensor.planned.is_norm or tensor.planned.is_log:
+        value = np.float32(-1 if tensor.planned.is_log else 1)
+        values = np.full(tensor.planned.n_elements, value)
+        yield make_base(values, tile.kind, with_importance=False).tobytes()
     else:
         yield from tile.pieces(number, TYPE_BY_NAME[tile.kind].nbytes(tensor.dims))
 

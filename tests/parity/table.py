@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.base.files import write_text
-from quant.convert.families import find_family
+from quant.convert.families import family_of
 from tests.families import variants
 
 _HEAD = """# Families, and what they were checked against
@@ -102,7 +102,7 @@ def write_table(
     for name, variant in variants().items():
         architecture = variant.config["architectures"][0]
         row = rows.setdefault(
-            find_family(architecture).arch,
+            family_of(variant.config).arch,
             {"classes": set(), "variants": 0, "equal": 0, "done": 0, "fails": 0, "own": set(), "ratios": []},
         )
         row["classes"].add(architecture)

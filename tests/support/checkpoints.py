@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors import TensorSpec, serialize_file
 
-from quant.convert.families import complete_config, find_family, planned_tensors
+from quant.convert.families import complete_config, family_of, find_family, planned_tensors
 from quant.convert.families.planned import Planned
 from tests.support import vocabularies
 from tests.support.vocabularies import write_bpe_tokenizer, write_sentencepiece_tokenizer
@@ -190,7 +190,7 @@ def _write_weights(folder: Path, config: dict[str, Any], form: Form) -> None:
 
 def _tensors(config: dict[str, Any], form: Form) -> dict[str, tuple[tuple[int, ...], Planned]]:
     """Return every tensor's shape by its name in the checkpoint."""
-    family = find_family(config["architectures"][0])
+    family = family_of(config)
     omitted = family.base_prefix if form.bare else ""
     return {
         form.prefix + name.removeprefix(omitted): (shape, planned)

@@ -196,6 +196,51 @@ def write_qwen_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     return len(kept) + 208
 
 
+def write_rwkv_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a vocabulary of byte strings as RWKV has it: bytes, two line ends, words, parts of characters, quotes."""
+    write_rwkv_tokenizer_without_template(folder, vocab_size=vocab_size)
+    settings = {"tokenizer_class": "RwkvTokenizer", "chat_template": _TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return vocab_size
+
+
+def write_rwkv_tokenizer_without_template(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write the same without a chat template."""
+    words: dict[bytes | str, None] = dict.fromkeys(bytes([byte]) for byte in range(128, 256))
+    words |= dict.fromkeys(chr(byte) for byte in range(128))
+    words |= dict.fromkeys(
+        ["  ", "\t\t", "\r\n", "\r\r", "\n\n", "\\n", "'s", '"s', "'\"", b"\xe4\xb8", "\u4e2d", "\u2028"]
+    )
+    text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
+    words |= dict.fromkeys(" " + word for word in text.split())
+    lines = []
+    for number, word in enumerate(list(words)[: vocab_size - 12], start=1):
+        length = len(word if isinstance(word, bytes) else word.encode())
+        lines.append(f"{number} {word!r} {length}\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rwkv_vocab_v20230424.txt").write_text("".join(lines), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "RwkvTokenizer"}))
+    return vocab_size
+
+
+def write_plamo_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a tokenizer.jsonl as PLaMo has it: special tokens, bytes, words with scores."""
+    names = ("unk", "bos", "eos", "pad", "op", "sep")
+    entries: list[list[Any]] = [[f"<|plamo:{name}|>", 0.0, "UNKNOWN" if name == "unk" else "CONTROL"] for name in names]
+    entries += [[f"<0x{byte:02X}>", 0.0, "BYTE"] for byte in range(256)]
+    text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
+    words = dict.fromkeys([*sorted(set(text)), *(" " + word for word in text.split())])
+    entries += [
+        [word, -float(rank), "NORMAL"] for rank, word in enumerate(list(words)[: vocab_size - len(entries) - 8])
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps([*entry, 0, 0, 0, 0], ensure_ascii=False) + "\n" for entry in entries]
+    (folder / "tokenizer.jsonl").write_text("".join(lines), encoding="utf-8")
+    settings = {f"{name}_token": f"<|plamo:{name}|>" for name in ("unk", "bos", "eos", "pad")}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"tokenizer_class": "Plamo2Tokenizer"}))
+    return vocab_size
+
+
 def _piece(text: str, score: float, kind: int) -> bytes:
     return message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind])
 

@@ -26,7 +26,9 @@ _TEXT_TYPES = {
     "granite_speech": "granite",
 }
 # What families have in common.
-_SHARED = {"base", "decoder", "experts", "gpt", "keys", "longrope", "planned", "torch_power"}
+_SHARED = {
+    "base", "decoder", "experts", "gpt", "hybrid", "keys", "longrope", "planned", "state_space", "torch_power",
+}  # fmt: skip
 
 
 @cache
@@ -93,11 +95,16 @@ def family_of(config: Config) -> Family:
     named = str(names[0]) if isinstance(names, list) and names else None
     if isinstance(inner, dict) and named not in families():
         try:
-            return find_family(architecture_of(_text_config(config)))
+            inner = _text_config(config)
+            return _chosen(find_family(architecture_of(inner)), inner)
         except UserError:
             if named is None:
                 raise
-    return find_family(architecture_of(config))
+    return _chosen(find_family(architecture_of(config)), config)
+
+
+def _chosen(family: Family, config: Config) -> Family:
+    return family if family.chosen is None else family.chosen(config)
 
 
 def complete_config(family: Family, config: Config) -> Config:

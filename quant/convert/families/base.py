@@ -48,6 +48,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
     architectures: tuple[str, ...]  # class names in config.json
     arch: str  # GGUF's general.architecture
+    # The family of a config, where its class has models of several architectures.
+    chosen: "Callable[[Config], Family] | None" = None
     adapt: Callable[[Config], Config] = _as_it_is  # renames settings, before all else
     # The values of settings that llama.cpp computes; with others the model would generate wrong text. None: no value.
     computed: dict[str, tuple[Any, ...]] = {}

@@ -137,6 +137,9 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     order: Order | None = None
     transposed: bool = False  # of three dimensions, each matrix is
     offset: float = 0.0  # added to each value: some checkpoints store norm weights as weight - 1
+    scale: float = 1.0  # by which each value is multiplied
+    bands: tuple[tuple[int, float], ...] = ()  # after that, for rows up to each bound, a factor of their own
+    is_log: bool = False  # whether the checkpoint has the logarithms of the values, without their minus signs
     cut: bool = False  # the checkpoint may have more rows, which belong to no token
     optional: bool = False  # a tied output matrix may be missing
     group: str | None = None  # tensors of one group are written together, when the last of their sources has come
@@ -164,9 +167,14 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         return self.shape[0] if len(self.shape) == _STACKED_DIMS else 1
 
     @property
+    def is_changed(self) -> bool:
+        """Whether its values differ from the checkpoint's."""
+        return bool(self.offset or self.bands) or self.scale != 1.0 or self.is_log
+
+    @property
     def is_norm(self) -> bool:
         """Whether it holds the weights of a norm, which are near one."""
-        return self.target is not None and self.target.endswith("_norm.weight")
+        return self.target is not None and self.target.endswith(("_norm.weight", "_norm"))
 
     def source_tensors(self) -> Iterator[tuple[str, Shape]]:
         """Yield the names and shapes of the checkpoint's tensors that this one needs."""

@@ -25,8 +25,8 @@ from quant.convert.tokenizer.tokens import Tokens
 class Vocabulary(msgspec.Struct, kw_only=True):
     """The contents of a GGUF file's tokenizer.* keys."""
 
-    model: str  # "gpt2" for byte-level BPE, "llama" for SentencePiece
-    pre: str
+    model: str  # "gpt2" for byte-level BPE, "llama" for SentencePiece, "rwkv"
+    pre: str | None  # the pre-tokenizer; None: the key is omitted
     tokens: Tokens
     special: Any  # gguf.SpecialVocab: merges, special ids, chat template
     add_space_prefix: bool | None = None
@@ -43,7 +43,8 @@ class Vocabulary(msgspec.Struct, kw_only=True):
         if self.add_space_prefix is not None:
             writer.add_add_space_prefix(self.add_space_prefix)
         writer.add_tokenizer_model(self.model)
-        writer.add_tokenizer_pre(self.pre)
+        if self.pre is not None:
+            writer.add_tokenizer_pre(self.pre)
         writer.add_token_list(self.tokens.texts)
         if self.tokens.scores is not None:
             writer.add_token_scores(self.tokens.scores)
@@ -103,7 +104,7 @@ def load_vocabulary(
             "take the tokenizer's files of the model that it was made from, or pass --converter DIR"
         )
     if _is_whole(tokenizer):
-        found.adds_bos = set_bos_and_eos(found.special, tokenizer or {}, settings, found.pre)
+        found.adds_bos = set_bos_and_eos(found.special, tokenizer or {}, settings, found.pre or "")
     found.tokens.make_unique()
     return found
 

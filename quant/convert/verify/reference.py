@@ -14,6 +14,7 @@ from quant.base.errors import UserError
 from quant.base.text import message_line
 from quant.convert.tokenizer.files import read_bytes, read_json
 from quant.convert.tokenizer.post_processor import added_ends
+from quant.convert.tokenizer.rwkv import FILE_NAME, read_words
 
 _MOST_SPECIAL = 48  # of the added tokens, in the probe
 
@@ -134,6 +135,35 @@ class SentencePieceReference:
         return self
 
 
+class TrieReference:
+    """A vocabulary of byte strings of which the longest match is taken, as RWKV has it; BOS is unknown."""
+
+    library = "longest match"
+    modes = (False,)
+    special_texts = ()
+    frame = None
+
+    def __init__(self, words: list[bytes]) -> None:
+        self._ids = {word: number for number, word in enumerate(words, start=1)}
+        self._longest = max(map(len, words), default=0)
+
+    def encode(self, text: str, *, add_special: bool) -> tuple[int, ...]:
+        """Return the ids of a text."""
+        data, ids, start = text.encode(), [], 0
+        while start < len(data):
+            ends = range(min(len(data), start + self._longest), start, -1)
+            end = next((end for end in ends if data[start:end] in self._ids), None)
+            if end is None:
+                raise UserError(f"the vocabulary has no byte {data[start]}; download it again")
+            ids.append(self._ids[data[start:end]])
+            start = end
+        return tuple(ids)
+
+    def framed(self, frame: Frame) -> "TrieReference":
+        """Return itself: there is no frame to change."""
+        return self
+
+
 class _Model(msgspec.Struct, kw_only=True):
     vocab: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -158,7 +188,9 @@ def open_reference(folder: Path, n_tokens: int) -> Reference | None:
         except UserError:
             if not pieces.is_file():
                 raise
-    return _open_pieces(pieces) if pieces.is_file() else None
+    if pieces.is_file():
+        return _open_pieces(pieces)
+    return TrieReference(read_words(folder)) if (folder / FILE_NAME).is_file() else None
 
 
 def _open_json(path: Path, n_tokens: int) -> TokenizersReference:

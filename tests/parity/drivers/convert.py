@@ -20,6 +20,7 @@ sys.path[:0] = [str(llama_cpp), str(llama_cpp / "gguf-py")]
 
 import transformers  # noqa: E402
 from conversion.base import TextModel  # noqa: E402
+from conversion.rwkv import Rwkv6Model, Rwkv7Model  # noqa: E402
 
 
 class QwenTokenizer:
@@ -47,6 +48,8 @@ transformers.AutoTokenizer.from_pretrained = from_pretrained
 failed: dict[str, str] = {}
 for job in jobs:
     TextModel.get_vocab_base_pre = lambda self, tokenizer, name=job["pre"]: name
+    for model in (Rwkv6Model, Rwkv7Model):
+        model.lerp_weights = {}  # of the class, so that those of the model before are found again
     sys.argv = [
         *(str(llama_cpp / "convert_hf_to_gguf.py"), job["checkpoint"]),
         *("--outfile", job["target"], "--outtype", job["outtype"]),

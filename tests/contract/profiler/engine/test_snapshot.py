@@ -1,4 +1,5 @@
-"""A restored snapshot equals the cache, also with a sliding window, whose layers have dropped earlier tokens."""
+"""A restored snapshot equals the cache, also with a sliding window, whose layers have dropped earlier tokens, and with
+recurrent layers, whose state is all that is left of them."""
 
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import pytest
 
 from quant.base.child import child_environment
 from quant.convert.to_gguf import convert
+from tests.families.falcon_h1 import config as falcon_h1
 from tests.families.gemma2 import config as gemma2
 from tests.families.gemma3 import config as gemma3
+from tests.families.lfm2 import config as lfm2
+from tests.families.mamba import config as mamba
 from tests.support.checkpoints import decoder_config, write_checkpoint
 from tests.support.commandline import ROOT
 
@@ -22,6 +26,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "gemma3": gemma3(context=2048) | {"sliding_window": WINDOW},
     "gemma2": gemma2(context=2048) | {"sliding_window": WINDOW},
     "llama": decoder_config(context=2048, tokenizer="spm"),
+    "lfm2": lfm2(context=2048, tokenizer="spm"),
+    "falcon-h1": falcon_h1(context=2048, tokenizer="spm"),
+    "mamba": mamba(bos_token_id=1, eos_token_id=2),
 }
 
 

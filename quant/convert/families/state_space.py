@@ -1,0 +1,121 @@
+"""Blocks of layers with a state: short convolutions, and the state space layers of Mamba 1 and 2.
+
+Source: conversion/mamba.py of the pinned llama.cpp, and build_mamba_layer and build_mamba2_layer in its
+src/models/mamba-base.cpp.
+"""
+
+from collections.abc import Iterator
+
+import gguf
+import msgspec
+
+from quant.base.errors import UserError
+from quant.convert.families.base import Config
+from quant.convert.families.planned import Planned, Shape
+
+
+def convolution(name: str, n_channels: int, width: int, *, bias: bool = True) -> Iterator[Planned]:
+    """Yield a depthwise convolution, whose kernels have a dimension of one in the checkpoint."""
+    yield Planned(name=f"{name}.weight", shape=(n_channels, width), source_shape=(n_channels, 1, width))
+    if bias:
+        yield Planned(name=f"{name}.bias", shape=(n_channels,))
+
+
+class Mamba1(msgspec.Struct, frozen=True, kw_only=True):
+    """The sizes of a Mamba layer: each channel has a state of its own."""
+
+    n_embd: int
+    n_inner: int
+    n_state: int
+    n_conv: int
+    dt_rank: int
+
+    def tensors(self, mixer: str) -> Iterator[Planned]:
+        """Yield a layer's tensors; `mixer` is what their names begin with."""
+        yield Planned(name=f"{mixer}.in_proj.weight", shape=(2 * self.n_inner, self.n_embd))
+        yield from convolution(f"{mixer}.conv1d", self.n_inner, self.n_conv)
+        yield Planned(name=f"{mixer}.x_proj.weight", shape=(self.dt_rank + 2 * self.n_state, self.n_inner))
+        yield Planned(name=f"{mixer}.dt_proj.weight", shape=(self.n_inner, self.dt_rank))
+        yield Planned(name=f"{mixer}.dt_proj.bias", shape=(self.n_inner,))
+        yield Planned(name=f"{mixer}.A_log", shape=(self.n_inner, self.n_state), is_log=True)
+        yield Planned(name=f"{mixer}.D", shape=(self.n_inner,))
+        yield Planned(name=f"{mixer}.out_proj.weight", shape=(self.n_embd, self.n_inner))
+
+    def write_keys(self, writer: gguf.GGUFWriter) -> None:
+        """Add the sizes."""
+        writer.add_ssm_conv_kernel(self.n_conv)
+        writer.add_ssm_inner_size(self.n_inner)
+        writer.add_ssm_state_size(self.n_state)
+        writer.add_ssm_time_step_rank(self.dt_rank)
+
+
+class Mamba2(msgspec.Struct, frozen=True, kw_only=True):
+    """The sizes of a Mamba 2 layer: heads of channels, and groups of heads that share what goes in and out."""
+
+    n_embd: int
+    n_inner: int
+    n_state: int
+    n_conv: int
+    n_heads: int
+    n_groups: int
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not divide each other.
+
+        Raises:
+            UserError: llama.cpp would stop.
+        """
+        for what, number in (("heads", self.n_heads), ("groups", self.n_groups)):
+            if self.n_inner % number:
+                raise UserError(
+                    f"config.json asks for {number} {what} in a state space layer of {self.n_inner} channels, "
+                    "which is no multiple"
+                )
+
+    @property
+    def n_filtered(self) -> int:
+        """The number of channels that the convolution has."""
+        return self.n_inner + 2 * self.n_groups * self.n_state
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The numbers of rows of the input's parts: gate, channels, what goes in, what goes out, time steps."""
+        n_shared = self.n_groups * self.n_state
+        return self.n_inner, self.n_inner, n_shared, n_shared, self.n_heads
+
+    def tensors(self, mixer: str, layer: int, *, norm: bool = True) -> Iterator[Planned]:
+        """Yield a layer's tensors.
+
+        Args:
+            mixer: what their names begin with.
+            norm: whether the output is normalized, group by group.
+        """
+        yield Planned(name=f"{mixer}.in_proj.weight", shape=(sum(self.parts), self.n_embd))
+        yield from convolution(f"{mixer}.conv1d", self.n_filtered, self.n_conv)
+        yield Planned(name=f"{mixer}.dt_bias", shape=(self.n_heads,), target=f"blk.{layer}.ssm_dt.bias")
+        per_head: Shape = (self.n_heads, 1)
+        yield Planned(name=f"{mixer}.A_log", shape=per_head, source_shape=(self.n_heads,), is_log=True)
+        yield Planned(name=f"{mixer}.D", shape=per_head, source_shape=(self.n_heads,))
+        if norm:
+            yield Planned(
+                name=f"{mixer}.norm.weight",
+                shape=(self.n_groups, self.n_inner // self.n_groups),
+                source_shape=(self.n_inner,),
+            )
+        yield Planned(name=f"{mixer}.out_proj.weight", shape=(self.n_embd, self.n_inner))
+
+    def write_keys(self, writer: gguf.GGUFWriter) -> None:
+        """Add the sizes; the rank of the time steps is here the number of heads."""
+        writer.add_ssm_conv_kernel(self.n_conv)
+        writer.add_ssm_inner_size(self.n_inner)
+        writer.add_ssm_state_size(self.n_state)
+        writer.add_ssm_time_step_rank(self.n_heads)
+        writer.add_ssm_group_count(self.n_groups)
+
+
+def vocabulary_in_steps(step: int, config: Config) -> Config:
+    """Return a config whose vocabulary is a multiple of a number, as the matrices of Mamba models are padded."""
+    n_vocab, step = config.get("vocab_size"), config.get("pad_vocab_size_multiple", step)
+    if type(n_vocab) is not int or type(step) is not int or step < 1:
+        return config
+    return {**config, "vocab_size": -(-n_vocab // step) * step}
