@@ -52,7 +52,7 @@ _TIED_BY_LLAMA_CPP = {
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
     "chatglm", "pangu-embedded",
 
-    "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "nemotron_h",
+    "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files

@@ -50,5 +50,7 @@ VARIANTS = {
     ),
     "falcon-h1-f16-factors": Variant(config(kv_heads=4) | FACTORS, dtype="float16", pre="qwen2", tolerance=3e-3),
     "falcon-h1-tied": Variant(config(tie=True) | NORM, tolerance=3e-3),
-    "falcon-h1-transformers5": Variant(as_transformers5(config(rope_theta=100000.0) | FACTORS), pre="qwen2", tolerance=3e-3),
+    "falcon-h1-transformers5": Variant(
+        as_transformers5(config(rope_theta=100000.0) | FACTORS), pre="qwen2", tolerance=3e-3
+    ),
 }

@@ -1,4 +1,4 @@
-"""Granite 4: states and attention, attention alone, tied and not, biases, each type."""
+"""Granite 4: states and attention, attention alone, experts, tied and not, biases, each type."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ KINDS = ["mamba", "attention", "mamba"]
 
 
 def config(**shape: Any) -> dict[str, Any]:
-    """Return the config.json of a small Granite 4 without experts."""
+    """Return the config.json of a small Granite 4."""
     made = decoder_config("GraniteMoeHybridForCausalLM", "granitemoehybrid", **{"layers": 3, **shape})
     return made | {
         "layer_types": KINDS,
@@ -32,6 +32,8 @@ def config(**shape: Any) -> dict[str, Any]:
 
 
 ATTENTION = {"layer_types": ["attention"] * 3, "position_embedding_type": "rope"}
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 32, "shared_intermediate_size": 64}
+
 
 VARIANTS = {
     "granitehybrid-tied-bf16": Variant(config(), pre="refact", tolerance=3e-3),
@@ -45,4 +47,6 @@ VARIANTS = {
     "granitehybrid-f16": Variant(config(kv_heads=4), dtype="float16", pre="refact", tolerance=3e-3),
     "granitehybrid-attention": Variant(config(tie=False) | ATTENTION, pre="refact"),
     "granitehybrid-transformers5": Variant(as_transformers5(config()), pre="refact", tolerance=3e-3),
+    "granitehybrid-experts": Variant(config() | EXPERTS, pre="refact", tolerance=3e-3),
+    "granitehybrid-experts-attention": Variant(config(tie=False) | EXPERTS | ATTENTION, pre="refact"),
 }

@@ -1,4 +1,4 @@
-"""Jamba without experts: attention at two places, tied and not, each type."""
+"""Jamba: experts in some layers and none, attention at two places, tied and not, each type."""
 
 from typing import Any
 
@@ -38,5 +38,10 @@ VARIANTS = {
     ),
     "jamba-f16": Variant(
         config(kv_heads=4, tokenizer="spm") | {"attn_layer_offset": 0}, dtype="float16", tokenizer="spm", tolerance=3e-3
+    ),
+    "jamba-experts": Variant(
+        config(tie=False, tokenizer="spm") | {"num_experts": 4, "num_experts_per_tok": 2},
+        tokenizer="spm",
+        tolerance=3e-3,
     ),
 }

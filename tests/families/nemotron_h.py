@@ -4,8 +4,6 @@ from typing import Any
 
 from tests.families import Variant
 
-NEWER = "transformers 4.57 lacks the model"
-
 
 def config(**changes: Any) -> dict[str, Any]:
     """Return the config.json of a small Nemotron-H."""
@@ -41,14 +39,14 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 VARIANTS = {
-    "nemotron-h-bf16": Variant(config(), no_logits=NEWER),
+    "nemotron-h-bf16": Variant(config(), transformers=5),
     "nemotron-h-f32": Variant(
         config(hybrid_override_pattern="*M-", num_hidden_layers=3, n_groups=1),
         dtype="float32",
         shards=2,
-        no_logits=NEWER,
+        transformers=5,
     ),
     "nemotron-h-tied-f16": Variant(
-        config(tie_word_embeddings=True, num_key_value_heads=4), dtype="float16", no_logits=NEWER
+        config(tie_word_embeddings=True, num_key_value_heads=4), dtype="float16", transformers=5
     ),
 }

@@ -1,6 +1,6 @@
 """GraniteMoeHybridForCausalLM: Granite 4, whose layers are Mamba 2 or attention; some members have attention alone.
 
-Those are llama.cpp's granite. The position of tokens is known from the states, or from rotary embeddings.
+Those are llama.cpp's granite and granitemoe. Positions are known from the states, or from rotary embeddings.
 Source: conversion/granite.py and src/models/granite-hybrid.cpp of the pinned llama.cpp.
 """
 
@@ -12,6 +12,7 @@ import msgspec
 from quant.base.errors import UserError
 from quant.convert.families.base import SILU, Config, Family, is_tied, n_head_kv, n_heads, need
 from quant.convert.families.granite import write_keys as write_granite_keys
+from quant.convert.families.granitemoe import EXPERTS, shared_experts
 from quant.convert.families.hybrid import attention, layer_kinds, require_full_width
 from quant.convert.families.mamba import CONTEXT
 from quant.convert.families.planned import From, Planned
@@ -29,6 +30,10 @@ def _kinds(config: Config) -> list[str]:
 def _is_hybrid(config: Config) -> bool:
     kinds = config.get("layer_types")
     return not isinstance(kinds, list) or _STATE in kinds
+
+
+def _has_experts(config: Config) -> bool:
+    return config.get("num_local_experts") != 0
 
 
 def _adapt(config: Config) -> Config:
@@ -60,13 +65,8 @@ def _sizes(config: Config) -> Mamba2:
 def _check(config: Config) -> None:
     _kinds(config)
     require_full_width(config, "granitehybrid")
-    if config.get("num_local_experts"):
-        raise UserError(
-            "config.json asks for experts, which are not supported for this family yet; "
-            "use llama.cpp's own converter with --converter DIR"
-        )
-    width, shared = need(config, "intermediate_size"), need(config, "shared_intermediate_size")
-    if width != shared:
+    width, shared = need(config, "intermediate_size"), config["shared_intermediate_size"]
+    if not _has_experts(config) and width != shared:
         raise UserError(
             f"config.json has shared_intermediate_size = {shared} and intermediate_size = {width}; "
             "without experts llama.cpp's granitehybrid has one width"
@@ -89,7 +89,11 @@ def tensors(config: Config) -> Iterator[Planned]:
         else:
             biased = bool(config.get("attention_bias", False))
             yield from attention(config, f"{block}.self_attn", interleave=True, bias=biased)
-        yield from _feed_forward(config, f"{block}.shared_mlp", layer)
+        if _has_experts(config):
+            yield from EXPERTS(config, layer)
+            yield from shared_experts(config, layer)
+        else:
+            yield from _feed_forward(config, f"{block}.shared_mlp", layer)
         for name in ("input_layernorm", "post_attention_layernorm"):
             yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,))
     yield Planned(name="model.norm.weight", shape=(n_embd,))
@@ -112,7 +116,8 @@ def _feed_forward(config: Config, name: str, layer: int) -> Iterator[Planned]:
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add granite's keys and those of the states; whether there is a rotary embedding is a key of its own."""
     write_granite_keys(writer, config, file_type)
-    writer.add_expert_shared_feed_forward_length(need(config, "shared_intermediate_size"))
+    if config["shared_intermediate_size"]:
+        writer.add_expert_shared_feed_forward_length(need(config, "shared_intermediate_size"))
     sizes = _sizes(config)
     writer.add_ssm_conv_kernel(sizes.n_conv)
     writer.add_ssm_state_size(sizes.n_state)
@@ -127,7 +132,9 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 def _family_of(config: Config) -> Family:
-    return FAMILY if _is_hybrid(config) else msgspec.structs.replace(FAMILY, arch="granite")
+    if _is_hybrid(config):
+        return FAMILY
+    return msgspec.structs.replace(FAMILY, arch="granitemoe" if _has_experts(config) else "granite")
 
 
 FAMILY = Family(

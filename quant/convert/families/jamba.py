@@ -1,4 +1,4 @@
-"""JambaForCausalLM without experts, such as Jamba Reasoning: Mamba layers with norms, and attention in some.
+"""JambaForCausalLM, such as Jamba Reasoning: Mamba layers with norms, attention in some, experts in some.
 
 Source: conversion/jamba.py and src/models/jamba.cpp of the pinned llama.cpp.
 """
@@ -9,12 +9,15 @@ import gguf
 
 from quant.base.errors import UserError
 from quant.convert.families.base import SILU, Config, Family, is_tied, n_head_kv, n_heads, need, number
+from quant.convert.families.decoder import gated
+from quant.convert.families.experts import Experts
 from quant.convert.families.hybrid import attention, require_full_width
 from quant.convert.families.mamba import time_step_rank
 from quant.convert.families.planned import Planned
 from quant.convert.families.state_space import Mamba1
 
 _EXPAND = 2  # the only factor of llama.cpp's jamba
+_EXPERTS = Experts(n_ff="intermediate_size", module="feed_forward", router="router")
 
 
 def _adapt(config: Config) -> Config:
@@ -22,19 +25,25 @@ def _adapt(config: Config) -> Config:
 
 
 def _is_attention(config: Config, layer: int) -> bool:
-    return layer % need(config, "attn_layer_period") == config["attn_layer_offset"]
+    return bool(layer % need(config, "attn_layer_period") == config["attn_layer_offset"])
+
+
+def _require_offset(config: Config, key: str, period: int) -> None:
+    offset = config[key]
+    if type(offset) is not int or not 0 <= offset < period:
+        raise UserError(f"config.json has {key} = {str(offset)[:80]}, which must be below {period}")
+
+
+def _has_experts(config: Config, layer: int) -> bool:
+    is_place = bool(layer % need(config, "expert_layer_period") == config["expert_layer_offset"])
+    return need(config, "num_experts") > 1 and is_place
 
 
 def _check(config: Config) -> None:
-    offset, period = config["attn_layer_offset"], need(config, "attn_layer_period")
-    if type(offset) is not int or not 0 <= offset < period:
-        raise UserError(f"config.json has attn_layer_offset = {str(offset)[:80]}, which must be below {period}")
+    _require_offset(config, "attn_layer_offset", need(config, "attn_layer_period"))
     require_full_width(config, "jamba")
     if need(config, "num_experts") > 1:
-        raise UserError(
-            "config.json asks for experts, which are not supported for this family yet; "
-            "use llama.cpp's own converter with --converter DIR"
-        )
+        _require_offset(config, "expert_layer_offset", need(config, "expert_layer_period"))
 
 
 def _sizes(config: Config) -> Mamba1:
@@ -61,14 +70,12 @@ def tensors(config: Config) -> Iterator[Planned]:
             yield from sizes.tensors(f"{block}.mamba")
             for part, width in (("dt", sizes.dt_rank), ("b", sizes.n_state), ("c", sizes.n_state)):
                 yield Planned(name=f"{block}.mamba.{part}_layernorm.weight", shape=(width,))
-        for name, shape in (
-            ("feed_forward.gate_proj", (n_ff, n_embd)),
-            ("feed_forward.up_proj", (n_ff, n_embd)),
-            ("feed_forward.down_proj", (n_embd, n_ff)),
-            ("input_layernorm", (n_embd,)),
-            ("pre_ff_layernorm", (n_embd,)),
-        ):
-            yield Planned(name=f"{block}.{name}.weight", shape=shape)
+        if _has_experts(config, layer):
+            yield from _EXPERTS(config, layer)
+        else:
+            yield from gated(f"{block}.feed_forward", n_embd, n_ff)
+        for name in ("input_layernorm", "pre_ff_layernorm"):
+            yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,))
     yield Planned(name="model.final_layernorm.weight", shape=(n_embd,))
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
 
@@ -114,6 +121,8 @@ FAMILY = Family(
         "num_experts_per_tok": 2,
         "attn_layer_period": 8,
         "attn_layer_offset": 4,
+        "expert_layer_period": 2,
+        "expert_layer_offset": 1,
         "mamba_d_state": 16,
         "mamba_d_conv": 4,
         "mamba_dt_rank": time_step_rank,

@@ -46,12 +46,11 @@ def plamo_vocabulary(folder: Path, config: dict[str, Any], pre: str | None) -> V
         tokens.put(token_id, text, kind, score)
     special = gguf.SpecialVocab(folder / "none")  # there are no such files; its contents are set here
     settings = read_json(folder / "tokenizer_config.json") or {}
-    ids = {text: token_id for token_id, (text, _, _) in reversed(list(enumerate(entries)))}
-    special.special_token_ids = {
-        name: ids[text.encode()]
-        for name in _SPECIAL
-        if isinstance(text := settings.get(f"{name}_token"), str) and text.encode() in ids
-    } | {"eot": _END_OF_TURN}
+    ids = {word: token_id for token_id, (word, _, _) in reversed(list(enumerate(entries)))}
+    named = {name: settings.get(f"{name}_token") for name in _SPECIAL}
+    found = {name: ids.get(word.encode()) for name, word in named.items() if isinstance(word, str)}
+    special.special_token_ids = {name: token_id for name, token_id in found.items() if token_id is not None}
+    special.special_token_ids["eot"] = _END_OF_TURN
     return Vocabulary(model="plamo2", pre="default", tokens=tokens, special=special)
 
 

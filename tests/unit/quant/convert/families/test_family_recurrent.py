@@ -38,7 +38,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (granitehybrid.config() | {"mamba_n_heads": 4}, "4 state space heads of 16 values"),
     (granitehybrid.config() | {"layer_types": ["mamba", "attention", "moe"]}, "times mamba or attention"),
     (jamba.config() | {"attn_layer_offset": 2}, "attn_layer_offset = 2, which must be below 2"),
-    (jamba.config() | {"num_experts": 4}, "experts, which are not supported"),
+    (jamba.config() | {"num_experts": 4, "expert_layer_offset": 3}, "expert_layer_offset = 3, which must be below 2"),
     (nemotron_h.config(hybrid_override_pattern="M-E"), "layers of the kinds"),
     (plamo2.config(mamba_enabled=False), "mamba_enabled = false"),
     (rwkv6.config(head_size=48), "heads of 48 values in a width of 128"),
