@@ -74,7 +74,8 @@ def around(config: Config) -> Iterator[Planned]:
     n_embd, n_vocab = need(config, "hidden_size"), need(config, "vocab_size")
     yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
     yield Planned(name="model.embedding_norm.weight", shape=(n_embd,))
-    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
+    output = "output.weight"  # gguf knows none for lfm2moe; llama.cpp reads it
+    yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), target=output, optional=is_tied(config))
 
 
 def tensors(config: Config) -> Iterator[Planned]:
