@@ -23,17 +23,20 @@ def compare_logits(oracle: Oracle, names: list[str]) -> tuple[bool, list[dict[st
     folder.mkdir(exist_ok=True)
     known = [name for name in names if variants()[name].no_logits is None]
     tokens = {name: _tokens(variants()[name]) for name in known}
-    jobs = [
-        {
-            "checkpoint": str(_for_transformers(name, oracle.work / "checkpoints")),
-            "tokens": tokens[name],
-            "target": str(folder / f"{name}-theirs.npy"),
-        }
-        for name in known
-    ]
-    listed = folder / "jobs.json"
-    listed.write_text(json.dumps(jobs))
-    run([str(oracle.python), str(drivers / "logits.py"), str(listed)], quiet=True)
+    for version in sorted({variants()[name].transformers for name in known}):
+        jobs = [
+            {
+                "checkpoint": str(_for_transformers(name, oracle.work / "checkpoints")),
+                "tokens": tokens[name],
+                "target": str(folder / f"{name}-theirs.npy"),
+            }
+            for name in known
+            if variants()[name].transformers == version
+        ]
+        listed = folder / "jobs.json"
+        listed.write_text(json.dumps(jobs))
+        python = oracle.python if version == 4 else oracle.python_5
+        run([str(python), str(drivers / "logits.py"), str(listed)], quiet=True)
     for name in names:
         variant = variants()[name]
         if name not in tokens:
