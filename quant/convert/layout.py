@@ -51,7 +51,6 @@ _TIED_BY_LLAMA_CPP = {
     "falcon", "mpt", "starcoder", "starcoder2", "qwen3moe", "granitemoe",
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
     "chatglm", "pangu-embedded",
-
     "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
