@@ -44,6 +44,13 @@ PUBLISHED = {
     "starcoder2-3b": 3_030_371_328,
     "exaone-4.0-1.2b": 1_279_391_488,
     "ministral-8b-instruct": 8_019_808_256,
+    "lfm2-350m": 354_483_968,
+    "lfm2-700m": 742_489_344,
+    "lfm2-1.2b": 1_170_340_608,
+    "lfm2.5-1.2b": 1_170_340_608,
+    "lfm2-2.6b": 2_569_272_320,
+    "mamba-130m": 129_135_360,
+    "mamba-2.8b": 2_768_345_600,
 }
 CARDS = {
     "smollm2-135m": 135,
@@ -74,6 +81,10 @@ BILLIONS = {  # as announced, with the digits that are given
     "ernie-4.5-0.3b": "0.36",
     "ministral-3-3b": "3.4",  # of its text model
     "olmo-3-7b": "7.3",
+    "falcon-h1-0.5b": "0.5",
+    "granite-4.0-h-350m": "0.34",
+    "lfm2-8b-a1b": "8.3",
+    "mamba-codestral-7b": "7.3",
 }
 ACTIVE = {"olmoe-1b-7b": "1.3"}  # parameters that a token uses
 SPECS = list(load_registry().values())
