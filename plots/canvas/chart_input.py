@@ -62,6 +62,7 @@ def row_of(cell: CellSummary, **figures: object) -> Row:
         "standin_family": cell.artifact.standin_family,
         "kind": cell.kind,
         "n_params": cell.artifact.n_params,
+        "n_params_active": cell.artifact.n_params_active,
         "quant": cell.artifact.level,
         "bpw": cell.artifact.bpw,
         "env_id": cell.env_id,

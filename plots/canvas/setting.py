@@ -20,7 +20,12 @@ def models_in_words(cells: Sequence[CellSummary]) -> str:
     if len(sizes) > MOST_MODELS:
         first, last = min(sizes.values()), max(sizes.values())
         return f"{len(sizes)} models of {format_params(first)} to {format_params(last)} unique parameters"
-    return ", ".join(f"{model} {format_params(sizes[model])}" for model in models_of(cells))
+    active = {cell.artifact.model: cell.artifact.n_params_active for cell in cells}
+    return ", ".join(_named(model, format_params(sizes[model], active[model])) for model in models_of(cells))
+
+
+def _named(model: str, size: str) -> str:
+    return f"{model} ({size})" if "," in size else f"{model} {size}"
 
 
 def device_in_words(environment: Environment, cells: Sequence[CellSummary] = ()) -> str:

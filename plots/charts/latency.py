@@ -1,12 +1,14 @@
 """Latency: prefill, time to first token, decode. Against unique parameters for three models or more, else by level.
 
+Where there are mixtures of experts, a second chart has the active parameters: those that one token uses.
+
 Colours are levels, markers families, fillings distinguish real weights from synthetic ones. A thin line joins the
 models of one level.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,6 +34,24 @@ _FIGURES: tuple[tuple[str, str, ValueOf], ...] = (
     ("ttft_ms", "time to first token, ms", ttft_ms),
     ("decode_ms_per_token", "decode, ms per token", decode_ms),
 )
+
+
+class _Size(NamedTuple):
+    """What is along x."""
+
+    of: Callable[[CellSummary], int]
+    label: str
+    title: str
+    note: str = ""
+
+
+_UNIQUE = _Size(lambda cell: cell.artifact.n_params, "unique parameters, million", "Latency against model size")
+_ACTIVE = _Size(
+    lambda cell: cell.artifact.n_params_active or cell.artifact.n_params,
+    "active parameters, million",
+    "Latency against active parameters",
+    "Of a mixture of experts, those count that one token uses.",
+)
 _AROUND = 1.6  # a factor left free on both sides of the models
 _LEAST_MODELS = 3  # that an axis of parameters needs
 # A line rises to the right: above it left of a mark and below it right of one there is room.
@@ -46,14 +66,35 @@ def latency_chart(panel: Panel, theme: Theme, *, published: Sequence[Published] 
     if not with_figures:
         return "no cell has figures"
     cells = at_common_threads(with_figures)
-    present = [each for each in _FIGURES if any(each[2](cell) for cell in cells)]
+    present = _present(cells)
     sizes = [cell.artifact.n_params for cell in cells]
     behind = [each for each in published if min(sizes) / _AROUND <= each.n_params <= max(sizes) * _AROUND]
     rows = [row_of(cell, **_columns(cell, present)) for cell in cells]
     if len(models_of(cells)) < _LEAST_MODELS and not behind:
         return Picture(_by_level(panel, cells, present, theme), rows)
-    figure, shown = _by_parameters(panel, cells, present, behind, theme)
+    figure, shown = _by_parameters(panel, cells, _UNIQUE, behind, theme)
     return Picture(figure, [*rows, *(each.row() for each in dict.fromkeys(shown))])
+
+
+def active_latency_chart(panel: Panel, theme: Theme) -> Picture | str:
+    """Draw the chart against active parameters, or return why there is none."""
+    with_figures = [cell for cell in panel.cells if any(value_of(cell) for _, _, value_of in _FIGURES)]
+    if not has_experts(with_figures):
+        return "no model is a mixture of experts"
+    cells = at_common_threads(with_figures)
+    if len(models_of(cells)) < _LEAST_MODELS:
+        return f"fewer than {_LEAST_MODELS} models"
+    figure, _ = _by_parameters(panel, cells, _ACTIVE, (), theme)
+    return Picture(figure, [row_of(cell, **_columns(cell, _present(cells))) for cell in cells])
+
+
+def has_experts(cells: Sequence[CellSummary]) -> bool:
+    """Return whether one of the models is a mixture of experts."""
+    return any(_ACTIVE.of(cell) != _UNIQUE.of(cell) for cell in cells)
+
+
+def _present(cells: Sequence[CellSummary]) -> list[tuple[str, str, ValueOf]]:
+    return [each for each in _FIGURES if any(each[2](cell) for cell in cells)]
 
 
 def _columns(cell: CellSummary, present: Sequence[tuple[str, str, ValueOf]]) -> Row:
@@ -94,20 +135,21 @@ def _by_level(
 def _by_parameters(
     panel: Panel,
     cells: Sequence[CellSummary],
-    present: Sequence[tuple[str, str, ValueOf]],
+    size: _Size,
     behind: Sequence[Published],
     theme: Theme,
 ) -> tuple[Figure, list[Published]]:
     """Draw every level's latency against parameters; also return which published results are in it."""
+    present = _present(cells)
     figure, axes = sheet(theme.style, len(present))
-    levels, sizes = levels_of(cells), [cell.artifact.n_params / MILLION for cell in cells]
-    shifts = shifts_pt(len(levels), [math.log(size) for size in sizes], panel_in(axes[0]), theme.style)
+    levels, sizes = levels_of(cells), [size.of(cell) / MILLION for cell in cells]
+    shifts = shifts_pt(len(levels), [math.log(each) for each in sizes], panel_in(axes[0]), theme.style)
     shift_of = dict(zip(levels, shifts, strict=True))
     joined = len(models_of(cells)) >= _LEAST_MODELS
     shown: list[Published] = []
     marked: list[tuple[Axes, list[Mark]]] = []
     for axis, (name, label, value_of) in zip(axes, present, strict=True):
-        marks = [Mark(cell, cell.artifact.n_params / MILLION, point) for cell in cells if (point := value_of(cell))]
+        marks = [Mark(cell, size.of(cell) / MILLION, point) for cell in cells if (point := value_of(cell))]
         if joined:
             join_levels(axis, marks, theme, shift_of)
         draw_levels(axis, marks, theme, shift_of)
@@ -116,13 +158,14 @@ def _by_parameters(
         seen += [value for each in behind if (value := each.ms(name)) is not None]
         log_axis(axis, "x", min(sizes) / _AROUND, max(sizes) * _AROUND)
         log_axis(axis, "y", min(seen) / 1.25, max(seen) * 1.25)
-        axis.set_xlabel("unique parameters, million")
+        axis.set_xlabel(size.label)
         axis.set_title(label, loc="left")
         marked.append((axis, marks))
-    notes = ["A thin line joins the models of one level."] if joined else []
+    notes = [size.note] if size.note else []
+    notes += ["A thin line joins the models of one level."] if joined else []
     notes += ["Levels are side by side at each model."] if any(shifts) else []
     own = Frame(
-        title="Latency against model size",
+        title=size.title,
         notes=" ".join([*notes, *published_note(shown)]),
         handles=[*mark_keys(cells, theme), *published_key(shown)],
     )

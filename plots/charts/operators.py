@@ -87,7 +87,8 @@ def _chart(report: OperatorReport, phases: Mapping[str, Breakdown], style: Style
     shape = f" Synthetic weights in the shape of {printable(report.standin_for or '?')}." if synthetic else ""
     backends = "+".join(map(printable, report.backends))
     words = (
-        f"{printable(report.model)} ({format_params(report.n_params)}), {printable(report.level)}, "
+        f"{printable(report.model)} ({format_params(report.n_params, report.n_params_active)}), "
+        f"{printable(report.level)}, "
         f"{counted(report.n_threads, 'thread')}; {printable(report.cpu_model)}, "
         f"llama.cpp {printable(report.llama_commit)}, {backends}.{shape} Medians of {report.reps} repetitions, less "
         "the cost of observing each operator; the time in the title is that of unobserved runs, and one report has no "

@@ -30,6 +30,7 @@ def plot(results: tuple[Path, ...], output: Path, **options: Any) -> None:
 
     \b
     latency-vs-parameters   prefill, first token and decode against model size, or by level of one or two models
+    latency-vs-active-parameters   the same against active parameters, where there are mixtures of experts
     speed-vs-threads        tokens per second, and what perfect scaling would be
     memory-by-part          what the memory is used for
     decode-vs-size          what a smaller file buys

@@ -17,7 +17,7 @@ from plots.charts.depth import depth_charts
 from plots.charts.devices import device_charts, facet_charts
 from plots.charts.drift import drift_charts
 from plots.charts.intervals import interval_charts
-from plots.charts.latency import latency_chart
+from plots.charts.latency import active_latency_chart, has_experts, latency_chart
 from plots.charts.memory import memory_chart
 from plots.charts.operators import operator_charts
 from plots.charts.pareto import pareto_chart
@@ -34,6 +34,7 @@ ResultsChart = Callable[[ChartInput, Theme], Iterator[tuple[str, Picture | str]]
 # Of one environment, one load and one setting.
 CHARTS: dict[str, PanelChart] = {
     "latency-vs-parameters": latency_chart,
+    "latency-vs-active-parameters": active_latency_chart,
     "speed-vs-threads": threads_chart,
     "memory-by-part": memory_chart,
     "decode-vs-size": size_chart,
@@ -57,6 +58,7 @@ _MODELS_PER_FIGURE: dict[str, Callable[[Panel, Style], int]] = {
     "memory-by-part": memory.models_per_figure,
     "level-tradeoff": tradeoff.models_per_figure,
 }
+_OF_EXPERTS = "latency-vs-active-parameters"  # drawn unasked only where there are some
 _MOST_PAGES = 8  # of one chart: nobody looks at more, and the CSV files of results hold everything
 # What a file says of itself must not change from run to run.
 _METADATA: dict[str, dict[str, str | None]] = {
@@ -157,7 +159,7 @@ def _sheets(inputs: ChartInput, style: Style, chosen: Collection[str] | None) ->
     groups = panels(inputs.cells)
     for panel in groups:
         for name in CHARTS:
-            if chosen is None or name in chosen:
+            if name in chosen if chosen is not None else name != _OF_EXPERTS or has_experts(panel.cells):
                 yield from _pages_of(name, panel, stem_of(panel, groups), style)
     for name in RESULTS_CHARTS:
         if chosen is None or name in chosen:

@@ -87,7 +87,7 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
         (
             "parameters",
             "unique parameters",
-            lambda cell: (format_params(cell.artifact.n_params), cell.artifact.n_params),
+            lambda cell: (format_params(cell.artifact.n_params, cell.artifact.n_params_active), cell.artifact.n_params),
         ),
         ("notes", "what disturbed the cell, or why it has no figures", _notes),
     ]

@@ -77,7 +77,8 @@ def files_of(results: Results, summaries: Sequence[CellSummary], most: int) -> l
         if artifact.standin_family:
             origin += f", STAND-IN for {artifact.standin_family}"
         imatrix = ", with an importance matrix" if artifact.imatrix_sha256 else ""
-        what = f"{format_params(artifact.n_params)} parameters, {artifact.level}, {artifact.bpw:.2f} bits per weight"
+        n_params = format_params(artifact.n_params, artifact.n_params_active)
+        what = f"{n_params} parameters, {artifact.level}, {artifact.bpw:.2f} bits per weight"
         size = f"{format_bytes(artifact.file_bytes)}{imatrix}"
         rows.append((artifact.file_name, f"{what}, {size}; {origin}; sha256 {sha256[:16]}…"))
     if len(wanted) > most:

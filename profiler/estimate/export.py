@@ -30,6 +30,7 @@ def _object(each: Estimate, env_id: str, available_bytes: int, read_bytes_per_s:
         "standin_family": sizes.standin_family,
         "kind": "estimated",
         "n_params": level.n_params,
+        "n_params_active": level.n_params_active,
         "quant": level.level,
         "imatrix": "assumed" if level.with_imatrix else None,
         "bpw": each.bpw,

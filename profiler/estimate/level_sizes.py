@@ -14,7 +14,7 @@ from profiler.estimate.records import LevelSize, Question
 from profiler.estimate.repack_sizes import repacked_bytes
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import artifact_of
-from quant.gguf_io.decode_bytes import decode_weight_bytes
+from quant.gguf_io.decode_bytes import decode_weight_bytes, n_params_active
 from quant.gguf_io.header import GgufHeader, TensorInfo
 from quant.gguf_io.levels import LEVEL_BY_NAME, levels_requested_by_name, parse_levels
 from quant.gguf_io.types import TYPE_BY_NAME
@@ -120,6 +120,7 @@ def _level_size(header: GgufHeader, level: str, types: dict[str, str], *, repack
     return LevelSize(
         level=level,
         n_params=sum(tensor.n_weights for tensor in header.tensors),
+        n_params_active=n_params_active(header, header.text("general.architecture") or ""),
         tensor_bytes=tensor_bytes,
         data_bytes=offset,
         types=dict(sorted(Counter(types.values()).items())),

@@ -28,6 +28,7 @@ class LevelSize(msgspec.Struct, frozen=True, kw_only=True):
     with_imatrix: bool = False  # the types are those with an importance matrix
     refusal: str | None = None  # why llama.cpp cannot make it; the rest is then 0
     n_params: int = 0
+    n_params_active: int | None = None
     tensor_bytes: int = 0
     data_bytes: int = 0  # with the gaps between tensors
     types: dict[str, int] = {}  # ggml type -> number of tensors

@@ -84,7 +84,7 @@ def _row(
     by_output = {each.config.n_outputs_max: each for each in group}
     return [
         first.model + ("†" if first.sizes.standin_family else "") + ("‡" if _is_synthetic(first) else ""),
-        format_params(first.level.n_params),
+        format_params(first.level.n_params, first.level.n_params_active),
         first.level.level + ("*" if first.level.needs_imatrix else "+" if first.level.with_imatrix else ""),
         f"{first.bpw:.2f}",
         _about(first.file_bytes),

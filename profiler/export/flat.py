@@ -24,6 +24,7 @@ FIELDS = {
     "standin_for": "artifact.standin_for",
     "kind": "kind",
     "n_params": "artifact.n_params",
+    "n_params_active": "artifact.n_params_active",
     "quant": "artifact.level",
     "imatrix": "artifact.imatrix_sha256",
     "bpw": "artifact.bpw",

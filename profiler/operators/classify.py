@@ -12,8 +12,8 @@ import msgspec
 from profiler.records.graph import Node, Tensor
 
 MODULES = (
-    "attention", "convolution", "scan", "recurrence", "FFN", "LM head", "norm", "embedding", "KV copy", "state copy",
-    "other",
+    "attention", "convolution", "scan", "recurrence", "FFN", "router", "experts", "shared experts", "LM head", "norm",
+    "embedding", "KV copy", "state copy", "other",
 )  # fmt: skip
 
 _LAYER_OF_WEIGHT = re.compile(r"^blk\.(\d+)\.")
@@ -29,6 +29,9 @@ _BY_WEIGHT = (
     ("attention", re.compile(r"^blk\.\d+\.attn_")),
     ("convolution", re.compile(r"^blk\.\d+\.(?:ssm_conv1d|shortconv)")),
     ("recurrence", re.compile(r"^blk\.\d+\.(?:ssm|time_mix)_")),
+    ("router", re.compile(r"^blk\.\d+\.(?:ffn_gate_inp\.|exp_probs_b)")),
+    ("experts", re.compile(r"^blk\.\d+\.ffn_\w+_exps\.")),
+    ("shared experts", re.compile(r"^blk\.\d+\.ffn_\w+_shexp\.")),
     ("FFN", re.compile(r"^blk\.\d+\.(?:ffn|channel_mix)_")),
     ("LM head", re.compile(r"^output\.")),
     ("embedding", re.compile(r"^(?:token_embd|position_embd|token_types)\b")),
@@ -36,6 +39,10 @@ _BY_WEIGHT = (
 _BY_NAME = (
     ("KV copy", re.compile(r"^cache_[kv]_")),
     ("state copy", re.compile(r"^cache_(?:r|s|ple_r)_")),
+    # Scores of experts, the choice of the best and their weights.
+    ("router", re.compile(r"^ffn_moe_(?:logits|probs|argsort|topk|group|weights)")),
+    ("experts", re.compile(r"^ffn_moe_")),
+    ("shared experts", re.compile(r"^ffn_shexp")),
     # The residual stream: sums of the input and the output of attention or FFN.
     ("other", re.compile(r"^(?:ffn_inp|l_out|sa_out|attn_inp)")),
     ("norm", re.compile(r"norm(?!alized)")),
@@ -97,7 +104,7 @@ def _module_of(node: Node, weight: Tensor | None) -> str | None:
         found = next((module for module, pattern in _BY_WEIGHT if pattern.search(weight.name)), None)
         # A tied table is the embedding where rows are read from it, and the LM head where it is multiplied with.
         return "LM head" if found == "embedding" and node.op == "MUL_MAT" else found
-    if node.op in _ATTENTION:
+    if node.op in _ATTENTION and not node.result.name.startswith("ffn_moe"):
         return "attention"
     return next((module for module, pattern in _BY_NAME if pattern.search(node.result.name)), None)
 

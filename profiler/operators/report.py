@@ -31,6 +31,7 @@ class OperatorReport(msgspec.Struct, frozen=True, kw_only=True):
     reps: int
     ceiling_bytes_per_s: float | None
     phases: dict[str, Breakdown]
+    n_params_active: int | None = None
 
     @property
     def threads(self) -> str:
@@ -66,6 +67,7 @@ def report_of(
         level=artifact.level,
         bpw=artifact.bpw,
         n_params=artifact.n_params,
+        n_params_active=artifact.n_params_active,
         weights=artifact.weights,
         standin_for=artifact.standin_for,
         cpu_model=environment.cpu_model,

@@ -28,7 +28,7 @@ def render(report: OperatorReport) -> str:
 
 
 def _heading(report: OperatorReport) -> str:
-    size = format_params(report.n_params) + synthetic_note(report.weights, report.standin_for)
+    size = format_params(report.n_params, report.n_params_active) + synthetic_note(report.weights, report.standin_for)
     flash = {True: "on", False: "off", None: "unknown"}[report.flash_attn]
     backends = "+".join(map(clean, report.backends))
     device = f"{clean(report.cpu_model)}; llama.cpp {clean(report.llama_commit)}, {backends}; flash attention {flash}"

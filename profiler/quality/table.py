@@ -33,7 +33,8 @@ def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) ->
     artifact, record = ordered[0]
     scored = next((each for _, each in ordered if each.perplexity is not None), None)
     model, text = clean(artifact.model), clean(record.text_name)
-    title = f"{model} ({format_params(artifact.n_params)}), quality on {text} ({record.text_sha256[:8]})"
+    size = format_params(artifact.n_params, artifact.n_params_active)
+    title = f"{model} ({size}), quality on {text} ({record.text_sha256[:8]})"
     lines = [f"## {title}", ""]
     if scored is not None and scored.perplexity is not None:
         halves = f"the second halves of {scored.n_chunks} windows of {scored.n_ctx}"

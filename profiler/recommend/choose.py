@@ -168,6 +168,7 @@ def _choose(group: Sequence[CellSummary], criteria: Criteria) -> Choice:
         weights=first.artifact.weights,
         standin_for=first.artifact.standin_for,
         n_params=first.artifact.n_params,
+        n_params_active=first.artifact.n_params_active,
         mode=first.config.mode,
         workload=first.config.workload,
         n_prompt=first.config.n_prompt,

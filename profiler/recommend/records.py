@@ -160,6 +160,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[Excluded, ...]
     relax: Relax | None
     command: str | None  # re-measures the choice
+    n_params_active: int | None = None  # of a mixture of experts, those that one token uses
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

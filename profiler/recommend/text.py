@@ -59,7 +59,7 @@ def _block(choice: Choice, environment: Environment | None) -> str:
 
 
 def _title(choice: Choice) -> str:
-    size = format_params(choice.n_params) + synthetic_note(choice.weights, choice.standin_for)
+    size = format_params(choice.n_params, choice.n_params_active) + synthetic_note(choice.weights, choice.standin_for)
     gpu = "" if choice.device == "cpu" else f" on {clean(choice.device)}"
     model = f"{clean(choice.model)} ({size})"
     return f"{model}, {clean(choice.workload)}{gpu}: {load_in_words(choice)}"

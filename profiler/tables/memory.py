@@ -80,7 +80,8 @@ def _title(record: Round, artifact: Artifact) -> str:
         f"outputs {config.n_outputs_max or 'all'}",
         threads_in_words(config),
     ]
-    name = f"{clean(artifact.model)} {clean(artifact.level)} ({format_params(artifact.n_params)}{synthetic})"
+    size = format_params(artifact.n_params, artifact.n_params_active)
+    name = f"{clean(artifact.model)} {clean(artifact.level)} ({size}{synthetic})"
     return f"{name}: {clean(', '.join(settings))}"
 
 

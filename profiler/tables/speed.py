@@ -62,7 +62,7 @@ def _title(cell: CellSummary) -> str:
     synthetic = synthetic_note(file.weights, file.standin_for)
     if file.standin_family is not None:
         synthetic = f", STAND-IN of {clean(file.arch)} for {clean(file.standin_family)}{synthetic}"
-    size = f"{format_params(file.n_params)}{synthetic}"
+    size = f"{format_params(file.n_params, file.n_params_active)}{synthetic}"
     return f"{clean(file.model)} ({size}), {clean(config.workload)}: {load_in_words(config)}"
 
 

@@ -34,8 +34,10 @@ def format_bytes(n_bytes: float) -> str:
     return f"{n_bytes / GIB:.2f} GiB"
 
 
-def format_params(n_params: int) -> str:
-    """Return a parameter count as people write it: 134.5M, 1.24B."""
+def format_params(n_params: int, active: int | None = None) -> str:
+    """Return a parameter count as people write it: 134.5M, 1.24B, and of a mixture of experts 7.62B, 2.40B active."""
+    if active is not None and active < n_params:
+        return f"{format_params(n_params)}, {format_params(active)} active"
     if n_params < 1e6:
         return f"{n_params / 1e3:.1f}K"
     return f"{n_params / 1e6:.1f}M" if n_params < 1e9 else f"{n_params / 1e9:.2f}B"

@@ -11,7 +11,7 @@ from quant.base.errors import UserError
 from quant.base.hashes import cached_sha256
 from quant.base.ints import MOST, Int64
 from quant.base.text import one_line, printable_name
-from quant.gguf_io.decode_bytes import decode_weight_bytes
+from quant.gguf_io.decode_bytes import decode_weight_bytes, n_params_active
 from quant.gguf_io.header import GgufHeader, open_gguf_header
 from quant.gguf_io.levels import LEVEL_BY_FTYPE, LEVELS, is_level, strip_level
 from quant.gguf_io.quantized import QuantizedFacts, facts_of
@@ -45,6 +45,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, tag="artifact", tag_fi
     model: str  # the file's name without its level; of a source that was converted, the source's
     arch: str
     n_params: Annotated[int, msgspec.Meta(ge=1, le=MOST)]  # unique: a tied output matrix counts once
+    n_params_active: Int64 | None = None  # of these, those that one token uses; None: an older record
     level: str  # the level's name, "F16" for an unquantized file, "mixed" if none fits
     tensor_types: dict[str, Int64]  # ggml type name -> number of tensors
     fallbacks: dict[str, Int64] = {}  # "q4_K -> q5_0" -> number of tensors
@@ -123,6 +124,7 @@ def artifact_of(header: GgufHeader, sha256: str) -> Artifact:
         general_name=_general_name(header),
         arch=_clean(arch),
         n_params=sum(tensor.n_weights for tensor in header.tensors),
+        n_params_active=n_params_active(header, arch),
         level=level_of(header),
         tensor_types=dict(sorted(Counter(tensor.type.name for tensor in header.tensors).items())),
         fallbacks=known.fallbacks if known else {},

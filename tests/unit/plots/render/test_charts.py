@@ -31,7 +31,7 @@ from quant.base.errors import UserError
 from tests.support.commandline import assert_one_line, slmprof
 from tests.support.summaries import ENVIRONMENT, MIB, changed, environment, failed, request, summary
 
-LATENCY, THREADS, MEMORY, SIZE, *_ = CHARTS
+LATENCY, ACTIVE, THREADS, MEMORY, SIZE, *_ = CHARTS
 FIRST = (LATENCY, THREADS, MEMORY, SIZE)
 MODELS = {"small": 100_000_000, "large": 400_000_000}
 LEVELS = {"F16": (16.0, 200), "Q8_0": (8.5, 106), "Q4_0": (4.5, 56)}
@@ -190,6 +190,18 @@ def test_published_results_give_one_model_its_axis_of_parameters() -> None:
     assert isinstance(made, Picture)
     assert axes_of(made.figure)[0].get_xlabel() == "unique parameters, million"
     assert made.rows[-1]["source"] == "s"
+
+
+def test_mixtures_of_experts_have_a_chart_against_their_active_parameters(tmp_path: Path) -> None:
+    models = {"dense": (100_000_000, 100_000_000), "old": (200_000_000, None), "experts": (7_000_000_000, 1_000_000_000)}
+    cells = [summary(model=name, n_params=n, n_params_active=active) for name, (n, active) in models.items()]
+    figure = drawn(ACTIVE, cells)
+    assert [axis.get_xlabel() for axis in axes_of(figure)] == ["active parameters, million"] * 2
+    assert [x for x, _ in points(series(axes_of(figure)[0])["Q8_0"])] == [100, 200, 1000]
+    assert "experts (7.00B, 1.00B active)" in words(figure)
+    assert draw(ACTIVE, cells[:2]) == "no model is a mixture of experts"
+    assert [path.stem for path in draw_charts(cells, tmp_path / "some", chosen=None) if "active" in path.stem]
+    assert not [path.stem for path in draw_charts(three(), tmp_path / "none", chosen=None) if "active" in path.stem]
 
 
 def test_separate_mode_has_no_time_to_first_token() -> None:

@@ -11,7 +11,7 @@ from profiler.records.cell_summary import EnergyFigures
 from profiler.records.round import Buffers, Round
 from profiler.tables.speed import render
 from quant.gguf_io.artifact import Artifact, Shape
-from quant.gguf_io.decode_bytes import decode_weight_bytes
+from quant.gguf_io.decode_bytes import decode_weight_bytes, n_params_active
 from quant.gguf_io.header import GgufHeader, TensorInfo, Value
 from quant.gguf_io.types import TYPE_BY_NAME
 from tests.support.cells import artifact
@@ -46,6 +46,7 @@ def test_of_a_mixture_only_the_chosen_experts_are_read() -> None:
     sizes = {"token_embd.weight": 1000, "blk.0.ffn_up_exps.weight": 800, "blk.0.ffn_up_shexp.weight": 50}
     found = header(sizes, expert_count=8, expert_used_count=2)
     assert decode_weight_bytes(found, "llama") == 1000 + 200 + 50
+    assert n_params_active(found, "llama") == 32 * (1000 + 200 + 50)
 
 
 # --- the cache
