@@ -27,6 +27,7 @@ _SMALL = (
     "vocab.json",
     "merges.txt",
     "qwen.tiktoken",
+    "hy.tiktoken",
     "rwkv_vocab_v20230424.txt",
     "tokenizer.jsonl",
     "chat_template.jinja",
@@ -34,7 +35,7 @@ _SMALL = (
     "README.md",  # it names the licence
 )
 _VOCABULARIES = (
-    "tokenizer.json", "tokenizer.model", "qwen.tiktoken", "rwkv_vocab_v20230424.txt", "tokenizer.jsonl",
+    "tokenizer.json", "tokenizer.model", "qwen.tiktoken", "hy.tiktoken", "rwkv_vocab_v20230424.txt", "tokenizer.jsonl",
 )  # fmt: skip
 _SMALL_BYTES = 128 << 20  # the largest tokenizer.json known is 33 MiB (Gemma 3)
 _OPTIONAL_BYTES = 4 << 20

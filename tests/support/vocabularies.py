@@ -180,20 +180,30 @@ def write_gpt2_class_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
 
 def write_qwen_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     """Write a qwen.tiktoken of trained merges, with some ids left over behind the 208 special tokens."""
+    return _write_ranks(folder, "qwen.tiktoken", vocab_size - 208 - 5, "QWenTokenizer") + 208
+
+
+def write_hunyuan_tokenizer(folder: Path, *, vocab_size: int = 768) -> int:
+    """Write a hy.tiktoken of trained merges, which 210 special tokens follow."""
+    return _write_ranks(folder, "hy.tiktoken", vocab_size - 210, "HYTokenizer") + 210
+
+
+def _write_ranks(folder: Path, name: str, n_tokens: int, tokenizer_class: str) -> int:
+    """Write a line per token with its bytes and its rank; return the number of tokens."""
     trained = folder / "trained"
-    write_bpe_tokenizer(trained, vocab_size=vocab_size)
+    write_bpe_tokenizer(trained, vocab_size=n_tokens + 256)
     merges = json.loads((trained / "tokenizer.json").read_text())["model"]["merges"]
     shutil.rmtree(trained)
     bytes_of = {character: bytes([byte]) for byte, character in enumerate(byte_characters())}
     tokens = dict.fromkeys(bytes_of[character] for character in sorted(bytes_of))
     for left, right in merges:
         tokens[b"".join(bytes_of[character] for character in left + right)] = None
-    kept = list(tokens)[: vocab_size - 208 - 5]
+    kept = list(tokens)[:n_tokens]
     lines = [f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(kept)]
-    (folder / "qwen.tiktoken").write_text("\n".join(lines) + "\n")
-    settings = {"tokenizer_class": "QWenTokenizer", "model_max_length": 8192}
+    (folder / name).write_text("\n".join(lines) + "\n")
+    settings = {"tokenizer_class": tokenizer_class, "model_max_length": 8192}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    return len(kept) + 208
+    return len(kept)
 
 
 def write_rwkv_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:

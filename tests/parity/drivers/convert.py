@@ -1,6 +1,6 @@
-"""Run llama.cpp's converter on many checkpoints, with two answers replaced: the pre-tokenizer's name, and Qwen's ranks.
+"""Run llama.cpp's converter on many checkpoints, with two answers replaced: pre-tokenizers and tables of ranks.
 
-A home-trained tokenizer has no hash in its table, so both sides are given the same name. Qwen's own tokenizer is code
+A home-trained tokenizer has no hash in its table, so both sides are given the same name. Tokenizers of ranks are code
 that comes with the checkpoint; what the converter asks of it is read here as tiktoken does.
 Usage: convert.py LLAMA_CPP JOBS.json FAILURES.json; jobs are a list of {"pre", "checkpoint", "target", "outtype"},
 failures the errors by target.
@@ -23,14 +23,22 @@ from conversion.base import TextModel  # noqa: E402
 from conversion.rwkv import Rwkv6Model, Rwkv7Model  # noqa: E402
 
 
-class QwenTokenizer:
-    """The two tables of Qwen's tokenizer that the converter reads."""
+# The special tokens that follow the ranks, by the name of their file.
+SPECIAL = {
+    "qwen.tiktoken": ["endoftext", "im_start", "im_end", *(f"extra_{number}" for number in range(205))],
+    "hy.tiktoken": ["endoftext", "startoftext", "bos", "eos", "pad", *(f"extra_{number}" for number in range(205))],
+}
+
+
+class RankTokenizer:
+    """The tables of a tokenizer of ranks that the converter reads."""
 
     def __init__(self, ranks):
         lines = [line.split() for line in ranks.read_bytes().splitlines()]
         self.mergeable_ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
-        names = ["endoftext", "im_start", "im_end", *(f"extra_{number}" for number in range(205))]
+        names = SPECIAL[ranks.name]
         self.special_tokens = {f"<|{name}|>": len(lines) + index for index, name in enumerate(names)}
+        self.vocab_size = len(lines) + len(names)
 
     def get_vocab(self):
         """Return every token's id."""
@@ -38,9 +46,9 @@ class QwenTokenizer:
 
 
 def from_pretrained(folder, *arguments, usual=transformers.AutoTokenizer.from_pretrained, **options):
-    """Return Qwen's tables where the folder has them, else what transformers returns."""
-    ranks = Path(folder) / "qwen.tiktoken"
-    return QwenTokenizer(ranks) if ranks.exists() else usual(folder, *arguments, **options)
+    """Return the tables of ranks where the folder has them, else what transformers returns."""
+    ranks = next(iter(Path(folder).glob("*.tiktoken")), None)
+    return usual(folder, *arguments, **options) if ranks is None else RankTokenizer(ranks)
 
 
 transformers.AutoTokenizer.from_pretrained = from_pretrained

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from quant.base.errors import UserError
+from quant.convert.families import complete_config, find_family
 from quant.convert.families.planned import OfEach, Planned
 from quant.convert.layout import Job, layout_of_shape, open_layout
 from quant.convert.row_chunks import read_chunk, row_chunks
@@ -61,7 +62,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_parts_of_one_tensor_of_all_experts(case: str, n_elements: int, tmp_path: Path) -> None:
     shape, order, transposed, stored, expected = CASES[case]
-    planned = Planned(name="a", shape=shape, target="b", source_shape=stored.shape, order=order, transposed=transposed)
+    planned = Planned(
+        name="a", shape=shape, target="b", source_shape=stored.shape, order=order, transposed=transposed
+    )
     assert np.array_equal(values(job(tmp_path, planned, stored), n_elements), expected)
 
 
@@ -128,6 +131,15 @@ REFUSED = [
     ("qwen3moe-bf16", {"norm_topk_prob": False}, "norm_topk_prob = false"),
     ("olmoe-bf16", {"num_key_value_heads": 2}, "num_key_value_heads = 2; llama.cpp's olmoe needs 4"),
     ("olmoe-bf16", {"clip_qkv": 8.0}, "clip_qkv = 8.0"),
+    ("deepseek2-f32", {"q_lora_rank": None}, "no q_lora_rank and 2 layers; llama.cpp's deepseek2"),
+    ("deepseek2-f32", {"topk_method": "group_limited_greedy"}, "topk_method ="),
+    ("bailingmoe-bf16", {"norm_head": True}, "norm_head = true"),
+    ("bailingmoe2-bf16", {"head_dim": 32}, "heads that are not as wide as the model"),
+    ("bailingmoe2-bf16", {"num_nextn_predict_layers": 1}, "num_nextn_predict_layers = 1"),
+    ("ernie4_5_moe-tied-bf16", {"moe_layer_end_index": 1}, "moe_layer_end_index = 1"),
+    ("smallthinker-tied-bf16", {"rope_layout": [0, 1]}, "rope_layout that llama.cpp does not compute"),
+    ("smallthinker-windows-f32", {"sliding_window_size": 512}, "sliding_window_size = 512; llama.cpp takes 4096"),
+    ("phimoe-factors-f16", {"rope_scaling": {"short_mscale": 1.0, "long_mscale": 1.2}}, "short_mscale = 1.0"),
 ]
 
 
@@ -136,3 +148,9 @@ def test_what_llama_cpp_does_not_compute_is_refused(name: str, changes: dict[str
     with pytest.raises(UserError, match=message) as refused:
         layout_of_shape({**variants()[name].config, **changes}, standin_for=name)
     assert "\n" not in str(refused.value)
+
+
+def test_the_class_of_deepseek_v3_chooses_by_sigmoid_without_a_setting() -> None:
+    config = variants()["deepseek3-transformers5"].config
+    assert "scoring_func" not in config
+    assert complete_config(find_family("DeepseekV3ForCausalLM"), config)["scoring_func"] == "sigmoid"
