@@ -25,7 +25,10 @@ def config(old: int = 512, *, n_experts: int = 4, **shape: Any) -> dict[str, Any
 VARIANTS = {
     "phimoe-bf16": Variant(config(), tokenizer="write_phi3_tokenizer", no_logits=SPARSEMIXER),
     "phimoe-f32": Variant(
-        config(n_experts=6, heads=2, kv_heads=1), dtype="float32", tokenizer="write_phi3_tokenizer", no_logits=SPARSEMIXER
+        config(n_experts=6, heads=2, kv_heads=1),
+        dtype="float32",
+        tokenizer="write_phi3_tokenizer",
+        no_logits=SPARSEMIXER,
     ),
     "phimoe-factors-f16": Variant(
         config(256, context=4096) | {"rope_scaling": factors(8) | {"short_mscale": 1.2, "long_mscale": 1.2}},

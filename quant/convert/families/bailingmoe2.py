@@ -26,7 +26,6 @@ from quant.convert.families.experts import Experts, after_dense, shared_by_count
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
 
-
 EXPERTS = Experts(
     score_bias="gate.expert_bias",
     shared="mlp.shared_experts",

@@ -42,9 +42,7 @@ def _feed_forward(config: Config, layer: int) -> Iterator[Planned]:
             source_shape=(n_experts, 2 * n_ff),
             order=OfEach(n_ff, 2 * n_ff, first, 2),
         )
-    yield Planned(
-        name=f"{module}.down_proj_bias", shape=(n_experts, n_embd), target=f"blk.{layer}.ffn_down_exps.bias"
-    )
+    yield Planned(name=f"{module}.down_proj_bias", shape=(n_experts, n_embd), target=f"blk.{layer}.ffn_down_exps.bias")
     yield Planned(
         name=f"model.layers.{layer}.self_attn.sinks",
         shape=(n_heads(config),),

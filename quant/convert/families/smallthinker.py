@@ -6,7 +6,7 @@ Source: conversion/smallthinker.py and src/models/smallthinker.cpp of the pinned
 import gguf
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config, Family, number, need
+from quant.convert.families.base import Config, Family, need, number
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.experts import Experts
 from quant.convert.families.keys import write_common_keys

@@ -22,7 +22,6 @@ import transformers  # noqa: E402
 from conversion.base import TextModel  # noqa: E402
 from conversion.rwkv import Rwkv6Model, Rwkv7Model  # noqa: E402
 
-
 # The special tokens that follow the ranks, by the name of their file.
 SPECIAL = {
     "qwen.tiktoken": ["endoftext", "im_start", "im_end", *(f"extra_{number}" for number in range(205))],

@@ -193,7 +193,11 @@ def test_published_results_give_one_model_its_axis_of_parameters() -> None:
 
 
 def test_mixtures_of_experts_have_a_chart_against_their_active_parameters(tmp_path: Path) -> None:
-    models = {"dense": (100_000_000, 100_000_000), "old": (200_000_000, None), "experts": (7_000_000_000, 1_000_000_000)}
+    models = {
+        "dense": (100_000_000, 100_000_000),
+        "old": (200_000_000, None),
+        "experts": (7_000_000_000, 1_000_000_000),
+    }
     cells = [summary(model=name, n_params=n, n_params_active=active) for name, (n, active) in models.items()]
     figure = drawn(ACTIVE, cells)
     assert [axis.get_xlabel() for axis in axes_of(figure)] == ["active parameters, million"] * 2

@@ -37,7 +37,9 @@ def test_parameters(n_params: int, text: str) -> None:
     assert format_params(n_params) == text
 
 
-@pytest.mark.parametrize(("active", "text"), [(2_400_000_000, "7.62B, 2.40B active"), (None, "7.62B"), (7_620_000_000, "7.62B")])
+@pytest.mark.parametrize(
+    ("active", "text"), [(2_400_000_000, "7.62B, 2.40B active"), (None, "7.62B"), (7_620_000_000, "7.62B")]
+)
 def test_parameters_of_a_mixture_of_experts(active: int | None, text: str) -> None:
     assert format_params(7_620_000_000, active) == text
 

@@ -62,9 +62,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_parts_of_one_tensor_of_all_experts(case: str, n_elements: int, tmp_path: Path) -> None:
     shape, order, transposed, stored, expected = CASES[case]
-    planned = Planned(
-        name="a", shape=shape, target="b", source_shape=stored.shape, order=order, transposed=transposed
-    )
+    planned = Planned(name="a", shape=shape, target="b", source_shape=stored.shape, order=order, transposed=transposed)
     assert np.array_equal(values(job(tmp_path, planned, stored), n_elements), expected)
 
 
