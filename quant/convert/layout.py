@@ -21,6 +21,7 @@ from quant.convert.families.planned import Planned
 from quant.convert.model_card import load_metadata
 from quant.convert.provenance import Origin
 from quant.convert.safetensors_file import Tensor
+from quant.convert.scalars import scalars_by_layer
 from quant.convert.tensor_names import (
     OUTPUT,
     adapter_error,
@@ -50,7 +51,7 @@ _TIED_BY_LLAMA_CPP = {
     "llama", "qwen2", "qwen3", "phi3", "bloom", "gpt2", "olmo", "granite", "minicpm", "minicpm3", "smollm3",
     "falcon", "mpt", "starcoder", "starcoder2", "qwen3moe", "granitemoe",
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
-    "chatglm", "pangu-embedded",
+    "chatglm", "glm4", "pangu-embedded", "nanbeige",
     "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
@@ -232,7 +233,9 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
         parts = None if checkpoint.parts is None else text_tensors(checkpoint.parts)
         checkpoint = replace(checkpoint, tensors=text_tensors(checkpoint.tensors), parts=parts)
     planned = as_stored(planned, checkpoint.tensors)
-    checkpoint = replace(checkpoint, config=config, tensors=usual_names(checkpoint.tensors, planned))
+    tensors = usual_names(checkpoint.tensors, planned)
+    config |= scalars_by_layer(folder, family, config, tensors)
+    checkpoint = replace(checkpoint, config=config, tensors=tensors)
     if lack := _lacks_output(checkpoint, family, planned):
         planned = [each for each in planned if each.target != OUTPUT]
         checkpoint = replace(checkpoint, notes=(*checkpoint.notes, lack))
@@ -333,7 +336,8 @@ def _lacks_output(checkpoint: Checkpoint, family: Family, planned: list[Planned]
 
 def _is_left_out(family: Family, config: Config, name: str) -> bool:
     """Return whether a tensor is a buffer, or belongs to another part of a larger model."""
-    return name.endswith((*_IGNORED, *family.ignored)) or name.startswith(_omitted(family, config))
+    ends = (*_IGNORED, *family.ignored, *family.scalars)
+    return name.endswith(ends) or name.startswith(_omitted(family, config))
 
 
 def _omitted(family: Family, config: Config) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     n_vocab: Int64
     n_ctx_train: Int64
     n_head: Int64 | None = None
-    n_head_kv: tuple[Int64, ...] | None = None  # one per layer
+    n_head_kv: tuple[Int64, ...] | None = None  # one per layer; as often as all layers are computed
     head_dim_k: Int64 | None = None
     head_dim_v: Int64 | None = None
     state_bytes: Int64 = 0  # that recurrent layers keep for a sequence of any length
@@ -233,6 +233,9 @@ def _shape(header: GgufHeader, arch: str) -> Shape | None:
     if heads_kv is not None:
         cached = cached_layers(header, arch, n_layer)
         heads_kv = tuple(number if has_cache else 0 for number, has_cache in zip(heads_kv, cached, strict=True))
+        # Each loop has its own cache. Source: load_arch_hparams in src/models/nanbeige.cpp of the pinned llama.cpp.
+        loops = max(1, header.whole(f"{arch}.num_loops") or 1)
+        heads_kv *= loops if n_layer * loops <= _MAX_LAYERS else 1
     return Shape(
         n_layer=n_layer,
         n_embd=n_embd,

@@ -20,5 +20,6 @@ VARIANTS = {
     "llama-sharded": Variant(decoder_config(), shards=3),
     "llama-rope-scaling": Variant(decoder_config(rope_scaling=ROPE)),
     "llama-head-dim": Variant(decoder_config(head_dim=32)),
+    "llama-biases": Variant(decoder_config() | {"attention_bias": True, "mlp_bias": True}),
     "llama-spm": Variant(decoder_config(tie=False, tokenizer="spm"), tokenizer="spm"),
 }

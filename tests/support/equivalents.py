@@ -153,11 +153,45 @@ def exaone_as_llama(checkpoint: Path, target: Path) -> Path:
     return _write(target, _rope4(config | changes), _renamed(tensors, names))
 
 
+def iquest_as_llama(checkpoint: Path, target: Path) -> Path:
+    """Write an IQuest-Coder as a Llama."""
+    config, tensors = _read(checkpoint)
+    return _write(target, _rope4(config | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}), tensors)
+
+
 def pangu_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a Pangu Embedded as a Llama whose attention has biases."""
     config, tensors = _read(checkpoint)
     changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": True}
     return _write(target, _rope4(config | changes), tensors)
+
+
+def nanbeige_as_llama(checkpoint: Path, target: Path) -> Path:
+    """Write a Nanbeige without a norm between its loops as a Llama that has each layer several times."""
+    config, tensors = _read(checkpoint)
+    n_layers, loops = config["num_hidden_layers"], config["num_loops"]
+    made = {name: values for name, values in tensors.items() if ".layers." not in name}
+    for loop in range(loops):
+        for layer in range(n_layers):
+            old, new = f"model.layers.{layer}.", f"model.layers.{layer + loop * n_layers}."
+            made |= {name.replace(old, new): values for name, values in tensors.items() if name.startswith(old)}
+    changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": n_layers * loops}
+    return _write(target, _rope4(config | changes), made)
+
+
+def plm_as_deepseek2(checkpoint: Path, target: Path) -> Path:
+    """Write a PLM as a DeepSeek V2 without experts: a gate of the same weights makes of a ReLU its square."""
+    config, tensors = _read(checkpoint)
+    gates = {name.replace("up", "gate"): values for name, values in tensors.items() if name.endswith("up_proj.weight")}
+    changes = {
+        "architectures": ["DeepseekV2ForCausalLM"],
+        "model_type": "deepseek_v2",
+        "hidden_act": "relu",
+        "q_lora_rank": None,
+        "first_k_dense_replace": config["num_hidden_layers"],
+        "head_dim": config["qk_rope_head_dim"],
+    }
+    return _write(target, _rope4(config | changes), tensors | gates)
 
 
 def text_as_mistral(checkpoint: Path, target: Path) -> Path:

@@ -131,7 +131,8 @@ def planned_tensors(family: Family, config: Config) -> list[Planned]:
 
 
 def _named(family: Family, config: Config) -> Iterator[Planned]:
-    arch = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == family.arch)
+    named_as = family.named_as or family.arch
+    arch = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == named_as)
     n_layers = need(config, family.layers_key)
     if n_layers > MAX_LAYERS:
         raise UserError(f"config.json has {family.layers_key} = {n_layers}; llama.cpp takes {MAX_LAYERS} at most")

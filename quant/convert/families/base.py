@@ -48,6 +48,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 
     architectures: tuple[str, ...]  # class names in config.json
     arch: str  # GGUF's general.architecture
+    named_as: str | None = None  # the architecture whose names its tensors have, where gguf does not know its own
     # The family of a config, where its class has models of several architectures.
     chosen: "Callable[[Config], Family] | None" = None
     adapt: Callable[[Config], Config] = _as_it_is  # renames settings, before all else
@@ -67,6 +68,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     space_prefix_key: bool = False  # whether the tokenizer's add_prefix_space becomes a key
     layers_key: str = "num_hidden_layers"
     ignored: tuple[str, ...] = ()  # ends of names of buffers that are computed, not learned
+    # Tensors of one value in each layer, by their names in it: read into lists in the config, since they become keys.
+    scalars: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()  # starts of names of parts that are not the text model
     extra_layers: str | None = None  # a setting: how many layers after the last predict further tokens; omitted
     model_types: tuple[str, ...] = ()  # for configs that name no class

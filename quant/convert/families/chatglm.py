@@ -35,7 +35,7 @@ SIZES = {
     "num_hidden_layers": 40,
     "num_attention_heads": 32,
 }
-DEFAULTS = {  # transformers' GlmConfig (4.57)
+DEFAULTS = {  # transformers' GlmConfig and Glm4Config (4.57)
     "num_key_value_heads": 2,
     "head_dim": 128,
     "attention_bias": True,
@@ -82,6 +82,11 @@ def with_ends(found: Vocabulary, **names: bytes) -> Vocabulary:
 def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
     """Read the vocabulary, whose ends of texts and turns are known by their names."""
     return with_ends(load_vocabulary(folder, config, pre=pre), eos=_END_OF_TEXT, eot=_USER, unk=_END_OF_TEXT)
+
+
+def vocabulary_with_bos(folder: Path, config: Config, pre: str | None) -> Vocabulary:
+    """Read the vocabulary of GLM-4-0414, where the end of a text also begins one."""
+    return with_ends(vocabulary(folder, config, pre), bos=_END_OF_TEXT)
 
 
 def _check(config: Config) -> None:

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 for job in json.loads(Path(sys.argv[1]).read_text()):
     model = AutoModelForCausalLM.from_pretrained(job["checkpoint"], dtype=torch.float32, attn_implementation="eager")
+    model.float()  # the values of some activations stay bfloat16
     with torch.no_grad():
         logits = model(torch.tensor([job["tokens"]])).logits[0]
     np.save(job["target"], logits.numpy().astype(np.float32))

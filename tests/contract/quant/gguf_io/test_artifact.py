@@ -134,6 +134,21 @@ def test_a_number_beyond_those_of_records_is_none(tmp_path, key):
     assert decoded(encoded(artifact), Artifact) == artifact
 
 
+@pytest.mark.parametrize(("loops", "n_caches"), [(1, 3), (3, 9), (1 << 20, 3)])
+def test_each_loop_over_the_layers_has_its_own_cache(tmp_path, loops, n_caches):
+    def fill(writer):
+        writer.add_block_count(3)
+        writer.add_embedding_length(32)
+        writer.add_context_length(128)
+        writer.add_vocab_size(4)
+        writer.add_head_count(4)
+        writer.add_head_count_kv(2)
+        writer.add_uint32("nanbeige.num_loops", loops)
+
+    shape = describe(_file(tmp_path / "m.gguf", fill, arch="nanbeige")).shape
+    assert (shape.n_layer, shape.n_head_kv) == (3, (2,) * n_caches)
+
+
 def test_a_record_never_holds_a_path_or_control_characters(tmp_path):
     def fill(writer):
         writer.add_name("/home/anna/models/My\tModel\x1b[31m\n")

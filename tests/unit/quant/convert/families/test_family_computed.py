@@ -48,6 +48,13 @@ def keys(config: dict[str, Any]) -> dict[str, Any]:
         ("chatglm", {"head_dim": 32}, "in a width of 64"),
         ("chatglm", {"partial_rotary_factor": 0.2}, "3 rotary values"),
         ("pangu", {"bias": False}, "bias = false"),
+        ("apertus", {"tie_word_embeddings": True}, "output matrix of its own"),
+        ("plm", {"q_lora_rank": 8}, "q_lora_rank"),
+        ("plm", {"num_key_value_heads": 1}, "for each head"),
+        ("plm", {"tie_word_embeddings": False}, "tie_word_embeddings"),
+        ("iquest", {"clip_qkv": 8}, "clip_qkv"),
+        ("nanbeige", {"num_loops": 300}, "600 layers in 300 loops"),
+        ("nanbeige", {"loop_share_kv": True}, "loop_share_kv"),
     ],
 )
 def test_what_llama_cpp_does_not_compute_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
@@ -95,3 +102,10 @@ def test_deepstack_layers_are_the_class_s_by_default() -> None:
     assert keys(config | {"vision_config": None})["n_deepstack_layers"] == 3
     with pytest.raises(UserError, match="vision_config"):
         keys(config | {"vision_config": {"deepstack_visual_indexes": 3}})
+
+
+def test_apertus_scales_as_its_class_does_where_the_config_names_no_scaling() -> None:
+    config = {key: value for key, value in config_of("apertus").items() if key != "rope_scaling"}
+    family = find_family("ApertusForCausalLM")
+    assert list(family.extra_tensors(complete(config))) == ["rope_freqs.weight"]
+    assert not family.extra_tensors(complete(config | {"rope_parameters": {"rope_theta": 10000.0}}))

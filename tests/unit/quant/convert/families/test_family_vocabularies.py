@@ -18,12 +18,12 @@ def test_the_ends_of_glm_are_known_by_their_texts(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text("{}")
     found = chatglm.vocabulary(tmp_path, SIZE, "gpt-2").special.special_token_ids
     assert (found["eos"], found["eot"], found["unk"]) == (END_OF_TEXT, USER, END_OF_TEXT)
+    assert chatglm.vocabulary_with_bos(tmp_path, SIZE, "gpt-2").special.special_token_ids["bos"] == END_OF_TEXT
 
 
 def test_ids_that_the_tokenizer_names_stay(tmp_path: Path) -> None:
     write_glm_tokenizer(tmp_path)
-    named = chatglm.load_vocabulary(tmp_path, SIZE, pre="gpt-2")
-    assert chatglm.with_ends(named, bos=b"<|endoftext|>").special.special_token_ids["bos"] == BEGIN
+    assert chatglm.vocabulary_with_bos(tmp_path, SIZE, "gpt-2").special.special_token_ids["bos"] == BEGIN
 
 
 def test_hunyuan_ends_texts_and_turns_as_its_configs_say(tmp_path: Path) -> None:
