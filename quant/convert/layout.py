@@ -44,6 +44,7 @@ _ALWAYS_F32 = (
     "position_embd.weight", "token_types.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight",
     "ssm_conv1d.weight", "shortconv.conv.weight", "time_mix_first.weight", "time_mix_w1.weight", "time_mix_w2.weight",
     "time_mix_decay_w1.weight", "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight",
+    "altup_correct_coef.weight", "altup_predict_coef.weight",
 )  # fmt: skip
 # Architectures of which llama.cpp takes the embedding for a missing output matrix.
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
@@ -53,6 +54,7 @@ _TIED_BY_LLAMA_CPP = {
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
     "chatglm", "glm4", "pangu-embedded", "nanbeige",
     "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",
+    "qwen35", "qwen35moe", "qwen3next",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files
