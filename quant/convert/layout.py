@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 
 from quant.base.errors import UserError
+from quant.convert.adapter.merge import with_adapter
 from quant.convert.checkpoint import Checkpoint, open_checkpoint
 from quant.convert.families import complete_config, family_of, planned_tensors
 from quant.convert.families.base import Config, ExtraTensors, Family, need, rope_parameters
@@ -215,16 +216,19 @@ class Layout:
             writer.add_string(REVISION_KEY, self.origin.revision)
 
 
-def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None = None) -> Layout:
+def open_layout(
+    folder: Path, *, pre: str | None = None, origin: Origin | None = None, adapter: Path | None = None
+) -> Layout:
     """Read a checkpoint's config, vocabulary and headers, and match the checkpoint's tensors with the config's.
 
     Args:
         pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
+        adapter: the folder of a LoRA adapter, which is merged into the tensors while they are read.
 
     The vocabulary is read when it is first used.
 
     Raises:
-        UserError: the weights or the config are broken, or the architecture is unknown.
+        UserError: the weights, the config or the adapter are broken, or the architecture is unknown.
     """
     checkpoint = open_checkpoint(folder)
     family = family_of(checkpoint.config)
@@ -238,6 +242,8 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     tensors = usual_names(checkpoint.tensors, planned)
     config |= scalars_by_layer(folder, family, config, tensors)
     checkpoint = replace(checkpoint, config=config, tensors=tensors)
+    if adapter is not None:
+        checkpoint = with_adapter(checkpoint, adapter, planned)
     if lack := _lacks_output(checkpoint, family, planned):
         planned = [each for each in planned if each.target != OUTPUT]
         checkpoint = replace(checkpoint, notes=(*checkpoint.notes, lack))
@@ -373,7 +379,7 @@ def _refuse_missing(checkpoint: Checkpoint, users: Mapping[str, list[Planned]]) 
 
 def _job(checkpoint: Checkpoint, planned: Planned) -> Job:
     sources = tuple(checkpoint.tensors[name] for name in planned.sources)
-    if len({source.dtype for source in sources}) > 1:
+    if len({source.read_dtype for source in sources}) > 1:
         raise UserError(f"{checkpoint.folder} holds the parts of {planned.name} in several types; save it in one")
     return Job(planned, sources)
 
