@@ -66,7 +66,6 @@ class LoraConfig:
         return module == name or (not start and module.endswith(f".{name}"))
 
 
-
 def read_lora_config(folder: Path) -> LoraConfig:
     """Read an adapter's config.
 

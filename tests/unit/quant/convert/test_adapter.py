@@ -3,7 +3,6 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -226,7 +225,12 @@ def test_settings_with_which_the_sum_is_another(tmp_path, base, config, says):
 
 
 def test_settings_that_change_nothing(tmp_path, base):
-    for config in ({"alpha_pattern": None}, {"init_lora_weights": "gaussian"}, {"use_dora": False}, {"loftq_config": {}}):
+    for config in (
+        {"alpha_pattern": None},
+        {"init_lora_weights": "gaussian"},
+        {"use_dora": False},
+        {"loftq_config": {}},
+    ):
         assert merged_of(base, write_adapter(tmp_path, factors(Q, 32, 32), **config))
 
 
