@@ -28,7 +28,7 @@ class Cases:
     """An adapter with every kind of change, of a plain model."""
 
     def __init__(self, folder: Path) -> None:
-        self._base = make_checkpoint(folder / "base", **SMALL)
+        self._base = files_of(make_checkpoint(folder / "base", **SMALL))
         tensors = factors("model.layers.0.self_attn.q_proj", 32, 32)
         tensors |= factors("model.layers.0.mlp.down_proj", 32, 64, rank=2)
         tensors |= factors("model.embed_tokens", 32, 300, ends=EMBEDDING) | {"model.norm.weight": drawn(32)}
@@ -36,18 +36,20 @@ class Cases:
 
     def run_case(self, random: Random, scratch: Path) -> Sequence[str]:
         """Merge a broken adapter and read all of the model."""
-        folder = scratch / "area"
-        write(_mutated(self._adapter, random), folder)
+        base, adapter = scratch / "area" / "base", scratch / "area" / "lora"
+        write(self._base, base)
+        write(_mutated(self._adapter, random), adapter)
         before, refusals = files_in(scratch), list[str]()
         with time_limit(_CASE_S):
-            tried(lambda: self._read(folder), refusals)
+            tried(lambda: _read(base, adapter), refusals)
         check_left(before, scratch)
         return refusals
 
-    def _read(self, adapter: Path) -> None:
-        for job in open_layout(self._base, adapter=adapter).jobs:
-            for rows in row_chunks(job, _CHUNK_ELEMENTS):
-                read_chunk(job, *rows)
+
+def _read(base: Path, adapter: Path) -> None:
+    for job in open_layout(base, adapter=adapter).jobs:
+        for rows in row_chunks(job, _CHUNK_ELEMENTS):
+            read_chunk(job, *rows)
 
 
 def _mutated(adapter: Files, random: Random) -> Files:

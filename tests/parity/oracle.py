@@ -13,7 +13,7 @@ _TORCH_SIDE = ("torch==2.13.0", "accelerate", "sentencepiece", "protobuf", "gguf
 # By the first number of its version.
 _TRANSFORMERS = {4: "transformers>=4.57,<4.58", 5: "transformers>=5.24,<5.25"}
 _STORING = ("bitsandbytes>=0.50,<0.51", "compressed-tensors")
-_PEFT = "peft>=0.18,<0.19"
+_PEFT = "peft>=0.19,<0.20"
 
 
 class Oracle:

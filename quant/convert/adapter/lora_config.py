@@ -1,7 +1,7 @@
 """The config of a LoRA adapter that peft saved, which is untrusted: the scale of each product, and what is refused.
 
 Source: LoraConfig in tuners/lora/config.py, update_layer in tuners/lora/layer.py and get_pattern_key in utils/other.py
-of peft 0.18.
+of peft 0.19.
 """
 
 import math

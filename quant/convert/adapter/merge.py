@@ -1,6 +1,6 @@
 """Merge an adapter's folder into a checkpoint's tensors: some get a product added, others are saved whole.
 
-Source: get_peft_model_state_dict in utils/save_and_load.py and get_delta_weight in tuners/lora/layer.py of peft 0.18.
+Source: get_peft_model_state_dict in utils/save_and_load.py and get_delta_weight in tuners/lora/layer.py of peft 0.19.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
