@@ -16,6 +16,7 @@ from tests.parity.oracle import Oracle
 
 # What is imported for it, and called with the oracle.
 _STAGES = {
+    "classes": ("classes", "compare_classes"),
     "vocabularies": ("vocabularies", "compare_vocabularies"),
     "files": ("files", "compare_files"),
     "logits": ("logits", "compare_logits"),
@@ -39,7 +40,7 @@ def main() -> int:
     parser.add_argument("--only", choices=STAGES, action="append", help="run some stages only")
     parser.add_argument("--variants", default="", help="run variants only whose names begin so, like gpt2,phi")
     parser.add_argument(
-        "--table", type=Path, help="write the page of families; needs the files, the logits and the vocabularies"
+        "--table", type=Path, help="write the page of families; needs the classes, files, logits and vocabularies"
     )
     parser.add_argument("--speed-table", type=Path, help="write the page of speeds; needs that stage")
     parser.add_argument("--turns", type=int, default=15, help="of a cell of speed, at each of four memory layouts")
@@ -66,10 +67,10 @@ def main() -> int:
             oracle, settings, turns=max(2, arguments.turns), n_prompt=arguments.prompt, n_gen=arguments.gen
         )
         passed &= ok
-    if arguments.table and {"files", "logits", "vocabularies"} <= set(stages):
+    if arguments.table and {"classes", "files", "logits", "vocabularies"} <= set(stages):
         from tests.parity.table import write_table
 
-        write_table(arguments.table, findings["files"], findings["logits"], findings["vocabularies"]["saved"])
+        write_table(arguments.table, findings)
     if arguments.speed_table and "speed" in stages:
         from profiler.device.environment import read_environment
         from profiler.device.llama_build import probe_backend

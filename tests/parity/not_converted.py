@@ -1,6 +1,6 @@
-"""Why a text class of the pinned converter is not converted by ours. Sizes are those that llama.cpp names for it.
+"""Why a text class of the pinned converter is not converted by ours. Sizes are of all parameters.
 
-Source: the types in src/models/ of the pinned llama.cpp.
+Source: the types in src/models/ of the pinned llama.cpp, the models' cards where it names none.
 """
 
 EMBEDDINGS = "embeddings, no text"

@@ -1,7 +1,7 @@
 """The pages that parity writes: docs/families.md, family by family, and docs/speed-parity.md, cell by cell."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,17 @@ auto.
 
 | GGUF architecture | class in config.json | variants | files | fails | keys of our own | logits | compared |
 |---|---|---:|---:|---:|---|---:|---:|
+"""
+
+
+_CLASSES_HEAD = """
+## All text classes of llama.cpp's converter
+
+Classes in config.json of which the pinned llama.cpp's converter makes a text model's file, {all} of {all_archs} GGUF
+architectures: {done} of {archs} convert here. The others convert with `--converter`, see `slmprof convert --help`.
+
+| GGUF architecture | converts | does not, and why |
+|---|---|---|
 """
 
 
@@ -94,10 +105,15 @@ def write_speed_table(path: Path, speed: dict[str, Any], cpu: str) -> None:
     write_text(path, head + "\n".join(lines) + "\n")
 
 
-def write_table(
-    path: Path, files: Sequence[dict[str, Any]], logits: Sequence[dict[str, Any]], saved: Sequence[dict[str, Any]]
-) -> None:
-    """Write the page from the findings of the stages; `saved` are those of the saved tokenizers."""
+def write_table(path: Path, findings: Mapping[str, Any]) -> None:
+    """Write the page from the findings of the stages."""
+    families = families_section(findings["files"], findings["logits"])
+    saved = saved_section(findings["vocabularies"]["saved"])
+    write_text(path, families + classes_section(findings["classes"]) + saved)
+
+
+def families_section(files: Sequence[dict[str, Any]], logits: Sequence[dict[str, Any]]) -> str:
+    """Return the part of the page on what each family was checked against, a row per GGUF architecture."""
     rows: dict[str, dict[str, Any]] = {}
     for name, variant in variants().items():
         architecture = variant.config["architectures"][0]
@@ -122,8 +138,29 @@ def write_table(
             f"| {arch} | {classes} | {row['variants']} | {row['equal']} of {row['done']} | {row['fails'] or ''} "
             f"| {own} | {worst} | {len(row['ratios']) or ''} |"
         )
-    head = _HEAD.format(pin=version("llama-cpp-python"))
-    write_text(path, head + "\n".join(lines) + "\n" + saved_section(saved))
+    return _HEAD.format(pin=version("llama-cpp-python")) + "\n".join(lines) + "\n"
+
+
+def classes_section(classes: Sequence[dict[str, str]]) -> str:
+    """Return the part of the page on all text classes, a row per GGUF architecture."""
+    lines = []
+    for arch in sorted({row["arch"] for row in classes}):
+        rows = [row for row in classes if row["arch"] == arch]
+        done = ", ".join(row["name"] for row in rows if not row["reason"])
+        by_reason: dict[str, list[str]] = {}
+        for row in rows:
+            if row["reason"]:
+                by_reason.setdefault(row["reason"], []).append(row["name"])
+        left = "; ".join(f"{reason}: {', '.join(names)}" for reason, names in by_reason.items())
+        lines.append(f"| {arch} | {done} | {left} |")
+    converted = [row for row in classes if not row["reason"]]
+    head = _CLASSES_HEAD.format(
+        done=len(converted),
+        all=len(classes),
+        archs=len({row["arch"] for row in converted}),
+        all_archs=len({row["arch"] for row in classes}),
+    )
+    return head + "\n".join(lines) + "\n"
 
 
 def saved_section(saved: Sequence[dict[str, Any]]) -> str:
