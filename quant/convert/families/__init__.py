@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 
 import gguf
 import msgspec
@@ -51,16 +52,18 @@ def find_family(architecture: str) -> Family:
     """Return the family of an architecture.
 
     Raises:
-        UserError: it is not supported; the text lists those that are.
+        UserError: it is not supported; the text says how to fetch llama.cpp's converter.
     """
     known = families()
     if family := known.get(architecture):
         return family
     near = difflib.get_close_matches(architecture, known, n=1, cutoff=0.85)
     hint = f"did you mean {near[0]}? " if near else ""
+    pin = version("llama-cpp-python")
     raise UserError(
-        f"the architecture {architecture[:100]} is not supported yet; {hint}supported are {', '.join(sorted(known))}; "
-        "for others use llama.cpp's own converter with --converter DIR"
+        f"the architecture {architecture[:100]} is not supported yet; {hint}llama.cpp's own converter may know it: "
+        f"pip download --no-deps --no-binary :all: llama-cpp-python=={pin}; tar xf llama_cpp_python-{pin}.tar.gz; "
+        f"slmprof convert ... --converter llama_cpp_python-{pin}/vendor/llama.cpp"
     )
 
 

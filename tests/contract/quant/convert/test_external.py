@@ -68,6 +68,6 @@ def test_a_folder_without_one_and_an_interpreter_that_is_not_there(checkpoint: P
 
 def test_an_unknown_architecture_offers_it(checkpoint: Path, tmp_path: Path) -> None:
     config = checkpoint / "config.json"
-    config.write_text(config.read_text().replace("LlamaForCausalLM", "FalconForCausalLM"))
+    config.write_text(config.read_text().replace("LlamaForCausalLM", "GrokForCausalLM"))
     done = slmprof("convert", checkpoint, "-o", tmp_path / "x.gguf", cache=tmp_path / "cache")
-    assert_one_line(done, "FalconForCausalLM is not supported yet", "--converter DIR")
+    assert_one_line(done, "GrokForCausalLM is not supported yet", "pip download", "--converter llama_cpp_python-")
