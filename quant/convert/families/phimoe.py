@@ -1,5 +1,6 @@
-"""PhimoeForCausalLM: Phi-3.5-MoE, Phi-mini-MoE and Phi-tiny-MoE. Phi-3's vocabulary and keys, norms with biases.
+"""PhimoeForCausalLM: Phi-3.5-MoE and Phi-mini-MoE. Phi-3's vocabulary and keys, norms with biases.
 
+The heads of Phi-tiny-MoE do not fill its width, as llama.cpp needs them to.
 llama.cpp weighs the chosen experts by their share of the scores; the model's own code, where one is far ahead, by one.
 Source: conversion/phi.py and src/models/phimoe.cpp of the pinned llama.cpp.
 """
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 import gguf
 import msgspec
 
-from quant.convert.families.base import SILU, Config, need, refuse_unless
+from quant.convert.families.base import SILU, Config, need, refuse_unless, require_full_width
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.experts import Experts
 from quant.convert.families.phi3 import FAMILY as PHI3
@@ -76,6 +77,7 @@ FAMILY = msgspec.structs.replace(
         "num_local_experts": 16,
         "num_experts_per_tok": 2,
     },
+    check=require_full_width,
     tensors=tensors,
     write_keys=write_keys,
 )

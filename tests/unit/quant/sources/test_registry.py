@@ -51,6 +51,7 @@ PUBLISHED = {
     "lfm2-2.6b": 2_569_272_320,
     "mamba-130m": 129_135_360,
     "mamba-2.8b": 2_768_345_600,
+    "deepseek-coder-v2-lite": 15_706_484_224,
 }
 CARDS = {
     "smollm2-135m": 135,
@@ -85,6 +86,7 @@ BILLIONS = {  # as announced, with the digits that are given
     "granite-4.0-h-350m": "0.34",
     "lfm2-8b-a1b": "8.3",
     "mamba-codestral-7b": "7.3",
+    "smallthinker-4b-a0.6b": "4",
 }
 ACTIVE = {"olmoe-1b-7b": "1.3"}  # parameters that a token uses
 SPECS = list(load_registry().values())

@@ -137,6 +137,7 @@ REFUSED = [
     ("ernie4_5_moe-tied-bf16", {"moe_layer_end_index": 1}, "moe_layer_end_index = 1"),
     ("smallthinker-tied-bf16", {"rope_layout": [0, 1]}, "rope_layout that llama.cpp does not compute"),
     ("smallthinker-windows-f32", {"sliding_window_size": 512}, "sliding_window_size = 512; llama.cpp takes 4096"),
+    ("phimoe-f32", {"head_dim": 16}, "2 heads of 16 in a width of"),
     ("phimoe-factors-f16", {"rope_scaling": {"short_mscale": 1.0, "long_mscale": 1.2}}, "short_mscale = 1.0"),
 ]
 
