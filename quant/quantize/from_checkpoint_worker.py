@@ -147,8 +147,7 @@ def _quantize_wide(
 
 
 def _open(opening: OpenCheckpoint) -> LevelSource:
-    adapter = Path(opening.adapter) if opening.adapter else None
-    layout = open_layout(Path(opening.checkpoint), pre=opening.pre, origin=opening.origin, adapter=adapter)
+    layout = open_layout(Path(opening.checkpoint), pre=opening.pre, origin=opening.origin)
     stem = file_stem(opening.origin.model or Path(opening.checkpoint).name, layout.n_params)
     checks: list[TokenCheck] = []
 

@@ -32,13 +32,14 @@ class Cases:
         ]
         of_families = {variant.config["architectures"][0]: name for name, variant in variants().items()}
         made += [make_variant(name, folder) for name in of_families.values()]
-        made += [store(made[0], folder / form, form) for form in _STORED]
         self._bases = [files_of(checkpoint) for checkpoint in made]
+        self._stored = [files_of(store(made[0], folder / form, form)) for form in _STORED]
         start_forks()
 
     def run_case(self, random: Random, scratch: Path) -> Sequence[str]:
         """Convert a broken checkpoint; half of the cases are plain ones, whose parts are what all families share."""
-        bases = self._bases[:_N_PLAIN] if random.random() < 0.5 else self._bases
+        kind = random.random()
+        bases = self._bases[:_N_PLAIN] if kind < 0.5 else self._stored if kind < 0.6 else self._bases
         return convert_case(mutated(random.choice(bases), random), scratch)
 
 

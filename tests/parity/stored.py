@@ -1,7 +1,8 @@
 """Weights that are stored quantized, against llama.cpp's converter, bitsandbytes, compressed-tensors and the formulas.
 
-What llama.cpp's converter dequantizes must make the same file; NVFP4, which it keeps, the same values. What the two
-packages wrote must be read as they read it, bit for bit in float32. The rest is packed here by the published formulas.
+What llama.cpp's converter dequantizes must make the same file; NVFP4 and gpt-oss's MXFP4, which it keeps, the same
+values. What the two packages wrote must be read as they read it, bit for bit in float32. The rest is packed here by the
+published formulas.
 """
 
 import json
@@ -18,19 +19,27 @@ from gguf.quants import dequantize
 from quant.convert.checkpoint import open_checkpoint
 from quant.convert.safetensors_file import read_header
 from quant.convert.to_gguf import convert
+from tests.families import gpt_oss, qwen3moe
 from tests.parity.files import OUTTYPES, differing
 from tests.parity.oracle import Oracle, run
-from tests.support.checkpoints import make_checkpoint
+from tests.support.checkpoints import decoder_config, write_checkpoint
 from tests.support.stored_weights import FORMS, Parts, store, write_tensors
 
 # Rows and columns that no block of 128 divides, heads whose rows are reordered, and biases.
 _SHAPE: dict[str, Any] = {"hidden": 192, "heads": 3, "kv_heads": 1, "ffn": 320}
-_PLAIN: dict[str, dict[str, Any]] = {
-    "llama-f16": {"dtype": "float16", **_SHAPE},
-    "qwen2-bf16": {"architecture": "Qwen2ForCausalLM", "style": "qwen2", **_SHAPE},
+# What is stored: config.json, how the weights and the tokenizer are written, and the pre-tokenizer.
+_PLAIN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "llama-f16": (decoder_config(**_SHAPE), {"dtype": "float16"}, "gpt-2"),
+    "qwen2-bf16": (decoder_config("Qwen2ForCausalLM", "qwen2", **_SHAPE), {"style": "qwen2"}, "qwen2"),
+    "gpt_oss": (gpt_oss.config(), {"style": "gpt-4o"}, "gpt-4o"),
+    "qwen3moe": (qwen3moe.config() | {"moe_intermediate_size": 64}, {"style": "qwen2"}, "qwen2"),
 }
-_PRE = {"llama-f16": "gpt-2", "qwen2-bf16": "qwen2"}
-_KEPT = ("modelopt-nvfp4", "nvfp4")  # which llama.cpp's converter writes as they are
+_OF_EXPERTS = ("fp8-block", "gptq-4", "pack-4-zeros")
+_KEPT = {
+    "modelopt-nvfp4": "llama-f16",
+    "nvfp4": "llama-f16",
+    "mxfp4-experts": "gpt_oss",
+}  # which llama.cpp's converter writes as they are
 Finding = dict[str, Any]
 
 
@@ -40,29 +49,38 @@ def compare_stored(oracle: Oracle) -> tuple[bool, list[Finding]]:
     folder = oracle.work / "stored"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    findings = [*_files(oracle, folder), *_packages(oracle, folder / "packages"), *_formulas(folder / "formulas")]
-    for finding in findings:
-        print(f"  {finding['what']:44} {'; '.join(finding['differences'][:5]) or 'equal'}", flush=True)
+    findings = []
+    for stage in (_formulas(folder / "formulas"), _packages(oracle, folder / "packages"), _files(oracle, folder)):
+        for finding in stage:
+            print(f"  {finding['what']:44} {'; '.join(finding['differences'][:5]) or 'equal'}", flush=True)
+            findings.append(finding)
     return not any(finding["differences"] for finding in findings), findings
 
 
 def _files(oracle: Oracle, folder: Path) -> Iterator[Finding]:
     """Convert a checkpoint of each form that llama.cpp's converter reads with both, to every type."""
-    plain = {name: make_checkpoint(folder / "plain" / name, **shape) for name, shape in _PLAIN.items()}
+    plain = {
+        name: write_checkpoint(folder / "plain" / name, config, **form) for name, (config, form, _) in _PLAIN.items()
+    }
     forms = [name for name, form in FORMS.items() if form.in_converter]
-    cases = [(base, form, outtype) for base in plain for form in forms for outtype in OUTTYPES]
-    cases += [("llama-f16", form, "f32") for form in _KEPT]
+    cases = [
+        (base, form, outtype)
+        for base in plain
+        for form in {"qwen3moe": _OF_EXPERTS, "gpt_oss": ()}.get(base, forms)
+        for outtype in OUTTYPES
+    ]
+    cases += [(base, form, "f32") for form, base in _KEPT.items()]
     pairs = dict.fromkeys((base, form) for base, form, _ in cases)
     stored = {(base, form): store(plain[base], folder / form / base, form) for base, form in pairs}
     theirs = {case: folder / case[1] / f"{case[0]}-{case[2]}-theirs.gguf" for case in cases}
     jobs = [
-        {"pre": _PRE[base], "checkpoint": str(stored[base, form]), "target": str(path), "outtype": outtype}
+        {"pre": _PLAIN[base][2], "checkpoint": str(stored[base, form]), "target": str(path), "outtype": outtype}
         for (base, form, outtype), path in theirs.items()
     ]
     failed = oracle.convert(jobs)
     for (base, form, outtype), their in theirs.items():
         ours = their.with_name(their.name.replace("theirs", "ours"))
-        convert(stored[base, form], ours, outtype=outtype, pre=_PRE[base])
+        convert(stored[base, form], ours, outtype=outtype, pre=_PLAIN[base][2])
         if why := failed.get(str(their)):
             differences = [why]
         else:

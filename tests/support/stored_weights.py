@@ -19,8 +19,9 @@ class Form(NamedTuple):
     """A way to store weights."""
 
     settings: dict[str, Any]  # of quantization_config
-    parts: Callable[[np.random.Generator, int, int], Parts]  # of a matrix, by what follows its module's name
+    parts: Callable[..., Parts]  # of a shape, by what follows the name of its module
     in_converter: bool = True  # whether llama.cpp's own converter makes the same file of it
+    suffix: str = "_proj.weight"  # of the names of what is stored
 
 
 def write_tensors(path: Path, tensors: Parts) -> None:
@@ -46,10 +47,10 @@ def store(plain: Path, folder: Path, form: str, *, seed: int = 0) -> Path:
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": FORMS[form].settings}))
     tensors: Parts = {}
     for tensor in read_header(plain / "model.safetensors"):
-        if tensor.name.endswith("_proj.weight"):
-            module = tensor.name.removesuffix(".weight")
+        if tensor.name.endswith(FORMS[form].suffix):
             parts = FORMS[form].parts(source, *tensor.shape)
-            tensors |= {f"{module}.{name}": part for name, part in parts.items()}
+            module = tensor.name.removesuffix(".weight")
+            tensors |= {f"{module}{'' if name[0] == '_' else '.'}{name}": part for name, part in parts.items()}
         else:
             tensors[tensor.name] = tensor.dtype, tensor.read(0, tensor.n_elements).reshape(tensor.shape)
     write_tensors(folder / "model.safetensors", tensors)
@@ -168,6 +169,13 @@ def _fp4(source: np.random.Generator, n_out: int, n_in: int, *, kind: str) -> Pa
     }
 
 
+def _mxfp4_blocks(source: np.random.Generator, n_experts: int, n_in: int, n_out: int) -> Parts:
+    """Return experts as gpt-oss stores them; those in plain types are transposed."""
+    shape = n_experts, n_out, n_in // 32
+    exponents = source.integers(115, 122, shape).astype(np.uint8)
+    return {"_blocks": some_bytes(source, *shape, 16), "_scales": ("U8", exponents)}
+
+
 def _four_bits(source: np.random.Generator, n_out: int, n_in: int, *, nested: bool, kind: str = "nf4") -> Parts:
     n_blocks = -(-n_out * n_in // 64)
     state: dict[str, Any] = {"quant_type": kind, "blocksize": 64, "dtype": "bfloat16", "shape": [n_out, n_in]}
@@ -245,4 +253,5 @@ FORMS = {
     "nf4": Form(_NF4, partial(_four_bits, nested=False), in_converter=False),
     "fp4-nested": Form(_NF4, partial(_four_bits, nested=True, kind="fp4"), in_converter=False),
     "llm-int8": Form({"load_in_8bit": True}, _llm_int8, in_converter=False),
+    "mxfp4-experts": Form({"quant_method": "mxfp4"}, _mxfp4_blocks, in_converter=False, suffix="_proj"),
 }

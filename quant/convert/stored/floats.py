@@ -117,6 +117,12 @@ def in_groups(numbers: NDArray[np.uint8], zeros: F32, scales: F32, group: NDArra
         group: of each column.
     """
     made = numbers.astype(np.float32)
+    n_in, n_groups = numbers.shape[1], zeros.shape[1]
+    if n_in % n_groups == 0 and np.array_equal(group, np.arange(n_in) // (n_in // n_groups)):
+        in_order = made.reshape(len(made), n_groups, -1)  # a view, several times as fast
+        in_order -= zeros[..., None]
+        in_order *= scales[..., None]
+        return made
     made -= zeros[:, group]
     made *= scales[:, group]
     return made

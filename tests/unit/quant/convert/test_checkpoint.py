@@ -240,6 +240,8 @@ def test_settings_of_a_quantization_beside_plain_weights_are_noted_and_ignored(t
     files = {"model.safetensors": _file({"t": _entry()}, bytes(24))}
     found = open_checkpoint(_folder(tmp_path, files, CONFIG | {"quantization_config": settings}))
     assert settings["quant_method"] in found.notes[0]
+    read = open_checkpoint(_folder(tmp_path, files, CONFIG | {"quantization_config": {"quant_method": "gptq"}}))
+    assert (list(read.tensors), read.parts) == (["t"], None)
     packed = {"model.safetensors": _file({"t": _entry(dtype="U32")}, bytes(24))}
     assert "quantized already" in _refusal(_folder(tmp_path, packed, CONFIG | {"quantization_config": settings}))
 

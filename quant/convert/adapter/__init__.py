@@ -1,1 +1,0 @@
-"""LoRA adapters of peft, merged into a checkpoint's tensors while these are read."""
