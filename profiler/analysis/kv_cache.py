@@ -17,7 +17,7 @@ from quant.gguf_io.header import GgufHeader
 # Architectures that use the window of their header, and how many layers form a group whose last one sees all. Others of
 # this program's families read the key and ignore it.
 # Source: src/models/gemma2.cpp, gemma3.cpp, olmo2.cpp and exaone4.cpp of the pinned llama.cpp.
-_WINDOWED = {"gemma2": 2, "gemma3": 6, "olmo2": 4, "exaone4": 4}
+_WINDOWED = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gemma4": 6, "olmo2": 4, "exaone4": 4}
 _CELL_PAD = 256  # llama.cpp pads the cells of a cache to a multiple of this
 
 
@@ -83,8 +83,13 @@ def layers_of(header: GgufHeader) -> tuple[CacheLayer, ...] | None:
     pattern = header.metadata.get(f"{arch}.attention.sliding_window_pattern")
     if isinstance(pattern, tuple) and len(pattern) == shape.n_layer:
         has_window = [bool(each) for each in pattern]
+    # Heads of layers with a window may have sizes of their own.
+    size_k = header.whole(f"{arch}.attention.key_length_swa")
+    size_v = header.whole(f"{arch}.attention.value_length_swa")
     return tuple(
-        layer._replace(window=shape.sliding_window) if windowed else layer
+        CacheLayer(layer.n_head_kv, size_k or layer.head_dim_k, size_v or layer.head_dim_v, shape.sliding_window)
+        if windowed
+        else layer
         for layer, windowed in zip(layers, has_window, strict=True)
     )
 

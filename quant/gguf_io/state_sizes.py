@@ -12,16 +12,21 @@ _BESIDE_ATTENTION = {"falcon-h1"}  # attention and a state in each layer
 # In some layers: those without key and value heads, and without a feed-forward part where that is a layer of its own.
 _BY_HEADS = {"lfm2", "lfm2moe", "granitehybrid", "jamba", "nemotron_h", "nemotron_h_moe", "plamo2"}
 _ONE_OF_EACH = {"nemotron_h", "nemotron_h_moe"}
-# In all layers but the last of each group.
+# In all layers but the last of each group, unless they are listed.
 _BY_GROUP = {"qwen3next", "qwen35", "qwen35moe"}
 _USUAL_GROUP = 4  # layers
+_OWN_OF_GEMMA3N = 20  # layers that keep keys and values, which the others use. Source: src/models/gemma3n.cpp
 _USUAL_SHIFTS = 2  # of tokens in RWKV
 
 
 def cached_layers(header: GgufHeader, arch: str, n_layer: int) -> tuple[bool, ...]:
-    """Return for each layer whether it may keep keys and values."""
+    """Return for each layer whether it may keep keys and values: no state, nor those of an earlier layer."""
     if arch in _BESIDE_ATTENTION:
         return (True,) * n_layer
+    if arch in ("gemma3n", "gemma4"):
+        shared = header.whole(f"{arch}.attention.shared_kv_layers") or 0
+        n_own = _OWN_OF_GEMMA3N if arch == "gemma3n" else n_layer - shared
+        return tuple(layer < n_own for layer in range(n_layer))
     return tuple(not recurrent for recurrent in recurrent_layers(header, arch, n_layer))
 
 
@@ -30,6 +35,9 @@ def recurrent_layers(header: GgufHeader, arch: str, n_layer: int) -> tuple[bool,
     if arch in _RECURRENT | _BESIDE_ATTENTION:
         return (True,) * n_layer
     if arch in _BY_GROUP:
+        listed = header.metadata.get(f"{arch}.attention.recurrent_layers")
+        if isinstance(listed, tuple) and len(listed) == n_layer:
+            return tuple(bool(each) for each in listed)
         group = header.whole(f"{arch}.full_attention_interval") or _USUAL_GROUP
         return tuple((layer + 1) % group != 0 for layer in range(n_layer))
     if arch not in _BY_HEADS:
