@@ -12,8 +12,8 @@ import msgspec
 from profiler.records.graph import Node, Tensor
 
 MODULES = (
-    "attention", "convolution", "scan", "recurrence", "FFN", "router", "experts", "shared experts", "LM head", "norm",
-    "embedding", "KV copy", "state copy", "other",
+    "attention", "convolution", "scan", "recurrence", "FFN", "router", "experts", "shared experts", "layer embedding",
+    "AltUp", "LAuReL", "LM head", "norm", "embedding", "KV copy", "state copy", "other",
 )  # fmt: skip
 
 _LAYER_OF_WEIGHT = re.compile(r"^blk\.(\d+)\.")
@@ -29,6 +29,10 @@ _BY_WEIGHT = (
     ("attention", re.compile(r"^blk\.\d+\.attn_")),
     ("convolution", re.compile(r"^blk\.\d+\.(?:ssm_conv1d|shortconv)")),
     ("recurrence", re.compile(r"^blk\.\d+\.(?:ssm|time_mix)_")),
+    # Gemma 3n's and 4's embedding of each token for each layer; Gemma 3n's streams and its low-rank path.
+    ("layer embedding", re.compile(r"^(?:per_layer_|blk\.\d+\.(?:inp_gate|proj)\.)")),
+    ("AltUp", re.compile(r"^(?:blk\.\d+\.)?altup_")),
+    ("LAuReL", re.compile(r"^blk\.\d+\.laurel_")),
     ("router", re.compile(r"^blk\.\d+\.(?:ffn_gate_inp\.|exp_probs_b)")),
     ("experts", re.compile(r"^blk\.\d+\.ffn_\w+_exps\.")),
     ("shared experts", re.compile(r"^blk\.\d+\.ffn_\w+_shexp\.")),
@@ -39,6 +43,18 @@ _BY_WEIGHT = (
 _BY_NAME = (
     ("KV copy", re.compile(r"^cache_[kv]_")),
     ("state copy", re.compile(r"^cache_(?:r|s|ple_r)_")),
+    ("layer embedding", re.compile(r"^(?:inp_per_layer|per_layer_|first_prediction)")),
+    (
+        "AltUp",
+        re.compile(r"^(?:altup_|predictions|modalities|all_coefs|innovation|corrected|inp_stacked|unembd_merged)"),
+    ),
+    ("LAuReL", re.compile(r"^(?:laurel_|attn_laurel)")),
+    ("convolution", re.compile(r"^conv_(?:input|output|state)")),
+    # Linear attention: what comes before and after its scan.
+    (
+        "recurrence",
+        re.compile(r"^(?:alpha|a_softplus|beta|z|gate|[qkv]_conv|state_|linear_attn|final_output)(?:[^a-z]|$)"),
+    ),
     # Scores of experts, the choice of the best and their weights.
     ("router", re.compile(r"^ffn_moe_(?:logits|probs|argsort|topk|group|weights)")),
     ("experts", re.compile(r"^ffn_moe_")),

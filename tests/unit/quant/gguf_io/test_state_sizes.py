@@ -43,3 +43,9 @@ def test_a_layer_has_a_state_or_a_cache_or_both_or_none() -> None:
     assert cached_layers(header("falcon-h1"), "falcon-h1", 2) == recurrent_layers(header("falcon-h1"), "falcon-h1", 2)
     assert cached_layers(header("rwkv6qwen2"), "rwkv6qwen2", 2) == (False, False)
     assert cached_layers(header("llama"), "llama", 2) == (True, True)
+    assert recurrent_layers(header("qwen35", attention__recurrent_layers=(True, False)), "qwen35", 2) == (True, False)
+
+
+def test_shared_layers_keep_nothing() -> None:
+    assert cached_layers(header("gemma3n"), "gemma3n", 30) == (True,) * 20 + (False,) * 10
+    assert cached_layers(header("gemma4", attention__shared_kv_layers=2), "gemma4", 3) == (True, False, False)
