@@ -49,7 +49,8 @@ _ALWAYS_F32 = (
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
 _TIED_BY_LLAMA_CPP = {
     "llama", "qwen2", "qwen3", "phi3", "bloom", "gpt2", "olmo", "granite", "minicpm", "minicpm3", "smollm3",
-    "falcon", "mpt", "starcoder", "starcoder2", "qwen3moe", "granitemoe",
+    "falcon", "mpt", "starcoder", "starcoder2",
+    "qwen3moe", "granitemoe", "afmoe", "deepseek", "deepseek2", "ernie4_5-moe", "hunyuan-moe", "smallthinker",
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
     "chatglm", "glm4", "pangu-embedded", "nanbeige",
     "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",

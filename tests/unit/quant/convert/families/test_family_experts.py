@@ -138,6 +138,8 @@ REFUSED = [
     ("smallthinker-tied-bf16", {"rope_layout": [0, 1]}, "rope_layout that llama.cpp does not compute"),
     ("smallthinker-windows-f32", {"sliding_window_size": 512}, "sliding_window_size = 512; llama.cpp takes 4096"),
     ("phimoe-f32", {"head_dim": 16}, "2 heads of 16 in a width of"),
+    ("afmoe-bf16", {"layer_types": ["full_attention"] * 5}, "layer_types ="),
+    ("hunyuan-moe-untied-f32", {"moe_topk": [2, 1]}, r"moe_topk = \[2, 1\]; llama.cpp takes one number"),
     ("phimoe-factors-f16", {"rope_scaling": {"short_mscale": 1.0, "long_mscale": 1.2}}, "short_mscale = 1.0"),
 ]
 
