@@ -16,8 +16,10 @@ from quant.gguf_io.header import GgufHeader
 
 # Architectures that use the window of their header, and how many layers form a group whose last one sees all. Others of
 # this program's families read the key and ignore it.
-# Source: src/models/gemma2.cpp, gemma3.cpp, olmo2.cpp and exaone4.cpp of the pinned llama.cpp.
-_WINDOWED = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gemma4": 6, "olmo2": 4, "exaone4": 4}
+# Source: the files of these names in src/models/ of the pinned llama.cpp.
+_WINDOWED = {
+    "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gemma4": 6, "olmo2": 4, "exaone4": 4, "granite_swa": 4, "spark2_5": 4,
+}  # fmt: skip
 _CELL_PAD = 256  # llama.cpp pads the cells of a cache to a multiple of this
 
 

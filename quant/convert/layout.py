@@ -52,7 +52,8 @@ _TIED_BY_LLAMA_CPP = {
     "falcon", "mpt", "starcoder", "starcoder2",
     "qwen3moe", "granitemoe", "afmoe", "deepseek", "deepseek2", "ernie4_5-moe", "hunyuan-moe", "smallthinker",
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
-    "chatglm", "glm4", "pangu-embedded", "nanbeige",
+    "chatglm", "glm4", "pangu-embedded", "nanbeige", "paddleocr", "spark2_5", "deci", "maincoder", "hunyuan_vl",
+    "granite_swa",
     "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two

@@ -16,6 +16,8 @@ from quant.gguf_io.floats import convert_floats
 
 Tensors = dict[str, NDArray[np.float32]]
 
+_SEEING = ("vis", "vit.", "projector", "mlp_AR")  # in names of tensors that are not the text model's
+
 
 def minicpm_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a MiniCPM as a Llama."""
@@ -194,6 +196,44 @@ def plm_as_deepseek2(checkpoint: Path, target: Path) -> Path:
     return _write(target, _rope4(config | changes), tensors | gates)
 
 
+def deci_as_llama(checkpoint: Path, target: Path) -> Path:
+    """Write a DeciLM as a Llama whose layers all have as many heads of keys and values as the one with most."""
+    config, tensors = _read(checkpoint)
+    heads_kv = config.pop("num_key_value_heads_per_layer")
+    size, most = config["hidden_size"] // config["num_attention_heads"], max(heads_kv)
+    for name, values in tensors.items():
+        if name.endswith(("k_proj.weight", "v_proj.weight")):
+            n_heads = heads_kv[int(name.split(".")[2])]
+            repeated = values.reshape(n_heads, size, -1).repeat(most // n_heads, axis=0)
+            tensors[name] = repeated.reshape(most * size, -1)
+    changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_key_value_heads": most}
+    return _write(target, {key: value for key, value in config.items() if key != "rope_scaling"} | changes, tensors)
+
+
+def maincoder_as_hunyuan(checkpoint: Path, target: Path) -> Path:
+    """Write a Maincoder as a Hunyuan, whose rotary halves are consecutive."""
+    config, tensors = _read(checkpoint)
+    halves = np.arange(config["head_dim"]).reshape(-1, 2).T.reshape(-1)
+    for name, values in tensors.items():
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            tensors[name] = values.reshape(-1, len(halves), values.shape[1])[:, halves].reshape(values.shape)
+        elif name.endswith(("q_norm.weight", "k_norm.weight")):
+            tensors[name] = values[halves]
+    names = {".feed_forward.": ".mlp.", ".q_norm.": ".query_layernorm.", ".k_norm.": ".key_layernorm."}
+    changes = {"architectures": ["HunYuanDenseV1ForCausalLM"], "model_type": "hunyuan_v1_dense"}
+    return _write(target, config | changes, _renamed(tensors, names))
+
+
+def text_as_hunyuan(checkpoint: Path, target: Path) -> Path:
+    """Write the text model inside a HunyuanOCR as a dense Hunyuan: text has one place, in all sections the same."""
+    return _text_as("HunYuanDenseV1ForCausalLM", "hunyuan_v1_dense", checkpoint, target)
+
+
+def text_as_llama(checkpoint: Path, target: Path) -> Path:
+    """Write the text model inside a PaddleOCR-VL as a Llama: text has one position, in all sections the same."""
+    return _text_as("LlamaForCausalLM", "llama", checkpoint, target)
+
+
 def text_as_mistral(checkpoint: Path, target: Path) -> Path:
     """Write the text model inside a Mistral 3 as a Mistral; up to its original context Ministral 3 scales no query."""
     return _text_as("MistralForCausalLM", "mistral", checkpoint, target)
@@ -213,7 +253,7 @@ def _text_as(architecture: str, model_type: str, checkpoint: Path, target: Path)
     config, tensors = _read(checkpoint)
     inner = {key: value for key, value in config.items() if key not in ("text_config", "vision_config")}
     inner |= config.get("text_config", {})
-    kept = {name: values for name, values in tensors.items() if "vis" not in name and "projector" not in name}
+    kept = {name: values for name, values in tensors.items() if not any(part in name for part in _SEEING)}
     changes = {"architectures": [architecture], "model_type": model_type, "sliding_window": None}
     return _write(target, _rope4(inner | changes), _renamed(kept, {"language_model.": "", "model.model.": "model."}))
 
@@ -224,8 +264,10 @@ def _rope4(config: dict[str, Any]) -> dict[str, Any]:
     rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
     if "rope_theta" in rope:
         made["rope_theta"] = rope.pop("rope_theta")
-    kind = rope.pop("type", None)
-    if "mrope_section" in rope or rope.get("rope_type", kind) in (None, "default"):
+    kind = rope.get("rope_type", rope.pop("type", None))
+    if "alpha" in rope:
+        return made | {"rope_scaling": {"rope_type": "dynamic", "factor": 1.0, "alpha": rope["alpha"]}}
+    if "mrope_section" in rope or kind in (None, "default"):
         return made
     return made | {"rope_scaling": {"rope_type": kind, **rope}}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from quant.convert.tokenizer.spm import read_piece_model
 from tests.support.ggufs import byte_characters
 from tests.support.pre_tokenizers import BY_NAME, IGNORING_MERGES
 
@@ -120,6 +121,27 @@ def write_sentencepiece_model(folder: Path, pieces: list[tuple[str, float, int]]
         3, message(1, b"identity") + b"\x18\x01\x20\x00\x28\x01"
     )
     (folder / "tokenizer.model").write_bytes(body)
+
+
+def write_whole_sentencepiece(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a SentencePiece model, and beside it the tokenizer.json that transformers makes of one."""
+    size = write_sentencepiece_tokenizer(folder, vocab_size=vocab_size)
+    texts = [text.decode() for text, _, _ in read_piece_model(folder / "tokenizer.model").pieces]
+    ids = {text: index for index, text in enumerate(texts)}
+    # A piece is merged of any two others; the better its score, the earlier.
+    merges = [
+        (text[:place], text[place:])
+        for text in texts
+        for place in range(1, len(text))
+        if text[:place] in ids and text[place:] in ids
+    ]
+    tokenizer = Tokenizer(models.BPE(ids, merges, unk_token=texts[0], fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in texts[:3]])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return size
 
 
 def write_phi3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:

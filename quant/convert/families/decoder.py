@@ -1,6 +1,6 @@
 """The tensors of llama-like decoders, which half of the families share."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -27,12 +27,16 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
     # In place of the feed-forward part with one gate: config, layer -> its tensors.
     feed_forward: Callable[[Config, int], Iterator[Planned]] | None = None
 
-    def tensors(self, config: Config) -> Iterator[Planned]:
-        """Yield the config's tensors, layer by layer."""
+    def tensors(self, config: Config, by_layer: Sequence[Config] | None = None) -> Iterator[Planned]:
+        """Yield the config's tensors, layer by layer.
+
+        Args:
+            by_layer: a config for each layer, where they differ.
+        """
         n_embd, n_vocab = need(config, "hidden_size"), need(config, "vocab_size")
         yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
         for layer in range(need(config, "num_hidden_layers")):
-            yield from self._layer(config, layer)
+            yield from self._layer(by_layer[layer] if by_layer else config, layer)
         if self.final_norm:
             yield from self._norm("model.norm", n_embd)
         if self.head:

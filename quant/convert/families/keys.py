@@ -123,10 +123,10 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool =
                 add(as_number(value, key))
     elif kind in ("su", "longrope") and longrope:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
-    elif kind not in (None, "default", "llama3", "dynamic", "mrope"):
+    elif kind not in (None, "default", "llama3", "dynamic", "mrope", "xdrope"):
         raise UserError(f"config.json asks for the rope scaling '{kind}', which is not supported for this family")
     if (sections := parameters.get("mrope_section")) is not None:
-        writer.add_rope_dimension_sections(_sections(sections))
+        writer.add_rope_dimension_sections(rope_sections(sections))
     if (theta := rope.get("rope_theta")) is not None:
         writer.add_rope_freq_base(as_number(theta, "rope_theta"))
     local = parameters.get("sliding_attention")
@@ -134,7 +134,7 @@ def write_rope_keys(writer: gguf.GGUFWriter, config: Config, *, longrope: bool =
         writer.add_rope_freq_base_swa(as_number(local["rope_theta"], "rope_theta"))
 
 
-def _sections(sections: Any) -> list[int]:
+def rope_sections(sections: Any) -> list[int]:
     """Return the sections of the rotary embedding, of which llama.cpp has four: time, height, width and one more.
 
     Raises:

@@ -45,6 +45,7 @@ FAMILY = msgspec.structs.replace(
         "hidden_act": SILU,
         "emb_neighbor_num": (None,),
         "loop_loss_weights": (None, []),
+        "yarn_scale": (None, 1, 1.0),  # of Nanbeige 2, which has the same class
         **dict.fromkeys(("attention_bias", "qk_layernorm", "loop_share_kv"), _OFF),
         **dict.fromkeys(("enable_hyper_connection", "enable_depth_attention", "enable_double_loop_split"), _OFF),
     },

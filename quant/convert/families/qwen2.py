@@ -1,5 +1,6 @@
 """Qwen2ForCausalLM: Qwen1.5, Qwen2 and Qwen2.5. Biases on query, key and value; rotary halves in NeoX order.
 
+The text model of DotsOCRForCausalLM is one too; its vision part is omitted.
 Source: conversion/qwen.py of the pinned llama.cpp.
 """
 
@@ -8,8 +9,8 @@ from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 
 FAMILY = Family(
-    architectures=("Qwen2ForCausalLM",),
-    model_types=("qwen2",),
+    architectures=("Qwen2ForCausalLM", "DotsOCRForCausalLM"),
+    model_types=("qwen2", "dots_ocr"),
     arch="qwen2",
     computed={"hidden_act": SILU},
     defaults={  # transformers' Qwen2Config (4.57)
@@ -27,4 +28,5 @@ FAMILY = Family(
     },
     tensors=Decoder(qkv_bias=True).tensors,
     write_keys=write_common_keys,
+    omitted=("vision_tower.",),
 )

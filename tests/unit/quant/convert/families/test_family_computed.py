@@ -55,6 +55,15 @@ def keys(config: dict[str, Any]) -> dict[str, Any]:
         ("iquest", {"clip_qkv": 8}, "clip_qkv"),
         ("nanbeige", {"num_loops": 300}, "600 layers in 300 loops"),
         ("nanbeige", {"loop_share_kv": True}, "loop_share_kv"),
+        ("paddleocr", {"rope_scaling": None}, "lacks mrope_section"),
+        ("hunyuan-vl", {"rope_scaling": None}, "lacks xdrope_section"),
+        ("hunyuan-vl", {"num_experts": 8}, "num_experts"),
+        ("spark2_5", {"headwise_attn_output_gate": False}, "headwise_attn_output_gate"),
+        ("spark2_5", {"layer_types": ["full_attention"]}, "layer_types"),
+        ("deci", {"block_configs": [{}]}, "block_configs"),
+        ("deci", {"num_key_value_heads_per_layer": [1]}, "list of 3 numbers"),
+        ("maincoder", {"intermediate_size_mlp": 64}, "which differ"),
+        ("granite-swa", {"layer_rope_theta": [0, 1.0, 1.0, 1.0, 1.0]}, "layer_rope_theta"),
     ],
 )
 def test_what_llama_cpp_does_not_compute_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
