@@ -47,6 +47,8 @@ VARIANTS = {
         transformers=5,
     ),
     "nemotron-h-tied-f16": Variant(
-        config(tie_word_embeddings=True, num_key_value_heads=4), dtype="float16", transformers=5
+        config(tie_word_embeddings=True, num_key_value_heads=4),
+        dtype="float16",
+        no_logits="transformers does not tie the matrices of this class",
     ),
 }

@@ -72,14 +72,16 @@ def _n_inner(config: Config) -> int:
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
-    """Add plamo2's keys; the numbers of heads are each layer's."""
+    """Add plamo2's keys.
+
+    llama.cpp's converter writes no heads for layers that keep a state. Where the first one has none, llama.cpp rotates
+    heads of no size, and never ends (load_hparams in src/llama-model.cpp). Key and value heads tell those layers.
+    """
     layers = range(need(config, "num_hidden_layers"))
     writer.add_vocab_size(need(config, "vocab_size"))
-    for key, add in (
-        ("num_key_value_heads", writer.add_head_count_kv),
-        ("num_attention_heads", writer.add_head_count),
-    ):
-        add([0 if _is_state(config, layer) else need(config, key) for layer in layers])
+    heads_kv = need(config, "num_key_value_heads")
+    writer.add_head_count_kv([0 if _is_state(config, layer) else heads_kv for layer in layers])
+    writer.add_head_count(need(config, "num_attention_heads"))
     writer.add_context_length(need(config, "max_position_embeddings"))
     writer.add_embedding_length(need(config, "hidden_size"))
     writer.add_key_length(need(config, "hidden_size_per_head"))
