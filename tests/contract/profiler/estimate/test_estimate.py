@@ -21,8 +21,12 @@ SHAPES = {
     "gemma2": {**SIZES, "architectures": ["Gemma2ForCausalLM"], "head_dim": 64, "sliding_window": 64},
     "gpt2": {"architectures": ["GPT2LMHeadModel"], "n_embd": 256, "n_layer": 2, "n_head": 4, "vocab_size": 768,
              "n_positions": 512},
+    "falcon-h1": {**SIZES, "architectures": ["FalconH1ForCausalLM"], "mamba_d_ssm": 512, "mamba_n_heads": 8,
+                  "mamba_d_state": 64},
+    "lfm2": {**SIZES, "architectures": ["Lfm2ForCausalLM"], "layer_types": ["conv", "full_attention", "conv"],
+             "block_auto_adjust_ff_dim": False},
 }  # fmt: skip
-OTHER = {"llama": "Q4_K_M", "qwen2": "IQ3_S", "gemma2": "Q6_K", "gpt2": "Q2_K"}  # beside Q4_0, which is repacked
+OTHER = {"llama": "Q4_K_M", "qwen2": "IQ3_S", "gemma2": "Q6_K", "gpt2": "Q2_K", "falcon-h1": "Q5_K_M", "lfm2": "Q3_K_M"}  # beside Q4_0, which is repacked
 N_CTX = 300
 
 
