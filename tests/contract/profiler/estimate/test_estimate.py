@@ -26,7 +26,14 @@ SHAPES = {
     "lfm2": {**SIZES, "architectures": ["Lfm2ForCausalLM"], "layer_types": ["conv", "full_attention", "conv"],
              "block_auto_adjust_ff_dim": False},
 }  # fmt: skip
-OTHER = {"llama": "Q4_K_M", "qwen2": "IQ3_S", "gemma2": "Q6_K", "gpt2": "Q2_K", "falcon-h1": "Q5_K_M", "lfm2": "Q3_K_M"}  # beside Q4_0, which is repacked
+OTHER = {
+    "llama": "Q4_K_M",
+    "qwen2": "IQ3_S",
+    "gemma2": "Q6_K",
+    "gpt2": "Q2_K",
+    "falcon-h1": "Q5_K_M",
+    "lfm2": "Q3_K_M",
+}  # beside Q4_0, which is repacked
 N_CTX = 300
 
 
