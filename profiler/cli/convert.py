@@ -25,6 +25,7 @@ class ConvertOptions:
     levels: str | None
     imatrix: Path | None
     pre: str | None
+    adapter: Path | None
     converter: Path | None
     converter_python: str
     allow_token_mismatch: bool
@@ -46,6 +47,8 @@ class ConvertOptions:
         Raises:
             UserError: -o cannot hold the result, or two options exclude each other.
         """
+        if self.adapter is not None and self.converter is not None:
+            raise UserError("--converter merges no adapter; merge it with peft (merge_and_unload) and pass the result")
         if self.levels is None:
             if not self.is_one_file:
                 raise UserError(f"-o {self.output} must end in .gguf; pass a file name")
@@ -67,6 +70,12 @@ class ConvertOptions:
 @click.option("-q", "--levels", metavar="LEVELS", help="Quantize to these levels, like Q4_K_M,Q8_0, all or k-quants.")
 @imatrix_option
 @pre_option
+@click.option(
+    "--adapter",
+    metavar="DIR",
+    type=PATH,
+    help="Merge the LoRA adapter in DIR, which peft saved, into the weights; SOURCE is its base model.",
+)
 @click.option(
     "--converter",
     metavar="DIR",
@@ -95,6 +104,7 @@ def convert(**given: Any) -> None:
     slmprof convert ./checkpoint -o model.gguf
     slmprof convert smollm2-135m -q Q4_K_M -o model.gguf
     slmprof convert smollm2-135m -q Q4_K_M,Q8_0 -o models/
+    slmprof convert smollm2-135m --adapter ./lora -q Q4_K_M -o tuned.gguf
     """
     from profiler.cli.progress.bar import progress_bar
     from quant.convert.provenance import Origin, inputs_of, token_warnings, write_notes
@@ -116,7 +126,7 @@ def convert(**given: Any) -> None:
             n_overflowed, tokens, paths = _convert_to_levels(folder, origin, options.levels, options)
         else:
             n_overflowed, tokens, paths = _convert_unquantized(folder, origin, options)
-        write_notes(paths, origin, inputs_of(folder, options.imatrix), tokens)
+        write_notes(paths, origin, inputs_of(folder, options.imatrix, options.adapter), tokens)
     for warning in token_warnings(tokens):
         click.echo(warning, err=True)
     if n_overflowed:
@@ -136,6 +146,7 @@ def _convert_unquantized(
         outtype=options.outtype,
         pre=options.pre,
         origin=origin,
+        adapter=options.adapter,
         allow_token_mismatch=options.allow_token_mismatch,
     )
     return report.n_overflowed, report.tokens, [options.output]
@@ -146,8 +157,13 @@ def _convert_to_levels(
 ) -> tuple[int, "TokenCheck | None", list[Path]]:
     from quant.quantize.from_checkpoint import checkpoint_writer
 
-    allowed = options.allow_token_mismatch
-    with checkpoint_writer(folder, pre=options.pre, origin=origin, allow_token_mismatch=allowed) as writer:
+    with checkpoint_writer(
+        folder,
+        pre=options.pre,
+        origin=origin,
+        adapter=options.adapter,
+        allow_token_mismatch=options.allow_token_mismatch,
+    ) as writer:
         made = writer.write(
             writer.levels(levels, imatrix=options.imatrix),
             lambda level: options.path_of(writer.stem, level),

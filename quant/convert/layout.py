@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 
 from quant.base.errors import UserError
+from quant.convert.adapter.merge import with_adapter
 from quant.convert.checkpoint import Checkpoint, open_checkpoint
 from quant.convert.families import complete_config, family_of, planned_tensors
 from quant.convert.families.base import Config, ExtraTensors, Family, need, rope_parameters
@@ -44,6 +45,7 @@ _ALWAYS_F32 = (
     "position_embd.weight", "token_types.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight",
     "ssm_conv1d.weight", "shortconv.conv.weight", "time_mix_first.weight", "time_mix_w1.weight", "time_mix_w2.weight",
     "time_mix_decay_w1.weight", "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight",
+    "altup_correct_coef.weight", "altup_predict_coef.weight",
 )  # fmt: skip
 # Architectures of which llama.cpp takes the embedding for a missing output matrix.
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
@@ -55,6 +57,7 @@ _TIED_BY_LLAMA_CPP = {
     "chatglm", "glm4", "pangu-embedded", "nanbeige", "paddleocr", "spark2_5", "deci", "maincoder", "hunyuan_vl",
     "granite_swa",
     "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",
+    "qwen35", "qwen35moe", "qwen3next",
 }  # fmt: skip
 _MAX_EXTRA_LAYERS = 16  # that predict further tokens; models have one or two
 _NO_FOLDER = Path("synthetic")  # the folder of a shape, which has no files
@@ -215,16 +218,19 @@ class Layout:
             writer.add_string(REVISION_KEY, self.origin.revision)
 
 
-def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None = None) -> Layout:
+def open_layout(
+    folder: Path, *, pre: str | None = None, origin: Origin | None = None, adapter: Path | None = None
+) -> Layout:
     """Read a checkpoint's config, vocabulary and headers, and match the checkpoint's tensors with the config's.
 
     Args:
         pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
+        adapter: the folder of a LoRA adapter, which is merged into the tensors while they are read.
 
     The vocabulary is read when it is first used.
 
     Raises:
-        UserError: the weights or the config are broken, or the architecture is unknown.
+        UserError: the weights, the config or the adapter are broken, or the architecture is unknown.
     """
     checkpoint = open_checkpoint(folder)
     family = family_of(checkpoint.config)
@@ -238,6 +244,8 @@ def open_layout(folder: Path, *, pre: str | None = None, origin: Origin | None =
     tensors = usual_names(checkpoint.tensors, planned)
     config |= scalars_by_layer(folder, family, config, tensors)
     checkpoint = replace(checkpoint, config=config, tensors=tensors)
+    if adapter is not None:
+        checkpoint = with_adapter(checkpoint, adapter, planned)
     if lack := _lacks_output(checkpoint, family, planned):
         planned = [each for each in planned if each.target != OUTPUT]
         checkpoint = replace(checkpoint, notes=(*checkpoint.notes, lack))
@@ -373,7 +381,7 @@ def _refuse_missing(checkpoint: Checkpoint, users: Mapping[str, list[Planned]]) 
 
 def _job(checkpoint: Checkpoint, planned: Planned) -> Job:
     sources = tuple(checkpoint.tensors[name] for name in planned.sources)
-    if len({source.dtype for source in sources}) > 1:
+    if len({source.read_dtype for source in sources}) > 1:
         raise UserError(f"{checkpoint.folder} holds the parts of {planned.name} in several types; save it in one")
     return Job(planned, sources)
 

@@ -69,7 +69,7 @@ def note_of(gguf: Path) -> Path:
     return gguf.with_name(f"{gguf.name}.provenance.json")
 
 
-def inputs_of(checkpoint: Path, imatrix: Path | None = None) -> tuple[Input, ...]:
+def inputs_of(checkpoint: Path, imatrix: Path | None = None, adapter: Path | None = None) -> tuple[Input, ...]:
     """Hash every file that a conversion reads; hashes of unchanged files are cached.
 
     Raises:
@@ -81,6 +81,7 @@ def inputs_of(checkpoint: Path, imatrix: Path | None = None) -> tuple[Input, ...
         if (path.suffix in INPUT_SUFFIXES or holds_weights(path)) and path.is_file()
     )
     paths += [imatrix] if imatrix else []
+    paths += sorted(path for path in adapter.glob("adapter_*") if path.is_file()) if adapter else []
     return tuple(
         Input(name=printable_name(path.name), n_bytes=path.stat().st_size, sha256=cached_sha256([path]))
         for path in paths

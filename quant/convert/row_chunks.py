@@ -1,6 +1,7 @@
 """Read the tensors of the GGUF file in chunks of rows, in the checkpoint's types."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from quant.base.errors import UserError
 from quant.convert.families.planned import From
+from quant.convert.families.ternary import ternary, ternary_scale
 from quant.convert.layout import Job
 from quant.convert.safetensors_file import Tensor
 from quant.gguf_io.floats import convert_floats, first_not_finite
@@ -55,6 +57,9 @@ def read_chunk(job: Job, first: int, last: int) -> NDArray[Any]:
         values = _transposed(job, first, last)
     else:
         values = _ordered(job, first, last)
+    if planned.columns is not None:
+        places = planned.columns.source_rows(0, row_length(job), row_length(job))
+        values = np.ascontiguousarray(values.reshape(-1, row_length(job))[:, places]).reshape(-1)
     if (place := first_not_finite(values, job.dtype)) is not None:
         raise _not_finite(job, source_of(job, first + place // row_length(job)), values[place : place + 1])
     return _changed(values, job, first) if planned.is_changed else values
@@ -106,6 +111,8 @@ def _ordered(job: Job, first: int, last: int) -> NDArray[Any]:
     (source,) = job.sources
     length = row_length(job)
     order = job.planned.order
+    if job.planned.padded:
+        return _padded(source, first * length, (last - first) * length)
     if order is None:
         return source.read(first * length, (last - first) * length)
     if isinstance(order, From):
@@ -118,6 +125,13 @@ def _ordered(job: Job, first: int, last: int) -> NDArray[Any]:
     return np.concatenate([_run(source, begin, end, length) for begin, end in _runs(rows)])
 
 
+def _padded(source: Tensor, first: int, count: int) -> NDArray[Any]:
+    """Read values, with zeros in place of those beyond the last."""
+    there = max(0, min(count, source.n_elements - first))
+    values = source.read(min(first, source.n_elements), there)
+    return np.concatenate([values, np.zeros(count - there, values.dtype)])
+
+
 def _run(source: Tensor, begin: int, end: int, length: int) -> NDArray[Any]:
     return source.read(begin * length, (end - begin) * length)
 
@@ -127,6 +141,12 @@ def _runs(rows: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
     breaks = np.flatnonzero(np.diff(rows) != 1) + 1
     for run in np.split(rows, breaks):
         yield int(run[0]), int(run[-1]) + 1
+
+
+@lru_cache(maxsize=4)
+def _scale_of(source: Tensor) -> np.float32:
+    """Read a whole tensor for the scale of its three values."""
+    return ternary_scale(convert_floats(source.read(0, source.n_elements), source.read_dtype, "F32"))
 
 
 def _changed(values: NDArray[Any], job: Job, first: int) -> NDArray[Any]:
@@ -146,6 +166,8 @@ def _changed(values: NDArray[Any], job: Job, first: int) -> NDArray[Any]:
             factors = _band_factors(planned.bands, first, values.size // row_length(job))
             rows = values.astype(np.float32).reshape(-1, row_length(job)) * factors[:, np.newaxis]
             values = rows.astype(kind).reshape(-1)
+        if planned.ternary:
+            values = ternary(values.astype(np.float32), _scale_of(job.sources[0])).astype(kind)
         if planned.is_log:
             values = -np.exp(values.astype(np.float64)).astype(np.float32).astype(kind)
     return values

@@ -112,7 +112,7 @@ def adapter_error(folder: object, name: str) -> UserError:
     """Return the error for an adapter's tensor among a model's."""
     return UserError(
         f"{folder} has the tensor {one_line(name, _NAME_CHARS)} of an adapter that is not merged; "
-        "merge it (merge_and_unload in peft), save the model again and pass that"
+        "pass the base model with --adapter, or merge it (merge_and_unload in peft) and save the model again"
     )
 
 

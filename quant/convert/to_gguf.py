@@ -48,6 +48,7 @@ def convert(
     outtype: str = "auto",
     pre: str | None = None,
     origin: Origin | None = None,
+    adapter: Path | None = None,
     allow_token_mismatch: bool = False,
 ) -> ConvertReport:
     """Write a checkpoint's weights and vocabulary as one GGUF file, whole or not at all.
@@ -55,6 +56,7 @@ def convert(
     Args:
         outtype: type of the matrices; "auto" keeps a 16-bit checkpoint's own. Vectors are always F32.
         pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
+        adapter: the folder of a LoRA adapter to merge.
         allow_token_mismatch: convert although llama.cpp's tokens differ; the file records it.
 
     Raises:
@@ -63,7 +65,7 @@ def convert(
     """
     if outtype not in OUTTYPES:
         raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
-    layout = open_layout(checkpoint_dir, pre=pre, origin=origin)
+    layout = open_layout(checkpoint_dir, pre=pre, origin=origin, adapter=adapter)
     for note in layout.checkpoint.notes:
         say(note)
     with tempfile.TemporaryDirectory(prefix="slmprof.") as scratch:

@@ -106,7 +106,7 @@ def what_else(folder: Path) -> str:
     pickles = [name for name in names if name.endswith(_PICKLES) and not name.startswith(_TRAINERS)]
     ggufs = [name for name in names if name.lower().endswith(".gguf")]
     if "adapter_config.json" in names or any(name.startswith("adapter_model.") for name in names):
-        return f"it holds an adapter{_base_of(folder)}; merge it into that model, save the result, and pass that"
+        return f"it holds an adapter{_base_of(folder)}; pass that model, and the adapter with --adapter {folder}"
     if consolidated := [name for name in tensors if name.startswith("consolidated")]:
         return (
             f"it holds {one_line(consolidated[0], 80)}, which is Mistral's own format; "

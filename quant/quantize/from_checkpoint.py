@@ -169,11 +169,17 @@ class LevelWriter:
 
 
 def checkpoint_writer(
-    checkpoint: Path, *, pre: str | None = None, origin: Origin | None = None, allow_token_mismatch: bool = False
+    checkpoint: Path,
+    *,
+    pre: str | None = None,
+    origin: Origin | None = None,
+    adapter: Path | None = None,
+    allow_token_mismatch: bool = False,
 ) -> LevelWriter:
     """Return a writer of a checkpoint's files.
 
     Args:
+        adapter: the folder of a LoRA adapter to merge.
         allow_token_mismatch: convert although llama.cpp's tokens differ; the files record it.
     """
     return LevelWriter(
@@ -183,6 +189,7 @@ def checkpoint_writer(
             checkpoint=str(checkpoint),
             header=header,
             pre=pre,
+            adapter=str(adapter) if adapter else None,
             origin=origin or Origin(),
             allow_token_mismatch=allow_token_mismatch,
         ),

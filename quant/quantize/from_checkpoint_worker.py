@@ -147,7 +147,8 @@ def _quantize_wide(
 
 
 def _open(opening: OpenCheckpoint) -> LevelSource:
-    layout = open_layout(Path(opening.checkpoint), pre=opening.pre, origin=opening.origin)
+    adapter = Path(opening.adapter) if opening.adapter else None
+    layout = open_layout(Path(opening.checkpoint), pre=opening.pre, origin=opening.origin, adapter=adapter)
     stem = file_stem(opening.origin.model or Path(opening.checkpoint).name, layout.n_params)
     checks: list[TokenCheck] = []
 

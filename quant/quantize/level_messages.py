@@ -16,6 +16,7 @@ class OpenCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
     header: str  # the file without weights, to be written
     pre: str | None = None
+    adapter: str | None = None  # its folder
     origin: Origin = Origin()
     allow_token_mismatch: bool = False
 

@@ -20,6 +20,7 @@ _TARGETS = {
     "tokenizers": ("tests.fuzz.tokenizer_files", 6_000),
     "gguf": ("tests.fuzz.gguf_files", 100_000),
     "pickles": ("tests.fuzz.pickles", 5_000),
+    "adapters": ("tests.fuzz.adapters", 2_000),
     "results": ("tests.fuzz.results_files", 2_000),
 }
 

@@ -26,6 +26,7 @@ _STAGES = {
     "exports": ("exports", "compare_exports"),
     "pickles": ("pickles", "compare_pickles"),
     "stored": ("stored", "compare_stored"),
+    "adapters": ("adapters", "compare_adapters"),
     "real": ("real", "compare_real"),
 }
 STAGES = (*_STAGES, "speed")

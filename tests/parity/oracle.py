@@ -13,6 +13,7 @@ _TORCH_SIDE = ("torch==2.13.0", "accelerate", "sentencepiece", "protobuf", "gguf
 # By the first number of its version.
 _TRANSFORMERS = {4: "transformers>=4.57,<4.58", 5: "transformers>=5.24,<5.25"}
 _STORING = ("bitsandbytes>=0.50,<0.51", "compressed-tensors")
+_PEFT = "peft>=0.19,<0.20"
 
 
 class Oracle:
@@ -48,6 +49,11 @@ class Oracle:
     def python_stored(self) -> Path:
         """The interpreter that has the packages which store weights quantized."""
         return self.environment("venv-stored", *_TORCH_SIDE, _TRANSFORMERS[4], *_STORING)
+
+    @cached_property
+    def python_peft(self) -> Path:
+        """The interpreter that has torch, transformers 4 and peft."""
+        return self.environment("venv-peft", *_TORCH_SIDE, _TRANSFORMERS[4], _PEFT)
 
     def environment(self, name: str, *packages: str) -> Path:
         """Return the interpreter of a virtual environment, made on first use and when its packages change."""

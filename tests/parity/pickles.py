@@ -19,13 +19,8 @@ from tests.parity.oracle import Oracle, run
 
 VARIANTS = ("llama-tied-bf16", "llama-f16", "llama-sharded", "gpt2-masks", "gptneox-sequential-f32")
 FORMS = ("zip", "legacy", "protocol5", "transposed", "parameters", "double")
-_THEIR_FORMS = (
-    "zip",
-    "protocol5",
-    "transposed",
-    "parameters",
-    "double",
-)  # it maps files, which torch cannot in the older format
+# It maps files, which torch cannot in the older format, and its unpickler reads protocol 2 only.
+_THEIR_FORMS = ("zip", "transposed", "parameters", "double")
 
 
 def compare_pickles(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
@@ -45,7 +40,9 @@ def compare_pickles(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     run([str(oracle.python), str(driver), str(listed)], quiet=True, PYTHONPATH="")
     findings = [_compare_types(folder / "types", form) for form in ("zip", "legacy", "protocol5")]
     theirs = {
-        key: path.with_name(f"{path.name}-theirs.gguf") for key, path in targets.items() if key[1] in _THEIR_FORMS
+        (name, form): path.with_name(f"{path.name}-theirs.gguf")
+        for (name, form), path in targets.items()
+        if form in _THEIR_FORMS and not variants()[name].oracle_fails
     }
     failed = oracle.convert(
         [

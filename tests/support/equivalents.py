@@ -282,6 +282,22 @@ def _renamed(tensors: Tensors, names: dict[str, str]) -> Tensors:
     return made
 
 
+def bitnet_as_transformers(checkpoint: Path, target: Path) -> Path:
+    """Write a BitNet as the class that transformers has, with the three values that its weights become."""
+    config, tensors = _read(checkpoint)
+    names = {"self_attn.inner_attn_ln": "self_attn.attn_sub_norm", "mlp.ffn_layernorm": "mlp.ffn_sub_norm"}
+    made: Tensors = {}
+    for name, values in tensors.items():
+        if name.endswith("_proj.weight"):
+            scale = np.abs(values).mean(dtype=np.float64)
+            made[name] = (np.clip(np.rint(values / scale), -1, 1) * scale).astype(np.float32)
+        else:
+            old = next((old for old in names if old in name), "")
+            made[name.replace(old, names.get(old, ""))] = values
+    changes = {"architectures": ["BitNetForCausalLM"], "model_type": "bitnet"}
+    return _write(target, config | changes, made)
+
+
 def _longer(values: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:
     """Add rows of zeros up to a number of rows."""
     return np.concatenate([values, np.zeros((n_rows - len(values), values.shape[1]), dtype=np.float32)])

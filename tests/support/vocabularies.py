@@ -273,6 +273,33 @@ def write_plamo_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     return vocab_size
 
 
+def write_gemma4_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a byte-fallback BPE without a SentencePiece model; llama.cpp shows one of its special tokens."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<|channel>"]
+    text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
+    letters = sorted(set(text.replace(" ", "\u2581").replace("\n", "")))
+    known = dict.fromkeys([*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters])
+    merges = []
+    for word in dict.fromkeys("\u2581" + word for word in text.split()):
+        for length in range(2, len(word) + 1):
+            if word[:length] not in known and len(known) < vocab_size:
+                known[word[:length]] = None
+                merges.append((word[: length - 1], word[length - 1]))
+    ids = {piece: index for index, piece in enumerate(known)}
+    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", ids["<bos>"])]
+    )
+    tokenizer.add_special_tokens([AddedToken(piece, special=True, normalized=False) for piece in special])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {f"{piece[1:-1]}_token": piece for piece in special[:4]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names | {"tokenizer_class": "PreTrainedTokenizerFast"}))
+    return len(ids)
+
+
 def _piece(text: str, score: float, kind: int) -> bytes:
     return message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind])
 

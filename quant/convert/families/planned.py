@@ -84,6 +84,52 @@ class Grouped(msgspec.Struct, frozen=True):
         return found
 
 
+class Tiled(msgspec.Struct, frozen=True):
+    """Heads that come group by group in the checkpoint; in GGUF first each group's first head, then each one's second.
+
+    Source: _LinearAttentionVReorderBase in conversion/qwen.py of the pinned llama.cpp.
+    """
+
+    n_groups: int
+    per_group: int  # heads
+    size: int  # rows of a head
+    first_row: int = 0  # those before it keep their places
+
+    def unit(self, n_rows: int) -> int:
+        """Return the number of rows that belong together: those of one head."""
+        return self.size
+
+    def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        rows = np.arange(first, last)
+        head, within = (rows - self.first_row) // self.size, (rows - self.first_row) % self.size
+        source = (head % self.n_groups * self.per_group + head // self.n_groups) * self.size + within
+        found: Rows = np.where(rows < self.first_row, rows, self.first_row + source)
+        return found
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """Groups of parts of several widths; in GGUF the same part of all groups is consecutive, part after part.
+
+    Source: in_proj_qkvz of Qwen3NextModel in conversion/qwen.py of the pinned llama.cpp.
+    """
+
+    n_groups: int
+    widths: tuple[int, ...]  # rows of each part of a group
+    taken: tuple[int, ...]  # numbers of the parts that are wanted
+
+    def unit(self, n_rows: int) -> int:
+        """Return the number of rows that belong together: one."""
+        return 1
+
+    def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        groups = np.arange(self.n_groups)[:, None] * sum(self.widths)
+        parts = [groups + sum(self.widths[:part]) + np.arange(self.widths[part]) for part in self.taken]
+        found: Rows = np.concatenate([part.reshape(-1) for part in parts])[first:last]
+        return found
+
+
 class From(msgspec.Struct, frozen=True):
     """A part of a larger tensor: the rows from `first_row`."""
 
@@ -120,7 +166,7 @@ class OfEach(msgspec.Struct, frozen=True):
         return rows // self.n_rows * self.whole + self.first_row + rows % self.n_rows * self.step
 
 
-Order = Interleaved | ByPart | Grouped | From | OfEach
+Order = Interleaved | ByPart | Grouped | Tiled | Parts | From | OfEach
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,12 +181,15 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     stacked: tuple[str, ...] = ()  # all sources, `name` first, where each is an equal part, one after another
     source_shape: Shape | None = None  # in the checkpoint, where it differs
     order: Order | None = None
+    columns: Order | None = None  # the order of the values in each row
     transposed: bool = False  # of three dimensions, each matrix is
     offset: float = 0.0  # added to each value: some checkpoints store norm weights as weight - 1
     scale: float = 1.0  # by which each value is multiplied
     bands: tuple[tuple[int, float], ...] = ()  # after that, for rows up to each bound, a factor of their own
     is_log: bool = False  # whether the checkpoint has the logarithms of the values, without their minus signs
+    ternary: bool = False  # whether each value becomes one of three, as the layer that has it does when it runs
     cut: bool = False  # the checkpoint may have more rows, which belong to no token
+    padded: bool = False  # the rows that the checkpoint lacks are zeros
     optional: bool = False  # a tied output matrix may be missing
     group: str | None = None  # tensors of one group are written together, when the last of their sources has come
     merged: "Planned | None" = None  # the same tensor, of a checkpoint that has the matrices of all experts in one
@@ -169,7 +218,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_changed(self) -> bool:
         """Whether its values differ from the checkpoint's."""
-        return bool(self.offset or self.bands) or self.scale != 1.0 or self.is_log
+        return bool(self.offset or self.bands) or self.scale != 1.0 or self.is_log or self.ternary
 
     @property
     def is_norm(self) -> bool:

@@ -151,6 +151,11 @@ def _of_byte_level(files: _Files, tokenizer: dict[str, Any], pre: str | None) ->
     )
 
 
+def is_byte_fallback(tokenizer: dict[str, Any]) -> bool:
+    """Return whether a tokenizer.json holds a whole byte-fallback BPE."""
+    return _is_whole(tokenizer) and _kind(tokenizer) == "byte-fallback"
+
+
 def is_sentencepiece(folder: Path) -> bool:
     """Return whether a checkpoint has a SentencePiece tokenizer, which has no pre-tokenizer."""
     tokenizer = read_json(folder / "tokenizer.json")

@@ -19,7 +19,7 @@ failures = Path(sys.argv[3])
 sys.path[:0] = [str(llama_cpp), str(llama_cpp / "gguf-py")]
 
 import transformers  # noqa: E402
-from conversion.base import TextModel  # noqa: E402
+from conversion.base import ModelBase, TextModel  # noqa: E402
 from conversion.rwkv import Rwkv6Model, Rwkv7Model  # noqa: E402
 
 # The special tokens that follow the ranks, by the name of their file.
@@ -52,6 +52,7 @@ def from_pretrained(folder, *arguments, usual=transformers.AutoTokenizer.from_pr
 
 transformers.AutoTokenizer.from_pretrained = from_pretrained
 
+ModelBase.no_mtp = True  # as with --no-mtp, which it takes for some classes only
 failed: dict[str, str] = {}
 for job in jobs:
     TextModel.get_vocab_base_pre = lambda self, tokenizer, name=job["pre"]: name
