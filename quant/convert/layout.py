@@ -26,6 +26,7 @@ from quant.convert.scalars import scalars_by_layer
 from quant.convert.tensor_names import (
     OUTPUT,
     adapter_error,
+    as_saved,
     as_stored,
     is_adapters,
     missing_error,
@@ -51,7 +52,7 @@ _ALWAYS_F32 = (
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
 _TIED_BY_LLAMA_CPP = {
     "llama", "qwen2", "qwen3", "phi3", "bloom", "gpt2", "olmo", "granite", "minicpm", "minicpm3", "smollm3",
-    "falcon", "mpt", "starcoder", "starcoder2",
+    "falcon", "mpt", "starcoder", "starcoder2", "jais2", "refact",
     "qwen3moe", "granitemoe", "afmoe", "deepseek", "deepseek2", "ernie4_5-moe", "hunyuan-moe", "smallthinker",
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
     "chatglm", "glm4", "pangu-embedded", "nanbeige", "paddleocr", "spark2_5", "deci", "maincoder", "hunyuan_vl",
@@ -244,6 +245,7 @@ def open_layout(
     tensors = usual_names(checkpoint.tensors, planned)
     config |= scalars_by_layer(folder, family, config, tensors)
     checkpoint = replace(checkpoint, config=config, tensors=tensors)
+    planned = as_saved(planned, tensors)
     if adapter is not None:
         checkpoint = with_adapter(checkpoint, adapter, planned)
     if lack := _lacks_output(checkpoint, family, planned):

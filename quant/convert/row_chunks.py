@@ -16,6 +16,7 @@ from quant.gguf_io.floats import convert_floats, first_not_finite
 
 # Reordered rows are read as one span of the checkpoint if it is at most this many times as long as they are.
 _MAX_SPAN = 2
+_SHORTEST = np.float32(1e-12)  # length by which rows are divided. Source: torch.nn.functional.normalize
 
 
 def row_length(job: Job) -> int:
@@ -150,7 +151,7 @@ def _scale_of(source: Tensor) -> np.float32:
 
 
 def _changed(values: NDArray[Any], job: Job, first: int) -> NDArray[Any]:
-    """Return the values with what the family adds and multiplies by, or their negative powers of e.
+    """Return the values with what the family adds, multiplies and divides by, or their negative powers of e.
 
     Each step is computed in float32 and rounded, as torch does; what is added has the type of the values.
     """
@@ -162,6 +163,10 @@ def _changed(values: NDArray[Any], job: Job, first: int) -> NDArray[Any]:
             values = values + values.dtype.type(planned.offset)
         if planned.scale != 1.0:
             values = (values.astype(np.float32) * np.float32(planned.scale)).astype(kind)
+        if planned.unit_rows:
+            rows = values.astype(np.float32).reshape(-1, row_length(job))
+            lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+            values = (rows / np.maximum(lengths, _SHORTEST)).astype(kind).reshape(-1)
         if planned.bands:
             factors = _band_factors(planned.bands, first, values.size // row_length(job))
             rows = values.astype(np.float32).reshape(-1, row_length(job)) * factors[:, np.newaxis]

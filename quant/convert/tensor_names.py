@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+import msgspec
+
 from quant.base.errors import UserError
 from quant.base.text import one_line
 from quant.convert.families.planned import Planned
@@ -46,6 +48,16 @@ def as_stored(planned: Sequence[Planned], tensors: Collection[str]) -> list[Plan
     """Return the tensors in the form that a checkpoint has: a matrix per expert, or those of all in one tensor."""
     there = {_in_layer(name) for name in tensors}
     return [each.merged if each.merged and _in_layer(each.merged.name) in there else each for each in planned]
+
+
+def as_saved(planned: Sequence[Planned], tensors: Collection[str]) -> list[Planned]:
+    """Return the tensors, made of the one that stands for their own where only that was saved."""
+    return [
+        msgspec.structs.replace(each, name=each.instead)
+        if each.instead in tensors and each.name not in tensors
+        else each
+        for each in planned
+    ]
 
 
 def _in_layer(name: str) -> str:

@@ -112,6 +112,36 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
     return len(pieces)
 
 
+def write_internlm2_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a tokenizer.model with a NUL and unused pieces, which other files replace, as InternLM2's chat does."""
+    unused = {f"[UNUSED_TOKEN_{number}]": 1 for number in range(3)}
+    return _write_chat_pieces(folder, vocab_size, unused | {"\0": 1})
+
+
+def write_internlm3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a tokenizer.model whose last pieces are special, and a prefix that is set, as InternLM3 does."""
+    size = _write_chat_pieces(folder, vocab_size, {"<|im_start|>": 4, "<|im_end|>": 4, "<|plugin|>": 4})
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"add_prefix_space": True}))
+    return size
+
+
+def _write_chat_pieces(folder: Path, vocab_size: int, last: dict[str, int]) -> int:
+    """Write a SentencePiece tokenizer with these last pieces, the first two of which begin and end a turn."""
+    size = write_sentencepiece_tokenizer(folder, vocab_size=vocab_size - len(last))
+    body = b"".join(message(1, _piece(text, 0.0, kind)) for text, kind in last.items())
+    with (folder / "tokenizer.model").open("ab") as model:
+        model.write(body)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    settings["added_tokens_decoder"] |= {
+        str(size): {"content": "<|im_start|>", "special": True},
+        str(size + 1): {"content": "<|im_end|>", "special": True},
+    }
+    path.write_text(json.dumps(settings))
+    return size + len(last)
+
+
 def write_sentencepiece_model(folder: Path, pieces: list[tuple[str, float, int]]) -> None:
     """Write a tokenizer.model of pieces: text, score and SentencePiece's number of the type."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,6 +172,31 @@ def write_whole_sentencepiece(folder: Path, *, vocab_size: int = 512) -> int:
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
     tokenizer.save(str(folder / "tokenizer.json"))
     return size
+
+
+def write_byte_fallback_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
+    """Write a tokenizer.json that merges characters and falls back to bytes, as XVERSE has, of the given size."""
+    special = ["<unk>", "<s>", "</s>"]
+    text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
+    words = ["\u2581" + word for word in text.split()]
+    letters = sorted(set("".join(words)))
+    vocab = {token: index for index, token in enumerate([*special, *(f"<0x{b:02X}>" for b in range(256)), *letters])}
+    merges = []
+    for word in words:
+        for end in range(2, len(word) + 1):
+            if word[:end] not in vocab and len(vocab) < vocab_size:
+                vocab[word[:end]] = len(vocab)
+                merges.append((word[: end - 1], word[end - 1]))
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    steps = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<unk>"}))
+    return len(vocab)
 
 
 def write_phi3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:

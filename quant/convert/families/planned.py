@@ -33,8 +33,7 @@ class Interleaved(msgspec.Struct, frozen=True):
         """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
         rows = np.arange(first, last)
         size = self.unit(n_rows)
-        head, within = rows // size, rows % size
-        return self.first_row + head * size + within % 2 * (size // 2) + within // 2
+        return self.first_row + rows // size * size + _halves(rows % size, size)
 
 
 class ByPart(msgspec.Struct, frozen=True):
@@ -61,12 +60,14 @@ class ByPart(msgspec.Struct, frozen=True):
 class Grouped(msgspec.Struct, frozen=True):
     """Groups of some queries, their key and their value; in GGUF all queries come first, then all keys, all values.
 
-    Source: conversion/falcon.py of the pinned llama.cpp.
+    Source: conversion/falcon.py and conversion/internlm.py of the pinned llama.cpp.
     """
 
     n_heads: int  # of queries
     n_groups: int
     size: int  # rows of a head
+    first_head: int = 0  # where only a part is wanted: the first of all heads in GGUF's order
+    interleaved: bool = False  # the rotary halves too
 
     def unit(self, n_rows: int) -> int:
         """Return the number of rows that belong together: those of one head."""
@@ -75,11 +76,13 @@ class Grouped(msgspec.Struct, frozen=True):
     def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
         """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
         rows = np.arange(first, last)
-        head, within = rows // self.size, rows % self.size
+        head, within = self.first_head + rows // self.size, rows % self.size
         per_group, other = self.n_heads // self.n_groups, head - self.n_heads
         is_query = other < 0
         group = np.where(is_query, head // per_group, other % self.n_groups)
         place = np.where(is_query, head % per_group, per_group + other // self.n_groups)
+        if self.interleaved:
+            within = _halves(within, self.size)
         found: Rows = (group * (per_group + 2) + place) * self.size + within
         return found
 
@@ -169,6 +172,11 @@ class OfEach(msgspec.Struct, frozen=True):
 Order = Interleaved | ByPart | Grouped | Tiled | Parts | From | OfEach
 
 
+def _halves(within: Rows, size: int) -> Rows:
+    """Return the place in a head of two halves for each place in one of alternating rows."""
+    return within % 2 * (size // 2) + within // 2
+
+
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """One tensor that a config asks for. Shapes have the rows first, as safetensors and numpy write them.
 
@@ -188,6 +196,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     bands: tuple[tuple[int, float], ...] = ()  # after that, for rows up to each bound, a factor of their own
     is_log: bool = False  # whether the checkpoint has the logarithms of the values, without their minus signs
     ternary: bool = False  # whether each value becomes one of three, as the layer that has it does when it runs
+    unit_rows: bool = False  # whether rows are divided by their length
+    instead: str | None = None  # the tensor to take where `name` is missing: the other of two tied matrices
     cut: bool = False  # the checkpoint may have more rows, which belong to no token
     padded: bool = False  # the rows that the checkpoint lacks are zeros
     optional: bool = False  # a tied output matrix may be missing
@@ -218,7 +228,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_changed(self) -> bool:
         """Whether its values differ from the checkpoint's."""
-        return bool(self.offset or self.bands) or self.scale != 1.0 or self.is_log or self.ternary
+        return bool(self.offset or self.bands or self.unit_rows) or self.scale != 1.0 or self.is_log or self.ternary
 
     @property
     def is_norm(self) -> bool:

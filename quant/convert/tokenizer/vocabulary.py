@@ -30,6 +30,7 @@ class Vocabulary(msgspec.Struct, kw_only=True):
     tokens: Tokens
     special: Any  # gguf.SpecialVocab: merges, special ids, chat template
     add_space_prefix: bool | None = None
+    late_prefix: bool = False  # whether that key comes after the tokens
     adds_bos: bool = False  # the tokenizer itself, as far as its files say
     last: dict[str, bool | int] = {}  # keys after all others, by the names of gguf's methods that add them
 
@@ -40,7 +41,7 @@ class Vocabulary(msgspec.Struct, kw_only=True):
 
     def write(self, writer: gguf.GGUFWriter) -> None:
         """Add all tokenizer.* keys."""
-        if self.add_space_prefix is not None:
+        if self.add_space_prefix is not None and not self.late_prefix:
             writer.add_add_space_prefix(self.add_space_prefix)
         writer.add_tokenizer_model(self.model)
         if self.pre is not None:
@@ -49,6 +50,8 @@ class Vocabulary(msgspec.Struct, kw_only=True):
         if self.tokens.scores is not None:
             writer.add_token_scores(self.tokens.scores)
         writer.add_token_types(self.tokens.types)
+        if self.add_space_prefix is not None and self.late_prefix:
+            writer.add_add_space_prefix(self.add_space_prefix)
         if self.model == "gpt2" and not self.special.merges:
             # gguf omits an empty list, and llama.cpp refuses a file without the key.
             key = gguf.Keys.Tokenizer.MERGES

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import gguf
 
-from quant.convert.families import chatglm, ernie4_5, hunyuan_dense
-from tests.support.vocabularies import write_bpe_tokenizer, write_glm_tokenizer, write_prefixed_tokenizer
+from quant.convert.families import chatglm, ernie4_5, hunyuan_dense, internlm2
+from tests.support.vocabularies import (
+    write_bpe_tokenizer,
+    write_glm_tokenizer,
+    write_internlm2_tokenizer,
+    write_prefixed_tokenizer,
+)
 
 SIZE = {"vocab_size": 512}
 BEGIN = 508  # of the tokenizers written here
@@ -40,3 +45,20 @@ def test_the_space_before_a_text_is_ernie_s_last_key(tmp_path: Path) -> None:
     writer = gguf.GGUFWriter(None, "ernie4_5")
     ernie4_5.vocabulary(tmp_path, SIZE, None).write(writer)
     assert list(writer.kv_data[0])[-1] == "tokenizer.ggml.add_space_prefix"
+
+
+def test_internlm2_ends_turns_and_has_no_piece_for_nul(tmp_path: Path) -> None:
+    write_internlm2_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": 2}))
+    found = internlm2.vocabulary(tmp_path, SIZE, None)
+    texts, unused = found.tokens.texts, gguf.TokenType.UNUSED
+    assert texts[found.special.special_token_ids["eos"]] == b"<|im_end|>"
+    assert b"\0" not in texts
+    assert [text for text, kind in zip(texts, found.tokens.types, strict=True) if kind == unused] == [
+        b"[UNUSED_TOKEN_2]",
+        "\N{DRAGON}".encode(),
+    ]
+    writer = gguf.GGUFWriter(None, "internlm2")
+    found.write(writer)
+    keys = list(writer.kv_data[0])
+    assert keys[keys.index(gguf.Keys.Tokenizer.TOKEN_TYPE) + 1] == gguf.Keys.Tokenizer.ADD_PREFIX
