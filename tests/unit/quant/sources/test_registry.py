@@ -86,6 +86,7 @@ BILLIONS = {  # as announced, with the digits that are given
     "granite-4.0-h-350m": "0.34",
     "lfm2-8b-a1b": "8.3",
     "mamba-codestral-7b": "7.3",
+    "gemma-3n-e2b": "4.46",  # of its text model
     "smallthinker-4b-a0.6b": "4",
 }
 ACTIVE = {"olmoe-1b-7b": "1.3"}  # parameters that a token uses
