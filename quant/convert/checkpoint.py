@@ -69,7 +69,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(folder, config, tensors, tuple(notes))
     if not is_read:
         raise _is_quantized(str(folder), method)
-    notes.append(f"{folder} is stored quantized ({method}); its weights are dequantized, and what was lost stays lost")
+    notes.append(f"{folder} is stored quantized ({method}); its weights are dequantized, which does not undo the loss")
     return Checkpoint(folder, config, stored_tensors(tensors, method, settings), tuple(notes), parts=tensors)
 
 
