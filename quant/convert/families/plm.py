@@ -1,7 +1,8 @@
 """PLMForCausalLM: PLM-1.8B. Keys and values are made from a few values per token; a squared ReLU without a gate.
 
-Source: conversion/plm.py of the pinned llama.cpp, and load_arch_tensors in its src/models/plm.cpp, which takes the
-embedding for the output matrix.
+llama.cpp computes it without flash attention only (--fa off): its graph joins the values of all heads, and the cache
+then aborts. Source: conversion/plm.py of the pinned llama.cpp, and load_arch_tensors in its src/models/plm.cpp, which
+takes the embedding for the output matrix.
 """
 
 from collections.abc import Iterator
