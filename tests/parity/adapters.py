@@ -60,6 +60,8 @@ CASES = {
     "fused by head": Case("gptneox-f16-sharded", _targets("query_key_value", "dense")),
     "fused": Case("phi3-bf16", _targets("qkv_proj", "gate_up_proj")),
     "biases": Case("qwen2-tied", _targets("q_proj", bias="all")),
+    "experts": Case("qwen3moe-bf16", _targets("q_proj", "gate_proj", "up_proj", "down_proj")),
+    "one expert": Case("qwen3moe-bf16", _targets("experts.1.up_proj")),
 }
 
 

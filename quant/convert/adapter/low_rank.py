@@ -12,6 +12,10 @@ from quant.convert.safetensors_file import Tensor
 from quant.gguf_io.floats import convert_floats
 
 F32 = NDArray[np.float32]
+# Up to as many multiplications OpenBLAS uses one thread. With more its threads wait for each other, and for those in
+# which chunks are read: three times the time. Source: interface/gemm.c of OpenBLAS 0.3, SMP_THRESHOLD_MIN.
+_ONE_THREAD = 1 << 18
+_BLOCK_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,11 @@ class LowRank:
         rank, n_in = self.a.shape
         if self.transposed:
             columns = [_as_f32(self.a, each * n_in + first, last - first) for each in range(rank)]
-            product = np.stack(columns, axis=1) @ _whole(self.b).T
+            product = _product(np.stack(columns, axis=1), _whole(self.b).T)
         else:
-            product = _as_f32(self.b, first * rank, (last - first) * rank).reshape(-1, rank) @ _whole(self.a)
-        scaled: F32 = product * np.float32(self.scale)
-        return scaled
+            product = _product(_as_f32(self.b, first * rank, (last - first) * rank).reshape(-1, rank), _whole(self.a))
+        product *= np.float32(self.scale)
+        return product
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,19 @@ class MergedTensor(Tensor):
 def merged(base: Tensor, added: LowRank | None) -> MergedTensor:
     """Return a tensor of the base model with what an adapter adds to it."""
     return MergedTensor(base.name, base.dtype, base.shape, base.path, base.offset, base=base, added=added)
+
+
+def _product(left: F32, right: F32) -> F32:
+    """Multiply in blocks."""
+    rank, n_columns = right.shape
+    made = np.empty((len(left), n_columns), np.float32)
+    width = max(1, _ONE_THREAD // (_BLOCK_ROWS * rank))
+    for row in range(0, len(left), _BLOCK_ROWS):
+        rows = slice(row, row + _BLOCK_ROWS)
+        for column in range(0, n_columns, width):
+            columns = slice(column, column + width)
+            np.matmul(left[rows], right[:, columns], out=made[rows, columns])
+    return made
 
 
 def _whole(tensor: Tensor) -> F32:
