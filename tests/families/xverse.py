@@ -15,8 +15,8 @@ def variant(form: dict[str, Any], more: dict[str, Any] | None = None, **shape: A
         kept | (more or {}),
         tokenizer="write_byte_fallback_tokenizer",
         equivalent=as_llama,
-        # The ranks of the merges, by which llama.cpp merges; and that the tokenizer adds no BOS.
-        own_keys=("tokenizer.ggml.scores", "tokenizer.ggml.add_bos_token"),
+        # The ranks of the merges, by which llama.cpp merges.
+        own_keys=("tokenizer.ggml.scores",),
         **form,
     )
 

@@ -175,28 +175,10 @@ def write_whole_sentencepiece(folder: Path, *, vocab_size: int = 512) -> int:
 
 
 def write_byte_fallback_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
-    """Write a tokenizer.json that merges characters and falls back to bytes, as XVERSE has, of the given size."""
-    special = ["<unk>", "<s>", "</s>"]
-    text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
-    words = ["\u2581" + word for word in text.split()]
-    letters = sorted(set("".join(words)))
-    vocab = {token: index for index, token in enumerate([*special, *(f"<0x{b:02X}>" for b in range(256)), *letters])}
-    merges = []
-    for word in words:
-        for end in range(2, len(word) + 1):
-            if word[:end] not in vocab and len(vocab) < vocab_size:
-                vocab[word[:end]] = len(vocab)
-                merges.append((word[: end - 1], word[end - 1]))
-    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    steps = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<unk>"}))
-    return len(vocab)
+    """Write the tokenizer.json alone that transformers makes of a SentencePiece model, as XVERSE has."""
+    size = write_whole_sentencepiece(folder, vocab_size=vocab_size)
+    (folder / "tokenizer.model").unlink()
+    return size
 
 
 def write_phi3_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
