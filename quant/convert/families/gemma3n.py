@@ -19,6 +19,7 @@ from quant.convert.families.decoder import Decoder
 from quant.convert.families.gemma import spaced_vocabulary
 from quant.convert.families.gemma2 import NORMS
 from quant.convert.families.keys import window_layers, write_common_keys
+from quant.convert.families.per_layer import check_shared, embeddings, shared_layers
 from quant.convert.families.planned import Planned
 
 _PATTERN = 5  # layers of a group whose last one has no window
@@ -32,16 +33,9 @@ _DECODER = Decoder(norms=NORMS, qk_norms="head")
 
 def tensors(config: Config) -> Iterator[Planned]:
     """Yield the config's tensors."""
-    n_embd, n_layers, size = need(config, "hidden_size"), need(config, "num_hidden_layers"), _PER_LAYER
+    n_embd, n_layers = need(config, "hidden_size"), need(config, "num_hidden_layers")
     yield from _DECODER.tensors(config)
-    yield Planned(
-        name="model.embed_tokens_per_layer.weight",
-        shape=(need(config, "vocab_size"), n_layers * size),
-        source_shape=(need(config, "vocab_size_per_layer_input"), n_layers * size),
-        padded=True,  # for the tokens of images and sound, which have no such embedding
-    )
-    yield Planned(name="model.per_layer_model_projection.weight", shape=(n_layers * size, n_embd))
-    yield Planned(name="model.per_layer_projection_norm.weight", shape=(size,))
+    yield from embeddings(config, _PER_LAYER)
     for name, target in (("altup_projections", "altup_proj"), ("altup_unembed_projections", "altup_unembd_proj")):
         names = tuple(f"model.{name}.{stream}.weight" for stream in range(_STREAMS - 1))
         stack = (_STREAMS - 1, n_embd, n_embd)
@@ -61,22 +55,8 @@ def tensors(config: Config) -> Iterator[Planned]:
             ("laurel.linear_left", (_RANK, n_embd)),
             ("laurel.linear_right", (n_embd, _RANK)),
             ("laurel.post_laurel_norm", (n_embd,)),
-            *per_layer_shapes(n_embd, size),
         ):
             yield Planned(name=f"{block}.{name}.weight", shape=shape)
-
-
-def per_layer_shapes(n_embd: int, size: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Return the names and shapes of the tensors of each layer that add the token's embedding for this layer.
-
-    Args:
-        size: of that embedding.
-    """
-    return (
-        ("per_layer_input_gate", (size, n_embd)),
-        ("per_layer_projection", (n_embd, size)),
-        ("post_per_layer_input_norm", (n_embd,)),
-    )
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -92,32 +72,6 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     writer.add_shared_kv_layers(shared_layers(config))
     writer.add_activation_sparsity_scale([_QUANTILES[share] for share in _sparsity(n_layers)])
     writer.add_sliding_window_pattern(window_layers(config, _PATTERN))
-
-
-def shared_layers(config: Config) -> int:
-    """Return how many of the last layers use the keys and values of earlier ones.
-
-    Raises:
-        UserError: it is no number of layers.
-    """
-    shared = config.get("num_kv_shared_layers")
-    if type(shared) is not int or not 0 <= shared < need(config, "num_hidden_layers"):
-        raise UserError(f"config.json has num_kv_shared_layers = {str(shared)[:80]}, which must be a number of layers")
-    return shared
-
-
-def check_shared(config: Config, windows: list[bool]) -> None:
-    """Refuse shared layers before which there is not one with a window and then one without: llama.cpp uses these.
-
-    Raises:
-        UserError: there are others; or no layer has a window.
-    """
-    own = len(windows) - shared_layers(config)
-    if not any(windows) or (own < len(windows) and windows[max(0, own - 2) : own] != [True, False]):
-        raise UserError(
-            f"config.json has layer_types with {sum(windows)} windows, of which the layers {own - 1} and {own} are "
-            "shared; llama.cpp takes the keys of one with a window and then one without; choose another model"
-        )
 
 
 def _sparsity(n_layers: int) -> list[float]:

@@ -27,8 +27,8 @@ from quant.convert.families.base import (
 )
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.gemma2 import NORMS
-from quant.convert.families.gemma3n import check_shared, per_layer_shapes, shared_layers
 from quant.convert.families.keys import window_layers, write_common_keys
+from quant.convert.families.per_layer import check_shared, embeddings, shared_layers
 from quant.convert.families.planned import Planned
 from quant.convert.tokenizer.raw_bpe import raw_vocabulary
 from quant.convert.tokenizer.vocabulary import Vocabulary
@@ -87,8 +87,7 @@ def _per_layer(config: Config) -> int:
 
 def tensors(config: Config) -> Iterator[Planned]:
     """Yield the config's tensors."""
-    n_embd, n_layers, size = need(config, "hidden_size"), need(config, "num_hidden_layers"), _per_layer(config)
-    windows = window_layers(config, _PATTERN)
+    n_layers, windows = need(config, "num_hidden_layers"), window_layers(config, _PATTERN)
     for planned in _DECODER.tensors(config, _by_layer(config)):
         block, _, part = planned.name.partition(".self_attn.")
         layer = int(block.rpartition(".")[2]) if part else 0
@@ -102,23 +101,10 @@ def tensors(config: Config) -> Iterator[Planned]:
             optional=planned.optional or (is_shared and part.startswith(("k_", "v_"))),
         )
     for layer in range(n_layers):
-        yield from _layer_tensors(config, layer)
-    if size:
-        yield Planned(
-            name="model.embed_tokens_per_layer.weight",
-            shape=(need(config, "vocab_size"), n_layers * size),
-            source_shape=(need(config, "vocab_size_per_layer_input"), n_layers * size),
-            padded=True,
-        )
-        yield Planned(name="model.per_layer_model_projection.weight", shape=(n_layers * size, n_embd))
-        yield Planned(name="model.per_layer_projection_norm.weight", shape=(size,))
-
-
-def _layer_tensors(config: Config, layer: int) -> Iterator[Planned]:
-    block, size = f"model.layers.{layer}", _per_layer(config)
-    yield Planned(name=f"{block}.layer_scalar", shape=(1,), target=f"blk.{layer}.layer_output_scale.weight")
-    for name, shape in per_layer_shapes(need(config, "hidden_size"), size) if size else ():
-        yield Planned(name=f"{block}.{name}.weight", shape=shape)
+        name = f"model.layers.{layer}.layer_scalar"
+        yield Planned(name=name, shape=(1,), target=f"blk.{layer}.layer_output_scale.weight")
+    if size := _per_layer(config):
+        yield from embeddings(config, size)
 
 
 def _by_layer(config: Config) -> list[Config]:
