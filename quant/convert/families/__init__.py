@@ -28,8 +28,8 @@ _TEXT_TYPES = {
 }
 # What families have in common.
 _SHARED = {
-    "base", "decoder", "delta_net", "experts", "gpt", "hybrid", "keys", "longrope", "per_layer", "planned", "state_space",
-    "ternary", "torch_power",
+    "base", "decoder", "delta_net", "experts", "gpt", "hybrid", "keys", "longrope", "per_layer", "planned",
+    "state_space", "ternary", "torch_power",
 }  # fmt: skip
 
 
