@@ -10,12 +10,14 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from profiler.records.config import base_config
+from tests.families.plamo2 import config as plamo2
+from tests.families.rwkv7 import config as rwkv7
 from tests.fuzz.checkpoints import SMALL, convert_case, files_of
 from tests.fuzz.checks import WrongError
 from tests.fuzz.forked import start_forks
 from tests.fuzz.mutations.odd import Files
 from tests.fuzz.mutations.tokenizers import mutated
-from tests.support.checkpoints import make_checkpoint
+from tests.support.checkpoints import make_checkpoint, write_checkpoint
 from tests.support.pre_tokenizers import BY_NAME
 
 _RUN_SHARE = 0.1  # of the converted files
@@ -40,6 +42,8 @@ class Cases:
             _byte_fallback(make_checkpoint(folder / "fallback", tokenizer="spm", **SMALL), metaspace=False),
             _byte_fallback(make_checkpoint(folder / "metaspace", tokenizer="spm", **SMALL), metaspace=True),
             _unigram(make_checkpoint(folder / "unigram", tokenizer="spm", **SMALL)),
+            write_checkpoint(folder / "rwkv", rwkv7(), tokenizer="write_rwkv_tokenizer"),
+            write_checkpoint(folder / "plamo", plamo2(), tokenizer="write_plamo_tokenizer"),
         ]
         self._bases = [files_of(checkpoint) for checkpoint in made]
         self._bases += [_with_step(self._bases[0], name) for name in ("falcon", "deepseek-llm", "tekken", "gpt-4o")]

@@ -17,7 +17,8 @@ transformers 4.57. Every variant is a small checkpoint with random weights; each
 auto.
 
 - **files**: conversions whose tensors (bytes, type, shape, order) and keys (type, value, order) all equal those of
-  llama.cpp's converter, of those that it can convert. **fails**: conversions at which that converter ends with an
+  llama.cpp's converter, of those that it can convert. Powers of e (`ssm_a`) may differ in the
+  last bit, as they do between builds of torch. **fails**: conversions at which that converter ends with an
   error.
 - **keys of our own**: keys that differ on purpose, since that converter's file would be wrong; the logits prove
   them, and those of the tokenizer the probe of the tokens.
