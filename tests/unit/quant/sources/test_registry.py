@@ -86,6 +86,9 @@ BILLIONS = {  # as announced, with the digits that are given
     "granite-4.0-h-350m": "0.34",
     "lfm2-8b-a1b": "8.3",
     "mamba-codestral-7b": "7.3",
+    "command-r7b": "8.03",
+    "tiny-aya": "3.35",
+    "minitron-4b": "4.19",
     "gemma-3n-e2b": "4.46",  # of its text model
     "smallthinker-4b-a0.6b": "4",
 }
