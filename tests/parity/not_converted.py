@@ -62,6 +62,23 @@ _BY_REASON = {
     ),
     _larger("196B"): "Step3p5ForCausalLM Step3p7ForConditionalGeneration",
     _larger("20B"): "MapleForCausalLM",
+    _larger("30B and 235B, of Qwen3-VL"): "Qwen3VLMoeForConditionalGeneration",
+    _larger("33B"): "Exaone4_5_ForConditionalGeneration",
+    NOT_YET: (
+        "BailingMoeV3ForCausalLM BailingMoeV3VLForConditionalGeneration ChameleonForCausalLM "
+        "ChameleonForConditionalGeneration ChatGLMForConditionalGeneration ChatGLMModel CogVLMForCausalLM "
+        "DeepseekOCRForCausalLM KimiVLForConditionalGeneration UnlimitedOCRForCausalLM "
+        "YoutuVLForConditionalGeneration Gemma4UnifiedForConditionalGeneration Glm4vForConditionalGeneration "
+        "GlmOcrForConditionalGeneration RuGPT3XLForCausalLM BambaForCausalLM GraniteMoeSWAForCausalLM "
+        "GraniteSwitchForCausalLM HrmTextForCausalLM HYV4ForCausalLM JanusForConditionalGeneration "
+        "LlavaForConditionalGeneration Sarashina2VisionForCausalLM UltravoxModel VLlama3ForCausalLM "
+        "VoxtralForConditionalGeneration MambaLMHeadModel MellumForCausalLM NemotronHPuzzleForCausalLM "
+        "OLMoForCausalLM Phi4ForCausalLMV PlamoForCausalLM PLaMo3ForCausalLM Plamo3ForCausalLM "
+        "AudioFlamingo3ForConditionalGeneration KORMoForCausalLM Qwen2AudioForConditionalGeneration Qwen2_5OmniModel "
+        "StepVLForConditionalGeneration MiniCPMV4_6ForConditionalGeneration Qwen3ASRForConditionalGeneration "
+        "Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration RWKV6Qwen2ForCausalLM "
+        "LlavaStableLMEpochForCausalLM StableLMEpochForCausalLM TalkieForCausalLM"
+    ),
 }
 
 REASONS = {name: reason for reason, names in _BY_REASON.items() for name in names.split()}

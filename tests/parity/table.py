@@ -36,8 +36,9 @@ auto.
 _CLASSES_HEAD = """
 ## All text classes of llama.cpp's converter
 
-Classes in config.json of which the pinned llama.cpp's converter makes a text model's file, {all} of {all_archs} GGUF
-architectures: {done} of {archs} convert here. The others convert with `--converter`, see `slmprof convert --help`.
+The pinned llama.cpp's converter makes a text model's file of {all} classes in config.json, of {all_archs} GGUF
+architectures. Here {done} classes of {archs} architectures convert. `convert` says how to convert the others with that
+converter.
 
 | GGUF architecture | converts | does not, and why |
 |---|---|---|
