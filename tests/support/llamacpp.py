@@ -99,6 +99,7 @@ def _detokenize(llama: Any, vocab: Any, ids: list[int]) -> str:
 def _decodes(llama: Any, model: Any, vocab: Any) -> bool:
     settings = llama.llama_context_default_params()
     settings.n_ctx, settings.n_threads, settings.n_threads_batch = 64, 1, 1
+    settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED  # llama.cpp's graph of PLM aborts with it
     context = llama.llama_init_from_model(model, settings)
     tokens = (ctypes.c_int32 * _N_DECODED)(*range(1, _N_DECODED + 1))
     status = llama.llama_decode(context, llama.llama_batch_get_one(tokens, _N_DECODED))
