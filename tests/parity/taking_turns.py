@@ -68,7 +68,7 @@ class _Running:
         os.read(self._waiting, 1)
 
     def turn(self) -> None:
-        """Give it one turn."""
+        """Let it take one turn."""
         os.write(self._called, b"1")
         self.wait()
 

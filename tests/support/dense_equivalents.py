@@ -5,21 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.equivalents import Tensors, _read, _write
+from tests.support.equivalents import Tensors, read_whole, write_whole
 
 _LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": False}
 
 
 def as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a model whose tensors have llama's names as a Llama."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     biases = {"attention_bias": bool(config.get("qkv_bias")), "mlp_bias": bool(config.get("bias"))}
-    return _write(target, config | _LLAMA | biases, tensors)
+    return write_whole(target, config | _LLAMA | biases, tensors)
 
 
 def internlm2_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write an InternLM2 as a Llama: of each group its queries, its key, its value."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     names = {
         "attention.wo": "self_attn.o_proj",
         "feed_forward.w1": "mlp.gate_proj",
@@ -39,12 +39,12 @@ def internlm2_as_llama(checkpoint: Path, target: Path) -> Path:
         parts = whole.reshape(groups, heads // groups + 2, n_embd // heads, n_embd)
         for part, values in (("q", parts[:, :-2]), ("k", parts[:, -2]), ("v", parts[:, -1])):
             made[f"model.layers.{layer}.self_attn.{part}_proj.weight"] = values.reshape(-1, n_embd)
-    return _write(target, config | _LLAMA, made)
+    return write_whole(target, config | _LLAMA, made)
 
 
 def codeshell_as_starcoder2(checkpoint: Path, target: Path) -> Path:
     """Write a CodeShell as a StarCoder2."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     names = {
         "ln_1": "input_layernorm",
         "ln_2": "post_attention_layernorm",
@@ -75,12 +75,12 @@ def codeshell_as_starcoder2(checkpoint: Path, target: Path) -> Path:
         "norm_epsilon": config["layer_norm_epsilon"],
         "max_position_embeddings": config["n_positions"],
     }
-    return _write(target, made_config, made)
+    return write_whole(target, made_config, made)
 
 
 def orion_as_stablelm(checkpoint: Path, target: Path) -> Path:
     """Write an Orion as a StableLM all of whose head dimensions are rotated."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     changes = {
         "architectures": ["StableLmForCausalLM"],
         "model_type": "stablelm",
@@ -88,30 +88,30 @@ def orion_as_stablelm(checkpoint: Path, target: Path) -> Path:
         "partial_rotary_factor": 1.0,
         "use_qkv_bias": False,
     }
-    return _write(target, config | changes, tensors)
+    return write_whole(target, config | changes, tensors)
 
 
 def baichuan_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a Baichuan with rotary positions as a Llama."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     for layer in range(config["num_hidden_layers"]):
         block = f"model.layers.{layer}.self_attn"
         for part, values in zip("qkv", np.split(tensors.pop(f"{block}.W_pack.weight"), 3), strict=True):
             tensors[f"{block}.{part}_proj.weight"] = values
-    return _write(target, config | _LLAMA, tensors)
+    return write_whole(target, config | _LLAMA, tensors)
 
 
 def baichuan2_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a Baichuan 2, whose output matrix has rows of length one, as a Llama."""
-    config, tensors = _read(baichuan_as_llama(checkpoint, target))
+    config, tensors = read_whole(baichuan_as_llama(checkpoint, target))
     output = tensors["lm_head.weight"]
     tensors["lm_head.weight"] = output / np.linalg.norm(output, axis=1, keepdims=True)
-    return _write(target, config, tensors)
+    return write_whole(target, config, tensors)
 
 
 def jais2_as_nemotron(checkpoint: Path, target: Path) -> Path:
     """Write a Jais 2 as a Nemotron, which stores the weights of its norms as weight - 1."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"])
     for name, values in tensors.items():
         if name.endswith("norm.weight"):
@@ -126,7 +126,7 @@ def jais2_as_nemotron(checkpoint: Path, target: Path) -> Path:
         "rope_parameters": None,
         "tie_word_embeddings": False,
     }
-    return _write(target, config | changes, tensors)
+    return write_whole(target, config | changes, tensors)
 
 
 def _named(tensors: Tensors, n_layers: int, old_prefix: str, names: Mapping[str, str]) -> Tensors:

@@ -21,14 +21,14 @@ _SEEING = ("vis", "vit.", "projector", "mlp_AR")  # in names of tensors that are
 
 def minicpm_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a MiniCPM as a Llama."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "tie_word_embeddings": False}
-    return _write(target, config | changes, _unscaled(config, tensors))
+    return write_whole(target, config | changes, _unscaled(config, tensors))
 
 
 def minicpm3_as_deepseek2(checkpoint: Path, target: Path) -> Path:
     """Write a MiniCPM3 as a DeepSeek V2 without experts, whose rotary halves alternate."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     n_turned, n_plain = config["qk_rope_head_dim"], config["qk_nope_head_dim"]
     alternate = np.arange(n_turned).reshape(2, -1).T.reshape(-1)
     for name, values in tensors.items():
@@ -45,12 +45,12 @@ def minicpm3_as_deepseek2(checkpoint: Path, target: Path) -> Path:
         "v_head_dim": config.get("v_head_dim") or config["hidden_size"] // config["num_attention_heads"],
         "head_dim": n_turned,
     }
-    return _write(target, config | changes, _unscaled(config, tensors))
+    return write_whole(target, config | changes, _unscaled(config, tensors))
 
 
 def qwen_as_qwen2(checkpoint: Path, target: Path) -> Path:
     """Write a Qwen as a Qwen2: three matrices for one, and other names."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     made: Tensors = {
         "model.embed_tokens.weight": tensors["transformer.wte.weight"],
         "model.norm.weight": tensors["transformer.ln_f.weight"],
@@ -81,7 +81,7 @@ def qwen_as_qwen2(checkpoint: Path, target: Path) -> Path:
         "rope_theta": config["rotary_emb_base"],
     }
     kept = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_position_embeddings")
-    return _write(target, made_config | {key: config[key] for key in kept}, made)
+    return write_whole(target, made_config | {key: config[key] for key in kept}, made)
 
 
 def openelm_as_qwen3(checkpoint: Path, target: Path) -> Path:
@@ -89,7 +89,7 @@ def openelm_as_qwen3(checkpoint: Path, target: Path) -> Path:
 
     All layers must have as many query heads per key.
     """
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     n_layers, size = config["num_transformer_layers"], config["head_dim"]
     queries, keys = config["num_query_heads"], config["num_kv_heads"]
     widths = [len(tensors[f"transformer.layers.{layer}.ffn.proj_1.weight"]) // 2 for layer in range(n_layers)]
@@ -127,12 +127,12 @@ def openelm_as_qwen3(checkpoint: Path, target: Path) -> Path:
         "rope_theta": config["rope_freq_constant"],
         "max_position_embeddings": config["max_context_length"],
     }
-    return _write(target, made_config, made)
+    return write_whole(target, made_config, made)
 
 
 def exaone_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write an EXAONE 3 as a Llama: other names."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     names = {
         "transformer.wte.": "model.embed_tokens.",
         "transformer.ln_f.": "model.norm.",
@@ -152,25 +152,25 @@ def exaone_as_llama(checkpoint: Path, target: Path) -> Path:
         "rms_norm_eps": config["layer_norm_epsilon"],
         "hidden_act": config["activation_function"],
     }
-    return _write(target, _rope4(config | changes), _renamed(tensors, names))
+    return write_whole(target, _rope4(config | changes), _renamed(tensors, names))
 
 
 def iquest_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write an IQuest-Coder as a Llama."""
-    config, tensors = _read(checkpoint)
-    return _write(target, _rope4(config | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}), tensors)
+    config, tensors = read_whole(checkpoint)
+    return write_whole(target, _rope4(config | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}), tensors)
 
 
 def pangu_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a Pangu Embedded as a Llama whose attention has biases."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": True}
-    return _write(target, _rope4(config | changes), tensors)
+    return write_whole(target, _rope4(config | changes), tensors)
 
 
 def nanbeige_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a Nanbeige without a norm between its loops as a Llama that has each layer several times."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     n_layers, loops = config["num_hidden_layers"], config["num_loops"]
     made = {name: values for name, values in tensors.items() if ".layers." not in name}
     for loop in range(loops):
@@ -178,12 +178,12 @@ def nanbeige_as_llama(checkpoint: Path, target: Path) -> Path:
             old, new = f"model.layers.{layer}.", f"model.layers.{layer + loop * n_layers}."
             made |= {name.replace(old, new): values for name, values in tensors.items() if name.startswith(old)}
     changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": n_layers * loops}
-    return _write(target, _rope4(config | changes), made)
+    return write_whole(target, _rope4(config | changes), made)
 
 
 def plm_as_deepseek2(checkpoint: Path, target: Path) -> Path:
     """Write a PLM as a DeepSeek V2 without experts: a gate of the same weights makes of a ReLU its square."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     gates = {name.replace("up", "gate"): values for name, values in tensors.items() if name.endswith("up_proj.weight")}
     changes = {
         "architectures": ["DeepseekV2ForCausalLM"],
@@ -193,12 +193,12 @@ def plm_as_deepseek2(checkpoint: Path, target: Path) -> Path:
         "first_k_dense_replace": config["num_hidden_layers"],
         "head_dim": config["qk_rope_head_dim"],
     }
-    return _write(target, _rope4(config | changes), tensors | gates)
+    return write_whole(target, _rope4(config | changes), tensors | gates)
 
 
 def deci_as_llama(checkpoint: Path, target: Path) -> Path:
     """Write a DeciLM as a Llama whose layers all have as many heads of keys and values as the one with most."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     heads_kv = config.pop("num_key_value_heads_per_layer")
     size, most = config["hidden_size"] // config["num_attention_heads"], max(heads_kv)
     for name, values in tensors.items():
@@ -207,12 +207,14 @@ def deci_as_llama(checkpoint: Path, target: Path) -> Path:
             repeated = values.reshape(n_heads, size, -1).repeat(most // n_heads, axis=0)
             tensors[name] = repeated.reshape(most * size, -1)
     changes = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_key_value_heads": most}
-    return _write(target, {key: value for key, value in config.items() if key != "rope_scaling"} | changes, tensors)
+    return write_whole(
+        target, {key: value for key, value in config.items() if key != "rope_scaling"} | changes, tensors
+    )
 
 
 def maincoder_as_hunyuan(checkpoint: Path, target: Path) -> Path:
     """Write a Maincoder as a Hunyuan, whose rotary halves are consecutive."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     halves = np.arange(config["head_dim"]).reshape(-1, 2).T.reshape(-1)
     for name, values in tensors.items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):
@@ -221,7 +223,7 @@ def maincoder_as_hunyuan(checkpoint: Path, target: Path) -> Path:
             tensors[name] = values[halves]
     names = {".feed_forward.": ".mlp.", ".q_norm.": ".query_layernorm.", ".k_norm.": ".key_layernorm."}
     changes = {"architectures": ["HunYuanDenseV1ForCausalLM"], "model_type": "hunyuan_v1_dense"}
-    return _write(target, config | changes, _renamed(tensors, names))
+    return write_whole(target, config | changes, _renamed(tensors, names))
 
 
 def text_as_hunyuan(checkpoint: Path, target: Path) -> Path:
@@ -250,12 +252,14 @@ def text_as_qwen3(checkpoint: Path, target: Path) -> Path:
 
 
 def _text_as(architecture: str, model_type: str, checkpoint: Path, target: Path) -> Path:
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     inner = {key: value for key, value in config.items() if key not in ("text_config", "vision_config")}
     inner |= config.get("text_config", {})
     kept = {name: values for name, values in tensors.items() if not any(part in name for part in _SEEING)}
     changes = {"architectures": [architecture], "model_type": model_type, "sliding_window": None}
-    return _write(target, _rope4(inner | changes), _renamed(kept, {"language_model.": "", "model.model.": "model."}))
+    return write_whole(
+        target, _rope4(inner | changes), _renamed(kept, {"language_model.": "", "model.model.": "model."})
+    )
 
 
 def _rope4(config: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +288,7 @@ def _renamed(tensors: Tensors, names: dict[str, str]) -> Tensors:
 
 def bitnet_as_transformers(checkpoint: Path, target: Path) -> Path:
     """Write a BitNet as the class that transformers has, with the three values that its weights become."""
-    config, tensors = _read(checkpoint)
+    config, tensors = read_whole(checkpoint)
     names = {"self_attn.inner_attn_ln": "self_attn.attn_sub_norm", "mlp.ffn_layernorm": "mlp.ffn_sub_norm"}
     made: Tensors = {}
     for name, values in tensors.items():
@@ -295,7 +299,7 @@ def bitnet_as_transformers(checkpoint: Path, target: Path) -> Path:
             old = next((old for old in names if old in name), "")
             made[name.replace(old, names.get(old, ""))] = values
     changes = {"architectures": ["BitNetForCausalLM"], "model_type": "bitnet"}
-    return _write(target, config | changes, made)
+    return write_whole(target, config | changes, made)
 
 
 def _longer(values: NDArray[np.float32], n_rows: int) -> NDArray[np.float32]:
@@ -316,7 +320,7 @@ def _unscaled(config: dict[str, Any], tensors: Tensors) -> Tensors:
     return made
 
 
-def _read(checkpoint: Path) -> tuple[dict[str, Any], Tensors]:
+def read_whole(checkpoint: Path) -> tuple[dict[str, Any], Tensors]:
     opened = open_checkpoint(checkpoint)
     tensors = {}
     for name, tensor in opened.tensors.items():
@@ -325,7 +329,7 @@ def _read(checkpoint: Path) -> tuple[dict[str, Any], Tensors]:
     return opened.config, tensors
 
 
-def _write(target: Path, config: dict[str, Any], tensors: Tensors) -> Path:
+def write_whole(target: Path, config: dict[str, Any], tensors: Tensors) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     (target / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}))
     kept = {name: np.ascontiguousarray(values) for name, values in tensors.items()}

@@ -89,10 +89,10 @@ def write_sentencepiece_tokenizer(folder: Path, *, vocab_size: int = 512) -> int
     pieces: list[tuple[str, float, int]] = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
     pieces += [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
     text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
-    letters = sorted(set(text.replace(" ", "\u2581").replace("\n", "")))
+    characters = sorted(set(text.replace(" ", "\u2581").replace("\n", "")))
     words = dict.fromkeys("\u2581" + word for word in text.split())
     grown = [word[:length] for word in words for length in range(2, len(word) + 1)]
-    for rank, piece in enumerate(dict.fromkeys([*letters, *grown])):
+    for rank, piece in enumerate(dict.fromkeys([*characters, *grown])):
         if len(pieces) == vocab_size:
             break
         pieces.append((piece, -float(rank), 1))
@@ -314,8 +314,8 @@ def write_gemma4_tokenizer(folder: Path, *, vocab_size: int = 512) -> int:
     """Write a byte-fallback BPE without a SentencePiece model; llama.cpp shows one of its special tokens."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<|channel>"]
     text = (_ROOT / "profiler" / "measure" / "workloads" / "rag.txt").read_text(encoding="utf-8")
-    letters = sorted(set(text.replace(" ", "\u2581").replace("\n", "")))
-    known = dict.fromkeys([*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters])
+    characters = sorted(set(text.replace(" ", "\u2581").replace("\n", "")))
+    known = dict.fromkeys([*special, *(f"<0x{byte:02X}>" for byte in range(256)), *characters])
     merges = []
     for word in dict.fromkeys("\u2581" + word for word in text.split()):
         for length in range(2, len(word) + 1):

@@ -5,7 +5,7 @@ Source: HunYuanModel in conversion/hunyuan.py of the pinned llama.cpp, and its s
 this family shares and which has no bias of the attention's output.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import gguf
@@ -24,8 +24,13 @@ _STATED = (32 * 1024, _EXTENDED)  # what the configs of such models say
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Yield the config's tensors; the norms of queries and keys have names of their own."""
-    for planned in Decoder(qk_norms="head").tensors(config):
+    """Yield the config's tensors."""
+    return renamed_norms(Decoder(qk_norms="head").tensors(config))
+
+
+def renamed_norms(tensors: Iterable[Planned]) -> Iterator[Planned]:
+    """Yield a decoder's tensors; the norms of queries and keys have names of their own."""
+    for planned in tensors:
         for part, name in (("q_norm", "query_layernorm"), ("k_norm", "key_layernorm")):
             if planned.name.endswith(f".{part}.weight"):
                 planned = msgspec.structs.replace(planned, name=planned.name.replace(part, name))
@@ -35,6 +40,15 @@ def tensors(config: Config) -> Iterator[Planned]:
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the common keys, and the base and the context that alpha makes of them."""
     write_common_keys(writer, config, file_type)
+    write_alpha_keys(writer, config, extended=need(config, "max_position_embeddings") in _STATED)
+
+
+def write_alpha_keys(writer: gguf.GGUFWriter, config: Config, *, extended: bool) -> None:
+    """Add the rotary base that alpha makes, where the config has one, and the context that it reaches if `extended`.
+
+    Raises:
+        UserError: the heads are too narrow for it.
+    """
     rope = rope_parameters(config)
     if rope.get("rope_type") != "dynamic":
         return
@@ -44,7 +58,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     writer.add_rope_freq_base(number(rope, "rope_theta") * number(rope, "alpha") ** (size / (size - 2)))
     writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
     writer.add_rope_scaling_factor(1)
-    if need(config, "max_position_embeddings") in _STATED:
+    if extended:
         writer.add_rope_scaling_orig_ctx_len(_EXTENDED)
         writer.add_context_length(_EXTENDED)
 

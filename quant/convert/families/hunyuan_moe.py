@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import msgspec
 
 from quant.base.errors import UserError
-from quant.convert.families.base import SILU, Config, Family, head_dim, n_heads, need, number, rope_parameters
+from quant.convert.families.base import SILU, Config, Family, n_heads, need
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.experts import Experts
+from quant.convert.families.hunyuan_dense import renamed_norms, write_alpha_keys
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
-from quant.convert.tokenizer.pre import validate_pre
-from quant.convert.tokenizer.special import special_vocab
-from quant.convert.tokenizer.tiktoken import tiktoken_tokens
+from quant.convert.tokenizer.tiktoken import ranked_vocabulary
 from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 _RANKS = "hy.tiktoken"
@@ -29,7 +27,6 @@ _SPECIAL = (
     *("<|endoftext|>", "<|startoftext|>", _BEGIN, "<|eos|>", "<|pad|>"),
     *(f"<|extra_{number}|>" for number in range(205)),
 )
-_EXTENDED = 256 * 1024  # the context that alpha reaches, whatever the config says
 EXPERTS = Experts(
     n_used="moe_topk",
     n_ff="intermediate_size",
@@ -60,12 +57,8 @@ def _check_width(config: Config) -> None:
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Yield the config's tensors; the norms of queries and keys have names of their own."""
-    for planned in Decoder(qk_norms="head", feed_forward=EXPERTS).tensors(config):
-        for part, name in (("q_norm", "query_layernorm"), ("k_norm", "key_layernorm")):
-            if planned.name.endswith(f".{part}.weight"):
-                planned = msgspec.structs.replace(planned, name=planned.name.replace(part, name))
-        yield planned
+    """Yield the config's tensors."""
+    return renamed_norms(Decoder(qk_norms="head", feed_forward=EXPERTS).tensors(config))
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -76,30 +69,16 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     writer.add_expert_feed_forward_length(n_ff)
     writer.add_expert_used_count(need(config, "moe_topk"))
     writer.add_expert_shared_count(need(config, "num_shared_expert"))
-    rope = rope_parameters(config)
-    if rope.get("rope_type") != "dynamic":
-        return
-    size = head_dim(config)
-    if size <= 2:
-        raise UserError(f"config.json has head_dim = {size}, which must be more than 2 to be scaled by alpha")
-    writer.add_rope_freq_base(number(rope, "rope_theta") * number(rope, "alpha") ** (size / (size - 2)))
-    writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
-    writer.add_rope_scaling_factor(1)
-    writer.add_rope_scaling_orig_ctx_len(_EXTENDED)
-    writer.add_context_length(_EXTENDED)
+    write_alpha_keys(writer, config, extended=True)  # whatever the config says
 
 
 def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
     """Read the vocabulary: tokens by rank, then the special ones; a synthetic checkpoint has tokenizer.json instead."""
     if not (folder / _RANKS).is_file():
         return load_vocabulary(folder, config, pre=pre)
-    if pre is not None:
-        validate_pre(pre)
-    tokens, merges = tiktoken_tokens(folder / _RANKS, _SPECIAL, need(config, "vocab_size"))
-    special = special_vocab(folder)
-    special.merges = merges
-    special.special_token_ids["bos"] = tokens.texts.index(_BEGIN.encode())
-    return Vocabulary(model="gpt2", pre=pre or "hunyuan", tokens=tokens, special=special)
+    found = ranked_vocabulary(folder / _RANKS, _SPECIAL, need(config, "vocab_size"), pre or "hunyuan")
+    found.special.special_token_ids["bos"] = found.tokens.texts.index(_BEGIN.encode())
+    return found
 
 
 FAMILY = Family(

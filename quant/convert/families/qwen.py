@@ -11,9 +11,7 @@ from quant.base.errors import UserError
 from quant.convert.families.base import Config, Family, need, with_defaults
 from quant.convert.families.keys import write_common_keys
 from quant.convert.families.planned import Planned
-from quant.convert.tokenizer.pre import validate_pre
-from quant.convert.tokenizer.special import special_vocab
-from quant.convert.tokenizer.tiktoken import tiktoken_tokens
+from quant.convert.tokenizer.tiktoken import ranked_vocabulary
 from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 _RANKS = "qwen.tiktoken"
@@ -60,16 +58,12 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
     """Read the vocabulary: tokens by rank, then the special ones; a synthetic checkpoint has tokenizer.json instead."""
     if not (folder / _RANKS).is_file():
         return load_vocabulary(folder, config, pre=pre)
-    if pre is not None:
-        validate_pre(pre)
-    tokens, merges = tiktoken_tokens(folder / _RANKS, _SPECIAL, need(config, "vocab_size"))
-    special = special_vocab(folder)
-    special.merges = merges
-    end = tokens.texts.index(_END.encode())
-    if not special.special_token_ids:
-        special.special_token_ids.update(bos=end, eos=end)
-    special.special_token_ids.setdefault("unk", end)
-    return Vocabulary(model="gpt2", pre=pre or "qwen2", tokens=tokens, special=special)
+    found = ranked_vocabulary(folder / _RANKS, _SPECIAL, need(config, "vocab_size"), pre or "qwen2")
+    ids, end = found.special.special_token_ids, found.tokens.texts.index(_END.encode())
+    if not ids:
+        ids.update(bos=end, eos=end)
+    ids.setdefault("unk", end)
+    return found
 
 
 FAMILY = Family(

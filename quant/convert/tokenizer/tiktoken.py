@@ -12,9 +12,25 @@ from gguf import TokenType
 from quant.base.errors import UserError
 from quant.convert.tokenizer.bpe import byte_characters
 from quant.convert.tokenizer.files import read_bytes
+from quant.convert.tokenizer.pre import validate_pre
+from quant.convert.tokenizer.special import special_vocab
 from quant.convert.tokenizer.tokens import Tokens
+from quant.convert.tokenizer.vocabulary import Vocabulary
 
 _MAX_TOKEN_BYTES = 1024  # the longest known has 128
+
+
+def ranked_vocabulary(path: Path, special: tuple[str, ...], n_vocab: int, pre: str) -> Vocabulary:
+    """Return the vocabulary of a file, with the special tokens that the files beside it name.
+
+    Raises:
+        UserError: the file is broken, has more tokens than the config, or llama.cpp has no such pre-tokenizer.
+    """
+    validate_pre(pre)
+    tokens, merges = tiktoken_tokens(path, special, n_vocab)
+    found = special_vocab(path.parent)
+    found.merges = merges
+    return Vocabulary(model="gpt2", pre=pre, tokens=tokens, special=found)
 
 
 def tiktoken_tokens(path: Path, special: tuple[str, ...], n_vocab: int) -> tuple[Tokens, list[str]]:
