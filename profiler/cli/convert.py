@@ -25,7 +25,7 @@ class ConvertOptions:
     levels: str | None
     imatrix: Path | None
     pre: str | None
-    adapter: Path | None
+    adapter: str | None
     converter: Path | None
     converter_python: str
     allow_token_mismatch: bool
@@ -72,9 +72,8 @@ class ConvertOptions:
 @pre_option
 @click.option(
     "--adapter",
-    metavar="DIR",
-    type=PATH,
-    help="Merge the LoRA adapter in DIR, which peft saved, into the weights; SOURCE is its base model.",
+    metavar="ADAPTER",
+    help="Merge a LoRA adapter that peft saved, a directory or a hub id, into the weights; SOURCE is its base model.",
 )
 @click.option(
     "--converter",
@@ -109,7 +108,7 @@ def convert(**given: Any) -> None:
     from profiler.cli.progress.bar import progress_bar
     from quant.convert.provenance import Origin, inputs_of, token_warnings, write_notes
     from quant.sources.prepare import checkpoint_of, model_name
-    from quant.sources.resolve import resolve
+    from quant.sources.resolve import adapter_folder, resolve
 
     options = ConvertOptions(**given)
     found = resolve(options.source)
@@ -117,16 +116,17 @@ def convert(**given: Any) -> None:
     if found.spec is not None and options.converter is None:
         found.spec.require_supported()
     with progress_bar():
+        adapter = adapter_folder(options.adapter) if options.adapter is not None else None
         folder, commit = checkpoint_of(found, any_family=options.converter is not None)
         origin = Origin(model=model_name(found, folder), source=found.repo if commit else None, revision=commit)
         if options.converter is not None:
             n_overflowed, tokens = 0, None
             paths = _convert_externally(folder, origin, options.converter, options)
         elif options.levels is not None:
-            n_overflowed, tokens, paths = _convert_to_levels(folder, origin, options.levels, options)
+            n_overflowed, tokens, paths = _convert_to_levels(folder, origin, adapter, options.levels, options)
         else:
-            n_overflowed, tokens, paths = _convert_unquantized(folder, origin, options)
-        write_notes(paths, origin, inputs_of(folder, options.imatrix, options.adapter), tokens)
+            n_overflowed, tokens, paths = _convert_unquantized(folder, origin, adapter, options)
+        write_notes(paths, origin, inputs_of(folder, options.imatrix, adapter), tokens)
     for warning in token_warnings(tokens):
         click.echo(warning, err=True)
     if n_overflowed:
@@ -136,7 +136,7 @@ def convert(**given: Any) -> None:
 
 
 def _convert_unquantized(
-    folder: Path, origin: "Origin", options: ConvertOptions
+    folder: Path, origin: "Origin", adapter: Path | None, options: ConvertOptions
 ) -> tuple[int, "TokenCheck | None", list[Path]]:
     from quant.convert.to_gguf import convert as to_gguf
 
@@ -146,14 +146,14 @@ def _convert_unquantized(
         outtype=options.outtype,
         pre=options.pre,
         origin=origin,
-        adapter=options.adapter,
+        adapter=adapter,
         allow_token_mismatch=options.allow_token_mismatch,
     )
     return report.n_overflowed, report.tokens, [options.output]
 
 
 def _convert_to_levels(
-    folder: Path, origin: "Origin", levels: str, options: ConvertOptions
+    folder: Path, origin: "Origin", adapter: Path | None, levels: str, options: ConvertOptions
 ) -> tuple[int, "TokenCheck | None", list[Path]]:
     from quant.quantize.from_checkpoint import checkpoint_writer
 
@@ -161,7 +161,7 @@ def _convert_to_levels(
         folder,
         pre=options.pre,
         origin=origin,
-        adapter=options.adapter,
+        adapter=adapter,
         allow_token_mismatch=options.allow_token_mismatch,
     ) as writer:
         made = writer.write(

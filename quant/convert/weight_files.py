@@ -14,6 +14,7 @@ from quant.base.errors import UserError
 from quant.base.text import one_line
 
 _MAX_ADAPTER_BYTES = 1 << 20
+_MAX_BASE_CHARS = 200
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # What a trainer leaves beside a model's weights.
 _TRAINERS = ("training_args.", "optimizer.", "scheduler.", "scaler.", "rng_state")
@@ -106,7 +107,8 @@ def what_else(folder: Path) -> str:
     pickles = [name for name in names if name.endswith(_PICKLES) and not name.startswith(_TRAINERS)]
     ggufs = [name for name in names if name.lower().endswith(".gguf")]
     if "adapter_config.json" in names or any(name.startswith("adapter_model.") for name in names):
-        return f"it holds an adapter{_base_of(folder)}; pass that model, and the adapter with --adapter {folder}"
+        base = f" of {found}" if (found := base_of_adapter(folder)) else ""
+        return f"it holds an adapter{base}; pass that model, and the adapter with --adapter {folder}"
     if consolidated := [name for name in tensors if name.startswith("consolidated")]:
         return (
             f"it holds {one_line(consolidated[0], 80)}, which is Mistral's own format; "
@@ -127,13 +129,13 @@ def what_else(folder: Path) -> str:
     return f"download {SAFETENSORS.single} too"
 
 
-def _base_of(folder: Path) -> str:
-    """Return " of ORG/NAME" if an adapter's config names its base model."""
+def base_of_adapter(folder: Path) -> str | None:
+    """Return the base model that an adapter's config names: a hub id, or the path of its training."""
     path = folder / "adapter_config.json"
     try:
         if path.stat().st_size > _MAX_ADAPTER_BYTES:
-            return ""
+            return None
         base = json.loads(path.read_bytes())["base_model_name_or_path"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        return ""
-    return f" of {one_line(base, 100)}" if isinstance(base, str) and base else ""
+        return None
+    return one_line(base, _MAX_BASE_CHARS) if isinstance(base, str) and base else None

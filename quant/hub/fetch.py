@@ -37,9 +37,11 @@ from quant.hub.listing import (
 from quant.hub.select import (
     CONFIG,
     RepoFile,
+    choose_adapter,
     choose_ggufs,
     choose_small,
     choose_weights,
+    is_adapter,
     kind_of_weights,
     level_of_name,
     model_ggufs,
@@ -53,9 +55,9 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Pulled:
-    """A checkpoint on disk."""
+    """A checkpoint or an adapter on disk."""
 
-    path: Path  # the directory that holds config.json
+    path: Path  # the directory that holds its config
     commit: str
 
 
@@ -93,6 +95,31 @@ def pull(repo: str, revision: str | None = None, *, any_family: bool = False) ->
             how = "" if any_family else ", which are read as data: nothing in them runs"
             say(f"{repo} has no safetensors; downloading its pickled weights{how}")
         _fetch(listing, choose_weights(repo, listing.files, kind, index))
+    return Pulled(path=listing.snapshot_dir, commit=listing.commit)
+
+
+def holds_adapter(repo: str, revision: str | None = None) -> bool:
+    """Return whether a repository holds an adapter, and no weights of a model.
+
+    Raises:
+        UserError: as `pull`.
+    """
+    return is_adapter(look_up(repo, revision).files)
+
+
+def pull_adapter(repo: str, revision: str | None = None) -> Pulled:
+    """Download a LoRA adapter of peft: its config and its weights.
+
+    Raises:
+        UserError: as `pull`; or the adapter is of a kind that is not merged, which is found before its weights.
+    """
+    from quant.convert.adapter.lora_config import read_lora_config
+
+    with _listed(repo, revision) as listing:
+        config, weights = choose_adapter(repo, listing.files)
+        _fetch(listing, [config])
+        read_lora_config(listing.snapshot_dir)
+        _fetch(listing, [weights])
     return Pulled(path=listing.snapshot_dir, commit=listing.commit)
 
 

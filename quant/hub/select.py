@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from quant.base.errors import UserError
 from quant.base.units import format_bytes
+from quant.convert.adapter.lora_config import CONFIG as ADAPTER_CONFIG
+from quant.convert.adapter.lora_config import WEIGHTS as ADAPTER_WEIGHTS
 from quant.convert.weight_files import PICKLED, SAFETENSORS, WeightNames
 from quant.gguf_io.levels import LEVEL_BY_NAME
 
@@ -78,10 +80,10 @@ def choose_small(repo: str, files: Sequence[RepoFile]) -> list[RepoFile]:
     """
     by_path = {file.path: file for file in files}
     if CONFIG not in by_path:
-        raise UserError(f"{repo} has no {CONFIG}, so it is no checkpoint; {_advice(files)}")
+        raise UserError(f"{repo} has no {CONFIG}, so it is no checkpoint; {_advice(repo, files)}")
     kind = kind_of_weights(files)
     if kind is None:
-        raise UserError(f"{repo} has no {SAFETENSORS.single}; {_advice(files)}")
+        raise UserError(f"{repo} has no {SAFETENSORS.single}; {_advice(repo, files)}")
     if not any(name in by_path for name in _VOCABULARIES):
         raise UserError(
             f"{repo} has neither {' nor '.join(_VOCABULARIES)}; use a repository with its tokenizer, "
@@ -90,9 +92,34 @@ def choose_small(repo: str, files: Sequence[RepoFile]) -> list[RepoFile]:
     names = [*_SMALL, *([] if kind.single in by_path else [kind.index])]
     chosen = [by_path[name] for name in names if name in by_path]
     for file in chosen:
-        if file.n_bytes > _SMALL_BYTES:
-            raise UserError(f"{file.path} of {repo} has {format_bytes(file.n_bytes)}, more than any such file needs")
+        _require_small(repo, file)
     return [file for file in chosen if file.path != "README.md" or file.n_bytes <= _OPTIONAL_BYTES]
+
+
+def _require_small(repo: str, file: RepoFile) -> None:
+    if file.n_bytes > _SMALL_BYTES:
+        raise UserError(f"{file.path} of {repo} has {format_bytes(file.n_bytes)}, more than any such file needs")
+
+
+def is_adapter(files: Sequence[RepoFile]) -> bool:
+    """Return whether a repository holds an adapter of peft, and no weights of a model."""
+    return any(file.path == ADAPTER_CONFIG for file in files) and kind_of_weights(files) is None
+
+
+def choose_adapter(repo: str, files: Sequence[RepoFile]) -> tuple[RepoFile, RepoFile]:
+    """Choose an adapter's config and its weights: safetensors, or else pickled ones.
+
+    Raises:
+        UserError: the repository holds no adapter.
+    """
+    by_path = {file.path: file for file in files}
+    if ADAPTER_CONFIG not in by_path:
+        raise UserError(f"{repo} has no {ADAPTER_CONFIG}; choose the repository of a LoRA adapter that peft saved")
+    weights = next((by_path[name] for name in ADAPTER_WEIGHTS if name in by_path), None)
+    if weights is None:
+        raise UserError(f"{repo} has no {ADAPTER_WEIGHTS[0]}; choose another revision of it")
+    _require_small(repo, by_path[ADAPTER_CONFIG])
+    return by_path[ADAPTER_CONFIG], weights
 
 
 def kind_of_weights(files: Sequence[RepoFile]) -> WeightNames | None:
@@ -136,13 +163,13 @@ def index_shards(repo: str, kind: WeightNames, index: bytes) -> list[str]:
     return names
 
 
-def _advice(files: Sequence[RepoFile]) -> str:
+def _advice(repo: str, files: Sequence[RepoFile]) -> str:
     """Return what a repository without safetensors holds instead, and what to do."""
     paths = [file.path for file in files]
     if any(path.lower().endswith(".gguf") for path in paths):
         return "it holds GGUF files: pass it to profile or run with -q LEVELS"
-    if "adapter_config.json" in paths:
-        return "it holds an adapter; use the repository of the merged model"
+    if ADAPTER_CONFIG in paths:
+        return f"it holds an adapter: pass its base model, which slmprof pull {repo} names, and --adapter {repo}"
     pickles = sorted(path for path in paths if path.endswith(_PICKLE))
     if pickles and not any(path.endswith(".safetensors") for path in paths):
         return f"it holds {pickles[0]}, which transformers does not load either; look for a copy with safetensors"

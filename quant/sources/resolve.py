@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from quant.base.errors import UserError
+from quant.base.text import one_line
 from quant.convert.weight_files import holds_weights, what_else
 from quant.gguf_io.header import MAGIC
 from quant.gguf_io.shards import is_gguf_name
@@ -50,15 +51,39 @@ def resolve(text: str) -> Source:
         raise UserError(f"there is no file or directory {text}; check the path")
     if spec := lookup(text):
         return Source(kind="registry", text=text, spec=spec, repo=spec.repo, revision=spec.revision)
-    match = _HUB_ID.fullmatch(text)
-    if match and ".." not in text:
+    if found := hub_id(text):
         # llama.cpp cannot run it whatever files the hub has, so the registry's stand-in is used.
-        spec = unsupported_repo(match["repo"])
-        return Source(kind="hub", text=text, spec=spec, repo=match["repo"], revision=match["revision"])
+        repo, revision = found
+        return Source(kind="hub", text=text, spec=unsupported_repo(repo), repo=repo, revision=revision)
     shown = text if len(text) <= 100 else text[:99] + "…"
     raise UserError(
         f"'{shown}' is no known model, no file and no hub id like org/name; {suggestion(text)}see slmprof models"
     )
+
+
+def hub_id(text: str) -> tuple[str, str | None] | None:
+    """Return the repository and the revision that a hub id or its URL names; None if the text is neither."""
+    match = _HUB_ID.fullmatch(text)
+    return (match["repo"], match["revision"]) if match and ".." not in text else None
+
+
+def adapter_folder(text: str) -> Path:
+    """Return the folder of an adapter: one on disk, or that of a hub's repository, which is downloaded.
+
+    Raises:
+        UserError: it is neither, or cannot be downloaded.
+    """
+    path = _path(text)
+    if path is not None:
+        return path
+    found = None if text.startswith((".", "/", "~")) or text.endswith(_PATH_ENDS) else hub_id(text)
+    if found is None:
+        raise UserError(
+            f"there is no directory {one_line(text, 100)}; pass an adapter's folder, or a hub id like org/name"
+        )
+    from quant.hub.fetch import pull_adapter
+
+    return pull_adapter(*found).path
 
 
 def _path(text: str) -> Path | None:

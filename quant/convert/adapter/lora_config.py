@@ -15,6 +15,7 @@ from quant.base.text import one_line
 from quant.convert.json_file import read_object
 
 CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # in peft's order
 MERGE_WITH_PEFT = "merge it with peft (merge_and_unload), save the model and pass that"
 AGAIN = "download the adapter again"
 # Settings with which the sum is another one, or which change other tensors; each is off where its value is falsy.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from quant.base.errors import UserError
 from quant.base.text import one_line
-from quant.convert.adapter.lora_config import AGAIN, MERGE_WITH_PEFT, LoraConfig, read_lora_config
+from quant.convert.adapter.lora_config import AGAIN, MERGE_WITH_PEFT, WEIGHTS, LoraConfig, read_lora_config
 from quant.convert.adapter.low_rank import LowRank, merged
 from quant.convert.checkpoint import Checkpoint
 from quant.convert.families.planned import Planned
@@ -18,7 +18,6 @@ from quant.convert.pickled.torch_file import read_torch_file
 from quant.convert.safetensors_file import Tensor, read_header
 from quant.convert.tensor_names import text_tensors
 
-WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # in peft's order
 _PREFIX = "base_model.model."
 _WRAPPERS = ("modules_to_save.", "base_layer.")  # within names
 _LINEAR = (".lora_A.weight", ".lora_B.weight")  # the ends of a pair's names

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from gguf import GGUFReader
 
+from tests.support.adapters import factors, write_adapter
 from tests.support.hubserver import Repo, running_hub
 from tests.support.paths import ROOT
 
@@ -117,6 +119,28 @@ def test_a_hub_s_checkpoint_becomes_gguf_files(shell: Shell) -> None:
         assert "-q LEVELS" in shell.refused("pull", "org/tiny-GGUF", HF_ENDPOINT=hub.url)
 
 
+def test_an_adapter_of_a_hub_is_merged_into_its_base(shell: Shell) -> None:
+    shell.lines("synthesize", "tiny/config.json", "-o", "made")
+    made = {path.name: path.read_bytes() for path in (shell.home / "made").iterdir()}
+    width = SHAPE["hidden_size"]
+    tensors = factors("model.layers.0.self_attn.q_proj", width, width)
+    write_adapter(shell.home / "lora", tensors, base_model_name_or_path="org/tiny")
+    adapter = {path.name: path.read_bytes() for path in (shell.home / "lora").iterdir()}
+    with running_hub({"org/tiny": Repo(made), "org/lora": Repo(adapter)}) as hub:
+        pulled = shell.run("pull", "org/lora", HF_ENDPOINT=hub.url)
+        folder = pulled.stdout.strip()
+        assert pulled.stderr.splitlines()[-1].endswith(f"slmprof convert org/tiny --adapter {folder} -o tuned.gguf")
+        shell.lines("convert", "org/tiny", "--adapter", "org/lora", "-o", "one.gguf", HF_ENDPOINT=hub.url)
+        shell.lines("convert", "org/tiny", "-o", "plain.gguf", HF_ENDPOINT=hub.url)
+        assert "--adapter org/lora" in shell.refused("convert", "org/lora", "-o", "x.gguf", HF_ENDPOINT=hub.url)
+    assert q_proj_of(shell.home / "one.gguf") != q_proj_of(shell.home / "plain.gguf")
+
+
+def q_proj_of(path: Path) -> bytes:
+    (found,) = (tensor for tensor in GGUFReader(path).tensors if tensor.name == "blk.0.attn_q.weight")
+    return bytes(found.data.tobytes())
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -135,6 +159,7 @@ def test_a_hub_s_checkpoint_becomes_gguf_files(shell: Shell) -> None:
         (("quantize", "none.gguf", "-q", "Q8_0", "-o", "x", "-j", "0"), "-j"),
         (("synthesize", "org/x", "-o", "x"), "HF_HUB_OFFLINE is set"),
         (("synthesize", "tiny", "-o", "tiny"), "exists and is not empty"),
+        (("convert", "tiny", "--adapter", "./none", "-o", "x.gguf"), "there is no directory ./none"),
         (("cache", "empty"), "empty"),
         (("cache", "clean"), "add --yes"),
     ],

@@ -40,6 +40,14 @@ SHARDED = {
     "model-00002-of-00002.safetensors": b"two" * 999,
     "extra.safetensors": b"no part of it",
 }
+ADAPTER = {
+    "adapter_config.json": b'{"peft_type": "LORA", "base_model_name_or_path": "org/tiny"}',
+    "adapter_model.bin": b"pickle",
+    "adapter_model.safetensors": b"factors" * 1000,
+    "training_args.bin": b"pickle",
+    "tokenizer.json": b"{}",
+    "README.md": b"",
+}
 GGUFS = {
     "README.md": b"",
     "x-Q4_K_M.gguf": b"GGUF four",
@@ -64,6 +72,8 @@ def all_repos() -> dict[str, Repo]:
         "org/pickled": Repo({**SMALL, "pytorch_model.bin": b"pickle", "training_args.bin": b"pickle", "m.py": b"code"}),
         "org/other-pickled": Repo({**SMALL, "consolidated.00.pth": b"pickle"}),
         "org/unknown": Repo({**CHECKPOINT, "config.json": b'{"architectures": ["FooForCausalLM"]}'}),
+        "org/lora": Repo(ADAPTER),
+        "org/dora": Repo({**ADAPTER, "adapter_config.json": b'{"peft_type": "LORA", "use_dora": true}'}),
         "org/bare": Repo({"README.md": b"", "data.csv": b""}),
         "org/escaping": Repo(
             {**SMALL, "model.safetensors.index.json": b'{"weight_map": {"a": "../../x.safetensors"}}'}
@@ -174,6 +184,18 @@ def test_pickled_weights_are_fetched_where_there_are_no_others_and_a_line_says_s
     )
 
 
+def test_of_an_adapter_its_config_and_weights_are_fetched(hub: Hub, client: Client) -> None:
+    call = "[holds_adapter('org/lora'), holds_adapter('org/tiny'), pull_adapter('org/lora').path]"
+    is_one, other_is_one, folder = client.good(call)["result"]
+    assert (is_one, other_is_one) == (True, False)
+    wanted = {name: ADAPTER[name] for name in ("adapter_config.json", "adapter_model.safetensors")}
+    assert files_in(Path(folder)) == wanted
+    assert hub.fetched() == set(wanted)
+    hub.requests.clear()
+    assert "use_dora" in client.refused("pull_adapter('org/dora')")
+    assert hub.fetched() == {"adapter_config.json"}
+
+
 def test_what_is_there_is_not_fetched_again(hub: Hub, client: Client) -> None:
     first = client.pulled("org/tiny")[0]
     hub.requests.clear()
@@ -224,6 +246,8 @@ REFUSED = {
     "pull('org/none')": ["no model 'org/none'", "check the name"],
     "pull('org/tiny', 'v9')": ["org/tiny has no revision 'v9'"],
     "pull('org/other-pickled')": ["consolidated.00.pth", "look for a copy with safetensors"],
+    "pull('org/lora')": ["holds an adapter", "--adapter org/lora"],
+    "pull_adapter('org/tiny')": ["org/tiny has no adapter_config.json"],
     "pull('org/bare')": ["org/bare has no config.json"],
     "pull('org/escaping')": ["../../x.safetensors", "no .safetensors file"],
     "pull('org/tiny-GGUF')": ["GGUF files", "-q LEVELS"],
