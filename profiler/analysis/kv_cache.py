@@ -19,7 +19,7 @@ from quant.gguf_io.header import GgufHeader
 # Source: the files of these names in src/models/ of the pinned llama.cpp.
 _WINDOWED = {
     "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gemma4": 6, "olmo2": 4, "exaone4": 4, "granite_swa": 4, "spark2_5": 4,
-    "cohere2": 4,
+    "cohere2": 4, "mellum": 4, "plamo3": 8,
 }  # fmt: skip
 _CELL_PAD = 256  # llama.cpp pads the cells of a cache to a multiple of this
 

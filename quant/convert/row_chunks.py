@@ -99,12 +99,15 @@ def _transposed(job: Job, first: int, last: int) -> NDArray[Any]:
     """Read rows of one matrix that are columns in the checkpoint."""
     (source,) = job.sources
     length, n_columns = row_length(job), source.shape[-1]
-    matrix = first * job.planned.n_matrices // n_rows(job)
+    order = job.planned.order
+    if order is None:
+        rows, matrix = np.arange(first, last), first * job.planned.n_matrices // n_rows(job)
+    else:
+        rows = order.source_rows(first, last, n_rows(job))
+        matrix = int(rows[0]) // n_columns
     # In the checkpoint there may be further rows beside those of this matrix.
     begin = matrix * (source.n_elements // n_columns // job.planned.n_matrices)
     values = _run(source, begin, begin + length, n_columns).reshape(length, n_columns)
-    order = job.planned.order
-    rows = np.arange(first, last) if order is None else order.source_rows(first, last, n_rows(job))
     return np.ascontiguousarray(values[:, rows % n_columns].T).reshape(-1)
 
 

@@ -72,11 +72,11 @@ _BY_REASON = {
         "GlmOcrForConditionalGeneration RuGPT3XLForCausalLM BambaForCausalLM GraniteMoeSWAForCausalLM "
         "GraniteSwitchForCausalLM HrmTextForCausalLM HYV4ForCausalLM JanusForConditionalGeneration "
         "LlavaForConditionalGeneration Sarashina2VisionForCausalLM UltravoxModel VLlama3ForCausalLM "
-        "VoxtralForConditionalGeneration MambaLMHeadModel MellumForCausalLM NemotronHPuzzleForCausalLM "
-        "OLMoForCausalLM Phi4ForCausalLMV PlamoForCausalLM PLaMo3ForCausalLM Plamo3ForCausalLM "
+        "VoxtralForConditionalGeneration MambaLMHeadModel NemotronHPuzzleForCausalLM "
+        "OLMoForCausalLM Phi4ForCausalLMV PlamoForCausalLM "
         "AudioFlamingo3ForConditionalGeneration KORMoForCausalLM Qwen2AudioForConditionalGeneration Qwen2_5OmniModel "
         "StepVLForConditionalGeneration MiniCPMV4_6ForConditionalGeneration Qwen3ASRForConditionalGeneration "
-        "Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration RWKV6Qwen2ForCausalLM "
+        "Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration "
         "LlavaStableLMEpochForCausalLM StableLMEpochForCausalLM TalkieForCausalLM"
     ),
 }

@@ -18,7 +18,7 @@ from quant.convert.tokenizer.vocabulary import Vocabulary
 _LEAST_RANK, _EMBD_PER_RANK = 64, 16
 
 # Added to the weights of each norm.
-_NORMS = {"pre_mixer_norm": 1.0, "post_mixer_norm": 1 / 5, "pre_mlp_norm": 1.0, "post_mlp_norm": 1 / 5**1.5}
+NORMS = {"pre_mixer_norm": 1.0, "post_mixer_norm": 1 / 5, "pre_mlp_norm": 1.0, "post_mlp_norm": 1 / 5**1.5}
 
 
 def _is_state(config: Config, layer: int) -> bool:
@@ -37,7 +37,7 @@ def tensors(config: Config) -> Iterator[Planned]:
         yield from mixer(config, f"{block}.mixer", layer)
         yield Planned(name=f"{block}.mlp.gate_up_proj.weight", shape=(2 * n_ff, n_embd))
         yield Planned(name=f"{block}.mlp.down_proj.weight", shape=(n_embd, n_ff))
-        for name, offset in _NORMS.items():
+        for name, offset in NORMS.items():
             yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,), offset=offset)
     yield Planned(name="model.norm.weight", shape=(n_embd,), offset=1.0)
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))

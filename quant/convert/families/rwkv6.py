@@ -14,7 +14,7 @@ from quant.convert.families.rwkv7 import require_heads
 from quant.convert.tokenizer.rwkv import rwkv_vocabulary
 
 _LARGE = 4096  # the width from which the inner matrices of the mixes are twice as wide
-_FUSED = ("w", "k", "v", "r", "g")  # what the mixes with the token before are for, in GGUF's order
+FUSED = ("w", "k", "v", "r", "g")  # what the mixes with the token before are for, in GGUF's order
 
 
 def _extra(config: Config, small: int) -> int:
@@ -45,16 +45,16 @@ def _time_mix(config: Config, name: str, layer: int) -> Iterator[Planned]:
     n_embd, size = need(config, "hidden_size"), need(config, "head_size")
     n_mix, n_decay, target = _extra(config, 32), _extra(config, 64), f"blk.{layer}.time_mix"
     one: tuple[int, ...] = (1, 1, n_embd)
-    sources = tuple(f"{name}.time_maa_{part}" for part in _FUSED)
+    sources = tuple(f"{name}.time_maa_{part}" for part in FUSED)
     yield Planned(name=f"{name}.time_maa_x", shape=(n_embd,), source_shape=one, target=f"{target}_lerp_x.weight")
     yield Planned(
         name=sources[0],
-        shape=(len(_FUSED), 1, 1, n_embd),
+        shape=(len(FUSED), 1, 1, n_embd),
         stacked=sources,
         source_shape=one,
         target=f"{target}_lerp_fused.weight",
     )
-    for part, shape in (("w1", (len(_FUSED) * n_mix, n_embd)), ("w2", (len(_FUSED), n_embd, n_mix))):
+    for part, shape in (("w1", (len(FUSED) * n_mix, n_embd)), ("w2", (len(FUSED), n_embd, n_mix))):
         source: tuple[int, ...] = (*shape[:-2], shape[-1], shape[-2])
         yield Planned(
             name=f"{name}.time_maa_{part}",

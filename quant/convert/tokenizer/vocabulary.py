@@ -32,7 +32,7 @@ class Vocabulary(msgspec.Struct, kw_only=True):
     add_space_prefix: bool | None = None
     late_prefix: bool = False  # whether that key comes after the tokens
     adds_bos: bool = False  # the tokenizer itself, as far as its files say
-    last: dict[str, bool | int] = {}  # keys after all others, by the names of gguf's methods that add them
+    last: dict[str, bool | int | str] = {}  # keys after all others, by the names of gguf's methods that add them
 
     @property
     def n_tokens(self) -> int:
