@@ -81,9 +81,9 @@ def layers_of(header: GgufHeader) -> tuple[CacheLayer, ...] | None:
     arch = header.text("general.architecture") or ""
     if shape is None or not layers or not shape.sliding_window or arch not in _WINDOWED:
         return layers
-    group = _WINDOWED[arch]
-    has_window = [(number + 1) % group != 0 for number in range(shape.n_layer)]
     pattern = header.metadata.get(f"{arch}.attention.sliding_window_pattern")
+    group = pattern if isinstance(pattern, int) and pattern > 0 else _WINDOWED[arch]
+    has_window = [(number + 1) % group != 0 for number in range(shape.n_layer)]
     if isinstance(pattern, tuple) and len(pattern) == shape.n_layer:
         has_window = [bool(each) for each in pattern]
     # Heads of layers with a window may have sizes of their own.
