@@ -8,7 +8,6 @@ from typing import Any
 from tests.families import Variant
 from tests.support.checkpoints import decoder_config
 
-
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 32.0}
 NO_WINDOW = ("mellum.attention.sliding_window", "mellum.attention.sliding_window_pattern")
 
