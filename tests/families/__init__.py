@@ -29,11 +29,13 @@ class Variant(NamedTuple):
     transformers: int = 4  # the first version that has the class: 4 or 5
     prefix: str = ""  # of the text model's tensors inside a larger model
     tolerance: float = 1e-3  # of the logits' spread
+    arithmetic: tuple[str, ...] = ()  # of llama.cpp, used in transformers too; see tests/parity/drivers/logits.py
     own_keys: tuple[str, ...] = ()  # that llama.cpp reads, and that its converter omits or gets wrong
     more_tensors: dict[str, tuple[int, ...]] | None = None  # that the family omits, or larger ones than it needs
     equivalent: Callable[[Path, Path], Path] | None = None  # writes a model that transformers has, returns its folder
     bare: bool = False  # whether the tensors' names lack the family's prefix
     merged: bool = False  # whether the matrices of all experts are one tensor
+    qk_norm: float = 1.0  # the mean of the weights of the norms of queries and keys
 
     @property
     def style(self) -> str:

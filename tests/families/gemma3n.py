@@ -67,26 +67,26 @@ SEEING = {
     "model.audio_tower.conformer.0.norm.weight": (32,),
     "model.embed_vision.embedding.weight": (8, 32),
 }
-_GELU = {"tokenizer": "spm", "tolerance": 3e-3}  # llama.cpp reads GELU from a table of float16
+_SPM = {"tokenizer": "spm", "qk_norm": 0.35}
 
 VARIANTS = {
-    "gemma3n-spm-bf16": Variant(config(), **_GELU),
+    "gemma3n-spm-bf16": Variant(config(), **_SPM),
     "gemma3n-shared-f32": Variant(
         config(25, kv_heads=1, head_dim=8, ffn=1024),
         dtype="float32",
         shards=2,
-        no_logits="25 random layers amplify llama.cpp's table of GELU; with it in transformers too, it is 1.5e-3",
-        **_GELU,
+        arithmetic=("gelu_table", "sample_deviation"),  # which 25 random layers amplify
+        **_SPM,
     ),
-    "gemma3n-linear-f16": Variant(config(kv_heads=4) | {"rope_scaling": LINEAR}, dtype="float16", **_GELU),
-    "gemma3n-bpe": Variant(config(tokenizer="bpe"), tolerance=3e-3),
-    "gemma3n-transformers5": Variant(transformers5(), **_GELU),
+    "gemma3n-linear-f16": Variant(config(kv_heads=4) | {"rope_scaling": LINEAR}, dtype="float16", **_SPM),
+    "gemma3n-bpe": Variant(config(tokenizer="bpe"), qk_norm=0.35),
+    "gemma3n-transformers5": Variant(transformers5(), **_SPM),
     "gemma3n-inside": Variant(
         inside(config()),
         prefix="model.language_model.",
         bare=True,
         more_tensors=SEEING,
         no_logits="the class needs its parts that see and hear",
-        **_GELU,
+        **_SPM,
     ),
 }

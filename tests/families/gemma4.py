@@ -12,10 +12,7 @@ ROPE = {
 
 
 def config(layers: int = 3, group: int = 3, **shape: Any) -> dict[str, Any]:
-    """Return the config.json of a small Gemma 4 of text alone: the last layer of each group has no window.
-
-    Layers are few and heads are small: scores are not scaled, so that random weights amplify every difference.
-    """
+    """Return the config.json of a small Gemma 4 of text alone: the last layer of each group has no window."""
     fixed = {"head_dim": 8, "epsilon": 1e-6, "tokenizer": "spm"}
     made = decoder_config("Gemma4ForCausalLM", "gemma4_text", layers=layers, **{**fixed, **shape})
     del made["rope_theta"]
@@ -76,7 +73,7 @@ SEEING = {
     "model.audio_tower.layers.0.norm.weight": (32,),
     "model.embed_vision.embedding_projection.weight": (64, 32),
 }
-_RAW = {"tokenizer": "write_gemma4_tokenizer", "transformers": 5, "tolerance": 3e-3}
+_RAW = {"tokenizer": "write_gemma4_tokenizer", "transformers": 5, "qk_norm": 0.35}
 
 VARIANTS = {
     "gemma4-small-bf16": Variant(small(), **_RAW),
@@ -89,6 +86,16 @@ VARIANTS = {
     "gemma4-f16": Variant(config(kv_heads=1), dtype="float16", **_RAW),
     "gemma4-without-cap": Variant(
         config() | {"final_logit_softcapping": None}, own_keys=("gemma4.final_logit_softcapping",), **_RAW
+    ),
+    "gemma4-deep-small": Variant(
+        small(layers=15, group=5, hidden=256, heads=8, kv_heads=1, head_dim=32, ffn=512) | {"num_kv_shared_layers": 5},
+        **_RAW,
+    ),
+    "gemma4-deep-keys-as-values": Variant(
+        config(layers=12, group=6, hidden=320, heads=8, kv_heads=4, head_dim=64, ffn=640)
+        | {"attention_k_eq_v": True, "num_global_key_value_heads": 1},
+        dtype="float32",
+        **_RAW,
     ),
     "gemma4-by-layer": Variant(
         by_layer(config() | {"attention_k_eq_v": True}, num_key_value_heads=4),

@@ -41,6 +41,8 @@ QWEN2_05B: dict[str, Any] = {
     "style": "qwen2",
 }
 _BLOCK = 1 << 18
+_FACTOR = "layer_output_scale.weight"  # of a layer's output
+_QK_NORMS = ("attn_q_norm.weight", "attn_k_norm.weight")
 _MODEL_TYPES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2"}
 
 
@@ -92,6 +94,8 @@ class Form:
         more_tensors: added to the family's own; they replace those of the same name.
         bare: omit the family's own prefix from the tensors' names.
         merged: write the matrices of all experts as one tensor, in families that read both.
+        qk_norm: the mean of the weights of the norms of queries and keys. Where scores are not scaled, trained ones
+            are small; with 1 each layer triples any difference, float32's from float64 too.
     """
 
     dtype: str = "bfloat16"
@@ -103,6 +107,7 @@ class Form:
     more_tensors: dict[str, tuple[int, ...]] | None = None
     bare: bool = False
     merged: bool = False
+    qk_norm: float = 1.0
 
 
 def decoder_config(architecture: str = "LlamaForCausalLM", model_type: str = "llama", **changes: Any) -> dict[str, Any]:
@@ -175,7 +180,7 @@ def _write_weights(folder: Path, config: dict[str, Any], form: Form) -> None:
         name = "model.safetensors" if form.shards == 1 else f"model-{shard + 1:05}-of-{form.shards:05}.safetensors"
         specs, kept = {}, []
         for tensor, (shape, planned) in tensors[shard * per_shard : (shard + 1) * per_shard]:
-            stored = _drawn(source, shape, planned, form.dtype)
+            stored = _drawn(source, shape, planned, form)
             kept.append(stored)  # the spec holds only its address
             total += stored.nbytes
             specs[tensor] = TensorSpec(
@@ -201,12 +206,13 @@ def _tensors(config: dict[str, Any], form: Form) -> dict[str, tuple[tuple[int, .
     } | {name: (shape, Planned(name=name, shape=shape)) for name, shape in (form.more_tensors or {}).items()}
 
 
-def _drawn(source: np.random.Generator, shape: tuple[int, ...], planned: Planned, dtype: str) -> np.ndarray:
+def _drawn(source: np.random.Generator, shape: tuple[int, ...], planned: Planned, form: Form) -> np.ndarray:
     """Draw a tensor as it is stored; a large one repeats a block: drawing half a billion values takes ten seconds."""
     values = source.standard_normal(min(math.prod(shape), _BLOCK), dtype=np.float32) * np.float32(0.05)
-    if planned.is_norm and not planned.offset:
-        values += 1
-    return np.resize(_stored(values, dtype), shape)
+    target = str(planned.target)
+    if (planned.is_norm and not planned.offset) or target.endswith(_FACTOR):
+        values += form.qk_norm if target.endswith(_QK_NORMS) else 1
+    return np.resize(_stored(values, form.dtype), shape)
 
 
 def _stored(values: np.ndarray, dtype: str) -> np.ndarray:
