@@ -7,7 +7,7 @@ import numpy as np
 
 from quant.convert.families.base import need
 from quant.convert.layout import Layout
-from quant.convert.sparse_gguf import FILE_TYPES, write_sparse_at
+from quant.convert.sparse_gguf import file_type, write_sparse_at
 from quant.gguf_io.header import GgufHeader
 from quant.gguf_io.imatrix_writer import InputSums, write_imatrix
 from quant.gguf_io.writer import Keys, serialize_keys
@@ -32,7 +32,7 @@ def write_header_only(layout: Layout, path: Path) -> None:
     writer.add_tokenizer_model("none")
     added = serialize_keys(writer)
     whole = Keys(keys.data + added.data, keys.n_keys + added.n_keys)
-    write_sparse_at(layout, path, whole, layout.types_at(kind), FILE_TYPES[kind])
+    write_sparse_at(layout, path, whole, layout.types_at(kind), file_type(layout, kind))
 
 
 def write_uniform_imatrix(header: GgufHeader, path: Path) -> None:

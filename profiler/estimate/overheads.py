@@ -75,11 +75,11 @@ def measure_overheads() -> Overheads:
 
 def _beyond_buffers(folder: Path, n_layer: int, n_vocab: int) -> int:
     from quant.convert.layout import layout_of_shape
-    from quant.convert.sparse_gguf import FILE_TYPES, write_sparse_at
+    from quant.convert.sparse_gguf import file_type, write_sparse_at
 
     path = folder / f"tiny-{n_layer}-{n_vocab}.gguf"
     layout = layout_of_shape(_shape(n_layer, n_vocab), standin_for="tiny")
-    write_sparse_at(layout, path, layout.keys, layout.types_at("F16"), FILE_TYPES["F16"])
+    write_sparse_at(layout, path, layout.keys, layout.types_at("F16"), file_type(layout, "F16"))
     answer = run_worker(Job(path=str(path), config=_config(), reps=1, seed=0), timeout_s=_TIMEOUT_S)
     measured = answer.measured
     if measured is None:

@@ -25,6 +25,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()  # on what is unusual, for the user
     parts: dict[str, Tensor] | None = None  # the files' own tensors, where weights are stored quantized
+    method: str | None = None  # by which they are
 
     @property
     def architecture(self) -> str:
@@ -55,7 +56,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             names more than tensors.
     """
     config = read_config(folder)
-    method, settings = _quantization_of(config) or _modelopt_of(folder) or (None, {})
+    method, settings = _with_modelopts(folder, _quantization_of(config)) or (None, {})
     names = weight_names(folder)
     is_read = method in METHODS
     if method in _AT_RUN_TIME or not (method is None or is_read or any(folder.glob(f"*{names.suffix}"))):
@@ -69,8 +70,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(folder, config, tensors, tuple(notes))
     if not is_read:
         raise _is_quantized(str(folder), method)
-    notes.append(f"{folder} is stored quantized ({method}); its weights are dequantized, which does not undo the loss")
-    return Checkpoint(folder, config, stored_tensors(tensors, method, settings), tuple(notes), parts=tensors)
+    made = stored_tensors(tensors, method, settings)
+    return Checkpoint(folder, config, made, tuple(notes), parts=tensors, method=method)
 
 
 def refuse_quantized(config: dict[str, Any], name: str) -> None:
@@ -96,10 +97,18 @@ def _quantization_of(config: dict[str, Any]) -> tuple[str, Settings] | None:
     return None
 
 
-def _modelopt_of(folder: Path) -> tuple[str, Settings] | None:
-    """Return the method and settings of ModelOpt, which it writes into a file of its own; None without it."""
+def _with_modelopts(folder: Path, found: tuple[str, Settings] | None) -> tuple[str, Settings] | None:
+    """Return a config's method and settings with those of ModelOpt, which it may write into a file of its own.
+
+    Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
+    """
     path = folder / "hf_quant_config.json"
-    return ("modelopt", read_object(path)) if path.is_file() else None
+    method, settings = found or ("modelopt", {})
+    is_complete = bool(settings.get("quant_algo") and settings.get("quantized_layers"))
+    if method != "modelopt" or is_complete or not path.is_file():
+        return found
+    own = read_object(path).get("quantization")
+    return method, {**settings, **(own if isinstance(own, dict) else {})}
 
 
 def _is_quantized(name: str, method: str) -> UserError:

@@ -19,10 +19,12 @@ from quant.convert.checkpoint import Checkpoint, open_checkpoint
 from quant.convert.families import complete_config, family_of, planned_tensors
 from quant.convert.families.base import Config, ExtraTensors, Family, need, rope_parameters
 from quant.convert.families.planned import Planned
+from quant.convert.job import Job
 from quant.convert.model_card import load_metadata
 from quant.convert.provenance import Origin
 from quant.convert.safetensors_file import Tensor
 from quant.convert.scalars import scalars_by_layer
+from quant.convert.stored.kept import kept_first, stored_note, wide_inputs
 from quant.convert.tensor_names import (
     OUTPUT,
     adapter_error,
@@ -41,13 +43,6 @@ from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys
 
 # Buffers that old checkpoints carry; they are computed, not learned.
 _IGNORED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
-# Tensors that are F32 whatever the level. Source: prepare_tensors in conversion/base.py of the pinned llama.cpp.
-_ALWAYS_F32 = (
-    "position_embd.weight", "token_types.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight",
-    "ssm_conv1d.weight", "shortconv.conv.weight", "time_mix_first.weight", "time_mix_w1.weight", "time_mix_w2.weight",
-    "time_mix_decay_w1.weight", "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight",
-    "altup_correct_coef.weight", "altup_predict_coef.weight",
-)  # fmt: skip
 # Architectures of which llama.cpp takes the embedding for a missing output matrix.
 # Source: LLM_TENSOR_OUTPUT in src/models/ of the pinned llama.cpp.
 _TIED_BY_LLAMA_CPP = {
@@ -68,59 +63,27 @@ for _name in ("gguf", "metadata"):
 
 
 @dataclass(frozen=True)
-class Job:
-    """One tensor of the GGUF file, and the checkpoint's tensors that it is made of."""
-
-    planned: Planned
-    sources: tuple[Tensor, ...]
-
-    @property
-    def target(self) -> str:
-        """The name in GGUF."""
-        assert self.planned.target is not None
-        return self.planned.target
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """The shape as GGUF writes it: the row length first."""
-        return self.planned.shape[::-1]
-
-    @property
-    def is_vector(self) -> bool:
-        """Whether it stays F32 at every level: vectors, norms and biases."""
-        return (
-            len(self.planned.shape) <= 1
-            or self.target.endswith(("_norm.weight", *_ALWAYS_F32))
-            or not self.target.endswith(".weight")
-        )
-
-    @property
-    def dtype(self) -> str:
-        """The type that the checkpoint's values are read as."""
-        return self.sources[0].read_dtype
-
-
-@dataclass(frozen=True)
 class Layout:
     """Everything but the weights themselves."""
 
     checkpoint: Checkpoint
     family: Family
     jobs: tuple[Job, ...]
-    extra: ExtraTensors  # made from the config; written first, in F32
+    extra: ExtraTensors  # made from the config; written before all jobs but the first, in F32
     origin: Origin
     pre: str | None = None  # the pre-tokenizer's name, if the user gave it
     synthetic: bool = False  # a shape: there are no files and no weights
+    n_first: int = 0  # of the jobs: matrices that are kept as they are stored, and their factors
 
     @property
     def lossless_type(self) -> str:
-        """The narrowest type that holds every matrix as it is: "BF16", "F16" or "F32"."""
-        found = {job.dtype for job in self.jobs if not job.is_vector}
+        """The narrowest type that holds every matrix that is not kept: "BF16", "F16" or "F32"."""
+        found = {job.dtype for job in self.jobs if not (job.is_vector or job.kept)}
         return found.pop() if len(found) == 1 and found <= {"F16", "BF16"} else "F32"
 
     def types_at(self, matrix_type: str) -> dict[str, str]:
-        """Return each tensor's ggml type when all matrices have one: "F32", "F16" or "BF16"."""
-        return {job.target: "f32" if job.is_vector else matrix_type.lower() for job in self.jobs}
+        """Return each tensor's ggml type when all matrices that are not kept have one: "F32", "F16" or "BF16"."""
+        return {job.target: job.kept or ("f32" if job.is_vector else matrix_type.lower()) for job in self.jobs}
 
     def data_bytes(self, types: Mapping[str, str]) -> int:
         """Return the bytes of all tensors, with the gaps between them."""
@@ -181,9 +144,10 @@ class Layout:
             ) from error
 
     def entries(self, types: Mapping[str, str]) -> list[Entry]:
-        """Return the header's entries of all tensors, those made from the config first."""
+        """Return the header's entries of all tensors in their order: those made from the config are second."""
         made = [Entry(name, values.shape[::-1], "f32") for name, values in self.extra.items()]
-        return made + [Entry(job.target, job.dims, types[job.target]) for job in self.jobs]
+        stored = [Entry(job.target, job.dims, types[job.target]) for job in self.jobs]
+        return stored[: self.n_first] + made + stored[self.n_first :]
 
     def extra_data(self) -> bytes:
         """Return the data of the tensors that are made from the config, with padding."""
@@ -203,6 +167,9 @@ class Layout:
         metadata.set_gguf_meta_model(writer)
         self.family.write_keys(writer, config, file_type)
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        if names := wide_inputs(self.jobs):
+            writer.add_array("general.tensor_extra.name", names)
+            writer.add_array("general.tensor_extra.prec_a4", [False] * len(names))
         if vocabulary is not None:
             vocabulary.write(writer)
             self.family.vocabulary_keys(writer, config, vocabulary)
@@ -220,13 +187,19 @@ class Layout:
 
 
 def open_layout(
-    folder: Path, *, pre: str | None = None, origin: Origin | None = None, adapter: Path | None = None
+    folder: Path,
+    *,
+    pre: str | None = None,
+    origin: Origin | None = None,
+    adapter: Path | None = None,
+    keep: bool = False,
 ) -> Layout:
     """Read a checkpoint's config, vocabulary and headers, and match the checkpoint's tensors with the config's.
 
     Args:
         pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
         adapter: the folder of a LoRA adapter, which is merged into the tensors while they are read.
+        keep: whether matrices that are stored as MXFP4 and NVFP4 stay so, where llama.cpp computes with them.
 
     The vocabulary is read when it is first used.
 
@@ -252,8 +225,13 @@ def open_layout(
         planned = [each for each in planned if each.target != OUTPUT]
         checkpoint = replace(checkpoint, notes=(*checkpoint.notes, lack))
     extra = _extra_tensors(family, config, str(folder))
-    jobs = tuple(_jobs(checkpoint, family, planned))
-    return Layout(checkpoint, family, jobs, extra, origin or Origin(), pre)
+    jobs, n_first = list(_jobs(checkpoint, family, planned)), 0
+    if keep:
+        jobs, n_first = kept_first(jobs, list(tensors), checkpoint.method, family.arch)
+    if checkpoint.method is not None:
+        note = stored_note(jobs, f"{folder} is stored quantized ({checkpoint.method})")
+        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
+    return Layout(checkpoint, family, tuple(jobs), extra, origin or Origin(), pre, n_first=n_first)
 
 
 def layout_of_shape(config: Config, *, standin_for: str) -> Layout:

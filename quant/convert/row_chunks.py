@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from quant.base.errors import UserError
 from quant.convert.families.planned import From
 from quant.convert.families.ternary import ternary, ternary_scale
-from quant.convert.layout import Job
+from quant.convert.job import Job
 from quant.convert.safetensors_file import Tensor
+from quant.convert.stored.kept import as_blocks
 from quant.gguf_io.floats import convert_floats, first_not_finite
 
 # Reordered rows are read as one span of the checkpoint if it is at most this many times as long as they are.
@@ -51,19 +52,22 @@ def read_chunk(job: Job, first: int, last: int) -> NDArray[Any]:
     Raises:
         UserError: a value is NaN or infinite, or cannot be read.
     """
-    planned = job.planned
-    if planned.stacked:
-        values = _stacked(job, first, last)
-    elif planned.transposed:
-        values = _transposed(job, first, last)
-    else:
-        values = _ordered(job, first, last)
+    planned, values = job.planned, _rows(job, first, last)
     if planned.columns is not None:
         places = planned.columns.source_rows(0, row_length(job), row_length(job))
         values = np.ascontiguousarray(values.reshape(-1, row_length(job))[:, places]).reshape(-1)
     if (place := first_not_finite(values, job.dtype)) is not None:
         raise _not_finite(job, source_of(job, first + place // row_length(job)), values[place : place + 1])
     return _changed(values, job, first) if planned.is_changed else values
+
+
+def read_blocks(job: Job, first: int, last: int) -> NDArray[np.uint8]:
+    """Read rows `first` up to `last` of a matrix that is stored in blocks of one of ggml's types, as these.
+
+    Raises:
+        UserError: a scale is NaN, or cannot be read.
+    """
+    return _rows(as_blocks(job), first, last)
 
 
 def source_of(job: Job, row: int) -> Tensor:
@@ -83,6 +87,14 @@ def _not_finite(job: Job, source: Tensor, value: NDArray[Any]) -> UserError:
 def chunk_type(job: Job) -> str:
     """Return the type of the chunks: the checkpoint's, or F32 for BF16 whose values are changed."""
     return "F32" if job.planned.is_changed and job.dtype != "F16" else job.dtype
+
+
+def _rows(job: Job, first: int, last: int) -> NDArray[Any]:
+    if job.planned.stacked:
+        return _stacked(job, first, last)
+    if job.planned.transposed:
+        return _transposed(job, first, last)
+    return _ordered(job, first, last)
 
 
 def _stacked(job: Job, first: int, last: int) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Convert a checkpoint to a GGUF file, without torch; the weights are streamed in chunks of a few MiB.
 
+Weights that are stored in types of ggml's, MXFP4 and NVFP4, stay as they are, whatever the type of the others.
 The bytes are those of llama.cpp's own converter; `make parity` compares both.
 """
 
@@ -7,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, require_space, write_in_steps
 from quant.base.progress import progress, say
-from quant.convert.layout import Job, Layout, open_layout
+from quant.convert.job import Job
+from quant.convert.layout import Layout, open_layout
 from quant.convert.provenance import Origin, TokenCheck
-from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks
-from quant.convert.sparse_gguf import FILE_TYPES
+from quant.convert.row_chunks import chunk_type, n_rows, read_blocks, read_chunk, row_chunks, row_length
+from quant.convert.sparse_gguf import file_type
 from quant.convert.verify.verified import verified_keys
 from quant.gguf_io.floats import convert_floats, n_overflowed
 from quant.gguf_io.writer import VOCABULARY_BYTES, compose_header, n_padding
@@ -54,7 +56,8 @@ def convert(
     """Write a checkpoint's weights and vocabulary as one GGUF file, whole or not at all.
 
     Args:
-        outtype: type of the matrices; "auto" keeps a 16-bit checkpoint's own. Vectors are always F32.
+        outtype: type of the matrices that are not kept as they are stored; "auto" keeps a 16-bit checkpoint's own.
+            Vectors are always F32.
         pre: llama.cpp's name of the pre-tokenizer, if it cannot be detected.
         adapter: the folder of a LoRA adapter to merge.
         allow_token_mismatch: convert although llama.cpp's tokens differ; the file records it.
@@ -65,7 +68,7 @@ def convert(
     """
     if outtype not in OUTTYPES:
         raise UserError(f"unknown outtype '{outtype}'; choose from {', '.join(OUTTYPES)}")
-    layout = open_layout(checkpoint_dir, pre=pre, origin=origin, adapter=adapter)
+    layout = open_layout(checkpoint_dir, pre=pre, origin=origin, adapter=adapter, keep=True)
     for note in layout.checkpoint.notes:
         say(note)
     with tempfile.TemporaryDirectory(prefix="slmprof.") as scratch:
@@ -76,10 +79,9 @@ def convert(
     require_space(target.parent, layout.data_bytes(types) + VOCABULARY_BYTES, "the converted file")
     with atomic_path(target, read_again=True) as part, part.open("wb") as file:
         # As in llama.cpp's converter, the files of some families have no file type.
-        header = compose_header(keys, layout.entries(types), file_type=FILE_TYPES[chosen], append_file_type=False)
-        file.write(header)
-        file.write(layout.extra_data())
-        overflowed = _write_tensors(file, layout.jobs, types)
+        number = file_type(layout, chosen)
+        file.write(compose_header(keys, layout.entries(types), file_type=number, append_file_type=False))
+        overflowed = _write_tensors(file, layout, types)
     return ConvertReport(
         path=target,
         outtype=chosen,
@@ -100,31 +102,43 @@ def _outtype(layout: Layout, requested: str) -> str:
     return "F16"
 
 
-def _write_tensors(file: BinaryIO, jobs: tuple[Job, ...], types: dict[str, str]) -> int:
+class _Chunk(NamedTuple):
+    """Rows that are being converted."""
+
+    job: Job
+    end: int
+    n_values: int
+    converted: Future[tuple[NDArray[Any], int]]
+
+
+def _write_tensors(file: BinaryIO, layout: Layout, types: dict[str, str]) -> int:
     """Convert chunks in two threads and write them in order; return the number of values that became infinite."""
-    total = sum(job.planned.n_elements for job in jobs)
+    total = sum(job.planned.n_elements for job in layout.jobs)
     done = overflowed = 0
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: list[tuple[Future[tuple[NDArray[Any], int]], bool]] = []
+        waiting: list[_Chunk] = []
 
         def write_first() -> None:
             nonlocal done, overflowed
-            future, last = waiting.pop(0)
-            values, lost = future.result()
+            chunk = waiting.pop(0)
+            values, lost = chunk.converted.result()
             write_in_steps(file, values.data)
-            if last:
+            if chunk.end == n_rows(chunk.job):
                 file.write(b"\0" * n_padding(file.tell()))
-            done += values.size
+            done += chunk.n_values
             overflowed += lost
             progress("convert", done, total)
 
-        for job, first, end in _all_chunks(jobs):
-            future = pool.submit(_converted, job, first, end, types[job.target].upper())
-            waiting.append((future, end == n_rows(job)))
-            if len(waiting) > _AHEAD:
+        first_jobs, other_jobs = layout.jobs[: layout.n_first], layout.jobs[layout.n_first :]
+        for jobs, data_after in ((first_jobs, layout.extra_data()), (other_jobs, b"")):
+            for job, first, end in _all_chunks(jobs):
+                future = pool.submit(_converted, job, first, end, types[job.target].upper())
+                waiting.append(_Chunk(job, end, (end - first) * row_length(job), future))
+                if len(waiting) > _AHEAD:
+                    write_first()
+            while waiting:
                 write_first()
-        while waiting:
-            write_first()
+            file.write(data_after)
     return int(overflowed)
 
 
@@ -135,6 +149,8 @@ def _all_chunks(jobs: tuple[Job, ...]) -> Iterator[tuple[Job, int, int]]:
 
 
 def _converted(job: Job, first: int, end: int, target_type: str) -> tuple[NDArray[Any], int]:
+    if job.kept:
+        return read_blocks(job, first, end), 0
     values, source_type = read_chunk(job, first, end), chunk_type(job)
     made = np.ascontiguousarray(convert_floats(values, source_type, target_type))
     return made, n_overflowed(values, source_type, made, target_type)

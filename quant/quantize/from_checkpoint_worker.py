@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from quant.base.files import write_in_steps
 from quant.base.worker import Send
-from quant.convert.layout import Job, Layout, open_layout
+from quant.convert.job import Job
+from quant.convert.layout import Layout, open_layout
 from quant.convert.provenance import TokenCheck
-from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks, row_length, source_of
+from quant.convert.row_chunks import chunk_type, n_rows, read_blocks, read_chunk, row_chunks, row_length, source_of
+from quant.convert.stored.kept import type_of
 from quant.convert.verify.verified import verified_keys
 from quant.gguf_io.file_name import file_stem
 from quant.gguf_io.floats import convert_floats, n_overflowed
@@ -28,6 +30,7 @@ from quant.quantize.kernels import prepare, quantize_rows
 from quant.quantize.level_messages import Finished, LevelFile, OpenCheckpoint, Step, WriteLevels
 from quant.quantize.level_worker import LevelSource, serve_levels
 
+_KEPT_TYPE = "mxfp4"  # what is stored so is not quantized again
 _PIECE_ELEMENTS = 1 << 20  # 4 MiB as float32
 _MOST_WAITING = 24  # pieces, of at most some 5 MiB even at ten levels, until the vocabulary is read
 
@@ -112,8 +115,12 @@ def _importance_of(tensor: Job, importance: Mapping[str, NDArray[np.float32]]) -
 
 def _quantize(tensor: Job, rows: tuple[int, int], kinds: set[str], columns: NDArray[np.float32] | None) -> _Quantized:
     """Quantize rows of a tensor to every type; one that two levels share is made once."""
-    values, source = read_chunk(tensor, *rows), chunk_type(tensor)
     by_type: dict[str, NDArray[np.uint8]] = {}
+    if type_of(tensor) == _KEPT_TYPE and _KEPT_TYPE in kinds:
+        by_type[_KEPT_TYPE] = read_blocks(tensor, *rows)
+        if not (kinds := kinds - {_KEPT_TYPE}):
+            return _Quantized(by_type, 0)
+    values, source = read_chunk(tensor, *rows), chunk_type(tensor)
     wide: NDArray[np.float32] | None = None
     lost = 0
     for kind in kinds:

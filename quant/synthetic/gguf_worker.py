@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from quant.base.files import write_in_steps
 from quant.base.worker import Send
-from quant.convert.layout import Job, Layout, layout_of_shape
+from quant.convert.job import Job
+from quant.convert.layout import Layout, layout_of_shape
 from quant.gguf_io.file_name import file_stem
 from quant.gguf_io.floats import convert_floats
 from quant.gguf_io.levels import LEVEL_BY_NAME

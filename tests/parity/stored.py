@@ -1,7 +1,7 @@
 """Weights that are stored quantized, against llama.cpp's converter, bitsandbytes, compressed-tensors and the formulas.
 
-What llama.cpp's converter dequantizes must make the same file; NVFP4 and gpt-oss's MXFP4, which it keeps, the same
-values. What the two packages wrote must be read as they read it, bit for bit in float32. The rest is packed here by the
+What llama.cpp's converter reads must make the same file, also where it keeps NVFP4 and gpt-oss's MXFP4 as they are. It
+keeps NVFP4 also where llama.cpp does not multiply by the factors; there the values must be the same. What the two packages wrote must be read as they read it, bit for bit in float32. The rest is packed here by the
 published formulas.
 """
 
@@ -19,7 +19,7 @@ from gguf.quants import dequantize
 from quant.convert.checkpoint import open_checkpoint
 from quant.convert.safetensors_file import read_header
 from quant.convert.to_gguf import convert
-from tests.families import gpt_oss, qwen3moe
+from tests.families import gpt_oss, qwen3moe, qwen35
 from tests.parity.files import OUTTYPES, differing
 from tests.parity.oracle import Oracle, run
 from tests.support.checkpoints import decoder_config, write_checkpoint
@@ -27,19 +27,37 @@ from tests.support.stored_weights import FORMS, Parts, store, write_tensors
 
 # Rows and columns that no block of 128 divides, heads whose rows are reordered, and biases.
 _SHAPE: dict[str, Any] = {"hidden": 192, "heads": 3, "kv_heads": 1, "ffn": 320}
+_LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 # What is stored: config.json, how the weights and the tokenizer are written, and the pre-tokenizer.
 _PLAIN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "llama-f16": (decoder_config(**_SHAPE), {"dtype": "float16"}, "gpt-2"),
     "qwen2-bf16": (decoder_config("Qwen2ForCausalLM", "qwen2", **_SHAPE), {"style": "qwen2"}, "qwen2"),
     "gpt_oss": (gpt_oss.config(), {"style": "gpt-4o"}, "gpt-4o"),
+    "llama3-bf16": (decoder_config(**_SHAPE, rope_scaling=_LLAMA3), {"prefix": "language_model."}, "gpt-2"),
+    "qwen3-f32": (
+        decoder_config("Qwen3ForCausalLM", "qwen3", **_SHAPE, head_dim=64, tie=False),
+        {"style": "qwen2", "dtype": "float32"},
+        "qwen2",
+    ),
+    "qwen35": (qwen35.config() | {"linear_num_value_heads": 4}, {"style": "qwen35"}, "qwen35"),
     "qwen3moe": (qwen3moe.config() | {"moe_intermediate_size": 64}, {"style": "qwen2"}, "qwen2"),
 }
-_OF_EXPERTS = ("fp8-block", "gptq-4", "pack-4-zeros")
+_ALL = tuple(name for name, form in FORMS.items() if form.in_converter)
+_DEQUANTIZED = {"llama-f16": _ALL, "qwen2-bf16": _ALL, "qwen3moe": ("fp8-block", "gptq-4", "pack-4-zeros")}
+# Which llama.cpp's converter writes as they are.
 _KEPT = {
-    "modelopt-nvfp4": "llama-f16",
-    "nvfp4": "llama-f16",
-    "mxfp4-experts": "gpt_oss",
-}  # which llama.cpp's converter writes as they are
+    "modelopt-nvfp4": ("llama-f16", "llama3-bf16", "qwen3-f32", "qwen3moe", "qwen35"),
+    "modelopt-nvfp4-a16": ("llama-f16", "qwen3moe"),
+    "nvfp4": ("llama-f16", "qwen3-f32", "qwen3moe"),
+    "mxfp4-experts": ("gpt_oss",),
+}
+_KEPT_BY_IT_ALONE = ("nvfp4", "qwen2-bf16", "f32")
 Finding = dict[str, Any]
 
 
@@ -62,14 +80,15 @@ def _files(oracle: Oracle, folder: Path) -> Iterator[Finding]:
     plain = {
         name: write_checkpoint(folder / "plain" / name, config, **form) for name, (config, form, _) in _PLAIN.items()
     }
-    forms = [name for name, form in FORMS.items() if form.in_converter]
     cases = [
         (base, form, outtype)
         for base in plain
-        for form in {"qwen3moe": _OF_EXPERTS, "gpt_oss": ()}.get(base, forms)
+        for form in _DEQUANTIZED.get(base, ())
         for outtype in OUTTYPES
     ]
-    cases += [(base, form, "f32") for form, base in _KEPT.items()]
+    cases += [(base, form, outtype) for form, bases in _KEPT.items() for base in bases for outtype in OUTTYPES]
+    form, base, outtype = _KEPT_BY_IT_ALONE
+    cases.append((base, form, outtype))
     pairs = dict.fromkeys((base, form) for base, form, _ in cases)
     stored = {(base, form): store(plain[base], folder / form / base, form) for base, form in pairs}
     theirs = {case: folder / case[1] / f"{case[0]}-{case[2]}-theirs.gguf" for case in cases}
@@ -84,7 +103,8 @@ def _files(oracle: Oracle, folder: Path) -> Iterator[Finding]:
         if why := failed.get(str(their)):
             differences = [why]
         else:
-            differences = _differing_values(ours, their) if form in _KEPT else differing(ours, their)[0]
+            is_kept_by_it_alone = (form, base, outtype) == _KEPT_BY_IT_ALONE
+            differences = _differing_values(ours, their) if is_kept_by_it_alone else differing(ours, their)[0]
         yield {"what": f"{form}, {base}, {outtype}", "differences": differences}
 
 

@@ -21,7 +21,7 @@ class Form(NamedTuple):
     settings: dict[str, Any]  # of quantization_config
     parts: Callable[..., Parts]  # of a shape, by what follows the name of its module
     in_converter: bool = True  # whether llama.cpp's own converter makes the same file of it
-    suffix: str = "_proj.weight"  # of the names of what is stored
+    suffix: str | tuple[str, ...] = ("_proj.weight", ".in_proj_qkv.weight", ".in_proj_z.weight")  # of stored names
 
 
 def write_tensors(path: Path, tensors: Parts) -> None:
@@ -244,6 +244,11 @@ FORMS = {
     ),
     "modelopt-fp8": Form({"quant_method": "modelopt", "quant_algo": "FP8"}, _with_inputs),
     "modelopt-nvfp4": Form({"quant_method": "modelopt", **_NVFP4}, partial(_fp4, kind="modelopt"), in_converter=False),
+    "modelopt-nvfp4-a16": Form(
+        {"quant_method": "modelopt", "quant_algo": "W4A16_NVFP4", "quantized_layers": {"model.layers.0.mlp": _NVFP4}},
+        partial(_fp4, kind="modelopt"),
+        in_converter=False,
+    ),
     "nvfp4": Form(
         _compressed("nvfp4-pack-quantized", num_bits=4, group_size=16), partial(_fp4, kind="nv"), in_converter=False
     ),

@@ -14,7 +14,7 @@ from quant.base.errors import UserError
 from quant.base.text import message_line
 from quant.convert.layout import Layout
 from quant.convert.provenance import TokenCheck
-from quant.convert.sparse_gguf import FILE_TYPES, write_sparse_at
+from quant.convert.sparse_gguf import file_type, write_sparse_at
 from quant.convert.verify.messages import Answer, Difference, Job
 from quant.gguf_io.writer import Keys, with_keys
 
@@ -45,7 +45,7 @@ def verified_keys(layout: Layout, stem: str, scratch: Path, *, allow_mismatch: b
     """
     keys, kind = layout.keys, layout.lossless_type
     path = scratch / f"{stem}.gguf"
-    write_sparse_at(layout, path, keys, layout.types_at(kind), FILE_TYPES[kind])
+    write_sparse_at(layout, path, keys, layout.types_at(kind), file_type(layout, kind))
     folder = layout.checkpoint.folder
     answer = _ask(Job(header=str(path), checkpoint=str(folder), n_tokens=layout.vocabulary.n_tokens))
     path.unlink()

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 from quant.base.errors import UserError
 from quant.convert.families import complete_config, find_family
 from quant.convert.families.planned import OfEach, Planned
-from quant.convert.layout import Job, layout_of_shape, open_layout
+from quant.convert.job import Job
+from quant.convert.layout import layout_of_shape, open_layout
 from quant.convert.row_chunks import read_chunk, row_chunks
 from quant.convert.safetensors_file import read_header
 from quant.convert.to_gguf import convert

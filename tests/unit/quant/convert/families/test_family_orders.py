@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quant.convert.families.planned import Order, Parts, Planned, Tiled
-from quant.convert.layout import Job
+from quant.convert.job import Job
 from quant.convert.row_chunks import chunk_type, n_rows, read_chunk, row_chunks
 from quant.convert.safetensors_file import Tensor, read_header
 

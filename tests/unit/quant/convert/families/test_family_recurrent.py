@@ -9,7 +9,7 @@ import pytest
 from quant.base.errors import UserError
 from quant.convert.families import complete_config, family_of, planned_tensors
 from quant.convert.families.planned import Planned
-from quant.convert.layout import Job
+from quant.convert.job import Job
 from quant.convert.row_chunks import read_chunk
 from quant.convert.safetensors_file import Tensor
 from tests.families import falcon_h1, granitehybrid, jamba, lfm2, mamba, mamba2, nemotron_h, plamo2, rwkv6, rwkv7
