@@ -65,7 +65,8 @@ class ConvertOptions:
     "--outtype",
     type=click.Choice(["auto", "f32", "bf16", "f16"]),
     default="auto",
-    help="Type of the matrices. auto keeps the type of a 16-bit checkpoint.",
+    help="Type of the matrices. auto keeps the type of a 16-bit checkpoint. Those stored as NVFP4 stay so, as do the "
+    "experts of gpt-oss in MXFP4; -q dequantizes them.",
 )
 @click.option("-q", "--levels", metavar="LEVELS", help="Quantize to these levels, like Q4_K_M,Q8_0, all or k-quants.")
 @imatrix_option

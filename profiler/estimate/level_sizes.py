@@ -43,7 +43,9 @@ def level_sizes(question: Question, header: GgufHeader, folder: Path, *, repack:
         return [_level_size(header, artifact_of(header, "").level, types, repack=repack)]
     names, by_name = parse_levels(question.levels), levels_requested_by_name(question.levels)
     if question.path is not None and any(tensor.type.is_quantized for tensor in header.tensors):
-        raise UserError(f"{question.model} is quantized already; omit -q, or use the F32, F16 or BF16 file")
+        raise UserError(
+            f"{question.model} is quantized already; omit -q, or use the F32, F16 or BF16 file or the checkpoint"
+        )
     plans = {} if question.always_imatrix else _dry_runs(header, names, None)
     with_imatrix: dict[str, Plan | str] = {}
     if names_with_imatrix := [name for name in names if question.always_imatrix or _needs_imatrix(plans[name])]:

@@ -146,7 +146,10 @@ def _unknown(word: str) -> str:
     known = [level.name for level in LEVELS if level.can_write]
     shown = word if len(word) <= 40 else word[:40] + "…"
     if _canonical(word):
-        return f"llama.cpp cannot quantize to {shown}; choose from {', '.join(known)}"
+        return (
+            f"llama.cpp cannot quantize to {shown}, which a checkpoint that is stored so keeps without -q; "
+            f"choose from {', '.join(known)}"
+        )
     close = difflib.get_close_matches(word.upper()[:40].replace("-", "_"), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return f"there is no level '{shown}'; {hint}known are {', '.join(known)}, and the groups {', '.join(_GROUPS)}"

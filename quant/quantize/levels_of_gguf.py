@@ -163,7 +163,8 @@ def _refuse_requantizing(header: GgufHeader, artifact: Artifact, wanted: list[st
     if wanted and any(tensor.type.is_quantized for tensor in header.tensors):
         raise UserError(
             f"{header.paths[0]} is already quantized ({artifact.level}), and quantizing it again to "
-            f"{', '.join(wanted)} would add its errors; give the F32, F16 or BF16 file"
+            f"{', '.join(wanted)} would add its errors; give the F32, F16 or BF16 file, "
+            "or the checkpoint to slmprof convert -q"
         )
 
 

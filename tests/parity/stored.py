@@ -1,8 +1,9 @@
 """Weights that are stored quantized, against llama.cpp's converter, bitsandbytes, compressed-tensors and the formulas.
 
 What llama.cpp's converter reads must make the same file, also where it keeps NVFP4 and gpt-oss's MXFP4 as they are. It
-keeps NVFP4 also where llama.cpp does not multiply by the factors; there the values must be the same. What the two packages wrote must be read as they read it, bit for bit in float32. The rest is packed here by the
-published formulas.
+keeps NVFP4 also where llama.cpp does not multiply by the factors; there the values must be the same. What
+llama-quantize makes of a file with MXFP4 must be made straight from the checkpoint too. What the two packages wrote
+must be read as they read it, bit for bit in float32. The rest is packed here by the published formulas.
 """
 
 import json
@@ -19,6 +20,7 @@ from gguf.quants import dequantize
 from quant.convert.checkpoint import open_checkpoint
 from quant.convert.safetensors_file import read_header
 from quant.convert.to_gguf import convert
+from quant.quantize.from_checkpoint import checkpoint_writer
 from tests.families import gpt_oss, qwen3moe, qwen35
 from tests.parity.files import OUTTYPES, differing
 from tests.parity.oracle import Oracle, run
@@ -68,7 +70,13 @@ def compare_stored(oracle: Oracle) -> tuple[bool, list[Finding]]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     findings = []
-    for stage in (_formulas(folder / "formulas"), _packages(oracle, folder / "packages"), _files(oracle, folder)):
+    stages = (
+        _formulas(folder / "formulas"),
+        _packages(oracle, folder / "packages"),
+        _files(oracle, folder),
+        _level(oracle, folder),
+    )
+    for stage in stages:
         for finding in stage:
             print(f"  {finding['what']:44} {'; '.join(finding['differences'][:5]) or 'equal'}", flush=True)
             findings.append(finding)
@@ -80,12 +88,7 @@ def _files(oracle: Oracle, folder: Path) -> Iterator[Finding]:
     plain = {
         name: write_checkpoint(folder / "plain" / name, config, **form) for name, (config, form, _) in _PLAIN.items()
     }
-    cases = [
-        (base, form, outtype)
-        for base in plain
-        for form in _DEQUANTIZED.get(base, ())
-        for outtype in OUTTYPES
-    ]
+    cases = [(base, form, outtype) for base in plain for form in _DEQUANTIZED.get(base, ()) for outtype in OUTTYPES]
     cases += [(base, form, outtype) for form, bases in _KEPT.items() for base in bases for outtype in OUTTYPES]
     form, base, outtype = _KEPT_BY_IT_ALONE
     cases.append((base, form, outtype))
@@ -106,6 +109,23 @@ def _files(oracle: Oracle, folder: Path) -> Iterator[Finding]:
             is_kept_by_it_alone = (form, base, outtype) == _KEPT_BY_IT_ALONE
             differences = _differing_values(ours, their) if is_kept_by_it_alone else differing(ours, their)[0]
         yield {"what": f"{form}, {base}, {outtype}", "differences": differences}
+
+
+def _level(oracle: Oracle, folder: Path) -> Iterator[Finding]:
+    """Quantize the kept file of gpt-oss to the level of its experts, and its checkpoint straight to it."""
+    form, base, level = "mxfp4-experts", "gpt_oss", "MXFP4_MOE"
+    theirs, ours = (folder / form / f"{base}-{level}-{side}.gguf" for side in ("theirs", "ours"))
+    kept = folder / form / f"{base}-bf16-theirs.gguf"
+    run([str(oracle.llama_quantize), str(kept), str(theirs), level], quiet=True)
+    with checkpoint_writer(folder / form / base, pre=_PLAIN[base][2]) as writer:
+        writer.write([level], lambda _: ours)
+    found, expected = ({each.name: each for each in GGUFReader(path).tensors} for path in (ours, theirs))
+    differences = [f"{name} only in one" for name in sorted(found.keys() ^ expected.keys())]
+    for name in sorted(found.keys() & expected.keys()):
+        one, other = found[name], expected[name]
+        if one.tensor_type != other.tensor_type or one.data.tobytes() != other.data.tobytes():
+            differences.append(name)
+    yield {"what": f"{form}, {base}, straight to {level}", "differences": differences}
 
 
 def _differing_values(ours: Path, theirs: Path) -> list[str]:

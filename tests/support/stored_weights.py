@@ -21,7 +21,7 @@ class Form(NamedTuple):
     settings: dict[str, Any]  # of quantization_config
     parts: Callable[..., Parts]  # of a shape, by what follows the name of its module
     in_converter: bool = True  # whether llama.cpp's own converter makes the same file of it
-    suffix: str | tuple[str, ...] = ("_proj.weight", ".in_proj_qkv.weight", ".in_proj_z.weight")  # of stored names
+    suffix: str | tuple[str, ...] = ("_proj.weight", ".in_proj_qkv.weight", ".in_proj_z.weight", "lm_head.weight")
 
 
 def write_tensors(path: Path, tensors: Parts) -> None:

@@ -12,7 +12,9 @@ from quant.base.errors import UserError
 from quant.convert.checkpoint import open_checkpoint
 from quant.convert.safetensors_file import Tensor
 from quant.convert.stored.floats import E2M1, to_f32, unpack_bits
+from quant.convert.stored.fp4 import Fp4
 from quant.convert.stored.methods import METHODS
+from quant.convert.stored.parts import StoredTensor
 from tests.support.stored_weights import FORMS, Parts, write_tensors
 
 N_OUT, N_IN = 64, 96
@@ -58,6 +60,44 @@ def test_blocks_of_experts_are_a_weight_with_the_inputs_in_the_last_dimension(tm
     tensor = open_checkpoint(folder).tensors["m.experts"]
     code, exponent = int(parts["_blocks"][1][1, 2, 1, 15]) >> 4, int(parts["_scales"][1][1, 2, 1])
     assert (tensor.shape, tensor.read(2 * 3 * 64 - 1, 1)[0]) == ((2, 3, 64), E2M1[code] * 2.0 ** (exponent - 127))
+
+
+def test_blocks_turn_the_numbers_of_a_negative_scale_and_move_whole_groups(tmp_path):
+    codes = np.arange(64, dtype=np.uint8) % 16
+    parts: Parts = {
+        "weight": ("U8", (codes[0::2] | codes[1::2] << 4)[None]),
+        "weight_scale": ("F8_E4M3", np.array([[0x38, 0xB8, 0x40, 0x41]], np.uint8)),
+        "weight_scale_2": ("F32", np.ones((), np.float32)),
+    }
+    tensor = open_checkpoint(_checkpoint(tmp_path, parts, {"quant_method": "modelopt"})).tensors["m.weight"]
+    assert isinstance(tensor, StoredTensor)
+    assert isinstance(tensor.weight, Fp4)
+    assert tensor.weight.ggml_type == "nvfp4"
+    block = tensor.weight.blocks(0, 1)[0]
+    assert block[:4].tolist() == [0x38, 0x38, 0x40, 0x41]
+    assert block[4:12].tolist() == [low | low + 8 << 4 for low in range(8)]
+    assert block[12:20].tolist() == [low + 8 | low << 4 for low in range(8)]
+    moved = tensor.weight.blocks(0, 1, np.roll(np.arange(64), 16))[0]
+    assert moved[:4].tolist() == [0x41, 0x38, 0x38, 0x40]
+    assert moved[20:28].tolist() == block[12:20].tolist()
+
+
+@pytest.mark.parametrize(
+    ("layers", "wide"),
+    [
+        (None, True),
+        ({"language_model.m": {"quant_algo": "NVFP4"}}, False),
+        ({"m": 5, "other": {"quant_algo": "NVFP4"}}, True),
+    ],
+)
+def test_inputs_stay_wide_where_modelopt_says_so_of_a_module_or_of_all(tmp_path, layers, wide):
+    folder = _checkpoint(tmp_path, _parts("modelopt-nvfp4"), {"quant_method": "modelopt"})
+    quantization = {"quant_algo": "W4A16_NVFP4", "quantized_layers": layers}
+    (folder / "hf_quant_config.json").write_text(json.dumps({"quantization": quantization}))
+    tensor = open_checkpoint(folder).tensors["m.weight"]
+    assert isinstance(tensor, StoredTensor)
+    assert isinstance(tensor.weight, Fp4)
+    assert (tensor.weight.wide_inputs, tensor.weight.ggml_type) == (wide, None)  # rows of 96 are no whole blocks
 
 
 def test_small_floats_have_the_values_of_their_specifications():
