@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--target", choices=_TARGETS, help="only this one; without it, all one after the other")
     counts = ", ".join(f"{count} of {name}" for name, (_, count) in _TARGETS.items())
     parser.add_argument("--cases", type=int, help=f"how many of each target; default: {counts}")
+    parser.add_argument("--first", type=int, default=0, help="the first one's number, for a part of a target's cases")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="only this one, with its traceback")
     parser.add_argument("--keep", type=Path, help="leave the case's files here")
@@ -45,7 +46,7 @@ def main() -> int:
     n_failed = 0
     for name in [arguments.target] if arguments.target else _TARGETS:
         module, count = _TARGETS[name]
-        cases = range(arguments.cases or count)
+        cases = range(arguments.first, arguments.first + (arguments.cases or count))
         if arguments.case is not None:
             cases = range(arguments.case, arguments.case + 1)
         start_s = time.monotonic()
