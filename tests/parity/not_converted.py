@@ -64,20 +64,22 @@ _BY_REASON = {
     _larger("20B"): "MapleForCausalLM",
     _larger("30B and 235B, of Qwen3-VL"): "Qwen3VLMoeForConditionalGeneration",
     _larger("33B"): "Exaone4_5_ForConditionalGeneration",
+    _larger("75B"): "NemotronHPuzzleForCausalLM",
+    _larger("17B and more"): "CogVLMForCausalLM",
+    "its tokenizer is code of its repository": "ChatGLMForConditionalGeneration ChatGLMModel",
+    "its tokenizer is a tekken.json": "VoxtralForConditionalGeneration",
+    "published without a tokenizer": "MambaLMHeadModel",
+    "it has no text model of its own": "UltravoxModel",
+    "llama.cpp's converter lacks its tensors' names": "OLMoForCausalLM",
+    "no public config": "VLlama3ForCausalLM GraniteMoeSWAForCausalLM",
+    "only a random model is public": "Gemma4UnifiedForConditionalGeneration",
     NOT_YET: (
         "BailingMoeV3ForCausalLM BailingMoeV3VLForConditionalGeneration ChameleonForCausalLM "
-        "ChameleonForConditionalGeneration ChatGLMForConditionalGeneration ChatGLMModel CogVLMForCausalLM "
-        "DeepseekOCRForCausalLM KimiVLForConditionalGeneration UnlimitedOCRForCausalLM "
-        "YoutuVLForConditionalGeneration Gemma4UnifiedForConditionalGeneration Glm4vForConditionalGeneration "
-        "GlmOcrForConditionalGeneration RuGPT3XLForCausalLM BambaForCausalLM GraniteMoeSWAForCausalLM "
-        "GraniteSwitchForCausalLM HrmTextForCausalLM HYV4ForCausalLM JanusForConditionalGeneration "
-        "LlavaForConditionalGeneration Sarashina2VisionForCausalLM UltravoxModel VLlama3ForCausalLM "
-        "VoxtralForConditionalGeneration MambaLMHeadModel NemotronHPuzzleForCausalLM "
-        "OLMoForCausalLM Phi4ForCausalLMV PlamoForCausalLM "
-        "AudioFlamingo3ForConditionalGeneration KORMoForCausalLM Qwen2AudioForConditionalGeneration Qwen2_5OmniModel "
-        "StepVLForConditionalGeneration MiniCPMV4_6ForConditionalGeneration Qwen3ASRForConditionalGeneration "
-        "Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration "
-        "LlavaStableLMEpochForCausalLM StableLMEpochForCausalLM TalkieForCausalLM"
+        "ChameleonForConditionalGeneration DeepseekOCRForCausalLM UnlimitedOCRForCausalLM "
+        "Glm4vForConditionalGeneration GlmOcrForConditionalGeneration RuGPT3XLForCausalLM BambaForCausalLM "
+        "GraniteSwitchForCausalLM HrmTextForCausalLM HYV4ForCausalLM PlamoForCausalLM "
+        "Qwen3ASRForConditionalGeneration Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration "
+        "TalkieForCausalLM"
     ),
 }
 

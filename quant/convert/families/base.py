@@ -230,6 +230,9 @@ def flattened(config: Config) -> Config:
         UserError: the inner config is no object.
     """
     inner = config.get("text_config")
+    thinker = config.get("thinker_config")  # of a model that also talks, the part that writes
+    if inner is None and isinstance(thinker, dict):
+        inner = thinker.get("text_config")
     if inner is None:
         return config
     if not isinstance(inner, dict):

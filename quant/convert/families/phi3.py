@@ -1,6 +1,6 @@
 """Phi3ForCausalLM: Phi-3, Phi-3.5, Phi-4 and Phi-4-mini. Query, key and value are one matrix, gate and up another.
 
-Models with a long context have two sets of rope factors. Most have a SentencePiece vocabulary to which tokenizer.json
+The text model of Phi4ForCausalLMV is one too. Models with a long context have two sets of rope factors. Most have a SentencePiece vocabulary to which tokenizer.json
 adds tokens; Phi-4 has a byte-level one.
 Source: conversion/phi.py of the pinned llama.cpp.
 """
@@ -90,7 +90,7 @@ def vocabulary(folder: Path, config: Config, pre: str | None) -> Vocabulary:
 
 
 FAMILY = Family(
-    architectures=("Phi3ForCausalLM",),
+    architectures=("Phi3ForCausalLM", "Phi4ForCausalLMV"),
     model_types=("phi3",),
     arch="phi3",
     computed={"hidden_act": SILU},
@@ -111,4 +111,5 @@ FAMILY = Family(
     early_keys=early_keys,
     extra_tensors=extra_tensors,
     vocabulary=vocabulary,
+    omitted=("model.vision_tower.", "model.mm_projector."),
 )

@@ -1,4 +1,4 @@
-"""Qwen2VLForConditionalGeneration and Qwen2_5_VLForConditionalGeneration: the text model, a Qwen2.
+"""Qwen2VLForConditionalGeneration and Qwen2_5_VLForConditionalGeneration: the text model, a Qwen2. So is Qwen2.5-Omni's.
 
 Sections of the rotary embedding follow time, height and width of an image; text has one position in all. The vision
 part is omitted. Source: conversion/qwenvl.py of the pinned llama.cpp.
@@ -11,6 +11,7 @@ from quant.convert.families.base import Config, rope_parameters
 from quant.convert.families.qwen2 import FAMILY as QWEN2
 
 VISION = ("visual.", "model.visual.")
+_OMNI = ("audio_tower.", "thinker.visual.", "thinker.audio_tower.", "talker.", "token2wav.")
 
 
 def require_sections(config: Config) -> None:
@@ -25,8 +26,8 @@ def require_sections(config: Config) -> None:
 
 FAMILY = msgspec.structs.replace(
     QWEN2,
-    architectures=("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"),
-    model_types=("qwen2_vl", "qwen2_5_vl", "qwen2_vl_text", "qwen2_5_vl_text"),
+    architectures=("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration", "Qwen2_5OmniModel"),
+    model_types=("qwen2_vl", "qwen2_5_vl", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni", "qwen2_5_omni_text"),
     arch="qwen2vl",
     defaults={  # transformers' Qwen2VLTextConfig and Qwen2_5_VLTextConfig (4.57)
         "num_key_value_heads": 8,
@@ -42,5 +43,5 @@ FAMILY = msgspec.structs.replace(
         "num_attention_heads": 64,
     },
     check=require_sections,
-    omitted=VISION,
+    omitted=(*VISION, *_OMNI),
 )

@@ -1,5 +1,6 @@
 """Qwen3ForCausalLM: the dense members of Qwen3. Norms of each head's queries and keys instead of Qwen2's biases.
 
+The text model of StepVLForConditionalGeneration (Step3-VL) is one too.
 Source: conversion/qwen.py of the pinned llama.cpp.
 """
 
@@ -8,7 +9,7 @@ from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import write_common_keys
 
 FAMILY = Family(
-    architectures=("Qwen3ForCausalLM",),
+    architectures=("Qwen3ForCausalLM", "StepVLForConditionalGeneration"),
     model_types=("qwen3",),
     arch="qwen3",
     computed={"hidden_act": SILU},
@@ -28,4 +29,5 @@ FAMILY = Family(
     },
     tensors=Decoder(qk_norms="head").tensors,
     write_keys=write_common_keys,
+    omitted=("vision_model.", "vit_large_projector."),
 )

@@ -1,5 +1,6 @@
 """StableLmForCausalLM: StableLM-3B-4E1T, StableLM 2, Stable Code. Norms have biases; partial rotary.
 
+Their first configs name the class StableLMEpochForCausalLM; a model that sees with one is Obsidian.
 StableLM 2 12B computes attention and feed-forward in parallel, and has norms for each head's queries and keys.
 Source: conversion/stablelm.py of the pinned llama.cpp.
 """
@@ -56,8 +57,8 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
 
 
 FAMILY = Family(
-    architectures=("StableLmForCausalLM",),
-    model_types=("stablelm",),
+    architectures=("StableLmForCausalLM", "StableLMEpochForCausalLM", "LlavaStableLMEpochForCausalLM"),
+    model_types=("stablelm", "stablelm_epoch"),
     arch="stablelm",
     computed={
         "hidden_act": SILU,
@@ -79,4 +80,5 @@ FAMILY = Family(
     check=lambda config: require_whole_heads(need(config, "hidden_size"), need(config, "num_attention_heads")),
     tensors=tensors,
     write_keys=write_keys,
+    omitted=("model.vision_tower.", "model.mm_projector."),
 )

@@ -1,4 +1,4 @@
-"""YoutuForCausalLM: Youtu-LLM-2B. DeepSeek's latent attention without experts.
+"""YoutuForCausalLM: Youtu-LLM-2B. DeepSeek's latent attention without experts; Youtu-VL's text model is one too.
 
 Source: conversion/deepseek.py and src/models/deepseek2.cpp of the pinned llama.cpp.
 """
@@ -11,8 +11,8 @@ from quant.convert.families.deepseek2 import FAMILY as DEEPSEEK2
 
 FAMILY = msgspec.structs.replace(
     DEEPSEEK2,
-    architectures=("YoutuForCausalLM",),
-    model_types=("youtu_llm", "youtu"),
+    architectures=("YoutuForCausalLM", "YoutuVLForConditionalGeneration"),
+    model_types=("youtu_llm", "youtu", "youtu_vl"),
     computed={**COMPUTED, "rope_interleave": (None, True), "n_routed_experts": (None,)},
     defaults={  # transformers' YoutuConfig (5.24)
         "num_key_value_heads": 16,
@@ -26,4 +26,5 @@ FAMILY = msgspec.structs.replace(
         "first_k_dense_replace": lambda config: need(config, "num_hidden_layers"),
     },
     tensors=tensors,
+    omitted=("siglip2.", "merger."),
 )
