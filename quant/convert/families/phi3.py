@@ -1,7 +1,7 @@
 """Phi3ForCausalLM: Phi-3, Phi-3.5, Phi-4 and Phi-4-mini. Query, key and value are one matrix, gate and up another.
 
-The text model of Phi4ForCausalLMV is one too. Models with a long context have two sets of rope factors. Most have a SentencePiece vocabulary to which tokenizer.json
-adds tokens; Phi-4 has a byte-level one.
+The text model of Phi4ForCausalLMV is one too. Models with a long context have two sets of rope factors. Most have a
+SentencePiece vocabulary to which tokenizer.json adds tokens; Phi-4 has a byte-level one.
 Source: conversion/phi.py of the pinned llama.cpp.
 """
 

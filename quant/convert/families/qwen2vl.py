@@ -1,7 +1,7 @@
-"""Qwen2VLForConditionalGeneration and Qwen2_5_VLForConditionalGeneration: the text model, a Qwen2. So is Qwen2.5-Omni's.
+"""Qwen2VLForConditionalGeneration and Qwen2_5_VLForConditionalGeneration: the text model, a Qwen2.
 
-Sections of the rotary embedding follow time, height and width of an image; text has one position in all. The vision
-part is omitted. Source: conversion/qwenvl.py of the pinned llama.cpp.
+Sections of the rotary embedding follow time, height and width of an image; text has one position in all. Qwen2.5-Omni's
+is one too. What sees, hears and talks is omitted. Source: conversion/qwenvl.py of the pinned llama.cpp.
 """
 
 import msgspec
