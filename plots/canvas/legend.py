@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from plots.canvas.panels import levels_of
 from plots.canvas.series import mark
-from plots.canvas.style import Marker, filling_of, marker_of
+from plots.canvas.style import Marker, filling_of
 from plots.canvas.text_width import printable
 from plots.canvas.theme import Theme
 from profiler.records.cell_summary import CellSummary
@@ -17,13 +17,13 @@ _FILLINGS = {"full": "real weights", "hollow": "synthetic weights", "half": "sta
 
 def mark_keys(cells: Sequence[CellSummary], theme: Theme) -> list[Line2D]:
     """Return the entries of a chart of marks that no line joins: levels, families and fillings."""
-    return [*level_keys(cells, theme, lines=False), *family_keys(cells), *filling_keys(cells)]
+    return [*level_keys(cells, theme, lines=False), *family_keys(cells, theme), *filling_keys(cells)]
 
 
 def level_keys(cells: Sequence[CellSummary], theme: Theme, *, lines: bool = True, marks: bool = True) -> list[Line2D]:
     """Return an entry for each level: its line, a mark where the chart has no lines, or both."""
     arches, fillings = {cell.artifact.arch for cell in cells}, {filling_of(cell) for cell in cells}
-    shape = marker_of(next(iter(arches))) if len(arches) == 1 else "s"
+    shape = theme.marker_of(next(iter(arches))) if len(arches) == 1 else "s"
     filling = next(iter(fillings)) if len(fillings) == 1 else "full"
     first = {cell.artifact.level: cell for cell in cells}
     return [
@@ -39,10 +39,10 @@ def level_keys(cells: Sequence[CellSummary], theme: Theme, *, lines: bool = True
     ]
 
 
-def family_keys(cells: Sequence[CellSummary]) -> list[Line2D]:
+def family_keys(cells: Sequence[CellSummary], theme: Theme) -> list[Line2D]:
     """Return an entry for each family: its marker; none where there is only one."""
     arches = sorted({cell.artifact.arch for cell in cells})
-    return [_key(printable(arch), marker_of(arch), "full") for arch in arches] if len(arches) > 1 else []
+    return [_key(printable(arch), theme.marker_of(arch), "full") for arch in arches] if len(arches) > 1 else []
 
 
 def filling_keys(cells: Sequence[CellSummary]) -> list[Line2D]:

@@ -11,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation, Transform
 
 from plots.canvas.figures import flat
 from plots.canvas.panels import levels_of
-from plots.canvas.style import Marker, Style, filling_of, marker_of
+from plots.canvas.style import Marker, Style, filling_of
 from plots.canvas.theme import Theme
 from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
@@ -65,7 +65,8 @@ def draw_series(axis: Axes, series: Series, theme: Theme) -> None:
         zorder=2 if series.faint else 3,
     )
     # Not in errorbar, which would draw the caps with the mark's rim.
-    drawn.lines[0].set(**mark(look.colour, marker_of(series.cell.artifact.arch), filling_of(series.cell), look.rim))
+    marker = theme.marker_of(series.cell.artifact.arch)
+    drawn.lines[0].set(**mark(look.colour, marker, filling_of(series.cell), look.rim))
 
 
 def draw_levels(axis: Axes, marks: Sequence[Mark], theme: Theme, shift_of: Mapping[str, float] | None = None) -> None:
@@ -73,7 +74,7 @@ def draw_levels(axis: Axes, marks: Sequence[Mark], theme: Theme, shift_of: Mappi
     shift_of = shift_of or {}
     groups: dict[tuple[str, Marker, str, bool], list[Mark]] = {}
     for each in marks:
-        key = (each.cell.artifact.level, marker_of(each.cell.artifact.arch), filling_of(each.cell), each.faint)
+        key = (each.cell.artifact.level, theme.marker_of(each.cell.artifact.arch), filling_of(each.cell), each.faint)
         groups.setdefault(key, []).append(each)
     for level in levels_of([each.cell for each in marks]):
         for (quant, *_, faint), items in groups.items():

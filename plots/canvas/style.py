@@ -4,13 +4,13 @@ A level has one colour in every chart and every file. The levels that are usual 
 any colour vision, and of float, legacy and k-quant levels those with fewer bits are lighter; rarer variants (Q4_K_S,
 IQ3_S) are near the usual one. Source: found by maximising the least CIEDE2000 distance between the usual ten, as seen
 with normal vision, protanopia, deuteranopia and tritanopia; `python -m tests.benchmarks.charts_look` checks it. A
-family (architecture) has one marker everywhere, and its filling tells real weights from synthetic ones: full, hollow
-for synthetic, half full for a stand-in's shape.
+family (architecture) has one marker in all charts of a call, and of the usual ones everywhere; its filling tells real
+weights from synthetic ones: full, hollow for synthetic, half full for a stand-in's shape.
 """
 
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -51,10 +51,15 @@ FAMILY_MARKERS: dict[str, Marker] = {
     "llama": "o", "qwen2": "s", "qwen3": "D", "gemma": "^", "gemma2": "<", "gemma3": "v", "phi2": "P", "phi3": "X",
     "gptneox": "p", "gpt2": "*", "bloom": "h", "openelm": ">", "stablelm": "8", "olmo": "d", "olmo2": "H",
     # Stars and polygons by (corners, kind, turn): matplotlib has too few named markers.
-    "minicpm": (4, 1, 0), "minicpm3": (4, 1, 45), "smollm3": (6, 1, 0), "granite": (3, 1, 0), "internlm2": (7, 0, 0),
+    "minicpm": (4, 1, 0), "minicpm3": (4, 1, 45), "smollm3": (6, 1, 0), "granite": (5, 1, 36), "internlm2": (7, 0, 0),
     "mamba": (8, 1, 0),
 }  # fmt: skip
-MARKERS = ("o", "s", "D", "^", "v", "<", "P", "X", "p", "*", "h", ">", "8", "d", "H")
+# For all other families: those that a reader tells apart, and those that are taken when there are no more.
+_DISTINCT: tuple[Marker, ...] = (
+    "o", "s", "D", "^", "v", "<", "P", "X", "p", "*", "h", ">", "d",
+    (4, 1, 0), (4, 1, 45), (6, 1, 0), (5, 1, 36), (5, 0, 36),
+)  # fmt: skip
+_MUCH_ALIKE: tuple[Marker, ...] = ("8", "H", (7, 0, 0), (8, 1, 0), (5, 0, 18), (4, 1, 22), (3, 1, 30), (3, 1, 90))
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,10 +135,20 @@ def looks(cells: Sequence[CellSummary]) -> dict[str, Look]:
     return found
 
 
-def marker_of(arch: str) -> Marker:
-    """Return a family's marker; one that is not in the table gets one by its name, the same every time."""
-    known = FAMILY_MARKERS.get(arch)
-    return known or MARKERS[zlib.crc32(arch.encode()) % len(MARKERS)]
+def markers_of(arches: Iterable[str]) -> dict[str, Marker]:
+    """Return a marker for each family, no two alike while there are enough.
+
+    A family that is not in the table gets one by its name, the next one that is free where another family has it.
+    """
+    names = sorted(set(arches))
+    found = {arch: FAMILY_MARKERS[arch] for arch in names if arch in FAMILY_MARKERS}
+    for arch in names:
+        if arch not in found:
+            first = zlib.crc32(arch.encode()) % len(_DISTINCT)
+            in_turn = (*_DISTINCT[first:], *_DISTINCT[:first], *_MUCH_ALIKE)
+            taken = set(found.values())
+            found[arch] = next((marker for marker in in_turn if marker not in taken), in_turn[0])
+    return found
 
 
 def filling_of(cell: CellSummary) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from plots.canvas.chart_input import ChartInput, Picture, csv_of
 from plots.canvas.panels import Panel, pages, panels, stem_of
-from plots.canvas.style import FORMATS, Style, drawing, find_style, fitted, looks
+from plots.canvas.style import FORMATS, Style, drawing, find_style, fitted, looks, markers_of
 from plots.canvas.theme import Theme
 from plots.charts import memory, threads, tradeoff
 from plots.charts.depth import depth_charts
@@ -107,6 +107,7 @@ def draw_all(
     theme = Theme(
         style=style,
         looks=looks(inputs.cells),
+        markers=markers_of(cell.artifact.arch for cell in inputs.cells),
         environments=inputs.environments,
         in_report=options.in_report,
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plots.canvas.style import LEVEL_COLOURS, filling_of, find_style, fitted, looks, marker_of
+from plots.canvas.style import LEVEL_COLOURS, filling_of, find_style, fitted, looks, markers_of
 from quant.gguf_io.levels import LEVELS
 from tests.benchmarks.charts_look import TOGETHER, too_near
 from tests.support.colours import VISIONS, ciede2000, distance, lab_of
@@ -66,8 +66,16 @@ def test_a_level_that_is_not_known_takes_the_colour_of_its_bits() -> None:
 
 
 def test_a_family_has_its_marker_and_an_unknown_one_the_same_every_time() -> None:
-    assert (marker_of("llama"), marker_of("qwen2"), marker_of("gemma3")) == ("o", "s", "v")
-    assert marker_of("nothing-known") == marker_of("nothing-known")
+    found = markers_of(["llama", "qwen2", "gemma3", "nothing-known"])
+    assert (found["llama"], found["qwen2"], found["gemma3"]) == ("o", "s", "v")
+    assert markers_of(["nothing-known", "olmo"])["nothing-known"] == found["nothing-known"]
+
+
+def test_no_two_families_of_a_chart_have_one_marker() -> None:
+    arches = ["falcon-h1", "qwen35", "granitehybrid", "granitemoe", "lfm2", "gemma3n", "gemma4", "mistral3", "exaone4"]
+    arches += ["ernie4_5", "hunyuan-dense", "rwkv7", "bitnet", "arcee", "apertus", "llama", "qwen3", "gemma3"]
+    assert len(set(markers_of(arches).values())) == len(arches)
+    assert len(set(markers_of(map(str, range(99))).values())) == 26
 
 
 def test_fillings_tell_real_synthetic_and_stand_in_apart() -> None:
