@@ -51,7 +51,7 @@ _TIED_BY_LLAMA_CPP = {
     "qwen3moe", "granitemoe", "afmoe", "deepseek", "deepseek2", "ernie4_5-moe", "hunyuan-moe", "smallthinker",
     "arcee", "ernie4_5", "hunyuan-dense", "exaone", "exaone4", "seed_oss", "mistral3", "qwen2vl", "qwen3vl",
     "chatglm", "glm4", "pangu-embedded", "nanbeige", "paddleocr", "spark2_5", "deci", "maincoder", "hunyuan_vl",
-    "granite_swa", "plamo3",
+    "granite_swa", "plamo3", "deepseek2-ocr",
     "lfm2", "mamba", "mamba2", "granitehybrid", "jamba", "lfm2moe", "nemotron_h",
     "qwen35", "qwen35moe", "qwen3next",
 }  # fmt: skip

@@ -71,11 +71,12 @@ _BY_REASON = {
     "published without a tokenizer": "MambaLMHeadModel",
     "it has no text model of its own": "UltravoxModel",
     "llama.cpp's converter lacks its tensors' names": "OLMoForCausalLM",
+    "llama.cpp does not compute its window": "UnlimitedOCRForCausalLM",
     "no public config": "VLlama3ForCausalLM GraniteMoeSWAForCausalLM",
     "only a random model is public": "Gemma4UnifiedForConditionalGeneration",
     NOT_YET: (
         "BailingMoeV3ForCausalLM BailingMoeV3VLForConditionalGeneration ChameleonForCausalLM "
-        "ChameleonForConditionalGeneration DeepseekOCRForCausalLM UnlimitedOCRForCausalLM "
+        "ChameleonForConditionalGeneration "
         "Glm4vForConditionalGeneration GlmOcrForConditionalGeneration RuGPT3XLForCausalLM BambaForCausalLM "
         "GraniteSwitchForCausalLM HrmTextForCausalLM HYV4ForCausalLM PlamoForCausalLM "
         "Qwen3ASRForConditionalGeneration Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration "

@@ -231,8 +231,8 @@ def flattened(config: Config) -> Config:
     """
     inner = config.get("text_config")
     thinker = config.get("thinker_config")  # of a model that also talks, the part that writes
-    if inner is None and isinstance(thinker, dict):
-        inner = thinker.get("text_config")
+    if inner is None:
+        inner = thinker.get("text_config") if isinstance(thinker, dict) else config.get("language_config")
     if inner is None:
         return config
     if not isinstance(inner, dict):
