@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from quant.convert.families.base import Config, head_dim, is_tied, n_head_kv, need
-from quant.convert.families.planned import Interleaved, Planned, weight_and_bias
+from quant.convert.families.planned import Interleaved, Planned, Shape, weight_and_bias
 
 
 class Decoder(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,7 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
     qk_norms: Literal["head", "row"] | None = None  # norms of queries and keys: of each head, or of all heads together
     final_norm: bool = True
     norm_offset: float = 0.0  # added to the weights of every norm
+    spare_rows: bool = False  # whether the embedding may have rows beyond the vocabulary
     head: bool = True  # whether there can be an output matrix
     # In place of the feed-forward part with one gate: config, layer -> its tensors.
     feed_forward: Callable[[Config, int], Iterator[Planned]] | None = None
@@ -34,7 +35,7 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
             by_layer: a config for each layer, where they differ.
         """
         n_embd, n_vocab = need(config, "hidden_size"), need(config, "vocab_size")
-        yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
+        yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd), cut=self.spare_rows)
         for layer in range(need(config, "num_hidden_layers")):
             yield from self._layer(by_layer[layer] if by_layer else config, layer)
         if self.final_norm:
@@ -67,7 +68,7 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
     def _mlp(self, config: Config, layer: int) -> Iterator[Planned]:
         n_embd, n_ff = need(config, "hidden_size"), need(config, "intermediate_size")
         if self.gated == "fused":
-            parts = {"gate_up_proj": (2 * n_ff, n_embd)}
+            parts: dict[str, Shape] = {"gate_up_proj": (2 * n_ff, n_embd)}
         else:
             parts = {"gate_proj": (n_ff, n_embd)} if self.gated else {}
             parts[self.mlp_names[0]] = (n_ff, n_embd)
@@ -82,12 +83,12 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
 
 def gated(block: str, n_embd: int, n_ff: int) -> Iterator[Planned]:
     """Yield the matrices of a feed-forward part with a gate."""
-    parts = {"gate_proj": (n_ff, n_embd), "up_proj": (n_ff, n_embd), "down_proj": (n_embd, n_ff)}
+    parts: dict[str, Shape] = {"gate_proj": (n_ff, n_embd), "up_proj": (n_ff, n_embd), "down_proj": (n_embd, n_ff)}
     yield from matrices(block, parts)
 
 
-def matrices(block: str, parts: Mapping[str, tuple[int, int]], *, bias: bool = False) -> Iterator[Planned]:
-    """Yield the matrices of a part of a layer, with their biases."""
+def matrices(block: str, parts: Mapping[str, Shape], *, bias: bool = False) -> Iterator[Planned]:
+    """Yield the weights of a part of a layer, with their biases."""
     for name, shape in parts.items():
         if bias:
             yield from weight_and_bias(f"{block}.{name}", shape)

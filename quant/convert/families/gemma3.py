@@ -5,28 +5,15 @@ own rotary base. The vision part is omitted.
 Source: conversion/gemma.py of the pinned llama.cpp.
 """
 
-from collections.abc import Iterator
-
 import gguf
-import msgspec
 
 from quant.convert.families.base import Config, Family, need, number
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.gemma import spaced_vocabulary
 from quant.convert.families.gemma2 import NORMS, SHARED_DEFAULTS, check_query_scale
 from quant.convert.families.keys import window_layers, write_common_keys, write_window_pattern
-from quant.convert.families.planned import Planned
 
 _PATTERN = 6
-
-
-def tensors(config: Config) -> Iterator[Planned]:
-    """Yield the config's tensors; rows of the embedding beyond the vocabulary are cut off."""
-    for planned in Decoder(norms=NORMS, qk_norms="head", norm_offset=1.0).tensors(config):
-        if planned.name == "model.embed_tokens.weight":
-            yield msgspec.structs.replace(planned, cut=True)
-        else:
-            yield planned
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -56,7 +43,7 @@ FAMILY = Family(
         **SHARED_DEFAULTS,
     },
     check=check_query_scale,
-    tensors=tensors,
+    tensors=Decoder(norms=NORMS, qk_norms="head", norm_offset=1.0, spare_rows=True).tensors,
     write_keys=write_keys,
     vocabulary=spaced_vocabulary,
 )

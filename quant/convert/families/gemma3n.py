@@ -15,12 +15,12 @@ import numpy as np
 
 from quant.base.errors import UserError
 from quant.convert.families.base import Config, Family, need, need_list, number
-from quant.convert.families.decoder import Decoder
+from quant.convert.families.decoder import Decoder, matrices
 from quant.convert.families.gemma import spaced_vocabulary
 from quant.convert.families.gemma2 import NORMS
 from quant.convert.families.keys import window_layers, write_common_keys
 from quant.convert.families.per_layer import check_shared, embeddings, shared_layers
-from quant.convert.families.planned import Planned
+from quant.convert.families.planned import Planned, Shape
 
 _PATTERN = 5  # layers of a group whose last one has no window
 _STREAMS, _RANK, _PER_LAYER = 4, 64, 256
@@ -28,55 +28,49 @@ _OWN_KEYS = 20  # layers that have keys and values of their own
 _SPARSE_LAYERS, _SPARSITY = 10, 0.95
 # The standard normal distribution's quantile of the share that is cut off.
 _QUANTILES = {_SPARSITY: float(np.float32(NormalDist().inv_cdf(_SPARSITY))), 0.0: -math.inf}
-_DECODER = Decoder(norms=NORMS, qk_norms="head")
 
 
 def tensors(config: Config) -> Iterator[Planned]:
     """Yield the config's tensors."""
-    n_embd, n_layers = need(config, "hidden_size"), need(config, "num_hidden_layers")
-    yield from _DECODER.tensors(config)
+    n_embd = need(config, "hidden_size")
+    yield from Decoder(norms=NORMS, qk_norms="head").tensors(config)
     yield from embeddings(config, _PER_LAYER)
     for name, target in (("altup_projections", "altup_proj"), ("altup_unembed_projections", "altup_unembd_proj")):
         names = tuple(f"model.{name}.{stream}.weight" for stream in range(_STREAMS - 1))
-        stack = (_STREAMS - 1, n_embd, n_embd)
-        yield Planned(name=names[0], shape=stack, target=f"{target}.weight", stacked=names)
-    for layer in range(n_layers):
+        yield Planned(name=names[0], shape=(_STREAMS - 1, n_embd, n_embd), target=f"{target}.weight", stacked=names)
+    for layer in range(need(config, "num_hidden_layers")):
         block = f"model.layers.{layer}"
-        yield Planned(
-            name=f"{block}.altup.correct_output_scale",
-            shape=(n_embd,),
-            target=f"blk.{layer}.altup_correct_scale.weight",
-        )
-        for name, shape in (
-            ("altup.correction_coefs", (_STREAMS, _STREAMS)),
-            ("altup.prediction_coefs", (_STREAMS * _STREAMS, _STREAMS)),
-            ("altup.modality_router", (_STREAMS, n_embd)),
-            ("altup.router_norm", (n_embd,)),
-            ("laurel.linear_left", (_RANK, n_embd)),
-            ("laurel.linear_right", (n_embd, _RANK)),
-            ("laurel.post_laurel_norm", (n_embd,)),
-        ):
-            yield Planned(name=f"{block}.{name}.weight", shape=shape)
+        target = f"blk.{layer}.altup_correct_scale.weight"
+        yield Planned(name=f"{block}.altup.correct_output_scale", shape=(n_embd,), target=target)
+        parts: dict[str, Shape] = {
+            "altup.correction_coefs": (_STREAMS, _STREAMS),
+            "altup.prediction_coefs": (_STREAMS * _STREAMS, _STREAMS),
+            "altup.modality_router": (_STREAMS, n_embd),
+            "altup.router_norm": (n_embd,),
+            "laurel.linear_left": (_RANK, n_embd),
+            "laurel.linear_right": (n_embd, _RANK),
+            "laurel.post_laurel_norm": (n_embd,),
+        }
+        yield from matrices(block, parts)
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add Gemma 3's keys, and those of the streams, the shared layers and the windows."""
-    n_layers = need(config, "num_hidden_layers")
     write_common_keys(writer, config, file_type)
-    writer.add_feed_forward_length([need(config, "intermediate_size")] * n_layers)
+    writer.add_feed_forward_length([need(config, "intermediate_size")] * need(config, "num_hidden_layers"))
     writer.add_final_logit_softcapping(number(config, "final_logit_softcapping"))
     writer.add_sliding_window(need(config, "sliding_window"))
     writer.add_altup_active_idx(0)
     writer.add_altup_num_inputs(_STREAMS)
     writer.add_embedding_length_per_layer_input(_PER_LAYER)
     writer.add_shared_kv_layers(shared_layers(config))
-    writer.add_activation_sparsity_scale([_QUANTILES[share] for share in _sparsity(n_layers)])
+    writer.add_activation_sparsity_scale([_QUANTILES[share] for share in _sparsity(config)])
     writer.add_sliding_window_pattern(window_layers(config, _PATTERN))
 
 
-def _sparsity(n_layers: int) -> list[float]:
+def _sparsity(config: Config) -> list[float]:
     """Return the share of the feed-forward part's gates that llama.cpp cuts off in each layer."""
-    return [_SPARSITY if layer < _SPARSE_LAYERS else 0.0 for layer in range(n_layers)]
+    return [_SPARSITY if layer < _SPARSE_LAYERS else 0.0 for layer in range(need(config, "num_hidden_layers"))]
 
 
 def _one_width(config: Config) -> Config:
@@ -107,8 +101,8 @@ def _check(config: Config) -> None:
         )
     check_shared(config, window_layers(config, _PATTERN))
     found = config.get("activation_sparsity_pattern")
-    usual = [_SPARSITY if n_layers > _SPARSE_LAYERS and layer < _SPARSE_LAYERS else 0.0 for layer in range(n_layers)]
-    if (usual if found is None else found) != _sparsity(n_layers):
+    usual = _sparsity(config) if n_layers > _SPARSE_LAYERS else [0.0] * n_layers
+    if (usual if found is None else found) != _sparsity(config):
         raise UserError(
             f"config.json has activation_sparsity_pattern = {str(found)[:80]}; llama.cpp's gemma3n has {_SPARSITY} in "
             f"the first {_SPARSE_LAYERS} layers and 0 in the others; choose another model"

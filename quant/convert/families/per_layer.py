@@ -3,11 +3,14 @@
 Source: conversion/gemma.py, src/models/gemma3n.cpp and create_memory in src/llama-model.cpp of the pinned llama.cpp.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from quant.base.errors import UserError
 from quant.convert.families.base import Config, need
-from quant.convert.families.planned import Planned
+from quant.convert.families.decoder import matrices
+from quant.convert.families.planned import Planned, Shape
 
 
 def embeddings(config: Config, size: int) -> Iterator[Planned]:
@@ -26,12 +29,12 @@ def embeddings(config: Config, size: int) -> Iterator[Planned]:
     yield Planned(name="model.per_layer_model_projection.weight", shape=(n_layers * size, n_embd))
     yield Planned(name="model.per_layer_projection_norm.weight", shape=(size,))
     for layer in range(n_layers):
-        for name, shape in (
-            ("per_layer_input_gate", (size, n_embd)),
-            ("per_layer_projection", (n_embd, size)),
-            ("post_per_layer_input_norm", (n_embd,)),
-        ):
-            yield Planned(name=f"model.layers.{layer}.{name}.weight", shape=shape)
+        parts: dict[str, Shape] = {
+            "per_layer_input_gate": (size, n_embd),
+            "per_layer_projection": (n_embd, size),
+            "post_per_layer_input_norm": (n_embd,),
+        }
+        yield from matrices(f"model.layers.{layer}", parts)
 
 
 def shared_layers(config: Config) -> int:
@@ -44,6 +47,15 @@ def shared_layers(config: Config) -> int:
     if type(shared) is not int or not 0 <= shared < need(config, "num_hidden_layers"):
         raise UserError(f"config.json has num_kv_shared_layers = {str(shared)[:80]}, which must be a number of layers")
     return shared
+
+
+def keys_optional(config: Config, tensors: Iterable[Planned]) -> Iterator[Planned]:
+    """Yield the tensors, where checkpoints may lack the keys and values of shared layers, which nothing uses."""
+    n_layers = need(config, "num_hidden_layers")
+    shared = range(n_layers - shared_layers(config), n_layers)
+    unused = tuple(f"model.layers.{layer}.self_attn.{part}_" for layer in shared for part in "kv")
+    for each in tensors:
+        yield msgspec.structs.replace(each, optional=True) if each.name.startswith(unused) else each
 
 
 def check_shared(config: Config, windows: list[bool]) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import gguf
 
-from quant.convert.families.base import Config, Family, head_dim, n_head_kv, n_heads, need, rope_parameters, rotary_dims
+from quant.convert.families.base import Config, Family, head_dim, n_head_kv, n_heads, need
 from quant.convert.families.decoder import Decoder
 from quant.convert.families.keys import window_layers, write_common_keys
 from quant.convert.families.planned import Planned
+from quant.convert.families.window_kinds import FULL, WINDOWED, rotated
 
 _PATTERN = 4
 _PARTS = tuple(f".{part}_proj.weight" for part in "qkv")  # of the attention, in other families
@@ -31,19 +32,14 @@ def tensors(config: Config) -> Iterator[Planned]:
             )
 
 
-def _rotated(config: Config, kind: str) -> int:
-    """Return the number of each head's dimensions that are rotated in one kind of layers."""
-    return rotary_dims({**config, "rope_parameters": rope_parameters(config).get(kind)}, 1.0, head_dim(config))
-
-
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     """Add the common keys, which layers have a window, and the rotary dimensions of both kinds."""
     write_common_keys(writer, config, file_type)
     writer.add_vocab_size(need(config, "vocab_size"))
     writer.add_sliding_window(need(config, "sliding_window"))
     writer.add_sliding_window_pattern(window_layers(config, _PATTERN))
-    writer.add_rope_dimension_count(_rotated(config, "full_attention"))
-    writer.add_rope_dimension_count_swa(_rotated(config, "sliding_attention"))
+    writer.add_rope_dimension_count(rotated(config, FULL, head_dim(config)))
+    writer.add_rope_dimension_count_swa(rotated(config, WINDOWED, head_dim(config)))
 
 
 FAMILY = Family(
