@@ -77,7 +77,7 @@ _BY_REASON = {
     NOT_YET: (
         "BailingMoeV3ForCausalLM BailingMoeV3VLForConditionalGeneration ChameleonForCausalLM "
         "ChameleonForConditionalGeneration "
-        "Glm4vForConditionalGeneration GlmOcrForConditionalGeneration RuGPT3XLForCausalLM BambaForCausalLM "
+        "GlmOcrForConditionalGeneration RuGPT3XLForCausalLM BambaForCausalLM "
         "GraniteSwitchForCausalLM HrmTextForCausalLM HYV4ForCausalLM PlamoForCausalLM "
         "Qwen3ASRForConditionalGeneration Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration "
         "TalkieForCausalLM"

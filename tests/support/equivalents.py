@@ -246,6 +246,17 @@ def text_as_qwen2(checkpoint: Path, target: Path) -> Path:
     return _text_as("Qwen2ForCausalLM", "qwen2", checkpoint, target)
 
 
+def text_as_glm4(checkpoint: Path, target: Path) -> Path:
+    """Write the text model of a model that sees as a GLM-4-0414, with its biases and the usual width of heads."""
+    config, _ = read_whole(checkpoint)
+    text = config["text_config"]
+    shape = {"attention_bias": True, "head_dim": text["hidden_size"] // text["num_attention_heads"]}
+    made = _text_as("Glm4ForCausalLM", "glm4", checkpoint, target)
+    path = made / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | shape))
+    return made
+
+
 def text_as_qwen3(checkpoint: Path, target: Path) -> Path:
     """Write the text model inside a Qwen3-VL as a Qwen3."""
     return _text_as("Qwen3ForCausalLM", "qwen3", checkpoint, target)

@@ -36,6 +36,28 @@ class Interleaved(msgspec.Struct, frozen=True):
         return self.first_row + rows // size * size + _halves(rows % size, size)
 
 
+class Deinterleaved(msgspec.Struct, frozen=True):
+    """Heads whose rotary halves alternate in the checkpoint and are consecutive in GGUF; the rest of a head stays.
+
+    Source: normal_to_neox in conversion/glm.py of the pinned llama.cpp.
+    """
+
+    size: int  # rows of a head
+    n_turned: int  # of those, rotated
+
+    def unit(self, n_rows: int) -> int:
+        """Return the number of rows that belong together: those of one head."""
+        return self.size
+
+    def source_rows(self, first: int, last: int, n_rows: int) -> Rows:
+        """Return the checkpoint's row for each of GGUF's rows from `first` up to `last`."""
+        rows = np.arange(first, last)
+        within, half = rows % self.size, self.n_turned // 2
+        turned: Rows = within % half * 2 + within // half
+        found: Rows = rows - within + np.where(within < self.n_turned, turned, within)
+        return found
+
+
 class ByPart(msgspec.Struct, frozen=True):
     """Query, key and value, which alternate head by head in the checkpoint and are consecutive in GGUF.
 
@@ -169,7 +191,7 @@ class OfEach(msgspec.Struct, frozen=True):
         return rows // self.n_rows * self.whole + self.first_row + rows % self.n_rows * self.step
 
 
-Order = Interleaved | ByPart | Grouped | Tiled | Parts | From | OfEach
+Order = Interleaved | Deinterleaved | ByPart | Grouped | Tiled | Parts | From | OfEach
 
 
 def _halves(within: Rows, size: int) -> Rows:
