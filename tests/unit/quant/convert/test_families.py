@@ -12,7 +12,7 @@ import pytest
 from quant.base.errors import UserError
 from quant.convert.families import find_family, planned_tensors
 from quant.convert.families.base import as_number, rope_parameters
-from quant.convert.families.planned import ByPart, From, Grouped, Interleaved
+from quant.convert.families.planned import ByPart, Deinterleaved, From, Grouped, Interleaved
 from quant.convert.tokenizer.tokens import Tokens
 from quant.convert.tokenizer.vocabulary import Vocabulary
 
@@ -161,6 +161,11 @@ def test_the_halves_of_each_head_are_interleaved():
     assert Interleaved(1).source_rows(0, 6, 6).tolist() == [0, 3, 1, 4, 2, 5]
     assert Interleaved(2).source_rows(4, 8, 8).tolist() == [4, 6, 5, 7]
     assert Interleaved(2).unit(8) == 4
+
+
+def test_alternating_halves_are_made_consecutive_and_the_rest_of_a_head_stays():
+    assert Deinterleaved(6, 4).source_rows(0, 12, 12).tolist() == [0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11]
+    assert Deinterleaved(6, 4).unit(12) == 6
 
 
 def test_query_key_and_value_of_all_heads_are_put_together():
