@@ -1,6 +1,7 @@
 """`slmprof estimate`: file size and memory of models without their weights."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,6 +33,7 @@ class EstimateOptions:
     family: str | None
     levels: str | None
     threads: int
+    prompt: int | None
     n_ctx: int
     batch: int
     ubatch: int
@@ -65,6 +67,14 @@ class EstimateOptions:
     most=512,
     default=1,
     help="Threads: their read bandwidth limits decode; memory hardly depends on them.",
+)
+@number_option(
+    "-p",
+    "--prompt",
+    least=1,
+    most=1 << 24,
+    help="Tokens of the longest prompt: one that is shorter than --ubatch uses less of the compute buffer.  "
+    "[default: --ubatch]",
 )
 @number_option("--n-ctx", least=1, most=1 << 24, default=2048, help="Size of the KV cache, in tokens.")
 @number_option("--batch", least=1, most=1 << 24, default=2048, help="Logical batch.")
@@ -135,9 +145,8 @@ def print_estimates(names: tuple[str, ...], options: EstimateOptions) -> None:
     request = _request(options, repack_in_force(not options.no_repack))
     env_id = read_environment(backend).id
     limit = _decode_limit(load_ceiling(env_id), options.threads, options.min_decode)
-    overheads = load_overheads(env_id)
     with progress_bar():
-        models = estimate_all(sources, request, overheads, n_processes=_PROCESSES)
+        models = estimate_all(sources, request, partial(load_overheads, env_id), n_processes=_PROCESSES)
     if not options.everything and (skipped := next((each.skipped for each in models if each.skipped), None)):
         raise UserError(skipped)
     _report_skipped(models)
@@ -182,6 +191,7 @@ def _request(options: EstimateOptions, repack: bool) -> "EstimateRequest":
     configs = tuple(
         base_config(
             mode="request" if n_outputs_max else "separate",
+            n_prompt=options.prompt or 0,
             n_ctx=options.n_ctx,
             n_batch=options.batch,
             n_ubatch=min(options.ubatch, options.batch),

@@ -62,6 +62,8 @@ class GgmlTensor(ctypes.Structure):
 EvalCallback = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
 _ExtraBufferTypes = ctypes.CFUNCTYPE(POINTER(c_void_p), c_void_p)
 
+# llama_graph_reserve of src/llama-ext.h, which has C++ linkage.
+_GRAPH_RESERVE = "_Z19llama_graph_reserveP13llama_contextjjj"
 # Function -> result and arguments.
 _SIGNATURES: dict[str, dict[str, tuple[Any, ...]]] = {
     "ggml-base": {
@@ -77,6 +79,8 @@ _SIGNATURES: dict[str, dict[str, tuple[Any, ...]]] = {
         "ggml_backend_dev_supports_op": (c_bool, c_void_p, c_void_p),
         "ggml_backend_dev_type": (c_int, c_void_p),
         "ggml_backend_free": (None, c_void_p),
+        "ggml_graph_n_nodes": (c_int, c_void_p),
+        "ggml_graph_node": (c_void_p, c_void_p, c_int),
         "ggml_graph_overhead_custom": (c_size_t, c_size_t, c_bool),
         "ggml_tensor_overhead": (c_size_t,),
         "ggml_backend_graph_compute": (c_int, c_void_p, c_void_p),
@@ -88,6 +92,10 @@ _SIGNATURES: dict[str, dict[str, tuple[Any, ...]]] = {
         "ggml_build_forward_expand": (None, c_void_p, c_void_p),
         "ggml_commit": (c_char_p,),
         "ggml_free": (None, c_void_p),
+        "ggml_gallocr_alloc_graph": (c_bool, c_void_p, c_void_p),
+        "ggml_gallocr_free": (None, c_void_p),
+        "ggml_gallocr_new": (c_void_p, c_void_p),
+        "ggml_gallocr_reserve": (c_bool, c_void_p, c_void_p),
         "ggml_get_name": (c_char_p, c_void_p),
         "ggml_init": (c_void_p, InitParams),
         "ggml_mul_mat": (c_void_p, c_void_p, c_void_p, c_void_p),
@@ -114,6 +122,7 @@ _SIGNATURES: dict[str, dict[str, tuple[Any, ...]]] = {
         "ggml_backend_dev_get": (c_void_p, c_size_t),
     },
     "llama": {
+        _GRAPH_RESERVE: (c_void_p, c_void_p, c_uint32, c_uint32, c_uint32),
         "llama_attach_threadpool": (None, c_void_p, c_void_p, c_void_p),
     },
 }
@@ -198,3 +207,8 @@ class Threadpool:
 def attach_threadpools(context: int, decode: Threadpool, prefill: Threadpool | None = None) -> None:
     """Run a llama context on these pools; without one for prefill, both phases share the first."""
     library("llama").llama_attach_threadpool(context, decode.pointer, prefill.pointer if prefill else None)
+
+
+def graph_of_context(context: int, n_tokens: int, n_outputs: int) -> int:
+    """Return a llama context's graph for a batch of one sequence; it is valid until the next call."""
+    return int(getattr(library("llama"), _GRAPH_RESERVE)(context, n_tokens, 1, n_outputs))

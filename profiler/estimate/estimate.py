@@ -3,10 +3,9 @@
     weights          llama.cpp's dry run: every tensor's type; bytes by type and shape
     repacked         ggml's answer for each type and shape on this CPU
     KV cache         llama.cpp's own plan of the context, compared with a formula
-    compute buffer   likewise; the part in use is what the plan with room for one token's logits needs, since no more
-                     than that is ever computed at once
+    compute buffer   likewise; the part in use is what the largest batch of the load writes, with one token's logits
     runtime          measured on this device with tiny files, plus the input of the widest product, converted to the
-                     type in which it is multiplied: n_ubatch rows of it
+                     type in which it is multiplied: a row for each token of the largest batch
 
 The peak is the larger of two moments. When all weights are loaded: with mmap every page of the file is resident, header
 included, beside the repacked copies; without it the tensor that was repacked last is in memory twice. And when a full
@@ -34,7 +33,6 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     level: LevelSize
     context: ContextSize
     config: RunConfig  # load_mode "mmap" or "none"
-    touched_bytes: int  # the part of the compute buffer that is used
     runtime_bytes: int
     file_bytes: int
     model_rss_bytes: int
@@ -68,10 +66,9 @@ def estimates_of(
     Args:
         configs: of the contexts, in their order.
     """
-    touched = min(context.compute_bytes for context in sizes.contexts)
     contexts = list(zip(configs, sizes.contexts, strict=True))
     return [
-        _estimate(model, sizes, level, context, msgspec.structs.replace(config, load_mode=mode), overheads, touched)
+        _estimate(model, sizes, level, context, msgspec.structs.replace(config, load_mode=mode), overheads)
         for level in sizes.levels
         if level.refusal is None
         for mode in load_modes
@@ -86,12 +83,10 @@ def _estimate(
     context: ContextSize,
     config: RunConfig,
     overheads: Overheads,
-    touched: int,
 ) -> Estimate:
     header = sizes.header_bytes if sizes.header_bytes is not None else _HEADER_BYTES_PER_TOKEN * sizes.n_vocab
-    n_tokens = min(config.n_ubatch, config.n_batch, config.n_ctx)
-    runtime = overheads.runtime_bytes(sizes.n_layer, sizes.n_vocab) + level.n_work_bytes_per_token * n_tokens
-    computing = context.kv_cache_bytes + context.output_bytes + touched
+    runtime = overheads.runtime_bytes(sizes) + level.n_work_bytes_per_token * sizes.n_tokens
+    computing = context.kv_cache_bytes + context.output_bytes + sizes.touched_bytes
     file_bytes = header + level.data_bytes
     copied = max(
         runtime + level.plain_bytes + level.repacked_bytes + level.largest_repacked_bytes,
@@ -107,7 +102,6 @@ def _estimate(
         level=level,
         context=context,
         config=config,
-        touched_bytes=touched,
         runtime_bytes=runtime,
         file_bytes=file_bytes,
         model_rss_bytes=mapped if config.load_mode == "mmap" else copied,

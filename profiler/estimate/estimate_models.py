@@ -1,6 +1,6 @@
 """From sources to estimates: each source becomes a question to the worker, each reply becomes estimates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from profiler.estimate.process import ask_all
 from profiler.estimate.records import Question, Reply, Sizes
 from profiler.records.config import RunConfig
 from quant.base.errors import UserError
+from quant.convert.tokenizer.synthetic import BPE, SENTENCEPIECE
 from quant.sources.prepare import DEFAULT_LEVELS, model_name, shape_config
 from quant.sources.resolve import Source
 
@@ -47,6 +48,7 @@ def question_of(source: Source, request: EstimateRequest) -> Question:
     return Question(
         model=name,
         config=config,
+        vocabulary=_vocabulary_of(source),
         path=path,
         levels=levels,
         contexts=request.configs,
@@ -54,14 +56,24 @@ def question_of(source: Source, request: EstimateRequest) -> Question:
     )
 
 
+def _vocabulary_of(source: Source) -> str:
+    """Return the kind of vocabulary that the registry knows of; most have BPE, which takes the most memory."""
+    kind = (source.spec.tokenizer or "").partition(" ")[0] if source.spec else ""
+    return {"spm": SENTENCEPIECE, "rwkv": "rwkv"}.get(kind, BPE)
+
+
 def estimate_all(
     sources: Sequence[Source],
     request: EstimateRequest,
-    overheads: Overheads,
+    overheads_of: Callable[[str], Overheads],
     *,
     n_processes: int,
 ) -> list[ModelEstimates]:
-    """Return the estimates of each source, in their order."""
+    """Return the estimates of each source, in their order.
+
+    Args:
+        overheads_of: those of a kind of vocabulary.
+    """
     questions: list[Question | ModelEstimates] = []
     for source in sources:
         try:
@@ -70,16 +82,19 @@ def estimate_all(
             questions.append(ModelEstimates(model=source.spec.name if source.spec else source.text, skipped=str(error)))
     replies = ask_all([each for each in questions if isinstance(each, Question)], n_processes=n_processes)
     return [
-        each if isinstance(each, ModelEstimates) else _estimates_of(each, next(replies), request, overheads)
+        each if isinstance(each, ModelEstimates) else _estimates_of(each, next(replies), request, overheads_of)
         for each in questions
     ]
 
 
-def _estimates_of(question: Question, reply: Reply, request: EstimateRequest, overheads: Overheads) -> ModelEstimates:
+def _estimates_of(
+    question: Question, reply: Reply, request: EstimateRequest, overheads_of: Callable[[str], Overheads]
+) -> ModelEstimates:
     if reply.sizes is None:
         reason = reply.refusal or f"llama.cpp gave up: {reply.failure.message if reply.failure else 'no reason'}"
         return ModelEstimates(model=question.model, skipped=reason)
     sizes = _marked(question, reply.sizes)
+    overheads = overheads_of(sizes.vocabulary)
     estimates = estimates_of(question.model, sizes, request.configs, overheads, load_modes=request.load_modes)
     return ModelEstimates(
         model=question.model,

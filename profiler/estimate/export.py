@@ -49,7 +49,7 @@ def _object(each: Estimate, env_id: str, available_bytes: int, read_bytes_per_s:
         "compute_buffer_bytes": each.context.compute_bytes,
         "flags": [],
         "output_buffer_bytes": each.context.output_bytes,
-        "compute_touched_bytes": each.touched_bytes,
+        "compute_touched_bytes": sizes.touched_bytes,
         "runtime_bytes": each.runtime_bytes,
         "prefill_outliers": [],
         "decode_outliers": [],

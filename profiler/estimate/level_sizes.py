@@ -26,6 +26,9 @@ from quant.quantize.llama_worker import Event, Job, work
 # Looked up by row, or added; never multiplied by. Source: LLM_TENSOR_INFOS in src/llama-arch.cpp.
 _NEVER_MULTIPLIED = ("token_embd.", "per_layer_token_embd.", "position_embd.", "token_types.", "rope_f")
 _EMBEDDING = "token_embd.weight"
+# Read without mmap, their tied matrix is in memory twice, since the output's copy is made first, and the embedding is
+# no copy of it. Source: load_arch_tensors in src/models/gemma3n.cpp and gemma4.cpp of the pinned llama.cpp.
+_OUTPUT_FIRST = {"gemma3n", "gemma4"}
 _OUTPUT = "output.weight"
 
 
@@ -97,6 +100,7 @@ def _reason(log: str) -> str:
 
 def _level_size(header: GgufHeader, level: str, types: dict[str, str], *, repack: bool) -> LevelSize:
     """Add up the tensors of a file whose types are known."""
+    arch = header.text("general.architecture") or ""
     tied = not any(tensor.name == _OUTPUT for tensor in header.tensors)
     offset = plain = repacked = largest = work = tensor_bytes = 0
     first: int | None = None
@@ -108,7 +112,9 @@ def _level_size(header: GgufHeader, level: str, types: dict[str, str], *, repack
         copy = _copy_bytes(tensor, kind) if repack else 0
         if repack and tied and tensor.name == _EMBEDDING:
             # The output matrix is the embedding again, and is repacked like a matrix of its own.
-            repacked += repacked_bytes(kind, tensor.dims)
+            output_copy = repacked_bytes(kind, tensor.dims)
+            repacked += output_copy
+            plain += n_bytes if arch in _OUTPUT_FIRST and not output_copy else 0
         if copy:
             repacked += copy
             largest = max(largest, n_bytes)
@@ -122,7 +128,7 @@ def _level_size(header: GgufHeader, level: str, types: dict[str, str], *, repack
     return LevelSize(
         level=level,
         n_params=sum(tensor.n_weights for tensor in header.tensors),
-        n_params_active=n_params_active(header, header.text("general.architecture") or ""),
+        n_params_active=n_params_active(header, arch),
         tensor_bytes=tensor_bytes,
         data_bytes=offset,
         types=dict(sorted(Counter(types.values()).items())),
@@ -130,7 +136,7 @@ def _level_size(header: GgufHeader, level: str, types: dict[str, str], *, repack
         mapped_bytes=last - (first or 0),
         repacked_bytes=repacked,
         largest_repacked_bytes=largest,
-        decode_weight_bytes=decode_weight_bytes(header, header.text("general.architecture") or "", types),
+        decode_weight_bytes=decode_weight_bytes(header, arch, types),
         n_work_bytes_per_token=work,
     )
 

@@ -16,6 +16,7 @@ from profiler.records.config import RunConfig
 from quant.base.errors import UserError
 from quant.base.files import write_problem
 from quant.convert.layout import layout_of_shape
+from quant.convert.tokenizer.synthetic import BPE, KINDS
 from quant.gguf_io.artifact import artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header
 
@@ -41,20 +42,37 @@ def sizes_of(question: Question) -> Sizes:
             raise UserError(f"cannot write the header of {question.model}: {problem}") from error
     header = open_gguf_header(path)
     facts = artifact_of(header, "")
+    n_vocab = facts.shape.n_vocab if facts.shape else 0
+    if question.path is not None:
+        vocabulary, n_merges = kind_of(header), header.length("tokenizer.ggml.merges") or 0
+    else:
+        # Most BPE vocabularies have a merge for nearly every token.
+        vocabulary, n_merges = question.vocabulary, n_vocab if question.vocabulary == BPE else 0
     contexts = tuple(_context(path, config, header, question.model) for config in question.contexts)
+    n_tokens, touched_bytes = _touched(path, question.contexts[0])
     return Sizes(
         arch=facts.arch,
         n_ctx_train=facts.shape.n_ctx_train if facts.shape else None,
         n_layer=facts.shape.n_layer if facts.shape else 0,
-        n_vocab=facts.shape.n_vocab if facts.shape else 0,
+        n_vocab=n_vocab,
+        vocabulary=vocabulary,
+        n_merges=n_merges,
         header_bytes=header.header_bytes if question.path is not None else None,
         weights=facts.weights if question.path is not None else "real",
         standin_for=facts.standin_for if question.path is not None else None,
         standin_family=facts.standin_family,
         contexts=contexts,
+        n_tokens=n_tokens,
+        touched_bytes=touched_bytes,
         kv_formula_bytes=_formula(header, question.contexts[0], contexts[0].flash_attn),
         levels=tuple(level_sizes(question, header, folder, repack=question.contexts[0].repack)),
     )
+
+
+def kind_of(header: GgufHeader) -> str:
+    """Return the kind of a file's vocabulary."""
+    kind = header.text("tokenizer.ggml.model") or ""
+    return kind if kind in KINDS else BPE
 
 
 def _context(path: Path, config: RunConfig, header: GgufHeader, model: str) -> ContextSize:
@@ -83,6 +101,16 @@ def _context(path: Path, config: RunConfig, header: GgufHeader, model: str) -> C
         ),
         flash_attn=flash_attn,
     )
+
+
+def _touched(path: Path, config: RunConfig) -> tuple[int, int]:
+    engine = NoAllocEngine()
+    try:
+        engine.load(path, config)
+        engine.open_context(config)
+        return engine.touched()
+    finally:
+        engine.close()
 
 
 def _unrounded(logged: int, n_caches: int, formula: int | None) -> int:

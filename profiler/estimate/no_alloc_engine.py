@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from profiler.engine.llama import LlamaEngine
 from profiler.engine.log import CacheSize, caches_of
+from profiler.estimate.touched import touched_bytes
 from profiler.records.config import RunConfig
 
 
@@ -34,3 +35,13 @@ class NoAllocEngine(LlamaEngine):
     def caches(self) -> tuple[CacheSize, ...]:
         """Return the caches of the context."""
         return caches_of(self._log.lines)
+
+    def touched(self) -> tuple[int, int]:
+        """Return the tokens of the largest batch that the load computes, and what it uses of the compute buffer."""
+        config = self._config
+        assert config is not None
+        n_largest = min(config.n_ubatch, config.n_batch, config.n_ctx)
+        n_tokens = min(n_largest, config.n_prompt or n_largest)
+        n_outputs = min(n_largest, config.n_outputs_max or n_largest)
+        n_bytes = touched_bytes(self._context, n_largest=n_largest, n_outputs=n_outputs, n_tokens=n_tokens)
+        return n_tokens, n_bytes

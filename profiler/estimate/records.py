@@ -13,6 +13,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     config: dict[str, Any] | None = None  # of a config.json
+    vocabulary: str = "gpt2"  # of a shape, which has none; as Sizes.vocabulary
     path: str | None = None  # of a GGUF file
     levels: str | None  # as typed; None: a GGUF file as it is
     contexts: tuple[RunConfig, ...]  # the cache of the first one counts
@@ -56,11 +57,15 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     arch: str
     n_layer: int
     n_vocab: int
+    vocabulary: str  # its kind, by the names of quant/convert/tokenizer/synthetic.py
+    n_merges: int  # of BPE
     header_bytes: int | None  # of a GGUF file; None for a shape
     weights: str  # "real" | "synthetic"
     standin_for: str | None
     standin_family: str | None
     contexts: tuple[ContextSize, ...]
+    n_tokens: int  # of the largest batch that is computed
+    touched_bytes: int  # what that batch uses of the compute buffer
     kv_formula_bytes: int | None  # by profiler/analysis/kv_cache.py, to compare with the log
     levels: tuple[LevelSize, ...]
     n_ctx_train: int | None = None

@@ -116,7 +116,7 @@ class Layout:
         Raises:
             UserError: the vocabulary cannot be read, or a key cannot be written.
         """
-        return self._serialized(self.vocabulary)
+        return self.keys_with(self.vocabulary)
 
     @cached_property
     def keys_without_vocabulary(self) -> Keys:
@@ -125,9 +125,14 @@ class Layout:
         Raises:
             UserError: a key cannot be written.
         """
-        return self._serialized(None)
+        return self.keys_with(None)
 
-    def _serialized(self, vocabulary: Vocabulary | None) -> Keys:
+    def keys_with(self, vocabulary: Vocabulary | None) -> Keys:
+        """Return all keys with another vocabulary, or with none.
+
+        Raises:
+            UserError: a key cannot be written.
+        """
         writer = gguf.GGUFWriter(None, self.family.arch)
         for name, values in self.extra.items():
             writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)

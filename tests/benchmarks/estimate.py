@@ -9,8 +9,8 @@ survey   memory by part for the 22 models of figure 11 of arXiv 2409.15790, read
          Which of OpenELM's layers, of different widths, got the better types went by the order in its file then.
 bytes    tensor bytes and types at every level that needs no importance matrix against files that llama.cpp really
          quantized. The source is a file of zeros in the model's whole shape: types and bytes depend on the shape alone.
-memory   the peak resident memory against measured ones, mmap on and off. The files are of zeros too, with types by the
-         dry run and a vocabulary of the full size; or those that are given.
+memory   the peak resident memory against measured ones, mmap on and off, with the workloads' prompts. The files are of
+         zeros too, with types by the dry run and a vocabulary of the full size and kind; or those that are given.
 """
 
 import argparse
@@ -30,10 +30,12 @@ from profiler.estimate.process import Estimator
 from profiler.estimate.records import Question, Sizes
 from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
-from profiler.records.config import RunConfig
+from profiler.measure.workloads import find_workload
+from profiler.records.config import RunConfig, base_config
 from quant.base.errors import UserError
 from quant.convert.layout import layout_of_shape
 from quant.convert.sparse_gguf import write_sparse_at
+from quant.convert.tokenizer.synthetic import BPE, SENTENCEPIECE, vocabulary_of_kind
 from quant.gguf_io.levels import LEVEL_BY_NAME, LEVELS
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.quantize.levels_of_gguf import plans, quantize
@@ -48,11 +50,13 @@ _NAMES = {"Bloom-1B1": "bloom-1.1b", "Qwen-1.8B": "qwen1-1.8b"}  # where the reg
 # Ten models of seven families, the smallest of each.
 BYTES = ("pythia-70m", "gpt2", "amd-llama-135m", "smollm-135m", "pythia-160m", "gemma-3-270m", "openelm-270m",
          "qwen1.5-0.5b", "qwen2.5-0.5b", "bloom-560m")  # fmt: skip
-CELLS = tuple(
-    (model, level)
-    for model in ("smollm2-135m", "openelm-270m", "gemma-3-270m", "qwen2-0.5b")
-    for level in ("Q4_0", "Q4_K_M", "Q8_0")
+# Two models each of three vocabularies: 49 and 152 thousand words of BPE, 262 thousand of SentencePiece.
+CELLS = (
+    *(("smollm2-135m", "Q4_K_M", BPE), ("smollm2-360m", "Q8_0", BPE)),
+    *(("qwen2-0.5b", "Q4_0", BPE), ("qwen3-0.6b", "Q4_K_M", BPE)),
+    *(("gemma-3-270m", "Q4_K_M", SENTENCEPIECE), ("gemma-3-1b", "Q4_K_M", SENTENCEPIECE)),
 )
+_N_GEN = 4  # tokens that are decoded: one batch is as large as the next
 _MIB = 1 << 20
 _MOST = 0.04  # of the measured memory
 _MOST_WEIGHTS, _MOST_COMPUTE = 0.001, 0.05
@@ -139,41 +143,65 @@ def quantized_bytes(estimator: Estimator, models: Sequence[str], levels: str, wo
     return right
 
 
-def _zeros(cells: Sequence[tuple[str, str]], work: Path) -> Iterator[tuple[str, str, Path]]:
-    for model, level in cells:
+def _zeros(cells: Sequence[tuple[str, str, str]], work: Path) -> Iterator[tuple[Question, Path]]:
+    for model, level, kind in cells:
         layout = layout_of_shape(_shape(model), standin_for=model)
         path, source = work / "zeros.gguf", work / "source.gguf"
         write_sparse_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
         types = plans(source, [level])[0].types
-        write_sparse_at(layout, path, layout.keys, types, LEVEL_BY_NAME[level].ftype)
-        yield model, level, path
+        vocabulary = (
+            layout.vocabulary if kind == BPE else vocabulary_of_kind(kind, layout.vocabulary.n_tokens, has_merges=False)
+        )
+        write_sparse_at(layout, path, layout.keys_with(vocabulary), types, LEVEL_BY_NAME[level].ftype)
+        yield Question(model=model, config=_shape(model), vocabulary=kind, levels=level, contexts=()), path
+
+
+def _configs(workload: str) -> tuple[RunConfig, ...]:
+    """Return the settings by which `profile` runs a workload."""
+    load = find_workload(workload)
+    config = base_config(
+        mode=load.mode,
+        workload=load.name,
+        n_prompt=load.n_prompt,
+        n_gen=_N_GEN,
+        n_ctx=load.n_ctx or load.n_prompt + load.n_gen,
+        n_outputs_max=1 if load.mode == "request" else 0,
+        load_mode="none",
+    )
+    return (config,)
 
 
 def memory(
-    estimator: Estimator, cells: Sequence[tuple[str, str]], files: Sequence[Path], n_ctx: int, work: Path
+    estimator: Estimator,
+    cells: Sequence[tuple[str, str, str]],
+    files: Sequence[Path],
+    workloads: Sequence[str],
+    work: Path,
 ) -> bool:
     """Measure the peak of each cell and compare."""
-    overheads = load_overheads(read_environment(probe_backend()).id)
-    print("| model | level | mmap | estimated MiB | measured MiB | off % |\n|---|---|---|---:|---:|---:|")
+    env_id = read_environment(probe_backend()).id
+    print("| model | level | vocabulary | workload | mmap | estimated MiB | measured MiB | off % |")
+    print("|---|---|---|---|---|---:|---:|---:|")
     right = True
-    for model, level, path in [("", "", file) for file in files] or _zeros(cells, work):
-        shape, file = (_shape(model), None) if model else (None, str(path))
-        configs = (_config(1, n_ctx),)
-        question = Question(model=model or path.stem, config=shape, path=file, levels=level or None, contexts=configs)
-        sizes = _sizes(estimator, question)
-        for each in estimates_of(question.model, sizes, configs, overheads, load_modes=("mmap", "none")):
-            config = msgspec.structs.replace(each.config, n_prompt=min(512, n_ctx))
-            answer = run_worker(Job(path=str(path), config=config, reps=1, seed=0), timeout_s=1800)
-            if answer.measured is None:
-                raise RuntimeError(f"{question.model} {each.level.level}: {answer.failure}")
-            measured = model_rss_of(answer.measured.memory) or 0
-            off = each.model_rss_bytes / measured - 1
-            print(
-                f"| {question.model} | {each.level.level} | {'on' if each.config.load_mode == 'mmap' else 'off'} "
-                f"| {each.model_rss_bytes / _MIB:.1f} | {measured / _MIB:.1f} | {100 * off:+.2f} |",
-                flush=True,
-            )
-            right &= abs(off) <= _MOST
+    given = ((Question(model=file.stem, path=str(file), levels=None, contexts=()), file) for file in files)
+    for question, path in given if files else _zeros(cells, work):
+        for workload in workloads:
+            configs = _configs(workload)
+            sizes = _sizes(estimator, msgspec.structs.replace(question, contexts=configs))
+            overheads = load_overheads(env_id, sizes.vocabulary)
+            for each in estimates_of(question.model, sizes, configs, overheads, load_modes=("mmap", "none")):
+                answer = run_worker(Job(path=str(path), config=each.config, reps=0, seed=0), timeout_s=1800)
+                if answer.measured is None:
+                    raise RuntimeError(f"{question.model} {each.level.level}: {answer.failure}")
+                measured = model_rss_of(answer.measured.memory) or 0
+                off = each.model_rss_bytes / measured - 1
+                print(
+                    f"| {question.model} | {each.level.level} | {sizes.vocabulary}, {sizes.n_vocab:,} | {workload} "
+                    f"| {'on' if each.config.load_mode == 'mmap' else 'off'} | {each.model_rss_bytes / _MIB:.1f} "
+                    f"| {measured / _MIB:.1f} | {100 * off:+.2f} |",
+                    flush=True,
+                )
+                right &= abs(off) <= _MOST
     return right
 
 
@@ -184,8 +212,8 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, help="GGUF files for memory, instead of files of zeros")
     parser.add_argument("--models", default=",".join(BYTES), help="of bytes")
     parser.add_argument("--levels", default=",".join(each.name for each in LEVELS if each.can_write))
-    parser.add_argument("--cells", help="of memory, like qwen2-0.5b:Q4_0,gpt2:Q8_0")
-    parser.add_argument("--n-ctx", type=int, default=512, help="of memory; all of it is used only up to 512")
+    parser.add_argument("--cells", help="of memory, with the vocabulary's kind, like qwen2-0.5b:Q4_0:gpt2")
+    parser.add_argument("--workloads", default="bench,chat,survey", help="of memory")
     parser.add_argument("--work", type=Path, help="where the files are made and removed; it needs room for one")
     options = parser.parse_args()
     cells = tuple(tuple(each.split(":")) for each in options.cells.split(",")) if options.cells else CELLS
@@ -196,7 +224,7 @@ def main() -> int:
         if options.what in (None, "bytes"):
             right &= quantized_bytes(estimator, options.models.split(","), options.levels, Path(folder))
         if options.what in (None, "memory"):
-            right &= memory(estimator, cells, options.files, options.n_ctx, Path(folder))
+            right &= memory(estimator, cells, options.files, options.workloads.split(","), Path(folder))
     estimator.close()
     return 0 if right else 1
 

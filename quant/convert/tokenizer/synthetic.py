@@ -15,6 +15,10 @@ from quant.convert.tokenizer.tokens import Tokens
 from quant.convert.tokenizer.vocabulary import Vocabulary
 
 _BYTES = 256
+BPE, SENTENCEPIECE = "gpt2", "llama"  # tokenizer.ggml.model
+# All kinds of vocabulary that llama.cpp loads, by tokenizer.ggml.model, and whether each token has a score. A few names
+# more stand for BPE. Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
+KINDS = {BPE: False, SENTENCEPIECE: True, "bert": False, "t5": True, "rwkv": False, "plamo2": True}
 _MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes
 BEGIN, END = "<|begin|>", "<|end|>"
 # Tokens without which llama.cpp does not load a file whose name contains Phi-3.
@@ -77,8 +81,26 @@ def synthetic_vocabulary(n_vocab: int, arch: str) -> Vocabulary:
     special.add_special_token = {"bos": False}
     kinds = [gguf.TokenType.NORMAL] * len(made.words) + [gguf.TokenType.CONTROL] * len(made.special)
     return Vocabulary(
-        model="gpt2",
+        model=BPE,
         pre="gpt-2",
         tokens=Tokens(texts=[word.encode() for word in (*made.words, *made.special)], types=[int(k) for k in kinds]),
         special=special,
     )
+
+
+def vocabulary_of_kind(kind: str, n_vocab: int, *, has_merges: bool) -> Vocabulary:
+    """Return a vocabulary that llama.cpp loads as one of `KINDS`, for its memory: text makes no sense in it.
+
+    Raises:
+        UserError: as synthetic_words.
+    """
+    found = synthetic_vocabulary(n_vocab, "llama")
+    found.model = kind
+    if not has_merges:
+        found.special.merges = []
+    if KINDS[kind]:
+        found.tokens.scores = [0.0] * n_vocab
+        # PLaMo's kind takes the id 0 for none.
+        found.tokens.texts[1 : 1 + _BYTES] = [b"<0x%02X>" % byte for byte in range(_BYTES)]
+        found.tokens.types[1 : 1 + _BYTES] = [int(gguf.TokenType.BYTE)] * _BYTES
+    return found

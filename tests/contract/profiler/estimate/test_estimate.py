@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from profiler.estimate.process import Estimator
@@ -10,6 +11,7 @@ from profiler.measure.launch import run_worker
 from profiler.measure.worker import Job
 from quant.convert.layout import layout_of_shape
 from quant.convert.sparse_gguf import write_sparse_at
+from quant.convert.tokenizer.synthetic import BPE, KINDS, vocabulary_of_kind
 from quant.quantize.levels_of_gguf import quantize
 from tests.benchmarks.memory import config_of
 
@@ -70,6 +72,29 @@ def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, estimator, 
     assert buffers.kv_cache_bytes == pytest.approx(context.kv_cache_bytes, abs=step)
     assert buffers.compute_bytes == pytest.approx(context.compute_bytes, abs=step)
     assert context.kv_cache_bytes == sizes.kv_formula_bytes
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_short_prompt_uses_a_part_of_the_compute_buffer(estimator, name):
+    def used(n_prompt):
+        asked = question(SHAPES[name])
+        contexts = tuple(msgspec.structs.replace(each, n_prompt=n_prompt) for each in asked.contexts)
+        return estimator.ask(msgspec.structs.replace(asked, contexts=contexts)).sizes
+
+    page = 4096
+    whole, short = used(0), used(16)
+    assert (whole.n_tokens, short.n_tokens) == (N_CTX, 16)
+    assert short.touched_bytes < whole.touched_bytes / 4
+    assert whole.touched_bytes <= whole.contexts[0].compute_bytes + page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_llama_loads_a_vocabulary_of_every_kind(tmp_path, kind):
+    layout, path = layout_of_shape(SHAPES["llama"], standin_for="m-1b"), tmp_path / "m.gguf"
+    keys = layout.keys_with(vocabulary_of_kind(kind, SIZES["vocab_size"], has_merges=kind == BPE))
+    write_sparse_at(layout, path, keys, layout.types_at("F16"), 1)
+    answer = run_worker(Job(path=str(path), config=question({}).contexts[0], reps=0, seed=0), timeout_s=60)
+    assert answer.failure is None
 
 
 def test_a_level_that_needs_an_imatrix_is_given_with_one(estimator):

@@ -20,7 +20,7 @@ from quant.base.errors import UserError
 from tests.support.cells import config as cell_config
 
 MIB = 1 << 20
-OVERHEADS = Overheads(base_bytes=MIB, per_layer_bytes=1000.0, per_word_bytes=10.0)
+OVERHEADS = Overheads(base_bytes=MIB, per_layer_bytes=1000.0, per_word_bytes=10.0, per_merge_bytes=5.0)
 LEVEL = LevelSize(
     level="Q4_0",
     n_params=8 * MIB,
@@ -33,19 +33,29 @@ LEVEL = LevelSize(
     largest_repacked_bytes=MIB,
     n_work_bytes_per_token=100,
 )
-CONTEXTS = (
-    ContextSize(n_outputs_max=1, compute_bytes=6 * MIB, output_bytes=MIB, kv_cache_bytes=7 * MIB, flash_attn=True),
-    ContextSize(n_outputs_max=0, compute_bytes=60 * MIB, output_bytes=MIB, kv_cache_bytes=7 * MIB, flash_attn=True),
+CONTEXTS = tuple(
+    ContextSize(
+        n_outputs_max=n_outputs_max,
+        compute_bytes=compute_bytes,
+        output_bytes=MIB,
+        kv_cache_bytes=7 * MIB,
+        flash_attn=True,
+    )
+    for n_outputs_max, compute_bytes in ((1, 6 * MIB), (0, 60 * MIB))
 )
 SIZES = Sizes(
     arch="llama",
     n_layer=10,
     n_vocab=1000,
+    vocabulary="gpt2",
+    n_merges=400,
     header_bytes=500,
     weights="real",
     standin_for=None,
     standin_family=None,
     contexts=CONTEXTS,
+    n_tokens=512,
+    touched_bytes=5 * MIB,
     kv_formula_bytes=7 * MIB,
     levels=(LEVEL, LevelSize(level="NVFP4", refusal="no")),
 )
@@ -53,8 +63,8 @@ CONFIGS = tuple(
     msgspec.structs.replace(cell_config(), n_ctx=2048, n_batch=2048, n_ubatch=512, n_outputs_max=n, load_mode="none")
     for n in (1, 0)
 )
-# 1 MiB, ten layers and a thousand words, and 512 rows of 100 bytes.
-RUNTIME = MIB + 10_000 + 10_000 + 51_200
+# 1 MiB, ten layers, a thousand words and 400 merges, and 512 rows of 100 bytes.
+RUNTIME = MIB + 10_000 + 10_000 + 2000 + 51_200
 
 
 def estimates(sizes=SIZES, load_modes=("mmap", "none")):
@@ -73,20 +83,20 @@ def test_each_level_is_estimated_in_every_mode_and_output_but_one_that_cannot_be
 def test_the_sum_counts_what_is_used_of_the_compute_buffer():
     for each in estimates(load_modes=("none",)):
         assert each.runtime_bytes == RUNTIME
-        # Plain and repacked weights, cache, output, and six of sixty MiB of the compute buffer.
-        assert each.model_rss_bytes == each.need_bytes == RUNTIME + (2 + 4 + 7 + 1 + 6) * MIB
+        # Plain and repacked weights, cache, output, and five of six or sixty MiB of the compute buffer.
+        assert each.model_rss_bytes == each.need_bytes == RUNTIME + (2 + 4 + 7 + 1 + 5) * MIB
 
 
 def test_a_mapped_file_is_resident_from_its_first_tensor_in_use_to_the_last():
     each = estimates(load_modes=("mmap",))[0]
-    assert each.model_rss_bytes == RUNTIME + (3 + 4 + 7 + 1 + 6) * MIB
-    assert each.need_bytes == RUNTIME + (2 + 4 + 7 + 1 + 6) * MIB
+    assert each.model_rss_bytes == RUNTIME + (3 + 4 + 7 + 1 + 5) * MIB
+    assert each.need_bytes == RUNTIME + (2 + 4 + 7 + 1 + 5) * MIB
     assert each.weights_bytes == 3 * MIB
 
 
 def test_with_little_to_compute_the_peak_is_when_all_is_loaded():
-    small = msgspec.structs.replace(CONTEXTS[0], compute_bytes=100, output_bytes=10, kv_cache_bytes=90)
-    sizes = msgspec.structs.replace(SIZES, contexts=(small, small))
+    small = msgspec.structs.replace(CONTEXTS[0], output_bytes=10, kv_cache_bytes=90)
+    sizes = msgspec.structs.replace(SIZES, contexts=(small, small), touched_bytes=100)
     mapped, read = estimates(sizes)[0], estimates(sizes)[2]
     assert mapped.model_rss_bytes == RUNTIME + 500 + 5 * MIB + 32 + 4 * MIB
     assert read.model_rss_bytes == RUNTIME + (2 + 4 + 1) * MIB
@@ -112,7 +122,7 @@ def test_the_table_shows_nothing_as_measured():
     ]  # fmt: skip
     assert lines[1].split() == [
         "m-1b", "8.4M", "Q4_0", "5.00", "~5.0", "~2.0", "~4.0", "~7.0", "~6.0", "~60.0",
-        "~1.1", "~22.1", "~21.1", "yes",
+        "~1.1", "~21.1", "~20.1", "yes",
     ]  # fmt: skip
     assert lines[3].startswith("Estimated (~) without weights, in MiB: n_ctx 2048")
     assert not [line for line in lines if line.startswith(("*", "+", "†", "‡"))]
@@ -154,7 +164,7 @@ def test_json_has_the_fields_of_the_export_and_says_that_it_is_estimated():
     assert (first["quant"], first["load_mode"], first["n_outputs_max"]) == ("Q4_0", "mmap", 1)
     assert first["compute_buffer_bytes"] == 6 * MIB
     assert first["kv_cache_bytes"] == 7 * MIB
-    assert first["model_rss_bytes"] == RUNTIME + 21 * MIB
+    assert first["model_rss_bytes"] == RUNTIME + 20 * MIB
     assert first["fits"] is False
     assert first["decode_tps_limit"] is None
     assert [first[name] for name in ("decode_tps", "cell_key", "workload", "n_prompt", "imatrix")] == [None] * 5
@@ -162,14 +172,18 @@ def test_json_has_the_fields_of_the_export_and_says_that_it_is_estimated():
 
 
 def test_overheads_are_the_slopes_between_the_tiny_files():
-    # 32 layers and 65,536 words more than the small file's 2 and 1024.
-    found = fit(small=1_000_000, wordy=1_000_000 + 65_536 * 8, deep=1_000_000 + 32 * 500)
-    assert found == Overheads(base_bytes=1_000_000 - 2 * 500 - 1024 * 8, per_layer_bytes=500.0, per_word_bytes=8.0)
-    assert found.runtime_bytes(n_layer=2, n_vocab=1024) == 1_000_000
+    # 32 layers and 65,536 words more than the small file's 2 and 1024, and merges for 66,560.
+    wordy = 1_000_000 + 65_536 * 8
+    found = fit(small=1_000_000, wordy=wordy, deep=1_000_000 + 32 * 500, merged=wordy + 66_560 * 3)
+    base = 1_000_000 - 2 * 500 - 1024 * 8
+    assert found == Overheads(base_bytes=base, per_layer_bytes=500.0, per_word_bytes=8.0, per_merge_bytes=3.0)
+    small = msgspec.structs.replace(SIZES, n_layer=2, n_vocab=1024, n_merges=0)
+    assert found.runtime_bytes(small) == 1_000_000
 
 
 def test_noise_makes_no_negative_overheads():
-    assert fit(small=100, wordy=90, deep=80) == Overheads(base_bytes=100, per_layer_bytes=0.0, per_word_bytes=0.0)
+    none = Overheads(base_bytes=100, per_layer_bytes=0.0, per_word_bytes=0.0, per_merge_bytes=0.0)
+    assert fit(small=100, wordy=90, deep=80, merged=70) == none
 
 
 def test_a_process_that_dies_costs_one_question():
