@@ -28,8 +28,8 @@ _TEXT_TYPES = {
 }
 # What families have in common.
 _SHARED = {
-    "base", "decoder", "delta_net", "experts", "gpt", "hybrid", "keys", "latent", "longrope", "per_layer", "planned",
-    "state_space", "ternary", "torch_power", "window_kinds",
+    "base", "decoder", "delta_net", "experts", "factors", "gpt", "hybrid", "keys", "latent", "longrope", "per_layer",
+    "planned", "state_space", "ternary", "torch_power", "window_kinds",
 }  # fmt: skip
 
 

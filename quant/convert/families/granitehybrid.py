@@ -10,13 +10,21 @@ import gguf
 import msgspec
 
 from quant.base.errors import UserError
-from quant.convert.families.base import SILU, Config, Family, is_tied, n_head_kv, n_heads, need
+from quant.convert.families.base import SILU, Config, Family, is_tied, n_head_kv, need
 from quant.convert.families.granite import write_keys as write_granite_keys
-from quant.convert.families.granitemoe import EXPERTS, shared_experts
+from quant.convert.families.granitemoe import EXPERTS, shared_experts, shared_mlp
+from quant.convert.families.granitemoe import FAMILY as GRANITEMOE
 from quant.convert.families.hybrid import attention, layer_kinds, require_full_width
 from quant.convert.families.mamba import CONTEXT
-from quant.convert.families.planned import From, Planned
-from quant.convert.families.state_space import Mamba2, vocabulary_in_steps
+from quant.convert.families.planned import Planned
+from quant.convert.families.state_space import (
+    MAMBA2_COMPUTED,
+    Mamba2,
+    mamba2_sizes,
+    require_channels,
+    sized_heads,
+    vocabulary_in_steps,
+)
 
 _STATE, _ATTENTION = "mamba", "attention"
 _STEP = 8  # of the vocabulary
@@ -42,8 +50,7 @@ def _adapt(config: Config) -> Config:
         # Source: layers_block_type of transformers' GraniteMoeHybridConfig (4.57).
         n_layers = config.get("num_hidden_layers", 32)
         config["layer_types"] = [_STATE] * min(n_layers, 512) if type(n_layers) is int else None
-    if config.get("mamba_d_head") == "auto":
-        config["mamba_d_head"] = None
+    config = sized_heads(config)
     return vocabulary_in_steps(_STEP, config) if _is_hybrid(config) else config
 
 
@@ -52,14 +59,7 @@ def _n_inner(config: Config) -> int:
 
 
 def _sizes(config: Config) -> Mamba2:
-    return Mamba2(
-        n_embd=need(config, "hidden_size"),
-        n_inner=_n_inner(config),
-        n_state=need(config, "mamba_d_state"),
-        n_conv=need(config, "mamba_d_conv"),
-        n_heads=need(config, "mamba_n_heads"),
-        n_groups=need(config, "mamba_n_groups"),
-    )
+    return mamba2_sizes(config, _n_inner(config))
 
 
 def _check(config: Config) -> None:
@@ -71,11 +71,8 @@ def _check(config: Config) -> None:
             f"config.json has shared_intermediate_size = {shared} and intermediate_size = {width}; "
             "without experts llama.cpp's granitehybrid has one width"
         )
-    if _is_hybrid(config) and need(config, "mamba_d_head") * need(config, "mamba_n_heads") != _n_inner(config):
-        raise UserError(
-            f"config.json asks for {config['mamba_n_heads']} state space heads of {config['mamba_d_head']} values, "
-            f"which are not {_EXPAND} times hidden_size"
-        )
+    if _is_hybrid(config):
+        require_channels(config, _n_inner(config), f"{_EXPAND} times hidden_size")
 
 
 def tensors(config: Config) -> Iterator[Planned]:
@@ -93,24 +90,11 @@ def tensors(config: Config) -> Iterator[Planned]:
             yield from EXPERTS(config, layer)
             yield from shared_experts(config, layer)
         else:
-            yield from _feed_forward(config, f"{block}.shared_mlp", layer)
+            yield from shared_mlp(config, layer, need(config, "intermediate_size"))
         for name in ("input_layernorm", "post_attention_layernorm"):
             yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,))
     yield Planned(name="model.norm.weight", shape=(n_embd,))
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
-
-
-def _feed_forward(config: Config, name: str, layer: int) -> Iterator[Planned]:
-    n_embd, n_ff = need(config, "hidden_size"), need(config, "intermediate_size")
-    for number, part in enumerate(("gate", "up")):
-        yield Planned(
-            name=f"{name}.input_linear.weight",
-            shape=(n_ff, n_embd),
-            target=f"blk.{layer}.ffn_{part}.weight",
-            source_shape=(2 * n_ff, n_embd),
-            order=From(number * n_ff),
-        )
-    yield Planned(name=f"{name}.output_linear.weight", shape=(n_embd, n_ff), target=f"blk.{layer}.ffn_down.weight")
 
 
 def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
@@ -118,12 +102,7 @@ def write_keys(writer: gguf.GGUFWriter, config: Config, file_type: int) -> None:
     write_granite_keys(writer, config, file_type)
     if config["shared_intermediate_size"]:
         writer.add_expert_shared_feed_forward_length(need(config, "shared_intermediate_size"))
-    sizes = _sizes(config)
-    writer.add_ssm_conv_kernel(sizes.n_conv)
-    writer.add_ssm_state_size(sizes.n_state)
-    writer.add_ssm_group_count(sizes.n_groups)
-    writer.add_ssm_inner_size(sizes.n_inner)
-    writer.add_ssm_time_step_rank(sizes.n_heads)
+    _sizes(config).write_keys_by_state(writer)
     writer.add_head_count_kv([n_head_kv(config) if kind == _ATTENTION else 0 for kind in _kinds(config)])
     is_rotary = config.get("position_embedding_type") == "rope"
     writer.add_rope_scaling_finetuned(is_rotary)
@@ -145,27 +124,13 @@ FAMILY = Family(
     adapt=_adapt,
     computed={
         "hidden_act": SILU,
-        "mamba_conv_bias": (None, True),
-        "mamba_proj_bias": (None, False),
+        **MAMBA2_COMPUTED,
         "mamba_expand": (None, _EXPAND),
         "position_embedding_type": (None, "nope", "rope"),
     },
     defaults={  # transformers' GraniteMoeHybridConfig (4.57)
-        "vocab_size": 32000,
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": n_heads,
-        "max_position_embeddings": 2048,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0,
-        "attention_multiplier": 1.0,
-        "embedding_multiplier": 1.0,
-        "residual_multiplier": 1.0,
-        "logits_scaling": 1.0,
-        "num_local_experts": 8,
-        "num_experts_per_tok": 2,
+        **GRANITEMOE.sizes,
+        **GRANITEMOE.defaults,
         "shared_intermediate_size": 1024,
         "mamba_n_heads": 128,
         "mamba_n_groups": 1,

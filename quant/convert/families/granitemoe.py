@@ -28,21 +28,23 @@ EXPERTS = Experts(
 
 def shared_experts(config: Config, layer: int) -> Iterator[Planned]:
     """Yield the matrices of the experts that compute every token, where the config has them."""
-    n_ff, n_embd = config.get("shared_intermediate_size"), need(config, "hidden_size")
-    if not n_ff:
-        return
-    n_ff = need(config, "shared_intermediate_size")
-    block = f"model.layers.{layer}.shared_mlp"
+    if config.get("shared_intermediate_size"):
+        yield from shared_mlp(config, layer, need(config, "shared_intermediate_size"), "_shexp")
+
+
+def shared_mlp(config: Config, layer: int, n_ff: int, suffix: str = "") -> Iterator[Planned]:
+    """Yield a layer's matrices for every token, of which the checkpoint merges gate and up; `suffix` is GGUF's."""
+    n_embd, block = need(config, "hidden_size"), f"model.layers.{layer}.shared_mlp"
     for part, first_row in (("gate", 0), ("up", n_ff)):
         yield Planned(
             name=f"{block}.input_linear.weight",
             shape=(n_ff, n_embd),
-            target=f"blk.{layer}.ffn_{part}_shexp.weight",
+            target=f"blk.{layer}.ffn_{part}{suffix}.weight",
             source_shape=(2 * n_ff, n_embd),
             order=From(first_row),
         )
     yield Planned(
-        name=f"{block}.output_linear.weight", shape=(n_embd, n_ff), target=f"blk.{layer}.ffn_down_shexp.weight"
+        name=f"{block}.output_linear.weight", shape=(n_embd, n_ff), target=f"blk.{layer}.ffn_down{suffix}.weight"
     )
 
 

@@ -10,7 +10,7 @@ import gguf
 import msgspec
 
 from quant.base.errors import UserError
-from quant.convert.families.base import Config
+from quant.convert.families.base import Config, need
 from quant.convert.families.planned import Planned, Shape
 
 
@@ -111,6 +111,48 @@ class Mamba2(msgspec.Struct, frozen=True, kw_only=True):
         writer.add_ssm_state_size(self.n_state)
         writer.add_ssm_time_step_rank(self.n_heads)
         writer.add_ssm_group_count(self.n_groups)
+
+    def write_keys_by_state(self, writer: gguf.GGUFWriter) -> None:
+        """Add the sizes in the order in which llama.cpp's converters of Nemotron-H and Granite 4 have them."""
+        writer.add_ssm_conv_kernel(self.n_conv)
+        writer.add_ssm_state_size(self.n_state)
+        writer.add_ssm_group_count(self.n_groups)
+        writer.add_ssm_inner_size(self.n_inner)
+        writer.add_ssm_time_step_rank(self.n_heads)
+
+
+# The settings of `mamba2_sizes` that llama.cpp's graphs have one value of.
+MAMBA2_COMPUTED = {"mamba_conv_bias": (None, True), "mamba_proj_bias": (None, False)}
+
+
+def mamba2_sizes(config: Config, n_inner: int) -> Mamba2:
+    """Return the sizes of a config whose settings are called mamba_..., for a number of channels."""
+    return Mamba2(
+        n_embd=need(config, "hidden_size"),
+        n_inner=n_inner,
+        n_state=need(config, "mamba_d_state"),
+        n_conv=need(config, "mamba_d_conv"),
+        n_heads=need(config, "mamba_n_heads"),
+        n_groups=need(config, "mamba_n_groups"),
+    )
+
+
+def require_channels(config: Config, n_inner: int, what: str) -> None:
+    """Refuse state space heads that together have another number of channels, which is called `what`.
+
+    Raises:
+        UserError: they do.
+    """
+    if need(config, "mamba_d_head") * need(config, "mamba_n_heads") != n_inner:
+        raise UserError(
+            f"config.json asks for {config['mamba_n_heads']} state space heads of {config['mamba_d_head']} values, "
+            f"which are not {what}"
+        )
+
+
+def sized_heads(config: Config) -> Config:
+    """Return a config in which the size of the heads is missing where it follows from their number."""
+    return {**config, "mamba_d_head": None} if config.get("mamba_d_head") == "auto" else config
 
 
 def vocabulary_in_steps(step: int, config: Config) -> Config:
