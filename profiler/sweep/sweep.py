@@ -6,7 +6,6 @@ failed round is tried again by the next run, and ends its cell for this one; a s
 """
 
 import enum
-import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,17 +13,13 @@ from functools import partial
 
 import msgspec
 
-from profiler.analysis.memory_need import needed_bytes
-from profiler.engine.memory_layout import offset_of
-from profiler.measure.worker import Answer, Job
+from profiler.measure.one_round import RoundOptions, RoundTaker
 from profiler.records.config import Cell
-from profiler.records.failure import Failure
 from profiler.records.round import Round
 from profiler.sweep.drift_runner import DriftRunner
 from profiler.sweep.plan import Plan, Turn, turns_of
 from profiler.sweep.stopping import Met, Stopping
 from profiler.sweep.tools import Tools
-from quant.base.units import format_bytes, utc_now
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +55,19 @@ class Sweep:
         self._n_done = sum((cell.key, number) in done for cell in plan.cells for number in range(self._options.rounds))
         self._measured: set[Turn] = set()
         self._wall_s: dict[str, list[float]] = {}  # by the cell's key
-        self._orders = itertools.count(plan.history.next_order)
+        self._rounds = RoundTaker(
+            RoundOptions(
+                env_id=plan.environment.id,
+                reps=self._options.reps,
+                seed=self._options.seed,
+                target=self._options.target,
+                force=self._options.force,
+            ),
+            run=tools.run,
+            available_bytes=tools.available_bytes,
+            first_order=plan.history.next_order,
+            now_s=tools.now_s,
+        )
         self._begun_s = tools.now_s()
         self._drift = DriftRunner(
             plan,
@@ -95,35 +102,8 @@ class Sweep:
         return self._queue.popleft()
 
     def _measure(self, cell: Cell, number: int, offset_bytes: int | None = None) -> Round:
-        """Measure one round of a cell in a process of its own; one that does not fit in memory is skipped.
-
-        Rounds differ in memory layout; readings of the reference cell, which are compared one by one, do not.
-        """
-        artifact, path = self._plan.files[cell.artifact_sha256]
-        record = Round(
-            env_id=self._plan.environment.id,
-            cell=cell,
-            round=number,
-            status="skipped",
-            started_at=utc_now(),
-            seed=self._options.seed,
-            order=next(self._orders),
-            target=self._options.target,
-        )
-        need, have = needed_bytes(artifact, cell.config), self._tools.available_bytes()
-        if need > have and not self._options.force:
-            return msgspec.structs.replace(record, error=_lack_of_memory(need, have))
-        start_s = self._tools.now_s()
-        answer = self._tools.run(
-            Job(
-                path=str(path),
-                config=cell.config,
-                reps=self._options.reps,
-                seed=self._options.seed,
-                work_buffer_offset_bytes=offset_of(number) if offset_bytes is None else offset_bytes,
-            )
-        )
-        return _with_answer(record, answer, round((self._tools.now_s() - start_s) * 1e9))
+        """Measure one round. Readings of the reference cell, which are compared one by one, share a memory layout."""
+        return self._rounds.take(cell, number, self._plan.files[cell.artifact_sha256], offset_bytes)
 
     def _settle(self, turn: Turn, record: Round, met: Met | None) -> None:
         """Note how a turn ended, and whether its cell takes another."""
@@ -187,20 +167,3 @@ def time_left_s(ahead: Iterable[str], wall_s: Mapping[str, Sequence[float]], coo
     own = {key: sum(times) / len(times) for key, times in wall_s.items()}
     mean = sum(own.values()) / len(own)
     return sum(own.get(key, mean) + cooldown_s for key in ahead)
-
-
-def _lack_of_memory(need_bytes: int, have_bytes: int) -> Failure:
-    return Failure(
-        kind="memory",
-        message=f"needs about {format_bytes(need_bytes)}, {format_bytes(have_bytes)} are available; close programs, "
-        "lower --n-ctx or --ubatch, or run it anyway with --force",
-    )
-
-
-def _with_answer(record: Round, answer: Answer, wall_ns: int) -> Round:
-    if answer.measured is None:
-        failure = answer.failure or Failure(kind="worker", message="the worker sent no answer")
-        return msgspec.structs.replace(record, status="failed", wall_ns=wall_ns, error=failure)
-    return msgspec.structs.replace(
-        record, status="ok", wall_ns=wall_ns, start_ns=answer.start_ns, **msgspec.structs.asdict(answer.measured)
-    )
