@@ -17,13 +17,24 @@ class Comparable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settled(results: Results) -> list[QualityRecord]:
-    """Return the records, without those that lack a reference where the same was also scored with one."""
+    """Return the records, without those that another of the same file makes superfluous.
+
+    These are one without a reference where there is one with it, and a pick's of fewer windows.
+    """
     compared = {_without_reference(record) for record in results.qualities if record.divergence is not None}
+    most: dict[object, int] = {}
+    for record in results.qualities:
+        most[_file_and_text(record)] = max(most.get(_file_and_text(record), 0), record.n_chunks)
     return [
         record
         for record in results.qualities
-        if record.reference_sha256 is not None or _without_reference(record) not in compared
+        if (record.reference_sha256 is not None or _without_reference(record) not in compared)
+        and not (record.adaptive and record.n_chunks < most[_file_and_text(record)])
     ]
+
+
+def _file_and_text(record: QualityRecord) -> tuple[object, ...]:
+    return record.artifact_sha256, record.text_sha256, record.n_ctx, record.reference_sha256
 
 
 def _without_reference(record: QualityRecord) -> tuple[object, ...]:
@@ -31,8 +42,13 @@ def _without_reference(record: QualityRecord) -> tuple[object, ...]:
 
 
 def comparable(results: Results) -> Comparable:
-    """Return the ok records where all are of one text in the same windows; otherwise nothing may be compared."""
+    """Return the ok records where all are of one text in the same windows; otherwise nothing may be compared.
+
+    A pick's are of more or fewer windows from the beginning of one text: their errors show it. They count where nothing
+    else was scored.
+    """
     scored = [record for record in settled(results) if record.status == "ok"]
+    scored = [record for record in scored if not record.adaptive] or scored
     settings = {(record.text_sha256, record.n_ctx, _part_of(record)) for record in scored}
     if len(settings) > 1:
         n_texts = len({record.text_sha256 for record in scored})
@@ -45,9 +61,10 @@ def comparable(results: Results) -> Comparable:
 
 
 def _part_of(record: QualityRecord) -> int | None:
-    """Return how many windows of the text were scored; None for all, whose number depends on the tokenizer."""
+    """Return how many windows of the text were scored; None for all, or as many as a pick needed."""
     requested = record.n_chunks_asked
-    return None if requested is None or record.n_chunks < requested else record.n_chunks
+    is_whole = requested is None or record.adaptive or record.n_chunks < requested
+    return None if is_whole else record.n_chunks
 
 
 def with_quality(cells: Sequence[CellSummary], results: Results) -> list[CellSummary]:

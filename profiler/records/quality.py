@@ -54,9 +54,11 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True, tag="quality", ta
     divergence: Divergence | None = None
     wall_ns: Int64 | None = None  # of its processes
     peak_rss_bytes: Int64 | None = None  # of the largest of them
+    adaptive: bool = False  # a pick's: windows are added until they suffice for its decision
     error: Failure | None = None
 
     @property
-    def key(self) -> tuple[str, str, int, int | None, str | None]:
+    def key(self) -> tuple[str, str, int, int | None, bool, str | None]:
         """What makes two of them the same measurement; it drives resume."""
-        return self.artifact_sha256, self.text_sha256, self.n_ctx, self.n_chunks_asked, self.reference_sha256
+        windows = self.n_ctx, self.n_chunks_asked, self.adaptive
+        return self.artifact_sha256, self.text_sha256, *windows, self.reference_sha256
