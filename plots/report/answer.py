@@ -40,6 +40,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     headline: str
     reasons: list[str]
     rows: list[AnswerRow]  # the best of each model, each followed by its runners-up
+    chosen: CellSummary | None = None  # the headline's
 
 
 class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +105,7 @@ def answer(
         headline=_headline(found),
         reasons=[*_why(found), *_quality(found, quality_problem), *_missing(found, summaries)],
         rows=_rows(found),
+        chosen=found.cell_of(found.fitting[0]) if found.fitting and not found.is_disturbed else None,
     )
 
 

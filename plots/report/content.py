@@ -14,6 +14,7 @@ from plots.report.rerun import rerun_commands
 from plots.report.setup import setup_of
 from profiler.analysis.quality_by_file import comparable
 from profiler.analysis.summarise import summarise_and_warn
+from profiler.deploy.make import deploy_of
 from profiler.recommend.records import Criteria
 from profiler.records.cell_summary import CellSummary
 from profiler.results.file import Results
@@ -60,6 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     methods: list[tuple[str, str]]
     commands: list[str]
     show_commands: list[str]
+    runs: list[tuple[str, list[str]]]  # what runs the choice: for which program, and its lines
 
     @property
     def n_cells(self) -> int:
@@ -120,6 +122,7 @@ def gather(
             f"slmprof show {results_name}",
             f"slmprof plot {results_name} -o charts",
         ],
+        runs=_runs(found.chosen, criteria),
     )
 
 
@@ -128,6 +131,24 @@ def _answer(results: Results, summaries: Sequence[CellSummary], criteria: Criter
     if problem and criteria is not None and criteria.limits.max_kld is not None:
         raise UserError(problem)
     return answer(summaries, criteria, quality_problem=problem)
+
+
+def _runs(chosen: CellSummary | None, criteria: Criteria | None) -> list[tuple[str, list[str]]]:
+    """Return what runs the chosen cell, with its file in models/, where `slmprof run` puts files."""
+    if chosen is None:
+        return []
+    name = chosen.artifact.file_name.rpartition("/")[2]
+    found = deploy_of(chosen, model_path=f"models/{name}", n_ctx=criteria.limits.n_ctx if criteria else None)
+    if found is None:
+        return []
+    texts = {
+        "llama-server": found.llama_server,
+        "llama-cli": found.llama_cli,
+        "Ollama's Modelfile": found.modelfile,
+        "A models file of llama-server": found.models_ini,
+        "llama-cpp-python": found.python,
+    }
+    return [(title, text.splitlines()) for title, text in texts.items()]
 
 
 def _title(summaries: Sequence[CellSummary]) -> str:

@@ -30,6 +30,9 @@ def to_markdown(report: Report, environments: dict[str, Environment]) -> str:
     lines += ["### Files", "", *_pairs(report.files), ""]
     lines += ["## How it was measured", "", *_pairs(report.methods), ""]
     lines += ["## Commands", "", *_block([*report.commands, *report.show_commands])]
+    lines += ["### Run the answer", "", "In the folder that holds models/:", ""] if report.runs else []
+    for title, text in report.runs:
+        lines += [f"{markdown(title)}:", "", *_block(text, "sh" if len(text) == 1 else "")]
     return "\n".join(lines) + "\n"
 
 
@@ -63,10 +66,10 @@ def _pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [f"- {markdown(name)}: {markdown(value)}" for name, value in rows]
 
 
-def _block(commands: Sequence[str]) -> list[str]:
+def _block(commands: Sequence[str], language: str = "sh") -> list[str]:
     """Return a block of code; its fence is one that no command can end."""
     shown = [visible(command, 8000) for command in commands]
     fence = "```"
     while any(fence in command for command in shown):
         fence += "`"
-    return [f"{fence}sh", *shown, fence, ""]
+    return [f"{fence}{language}", *shown, fence, ""]

@@ -3,8 +3,8 @@
 `profiler.recommend.choose.recommend(summaries, criteria, ...) -> Recommendation` makes one; `slmprof recommend --json`
 prints it with these records' fields, which are relied upon: {"schema", "limits", "prefer", "flagged", "choices": [one
 per environment, device, model, kind of weights and load, in the order of the table], "notes"}. A choice has "chosen"
-(null where nothing fits), "reason" in a sentence, "tied", "runners_up", "near_misses", "left_out", "relax" and
-"command". A Span is {"middle", "lo", "hi"}. A candidate is identified by its cell_key, under which
+(null where nothing fits), "reason" in a sentence, "tied", "runners_up", "near_misses", "left_out", "relax",
+"command" and "deploy". A Span is {"middle", "lo", "hi"}. A candidate is identified by its cell_key, under which
 `slmprof export --format json` has the cell's other figures.
 """
 
@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from profiler.deploy.records import Deploy
 from profiler.records.span import Span
 from profiler.tables.format import threads_in_words
 
@@ -161,6 +162,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     relax: Relax | None
     command: str | None  # re-measures the choice
     n_params_active: int | None = None  # of a mixture of experts, those that one token uses
+    deploy: Deploy | None = None  # runs the choice
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """A recommendation as text: the choice and its reason, then the figures of its competitors; and as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -11,19 +12,30 @@ from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
 from profiler.records.environment import Environment
 from profiler.records.span import Span
 from profiler.tables.format import aligned, clean, device_line, figure_with_range, listed, load_in_words, synthetic_note
-from quant.base.text import counted, pretty_json
+from quant.base.text import counted, pretty_json, printable
 from quant.base.units import format_bytes, format_params
 
 _MOST_ROWS = 6  # of each kind
 
 
-def render(recommendation: Recommendation, environments: Mapping[str, Environment]) -> str:
-    """Return all choices, each with its reason, its competitors and the command that re-measures it."""
+def render(
+    recommendation: Recommendation, environments: Mapping[str, Environment], written: Sequence[Path] = ()
+) -> str:
+    """Return all choices, each with its reason, its competitors and the commands that run and re-measure it.
+
+    `written` are the folders of files that run the choices.
+    """
     blocks = ["\n".join([_criteria(recommendation), *recommendation.notes])]
     for choice in recommendation.choices:
         blocks.append(_block(choice, environments.get(choice.env_id)))
     if not recommendation.choices:
         blocks.append("no cells are measured yet")
+    if written:
+        blocks.append(
+            f"llama-cli, Ollama, a models file, Python: {', '.join(printable(str(each)) for each in written)}"
+        )
+    elif any(choice.deploy for choice in recommendation.choices):
+        blocks.append("for llama-cli, Ollama, a models file and Python: add -o DIR, which writes DIR/deploy/")
     return "\n\n".join(blocks) + "\n"
 
 
@@ -53,6 +65,7 @@ def _block(choice: Choice, environment: Environment | None) -> str:
         lines += ["", *aligned(rows)]
     if notes := _notes(choice):
         lines += ["", *(f"- {note}" for note in notes)]
+    lines += ["", f"run it: {choice.deploy.llama_server}"] if choice.deploy else []
     if choice.command:
         lines += ["", f"re-measure it: {choice.command}"]
     return "\n".join(lines)

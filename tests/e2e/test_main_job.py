@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,12 @@ def test_a_request_workload_and_every_export(tiny: Path, cache: Path, tmp_path: 
     assert {prefill["build_commit"], decode["build_commit"]} == {"mine"}
     shown = slmprof("show", out / "results.jsonl", cache=cache)
     assert shown.out == (out / "table.md").read_text()
+    chosen = slmprof("recommend", out / "results.jsonl", "--flagged", "-o", out, cache=cache)
+    assert "\nrun it: llama-server --model " in chosen.out
+    command = [sys.executable, out / "deploy" / "run.py", "Once upon a time"]
+    answered = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answered.returncode == 0, answered.stderr
+    assert answered.stdout.strip()
     forms = ("--format", "svg", "--format", "pdf")
     plotted = slmprof("plot", out / "results.jsonl", "-o", tmp_path / "charts", *forms, cache=cache)
     assert plotted.status == 0

@@ -28,6 +28,7 @@ _STAGES = {
     "stored": ("stored", "compare_stored"),
     "adapters": ("adapters", "compare_adapters"),
     "real": ("real", "compare_real"),
+    "deploy": ("deploy", "compare_deploy"),
 }
 STAGES = (*_STAGES, "speed")
 

@@ -13,6 +13,7 @@ _TORCH_SIDE = ("torch==2.13.0", "accelerate", "sentencepiece", "protobuf", "gguf
 # By the first number of its version.
 _TRANSFORMERS = {4: "transformers>=4.57,<4.58", 5: "transformers>=5.24,<5.25"}
 _STORING = ("bitsandbytes>=0.50,<0.51", "compressed-tensors")
+_SERVER = ("-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_BUILD_APP=OFF")
 _PEFT = "peft>=0.19,<0.20"
 
 
@@ -85,9 +86,19 @@ class Oracle:
         """llama-perplexity, built as the package builds llama.cpp."""
         return self._tool("llama-perplexity")
 
-    def _tool(self, name: str) -> Path:
+    @property
+    def llama_server(self) -> Path:
+        """llama-server, without its web page and without TLS, neither of which runs a model."""
+        return self._tool("llama-server", "build-server", *_SERVER)
+
+    @property
+    def llama_cli(self) -> Path:
+        """llama-cli, which has a server inside."""
+        return self._tool("llama-cli", "build-server", *_SERVER)
+
+    def _tool(self, name: str, folder: str = "build", *options: str) -> Path:
         """Build one of llama.cpp's tools: Release, shared libraries, for this machine."""
-        build = self.work / "build"
+        build = self.work / folder
         binary = build / "bin" / name
         if not binary.exists():
             tools = self.work / "build-tools"
@@ -97,7 +108,7 @@ class Oracle:
             path = os.pathsep.join([str(tools / "bin"), os.environ.get("PATH", "")])
             run(["cmake", "-S", str(self.llama_cpp), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                  "-DBUILD_SHARED_LIBS=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF",
-                 "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_SERVER=OFF"], PATH=path)  # fmt: skip
+                 "-DLLAMA_BUILD_EXAMPLES=OFF", *(options or ("-DLLAMA_BUILD_SERVER=OFF",))], PATH=path)  # fmt: skip
             run(["cmake", "--build", str(build), "--target", name, "--parallel"], PATH=path)
         return binary
 
@@ -119,12 +130,14 @@ class Oracle:
         return found
 
 
-def run(command: list[str], *, quiet: bool = False, **environment: str) -> str:
+def run(command: list[str], *, quiet: bool = False, cwd: Path | None = None, **environment: str) -> str:
     """Run a program to its end and return its output; stop everything when it fails."""
     done = subprocess.run(
         command,
         check=False,
         text=True,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if quiet else None,
         env={**os.environ, **environment},

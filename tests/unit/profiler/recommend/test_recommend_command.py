@@ -47,8 +47,33 @@ def test_the_choice_its_reason_and_how_to_measure_it_again(results: Path) -> Non
     assert text.startswith("limits: --max-memory 1GiB, --min-decode 8; order: quality, then speed, then memory\n")
     assert "**Q8_0 with 1 thread**: it has the most bits per weight (8.51" in text
     assert "Q4_0 with 1 thread also fits: a tie in decode, the same memory, 4.2" in text
-    assert text.endswith("\nre-measure it: slmprof profile tiny-Q8_0.gguf -t 1 -p 6 -n 4 --n-ctx 64 -o again.jsonl\n")
+    run, again, files = (line for line in text.splitlines()[-5:] if line)
+    assert run.startswith("run it: llama-server --model tiny-Q8_0.gguf --threads 1 --threads-batch 1 --ctx-size 64 ")
+    assert again == "re-measure it: slmprof profile tiny-Q8_0.gguf -t 1 -p 6 -n 4 --n-ctx 64 -o again.jsonl"
+    assert files.endswith("-o DIR, which writes DIR/deploy/")
     assert str(results.parent) not in text
+
+
+def test_the_files_that_run_the_choice(results: Path) -> None:
+    model = results.parent / "models" / "tiny-Q8_0.gguf"
+    model.parent.mkdir()
+    model.touch()
+    status, text = call(results, "--n-ctx", "4096", "-o", results.parent / "out")
+    folder = results.parent / "out" / "deploy"
+    assert status == 0
+    assert text.endswith(f": {folder}\n")
+    assert {path.name for path in folder.iterdir()} == {
+        "llama-server.sh", "llama-cli.sh", "Modelfile", "models.ini", "run.py",
+    }  # fmt: skip
+    assert "FROM ../../models/tiny-Q8_0.gguf\nPARAMETER num_ctx 4096\n" in (folder / "Modelfile").read_text()
+
+
+def test_several_choices_have_a_folder_each(tmp_path: Path) -> None:
+    records = [with_cell(a_round(0), SMALL, workload=name) for name in ("chat", "../rag")]
+    results = write_lines(tmp_path / "results.jsonl", ENVIRONMENT, artifact(SMALL, model="a b"), *records)
+    status, _ = call(results, "--flagged", "-o", tmp_path / "out")
+    assert status == 0
+    assert sorted(path.name for path in (tmp_path / "out" / "deploy").iterdir()) == ["a-b-..-rag", "a-b-chat"]
 
 
 def test_nothing_that_fits_is_status_1(results: Path) -> None:
@@ -68,6 +93,7 @@ def test_the_json_has_the_documented_fields(results: Path) -> None:
     assert choice["chosen"]["quant"] == "Q8_0"
     assert choice["chosen"]["decode_tps"] == {"middle": 40, "lo": 40, "hi": 40}
     assert {"reason", "tied", "runners_up", "near_misses", "left_out", "relax", "command"} <= set(choice)
+    assert set(choice["deploy"]) == {"llama_server", "llama_cli", "modelfile", "models_ini", "python"}
     assert json.loads(call(results, "--min-decode", "41", "--json")[1])["choices"][0]["chosen"] is None
 
 
