@@ -1,13 +1,22 @@
 """`slmprof recommend`: limits in, one choice out."""
 
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from profiler.cli.options import PATH, results_argument
 from profiler.cli.options.limits import criteria_of, limit_options
 from quant.base.errors import UserError
+
+if TYPE_CHECKING:
+    from profiler.recommend.records import Recommendation
+    from profiler.records.cell_summary import CellSummary
+
+
+_MOST_CHARS = 40  # of a name in a name of a folder
 
 
 @click.command()
@@ -43,10 +52,10 @@ def recommend(
     from profiler.analysis.quality_by_file import comparable
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import load
-    from profiler.deploy.files import find_model
+    from profiler.deploy.files import find_model, relative_path
     from profiler.recommend.choose import narrowed
     from profiler.recommend.choose import recommend as choose
-    from profiler.recommend.deployment import with_deploy, write_choices
+    from profiler.recommend.deployment import with_deploy
     from profiler.recommend.text import render, to_json
 
     criteria = criteria_of(options)
@@ -59,7 +68,40 @@ def recommend(
     chosen = choose(summaries, criteria, results_name=results[0].name)
     folders = [*(path.parent for path in results), Path()]
     models = {sha256: find_model(artifact, folders) for sha256, artifact in found.artifacts.items()}
-    chosen = with_deploy(chosen, summaries, models)
-    written = write_choices(chosen, summaries, models, output) if output else []
+    paths = {sha256: relative_path(model, Path()) for sha256, model in models.items()}
+    chosen = with_deploy(chosen, summaries, paths)
+    written = _write(chosen, summaries, models, output / "deploy") if output else []
     click.echo(to_json(chosen) if as_json else render(chosen, found.environments, written), nl=False)
     return 0 if any(choice.chosen for choice in chosen.choices) else 1
+
+
+def _write(
+    recommendation: "Recommendation",
+    summaries: "Sequence[CellSummary]",
+    models: Mapping[str, Path | None],
+    folder: Path,
+) -> list[Path]:
+    """Write what runs each choice into the folder, of several choices into folders below; return those written."""
+    from profiler.deploy.files import write_deploy
+    from profiler.recommend.deployment import chosen_cell
+
+    chosen = [choice for choice in recommendation.choices if choice.deploy]
+    written: list[Path] = []
+    for choice in chosen:
+        cell, target = chosen_cell(choice, summaries), folder
+        assert cell is not None
+        if len(chosen) > 1:
+            name = re.sub(r"[^\w.-]+|^\.+", "-", f"{choice.model[:_MOST_CHARS]}-{choice.workload[:_MOST_CHARS]}")
+            target = _unused(folder / name, written)
+        write_deploy(cell, target, model=models.get(cell.artifact.sha256), n_ctx=recommendation.limits.n_ctx)
+        written.append(target)
+    return written
+
+
+def _unused(folder: Path, used: Sequence[Path]) -> Path:
+    """Return the folder, with a number behind its name where that is used."""
+    number, found = 1, folder
+    while found in used:
+        number += 1
+        found = folder.with_name(f"{folder.name}-{number}")
+    return found

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from profiler.deploy.make import deploy_files
@@ -18,7 +19,9 @@ def find_model(artifact: Artifact, folders: Iterable[Path]) -> Path | None:
     if Path(artifact.file_name).name != artifact.file_name or not artifact.file_name.isprintable():
         return None
     places = (place / artifact.file_name for folder in folders for place in (folder, folder / "models"))
-    return next((place for place in places if place.is_file()), None)
+    with suppress(OSError):  # an untrusted name can be longer than names are
+        return next((place for place in places if place.is_file()), None)
+    return None
 
 
 def relative_path(model: Path | None, folder: Path) -> str | None:

@@ -187,8 +187,8 @@ def test_the_script_runs_the_line_in_its_folder(name: str, tmp_path: Path) -> No
     assert not list(tmp_path.rglob("PWNED"))
 
 
-@pytest.mark.parametrize("name", ["../secret.gguf", "/etc/passwd", "a\nb.gguf"])
-def test_a_name_with_a_folder_is_not_looked_for(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../secret.gguf", "/etc/passwd", "a\nb.gguf", "x" * 5000])
+def test_a_name_that_is_none_is_not_found(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "secret.gguf").touch()
