@@ -33,7 +33,7 @@ from tests.parity.real import MODELS, fetch_model
 from tests.support.summaries import summary
 
 SETTINGS = {
-    "defaults": ["-t", "2", "--workload", "chat"],
+    "defaults": ["-t", "1", "--workload", "chat"],
     "all others": ["-t", "1", "--workload", "survey", "--ctk", "q8_0", "--ctv", "q8_0", "--fa", "on", "--load-mode",
                    "none", "--no-repack", "--cores", "0", "--batch", "256", "--ubatch", "128", "--n-ctx", "4096"],
 }  # fmt: skip
@@ -95,7 +95,10 @@ def _compare(oracle: Oracle, gguf: Path, options: list[str], folder: Path) -> di
     (folder / "models").mkdir()
     (folder / "models" / gguf.name).symlink_to(gguf)
     program = [sys.executable, "-m", "profiler"]
-    run([*program, "profile", str(gguf), *options, "-r", "1", "--rounds", "2", "-o", str(results)], quiet=True)
+    run(
+        [*program, "profile", str(gguf), *options, "-r", "1", "--rounds", "1", "--no-anchor", "-o", str(results)],
+        quiet=True,
+    )
     run([*program, "recommend", str(results), "--flagged", "-o", str(folder)], quiet=True)
     (cell,) = summarise(read_results([results]))
     assert cell.memory.peak_rss_bytes is not None
