@@ -82,6 +82,15 @@ RULES = (
         "has no measured quality",
         lambda value, limit: f"has a KLD of up to {value:.3g}",
     ),
+    Rule(
+        "--max-file",
+        "max_file_bytes",
+        lambda each: Span(each.file_bytes, each.file_bytes, each.file_bytes, "min-max"),
+        True,
+        typed_bytes,
+        "has no size",
+        lambda value, limit: f"is {format_bytes(value - limit)} larger",
+    ),
 )
 
 
@@ -109,7 +118,7 @@ def misses(candidate: Candidate, limits: Limits) -> tuple[Miss, ...]:
 
 def _rounded(rule: Rule, reached: float) -> float | None:
     """Round a limit to what is easily typed, to the side on which it is met; None where no limit can be met."""
-    if rule.field == "max_memory_bytes":
+    if rule.field in ("max_memory_bytes", "max_file_bytes"):
         return float(math.ceil(reached / MIB) * MIB)
     if reached <= 0:
         return None

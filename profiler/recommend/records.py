@@ -29,6 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     min_prefill_tps: float | None = None
     max_ttft_ms: float | None = None
     max_kld: float | None = None
+    max_file_bytes: int | None = None
     n_ctx: int | None = None  # not a limit but the context at which memory counts
 
 
