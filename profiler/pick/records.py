@@ -30,8 +30,11 @@ class RaceOptions(msgspec.Struct, frozen=True, kw_only=True):
     confirm_rounds: int = 6  # of the choice, and of a runner-up that is close
     tie: float = 0.02  # entries whose speeds differ less are a tie
     most_rounds: int = 18  # of one entry: what is still open then is reported as a tie
-    windows: tuple[int, ...] = (4, 8, 16, 32, 64)  # totals at which a level's KLD is looked at; the last is all there are
+    windows: tuple[int, ...] = (4, 8, 16, 32, 64)  # totals at which a level's KLD is looked at; the last: all there are
     with_quality: bool = True  # False: no KLD can be measured, so bits per weight decide
+
+
+DEFAULTS = RaceOptions()
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
