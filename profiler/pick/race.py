@@ -162,8 +162,9 @@ class Race:
         """Keep a log of who is out by measurements, and since when."""
         small = _NEGLIGIBLE * self._bound()
         sure = schedule.choice is None or odds.own_doubt(schedule.choice) <= self._bound()
-        for place, doubt in enumerate(schedule.doubts):
-            beaten = place != schedule.choice and doubt <= small and (sure or odds.meets(place, odds.tie) <= small)
+        doubts = schedule.doubts if sure else odds.doubts(None)
+        for place, doubt in enumerate(doubts):
+            beaten = place != schedule.choice and doubt <= small
             if not beaten:
                 self._beaten.pop(place, None)
             elif place not in self._beaten and place not in self._out:
