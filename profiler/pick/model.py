@@ -27,7 +27,8 @@ SLOW_DOWN = 0.2  # of what disturbed rounds with the same threads have in common
 DISTURBED = 0.08  # of what they have not
 NOISE = 0.05
 NOISE_WEIGHT = 3.0
-_ITERATIONS = 3
+TAIL = 5.0  # degrees of freedom of the noise: what deviates as noise seldom does counts less
+_ITERATIONS = 4
 
 Array = Any  # numpy's arrays of float64
 
@@ -108,13 +109,15 @@ class SpeedModel:
         rest = [1 / BLOCK**2] * n_blocks + [1 / LAYOUT**2] + [1 / SLOW_DOWN**2] * n_groups
         prior[range(n, size), range(n, size)] = rest
         variance, freedom = NOISE**2, NOISE_WEIGHT
+        trust = np.ones(len(rows))
         for _ in range(_ITERATIONS):
-            weights = 1 / np.where(disturbed, variance + DISTURBED**2, variance)
-            weighted = design.T * weights
+            expected = np.where(disturbed, variance + DISTURBED**2, variance)
+            weighted = design.T * (trust / expected)
             covariance = np.linalg.inv(weighted @ design + prior)
             mean = covariance @ (weighted @ (y - centre))
-            residuals = (y - centre - design @ mean) ** 2 * weights * variance  # those of disturbed rounds shrunk
+            deviations = (y - centre - design @ mean) ** 2 / expected
             used = float(np.einsum("ij,ji->", covariance, weighted @ design)) if rows else 0.0
-            freedom = NOISE_WEIGHT + max(len(rows) - used, 0.0)
-            variance = (NOISE_WEIGHT * NOISE**2 + float(residuals.sum())) / freedom
+            freedom = NOISE_WEIGHT + max(float(trust.sum()) - used, 0.0)
+            variance = (NOISE_WEIGHT * NOISE**2 + variance * float((trust * deviations).sum())) / freedom
+            trust = np.minimum((TAIL + 1) / (TAIL + deviations), 1.0)
         return Fit(mean[:n] + centre, covariance[:n, :n], freedom, math.sqrt(variance))

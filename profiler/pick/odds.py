@@ -75,14 +75,26 @@ class Odds:
         if choice not in self._better:
             faster = self.known.speed.faster_than(choice, self.tie)
             if self.by_quality:
-                level = self.entries[choice].level
-                better = {other: self.qualities.better(other, level) for other in self.qualities.bits}
-                worse = {other: self.qualities.better(level, other) for other in self.qualities.bits}
-                surely = np.array([better[each.level] for each in self.entries])
-                not_tied = surely + np.array([worse[each.level] for each in self.entries])
-                faster = np.minimum(surely + np.maximum(1 - not_tied, 0.0) * faster, 1.0)
+                finer, as_fine = self.finer_than(choice)
+                faster = np.minimum(finer + as_fine * faster, 1.0)
             self._better[choice] = faster
         return self._better[choice]
+
+    def finer_than(self, choice: int) -> tuple[Array, Array]:
+        """Return the probabilities that each entry's quality is better than a choice's, and that it is a tie."""
+        level = self.entries[choice].level
+        better = {other: self.qualities.better(other, level) for other in self.qualities.bits}
+        worse = {other: self.qualities.better(level, other) for other in self.qualities.bits}
+        finer = np.array([better[each.level] for each in self.entries])
+        coarser = np.array([worse[each.level] for each in self.entries])
+        return finer, np.maximum(1 - finer - coarser, 0.0)
+
+    def quality_doubts(self, choice: int | None) -> Array:
+        """Return the probability that each entry's quality lets it be the better choice."""
+        if choice is None or not self.by_quality:
+            return np.array(self.bar)
+        finer, as_fine = self.finer_than(choice)
+        return np.minimum(self.bar, finer + as_fine)
 
     def doubts(self, choice: int | None) -> list[float]:
         """Return the probability that each entry should have been chosen instead; without a choice, at all."""
@@ -92,6 +104,17 @@ class Odds:
         doubts[choice] = 0.0
         return [float(value) for value in doubts]
 
+    def round_doubts(self, choice: int | None) -> Array:
+        """Return the probability that each entry's rates and memory let it be the better choice."""
+        meets = np.minimum(self.memory, self.rates_reached(self.tie))
+        if choice is None:
+            return meets
+        faster = self.known.speed.faster_than(choice, self.tie)
+        if self.by_quality:
+            finer, _ = self.finer_than(choice)
+            faster = np.where(finer >= 0.5, 1.0, faster)
+        return np.minimum(meets, faster)
+
     def own_doubt(self, choice: int) -> float:
         """Return the probability that a choice misses a limit."""
         rates = sum(1 - float(fit.beyond(least - self.tie)[choice]) for fit, least in self.known.rates)
@@ -100,7 +123,12 @@ class Odds:
     def error_of(self, choice: int | None) -> float:
         """Return the largest probability that a choice is wrong, over all entries; None: that nothing fits is."""
         own = 0.0 if choice is None else self.own_doubt(choice)
-        return min(1.0, sum(self.doubts(choice)) + own)
+        # The quality of a level is one figure: the doubt about it counts once, whatever its number of entries.
+        most = dict(zip((each.level for each in self.entries), self.quality_doubts(choice), strict=True))
+        by_level = dict.fromkeys(most, 0.0)
+        for each, doubt in zip(self.entries, self.doubts(choice), strict=True):
+            by_level[each.level] += doubt
+        return min(1.0, own + sum(min(doubt, float(most[level])) for level, doubt in by_level.items()))
 
     def expected_speed(self, place: int) -> float:
         """Return the log of an entry's speed, measured or not."""

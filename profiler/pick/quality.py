@@ -60,9 +60,13 @@ class Qualities:
             return 1.0 if more_bits > _SAME_BITS and level != other else 0.0
         one, two = self._known(level), self._known(other)
         if one is None or two is None:
-            if abs(more_bits) >= SURE_BITS:
-                return 1.0 if more_bits > 0 else 0.0
-            return _guess((self._expected_log(other) - self._expected_log(level)) / (SPREAD * math.sqrt(2)))
+            mine, its = self.expected(level), self.expected(other)
+            if more_bits <= -SURE_BITS:
+                return 0.0
+            if more_bits >= SURE_BITS and its * math.exp(-2 * SPREAD) > _SAME_KLD:
+                return 1.0
+            spread = SPREAD * math.sqrt((one is None) + (two is None))
+            return _guess(math.log(max(its, 1e-9) / (mine + max(_SAME_KLD, _SAME_SHARE * its))) / spread)
         margin = max(_SAME_KLD, _SAME_SHARE * max(one.kld, two.kld))
         se = max(math.hypot(one.kld_se, two.kld_se), 1e-9)
         lead = two.kld - one.kld

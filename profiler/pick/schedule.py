@@ -15,7 +15,7 @@ from profiler.pick.records import RaceOptions, RoundStep, Step, WindowsStep
 _WAITING = 0.1  # entries wait whose doubt is less than this share of the largest
 _PATIENCE = 1.3  # rounds for a confirmation, disturbed ones included, as a share of those that are needed
 _SCORE_FIRST = 0.3  # levels that meet the bar with less than this probability are scored before they are timed
-_OPEN = 0.02  # a probability between this and 1 - this is worth scoring windows
+_SURE = 0.98  # of a quality that more windows would not make surer
 _LEVELS_TO_LEARN = 2
 _LEARN_BITS = 10.0  # thread counts are learnt on levels below: others are slow and rarely the choice
 _AT_ONCE = 3  # levels that are tried together when none meets the limits yet
@@ -31,6 +31,7 @@ class Schedule:
         self._entries, self._n_rounds = odds.entries, odds.known.n_rounds
         self.doubts = odds.doubts(self.choice)
         self.error = odds.error_of(self.choice)
+        self._by_rounds = odds.round_doubts(self.choice)
 
     def steps(self) -> list[Step]:
         """Return the steps of the next block; none once the choice is decided and confirmed."""
@@ -109,21 +110,18 @@ class Schedule:
         return WindowsStep(level=level, n_windows=n_windows)
 
     def _windows_for(self, place: int) -> list[Step]:
-        """Return the windows that say more about an entry than another round."""
-        qualities, level = self._odds.qualities, self._entries[place].level
-        found = []
-        if self._bound / 10 < self._odds.bar[place] <= 1 - _OPEN:
-            found.append(level)
-        if self._odds.by_quality and self.choice is not None:
-            other = self._entries[self.choice].level
-            if _is_open(qualities.better(level, other)):
-                found += qualities.fewer_windows(level, other)
-        faster = 1.0
-        if self.choice is not None and not self._odds.by_quality:
-            faster = float(self._odds.better_than(self.choice)[place])
-        if not self._n_rounds[place] or (faster < 0.2 and self._n_rounds[place] < self._options.most_rounds):
+        """Return the windows that say more about an entry than another round; none where a round says more."""
+        if not self._n_rounds[place]:
             return []
-        return [self._windows(level) for level in dict.fromkeys(found) if qualities.next_windows(level)]
+        qualities, level = self._odds.qualities, self._entries[place].level
+        levels = [level]
+        if self._odds.by_quality and self.choice is not None:
+            levels = qualities.fewer_windows(level, self._entries[self.choice].level)
+        steps = [self._windows(name) for name in levels if qualities.next_windows(name) is not None]
+        # The smaller of two doubts is the entry's, and the easier to bring down further.
+        by_quality = float(self._odds.quality_doubts(self.choice)[place])
+        timed_out = self._n_rounds[place] >= self._options.most_rounds
+        return steps if by_quality <= _SURE and (timed_out or by_quality <= self._by_rounds[place]) else []
 
     def _own_windows(self) -> list[Step]:
         assert self.choice is not None
@@ -139,7 +137,7 @@ class Schedule:
         """Return whether an entry's doubt depends on its speed beside the choice's."""
         assert self.choice is not None
         one, two = self._entries[place].level, self._entries[self.choice].level
-        return not self._odds.by_quality or self._odds.qualities.better(one, two) < 1 - _OPEN
+        return not self._odds.by_quality or self._odds.qualities.better(one, two) < _SURE
 
     def _to_confirm(self) -> list[Step]:
         if self.choice is None:
@@ -152,6 +150,3 @@ class Schedule:
         needed = self._options.confirm_rounds
         return self._n_quiet[place] < needed and self._n_rounds[place] < math.ceil(needed * _PATIENCE)
 
-
-def _is_open(probability: float) -> bool:
-    return _OPEN <= probability <= 1 - _OPEN

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from profiler.analysis.stats import median
 from profiler.pick.race import Race
-from profiler.pick.records import DEFAULTS, Entry, Observed
+from profiler.pick.records import DEFAULTS, Entry, Observed, Quality
 from profiler.recommend.records import Limits
 from profiler.recommend.rule import MAX_KLD, goal_of
 from tests.support.planted import MOST_WINDOWS, N_PROMPT, THREADS, Conditions, World, run_race
@@ -145,10 +145,16 @@ def chosen(world: World, swept: dict[str, list[Observed]], limits: Limits, rule:
 
     able = [each for each in world.entries if meets(each)]
     if able and goal_of(limits) == "quality":
-        finest = min(quality[each.level].kld for each in able)
-        able = [each for each in able if quality[each.level].kld == finest]
+        finest = min((quality[each.level] for each in able), key=lambda found: found.kld)
+        able = [each for each in able if quality[each.level].kld <= as_fine(finest, quality[each.level])]
     speed = quiet_median if rule is worst else rule
-    return max((each.key for each in able), key=lambda key: speed(swept[key], lambda e: e.decode_tps or 0), default=None)
+    speeds = {each.key: speed(swept[each.key], lambda observed: observed.decode_tps or 0) for each in able}
+    return max(speeds, key=speeds.__getitem__, default=None)
+
+
+def as_fine(finest: Quality, other: Quality) -> float:
+    """Return the largest KLD that is a tie with the finest, as for the race."""
+    return finest.kld + max(0.0005, 0.05 * other.kld, 1.96 * math.hypot(finest.kld_se, other.kld_se))
 
 
 HEAD = (
@@ -201,12 +207,13 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--noise", type=float, action="append", choices=sorted(MOST_TIME), help="only this noise")
     parser.add_argument("--table", type=Path, help="write the table here as well")
     options = parser.parse_args()
     lines, missed = [HEAD, "|---" * HEAD.count(" |") + "|"], []
     print("\n".join(lines), flush=True)
     with ProcessPoolExecutor(options.jobs) as pool:
-        for noise in MOST_TIME:
+        for noise in options.noise or MOST_TIME:
             for kind in LIMITS:
                 seeds = range(options.seed * 10_000, options.seed * 10_000 + options.trials)
                 trials = list(pool.map(trial, [(seed, noise, kind) for seed in seeds], chunksize=10))

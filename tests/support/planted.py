@@ -1,4 +1,4 @@
-"""Worlds in which the best choice is known: levels and thread counts with true speeds, KLD and memory, and noisy rounds.
+"""Worlds in which the best choice is known: true speeds, KLD and memory of levels and thread counts, and noisy rounds.
 
 A world has a clock of its own: every round takes the time that a process, its warm-up and its repetitions would take;
 the speed drifts with that time, and another program comes and goes.
@@ -102,7 +102,8 @@ class World:
         share = self._busy_share(wall_s)
         slow = math.log(1 - self.conditions.load * share * LOAD[entry.n_threads] * self.draw.uniform(0.6, 1.4))
         slow += self.conditions.drift * math.sin(2 * math.pi * self.clock_s / self._wave_s + self._phase)
-        seen = share > 0.1 and self.draw.uniform() < 0.95
+        # The flag `busy` is raised above a tenth of one CPU, and the counters that it reads err by a hundredth.
+        seen = self.conditions.load * share + self.draw.normal(0, 0.01) > 0.10
         prefill_tps = prefill * math.exp(slow + self.draw.normal(0, noise))
         return Observed(
             decode_tps=decode * math.exp(slow + self.draw.normal(0, noise)),
