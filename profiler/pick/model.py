@@ -5,9 +5,10 @@
 Levels and thread counts are free. How a level differs from others in its use of threads (the rest) is assumed to have a
 standard deviation of REST: so thread counts that are learnt on two levels are carried over to the others, and rounds of
 an entry soon outweigh what is carried over. Rounds of a block are taken one after another, so that what changes slowly
-is common to them. Disturbed rounds with the same number of threads share one slow-down, and have a variance of their own:
-they count less, and are not dropped. The variance of the noise is pooled over all entries; before rounds repeat it rests on NOISE, which
-weighs as much as NOISE_WEIGHT degrees of freedom.
+is common to them. Disturbed rounds with the same number of threads share one slow-down, and have a variance of their
+own: they count less, and are not dropped; nor are others that deviate as noise seldom does. The variance of the noise
+is pooled over all entries; before rounds repeat it rests on NOISE, which weighs as much as NOISE_WEIGHT degrees of
+freedom.
 
 These are the posterior mean and covariance of a Gaussian model (a "mixed model"), with Student's distribution for the
 estimated variance. Source: Searle, Casella, McCulloch, Variance Components (1992), chapter 7.

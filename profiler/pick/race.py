@@ -1,9 +1,10 @@
 """The race: which round or which windows are measured next, and what is decided by those that were.
 
 At every look the best entry is the provisional choice, and the probabilities that another should have been chosen are
-added up (odds.py). The choice stands when their sum is at most the error divided by the number of looks: so the error
-holds for the whole decision, over all entries and looks, whatever depends on what (a union bound). Else the entries
-that the sum consists of get another round, all in one block, or more windows (schedule.py).
+added up (odds.py). The choice stands when their sum is at most half of the error, divided by the number of looks; the
+other half is left for the breaking of a tie at the end. So the error holds for the whole decision, over all entries and
+looks, whatever depends on what (a union bound). Else the entries that the sum consists of get another round, all in one
+block, or more windows (schedule.py). After the last look the best answer stands with the error that remains.
 """
 
 import math
@@ -29,6 +30,7 @@ from profiler.pick.schedule import Schedule
 from profiler.pick.words import inadmissible, reason_of, standings_of, why_beaten
 from profiler.recommend.records import Limits
 from profiler.recommend.rule import bar_of
+from quant.base.errors import UserError
 
 _NEGLIGIBLE = 0.1  # of an entry's share of a look's error: its entry is out
 
@@ -41,11 +43,17 @@ class Race:
     """
 
     def __init__(self, entries: Iterable[Entry], limits: Limits, options: RaceOptions = DEFAULTS) -> None:
-        """Begin with what is known without measuring: entries that cannot meet the limits are out at once."""
+        """Begin with what is known without measuring: entries that cannot meet the limits are out at once.
+
+        Raises:
+            UserError: a KLD is limited that cannot be measured.
+        """
         self.entries = tuple(entries)
         self._limits, self._options = limits, options
         self._place = {each.key: place for place, each in enumerate(self.entries)}
         by_kld = options.with_quality and not any(each.synthetic for each in self.entries)
+        if limits.max_kld is not None and not by_kld:
+            raise UserError("--max-kld needs measured quality, which there is none of here; remove --max-kld")
         bits = {each.level: each.bpw for each in self.entries}
         self._qualities = Qualities(bits, bar_of(limits, with_kld=by_kld), options.windows, by_kld=by_kld)
         levels = [each.level for each in self.entries]
@@ -59,6 +67,7 @@ class Race:
         self._beaten: dict[int, Elimination] = {}  # by measurements: a later look may take one back
         self._block = self._looks = self._n_fed = 0
         self._most_looks = options.most_rounds + len(bits)
+        self._look_error = options.error / 2 / self._most_looks
         self._due: list[Step] = []
         for place, each in enumerate(self.entries):
             if found := inadmissible(each, limits, self._qualities):
@@ -105,7 +114,7 @@ class Race:
         """Return the decision as it stands."""
         odds, out = self._odds(), {**self._beaten, **self._out}
         best = odds.best()
-        choice = None if best is None else odds.of_tie(best, self._bound())
+        choice = None if best is None else odds.of_tie(best, self._options.error / 2)
         others = [] if choice is None else odds.others(choice)
         tied = tuple(self.entries[place].key for place in others if choice is not None and odds.is_tie(place, choice))
         level = None if choice is None else self.entries[choice].level
@@ -127,14 +136,16 @@ class Race:
 
     def _take_out(self, places: list[int], by: EliminatedBy, why: str) -> None:
         for place in places:
-            self._out.setdefault(place, self._elimination(place, by, why))
+            self._out.setdefault(place, self._elimination(place, by, why, at_step=self._n_fed + 1))
         keys = {self.entries[place].key for place in self._out}
         levels = {each.level for each in self.entries if each.key not in keys}
         self._go_on([step for step in self._due if _is_gone(step, keys, levels)])
 
-    def _elimination(self, place: int, by: EliminatedBy, why: str) -> Elimination:
+    def _elimination(self, place: int, by: EliminatedBy, why: str, at_step: int | None = None) -> Elimination:
         key, n_rounds = self.entries[place].key, self._n_rounds[place]
-        return Elimination(key=key, by=by, after_rounds=n_rounds, at_step=self._n_fed, why=why)
+        return Elimination(
+            key=key, by=by, after_rounds=n_rounds, at_step=self._n_fed if at_step is None else at_step, why=why
+        )
 
     def _go_on(self, answered: Sequence[Step]) -> None:
         """Count something that was fed; look again where nothing of the block is due any more."""
@@ -143,16 +154,13 @@ class Race:
         if not self._due:
             self._look()
 
-    def _bound(self) -> float:
-        """Return the error that the present look may spend."""
-        return self._options.error / self._most_looks if self._looks <= self._most_looks else 0.0
-
     def _look(self) -> None:
         self._looks += 1
         self._block += 1
         odds = self._odds()
         n_quiet = [n - bad for n, bad in zip(self._n_rounds, self._n_disturbed, strict=True)]
-        schedule = Schedule(odds, n_quiet, self._options, self._bound())
+        bound = self._look_error if self._looks <= self._most_looks else 0.0
+        schedule = Schedule(odds, n_quiet, self._options, bound)
         self._due = schedule.steps()
         if self._block % 2:  # turned round each time: a drift within the blocks cancels
             self._due.reverse()
@@ -160,14 +168,15 @@ class Race:
 
     def _note_beaten(self, odds: Odds, schedule: Schedule) -> None:
         """Keep a log of who is out by measurements, and since when."""
-        small = _NEGLIGIBLE * self._bound()
-        sure = schedule.choice is None or odds.own_doubt(schedule.choice) <= self._bound()
+        out, back = _NEGLIGIBLE * self._look_error, self._look_error  # apart, so that nothing goes to and fro
+        sure = schedule.choice is None or odds.own_doubt(schedule.choice) <= self._look_error
         doubts = schedule.doubts if sure else odds.doubts(None)
+        due = {step.key for step in self._due if isinstance(step, RoundStep)}
         for place, doubt in enumerate(doubts):
-            beaten = place != schedule.choice and doubt <= small
-            if not beaten:
+            key = self.entries[place].key
+            if place == schedule.choice or key in due or doubt > back:
                 self._beaten.pop(place, None)
-            elif place not in self._beaten and place not in self._out:
+            elif doubt <= out and place not in self._beaten and place not in self._out:
                 self._beaten[place] = self._elimination(place, *why_beaten(odds, place, schedule.choice))
 
     def _odds(self) -> Odds:

@@ -142,11 +142,10 @@ class Schedule:
     def _to_confirm(self) -> list[Step]:
         if self.choice is None:
             return []
-        final = self._odds.of_tie(self.choice, self._bound)
+        final = self._odds.of_tie(self.choice, self._options.error / 2)
         places = [final, *self._odds.close_to(final)[:1]]
         return [self._round(place) for place in places if self._is_unconfirmed(place)]
 
     def _is_unconfirmed(self, place: int) -> bool:
         needed = self._options.confirm_rounds
         return self._n_quiet[place] < needed and self._n_rounds[place] < math.ceil(needed * _PATIENCE)
-

@@ -90,5 +90,3 @@ def standings_of(odds: Odds, n_disturbed: Sequence[int]) -> tuple[Standing, ...]
             )
         )
     return tuple(found)
-
-

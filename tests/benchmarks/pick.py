@@ -79,22 +79,22 @@ def _between(values: Sequence[float], place: float) -> float:
 def trial(task: tuple[int, float, str]) -> Trial:
     """Race and sweep in the same world."""
     seed, noise, kind = task
-    worlds = [World(seed, Conditions(noise=noise)) for _ in range(2)]
-    limits = [limits_for(world, kind) for world in worlds][0]
-    right = worlds[0].right(limits)
-    race = Race(worlds[0].entries, limits)
-    wall_s = run_race(worlds[0], race)
+    world, its_twin = (World(seed, Conditions(noise=noise)) for _ in range(2))
+    limits = limits_for(world, kind)
+    right = world.right(limits)
+    race = Race(world.entries, limits)
+    wall_s = run_race(world, race)
     verdict = race.verdict()
-    swept, all_s = sweep(worlds[1])
-    choices = [chosen(worlds[1], swept, limits, rule) for rule in (quiet_median, all_median, worst)]
+    swept, all_s = sweep(its_twin)
+    choices = [chosen(its_twin, swept, limits, rule) for rule in (quiet_median, all_median, worst)]
     return Trial(
         right=verdict.chosen in right if right else verdict.chosen is None,
         refused=bool(right) and verdict.chosen is None,
         unsure=verdict.error > DEFAULTS.error,
         time=wall_s / all_s,
         n_rounds=sum(each.n_rounds for each in verdict.standings),
-        n_levels=len({worlds[0].entry[each.key].level for each in verdict.standings} | set(worlds[0].scored)),
-        n_windows=sum(worlds[0].scored.values()),
+        n_levels=len({world.entry[each.key].level for each in verdict.standings} | set(world.scored)),
+        n_windows=sum(world.scored.values()),
         swept=(*(choice in right if right else choice is None for choice in choices),),
         swept_refused=bool(right) and choices[0] is None,
     )
