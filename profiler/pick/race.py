@@ -168,7 +168,8 @@ class Race:
 
     def _note_beaten(self, odds: Odds, schedule: Schedule) -> None:
         """Keep a log of who is out by measurements, and since when."""
-        out, back = _NEGLIGIBLE * self._look_error, self._look_error  # apart, so that nothing goes to and fro
+        back = self._look_error
+        out = _NEGLIGIBLE * back if self._due else back  # apart until the end, so that nothing goes to and fro
         sure = schedule.choice is None or odds.own_doubt(schedule.choice) <= self._look_error
         doubts = schedule.doubts if sure else odds.doubts(None)
         due = {step.key for step in self._due if isinstance(step, RoundStep)}
