@@ -34,6 +34,8 @@ class Conditions(NamedTuple):
     drift: float = 0.02  # amplitude of a slow wave
     load: float = 0.3  # of a CPU, taken by another program ...
     load_share: float = 1 / 3  # ... so much of the time
+    seen: bool = True  # whether the load is noticed
+    rest: float = 0.03  # standard deviation by which levels differ in their use of threads, of logs
 
 
 QUIET = Conditions(drift=0.0, load=0.0)
@@ -61,8 +63,8 @@ class World:
             for n in THREADS:
                 key = f"{level} t{n}"
                 gain = n / (1 + scaling * (n - 1)) * (1 - crowded * (n == THREADS[-1]))
-                self.decode[key] = decode * gain / 2 * math.exp(draw.normal(0, 0.03))
-                self.prefill[key] = prefill * n**0.85 * math.exp(draw.normal(0, 0.03))
+                self.decode[key] = decode * gain / 2 * math.exp(draw.normal(0, conditions.rest))
+                self.prefill[key] = prefill * n**0.85 * math.exp(draw.normal(0, conditions.rest))
                 file_bytes = int(N_PARAMS * bpw / 8)
                 self.entries.append(
                     Entry(
@@ -103,7 +105,7 @@ class World:
         slow = math.log(1 - self.conditions.load * share * LOAD[entry.n_threads] * self.draw.uniform(0.6, 1.4))
         slow += self.conditions.drift * math.sin(2 * math.pi * self.clock_s / self._wave_s + self._phase)
         # The flag `busy` is raised above a tenth of one CPU, and the counters that it reads err by a hundredth.
-        seen = self.conditions.load * share + self.draw.normal(0, 0.01) > 0.10
+        seen = self.conditions.seen and self.conditions.load * share + self.draw.normal(0, 0.01) > 0.10
         prefill_tps = prefill * math.exp(slow + self.draw.normal(0, noise))
         return Observed(
             decode_tps=decode * math.exp(slow + self.draw.normal(0, noise)),
