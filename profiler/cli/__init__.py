@@ -22,6 +22,7 @@ from quant.base.text import message_line
 # The plots package is named here, never imported.
 COMMANDS = {
     "run": ("plots.cli.run", "Convert, quantize, measure and plot in one go."),
+    "pick": ("plots.cli.pick", "Choose a level and threads with the fewest measurements."),
     "models": ("profiler.cli.models", "List the models in the registry."),
     "doctor": ("profiler.cli.doctor", "Describe the device and what would spoil a measurement."),
     "cache": ("profiler.cli.cache", "List or empty the cache folder."),

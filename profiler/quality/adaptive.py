@@ -50,6 +50,10 @@ class ScoreTools(NamedTuple):
     available_bytes: Callable[[], int]
 
 
+class NoReferenceError(Exception):
+    """The unquantized model cannot be scored, so nothing can be compared with it; the text is the reason."""
+
+
 class AdaptiveScores:
     """Scores the files of one model against its unquantized file, which is made when it is first needed."""
 
@@ -64,11 +68,14 @@ class AdaptiveScores:
         """Return the figures of a file over the first windows of the text; a failure is a record too.
 
         Raises:
+            NoReferenceError: the unquantized model cannot be scored.
             UserError: the text has no window, or the disk has no room for one.
         """
         reference = self._opened()
         started_at = utc_now()
-        base: Scored | Failure = self._scored(reference, n_windows)
+        base = self._scored(reference, n_windows)
+        if isinstance(base, Failure):
+            raise NoReferenceError(f"{reference.artifact.model} {reference.artifact.level}: {base.message}")
         found = base if _is_same(file, reference) else self._scored(file, n_windows)
         record = QualityRecord(
             artifact_sha256=file.artifact.sha256,
@@ -83,12 +90,9 @@ class AdaptiveScores:
             n_threads=self._options.n_threads,
             adaptive=True,
         )
-        for failure in (found, base):
-            if isinstance(failure, Failure):
-                status = "skipped" if failure.kind == "memory" else "failed"
-                return msgspec.structs.replace(record, status=status, error=failure)
-        assert isinstance(found, Scored)
-        assert isinstance(base, Scored)
+        if isinstance(found, Failure):
+            status = "skipped" if found.kind == "memory" else "failed"
+            return msgspec.structs.replace(record, status=status, error=found)
         n = len(found.nll)
         kld = [0.0] * n if found is base else found.kld
         return msgspec.structs.replace(

@@ -31,7 +31,7 @@ def choose(source: str, prepare_options: PrepareOptions) -> Chosen:
     refuse_synthetic(files)
     reference = next((file for file in files if file.artifact.level in UNQUANTIZED), None)
     if reference is None:
-        reference = _unquantized(resolve(source), prepare_options)
+        reference = unquantized(resolve(source), prepare_options)
         if reference is None:
             say(f"{source} has no unquantized file; only perplexity is measured, no KLD")
     if reference is None or any(file.artifact.sha256 == reference.artifact.sha256 for file in files):
@@ -57,7 +57,12 @@ def refusal(name: str) -> UserError:
     )
 
 
-def _unquantized(source: Source, prepare_options: PrepareOptions) -> Prepared | None:
+def unquantized(source: Source, prepare_options: PrepareOptions) -> Prepared | None:
+    """Return the unquantized file of a source, made if need be; None where it has none.
+
+    Raises:
+        UserError: it cannot be downloaded or made.
+    """
     if source.kind == "gguf":
         (itself,) = prepare([source.text], msgspec.structs.replace(prepare_options, levels=None))
         refuse_synthetic([itself])

@@ -1,6 +1,6 @@
 """One call of `profile`: sources become files, files and settings become cells, cells become results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from profiler.device.os.system import this_system
 from profiler.measure.launch import run_worker
 from profiler.measure.repack_probe import repack_in_force
 from profiler.measure.worker import Answer, Job
-from profiler.records.config import Cell
+from profiler.records.config import Cell, RunConfig
 from profiler.records.environment import Environment
 from profiler.results.writer import ResultsWriter
 from profiler.sweep.grid import Axes, read_sweep
@@ -24,6 +24,7 @@ from profiler.sweep.thread_choice import ThreadChooser, check_axes
 from profiler.sweep.tools import Tools, View
 from quant.base.errors import UserError
 from quant.base.progress import say
+from quant.gguf_io.artifact import Artifact
 from quant.sources.prepare import Prepared, PrepareOptions
 from quant.sources.resolve import resolve
 
@@ -50,11 +51,13 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
     grids = _checked_grids(request)
     with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
         environment = read_environment(probe_backend())
-        _check_gpu(grids, environment)
+        check_gpu(grids, environment)
         prepared = files()
-        grids = _with_working_repack(grids)
-        _write_heads(writer, environment, prepared, request)
-        _warn_of_bandwidth(environment)
+        grids = with_working_repack(grids)
+        write_environment(writer, environment, request.results)
+        for file in prepared:
+            write_artifact(writer, file.artifact)
+        warn_of_bandwidth(environment)
         instruments = Instruments.of(environment)
 
         def run(job: Job) -> Answer:
@@ -69,7 +72,7 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
             fresh=request.fresh,
         )
         cells = [cell for grid in grids for cell in chooser.cells(grid, prepared, zipped=request.zipped)]
-        _warn_of_variables(environment, cells)
+        warn_of_variables(environment, [cell.config for cell in cells])
         _warn_of_contexts(cells, prepared)
         plan = Plan(
             cells=list({cell.key: cell for cell in cells}.values()),
@@ -97,7 +100,12 @@ def _checked_grids(request: Request) -> list[Axes]:
     return grids
 
 
-def _check_gpu(grids: Sequence[Axes], environment: Environment) -> None:
+def check_gpu(grids: Sequence[Axes], environment: Environment) -> None:
+    """Check that there is a GPU where one is requested.
+
+    Raises:
+        UserError: there is none.
+    """
     wanted = any("gpu" in grid.device for grid in grids)
     if wanted and not any(device.kind in ("gpu", "igpu") for device in environment.devices):
         raise UserError(
@@ -105,29 +113,34 @@ def _check_gpu(grids: Sequence[Axes], environment: Environment) -> None:
         )
 
 
-def _with_working_repack(grids: list[Axes]) -> list[Axes]:
+def with_working_repack(grids: list[Axes]) -> list[Axes]:
     """Disable repacking where this build crashes in its repacked kernels."""
     if any(True in grid.repack for grid in grids) and not repack_in_force(True):
         return [msgspec.structs.replace(grid, repack=(False,)) for grid in grids]
     return grids
 
 
-def _write_heads(
-    writer: ResultsWriter, environment: Environment, prepared: Sequence[Prepared], request: Request
-) -> None:
-    """Write the environment and the files, where the results file does not hold them yet."""
+def write_environment(writer: ResultsWriter, environment: Environment, results: Path) -> None:
+    """Write the environment, where the results file does not hold it yet."""
     known = writer.results
     if environment.id not in known.environments:
         if known.environments:
-            say(f"{request.results} also holds rounds of another environment; they are kept apart, not mixed")
+            say(f"{results} also holds rounds of another environment; they are kept apart, not mixed")
         writer.write(environment)
-    for file in prepared:
-        if known.artifacts.get(file.artifact.sha256) != file.artifact:
-            writer.write(file.artifact)
+        known.environments[environment.id] = environment
 
 
-def _warn_of_variables(environment: Environment, cells: Sequence[Cell]) -> None:
-    most = max((max(cell.config.n_threads, cell.config.n_threads_batch) for cell in cells), default=1)
+def write_artifact(writer: ResultsWriter, artifact: Artifact) -> None:
+    """Write the facts of a file, where the results file does not hold them yet."""
+    known = writer.results
+    if known.artifacts.get(artifact.sha256) != artifact:
+        writer.write(artifact)
+        known.artifacts[artifact.sha256] = artifact
+
+
+def warn_of_variables(environment: Environment, configs: Iterable[RunConfig]) -> None:
+    """Report environment variables that keep threads from running."""
+    most = max((max(config.n_threads, config.n_threads_batch) for config in configs), default=1)
     if found := holding_back(environment, most):
         listed = ", ".join(f"{name}={value}" for name, value in found.items())
         say(f"{listed} may keep {most} threads from running at once; unset {' '.join(found)}, or see slmprof doctor")
@@ -146,7 +159,8 @@ def _warn_of_contexts(cells: Sequence[Cell], prepared: Sequence[Prepared]) -> No
         say(line)
 
 
-def _warn_of_bandwidth(environment: Environment) -> None:
+def warn_of_bandwidth(environment: Environment) -> None:
+    """Report that a measured bandwidth is of another state of this device."""
     if kept_elsewhere(environment.id):
         say(
             "the read bandwidth was measured in another state of this device (governor, kernel, variables); run "

@@ -1,4 +1,4 @@
-"""Options on how to choose, shared by `recommend` and `report`."""
+"""Options on how to choose, shared by `recommend`, `report` and `pick`."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from profiler.cli.options import number_option
 from quant.base.errors import UserError
 
 if TYPE_CHECKING:
-    from profiler.recommend.records import Criteria, Prefer
+    from profiler.recommend.records import Criteria, Limits, Prefer
 
 _NAMES = ("speed", "memory", "quality")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -18,12 +18,19 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def limit_options(command: _Command) -> _Command:
     """Add the limits, the order, and whether flagged cells may be chosen."""
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_LIMITS, *_ORDER)):
         command = option(command)
     return command
 
 
-_OPTIONS = (
+def only_limits(command: _Command) -> _Command:
+    """Add the limits."""
+    for option in reversed(_LIMITS):
+        command = option(command)
+    return command
+
+
+_LIMITS = (
     click.option("--max-memory", metavar="SIZE", help="Maximum memory of the model, like 512MiB or 2GiB."),
     click.option("--min-decode", metavar="T/S", type=float, help="Minimum decode speed, in tokens per second."),
     click.option("--min-prefill", metavar="T/S", type=float, help="Minimum prefill speed, in tokens per second."),
@@ -33,12 +40,15 @@ _OPTIONS = (
     click.option(
         "--max-kld", metavar="NATS", type=float, help="Maximum KLD from the unquantized file; needs slmprof quality."
     ),
+    click.option("--max-file", metavar="SIZE", help="Maximum size of the file, like 400MiB."),
     number_option(
         "--n-ctx",
         least=1,
         most=1 << 24,
         help="Context at which memory counts; scaled where it was measured at another.  [default: as measured]",
     ),
+)
+_ORDER = (
     click.option(
         "--prefer",
         metavar="WEIGHTS",
@@ -55,29 +65,40 @@ def criteria_of(options: dict[str, Any]) -> "Criteria":
     Raises:
         UserError: a limit is not a number above 0, or the weights cannot be parsed.
     """
-    from profiler.recommend.records import Criteria, Limits
+    from profiler.recommend.records import Criteria
+
+    order = None if options["prefer"] is None else parse_weights(options["prefer"])
+    return Criteria(limits=limits_of(options), order=order, flagged=options["flagged"])
+
+
+def limits_of(options: dict[str, Any]) -> "Limits":
+    """Parse the limits.
+
+    Raises:
+        UserError: a limit is not a number above 0.
+    """
+    from profiler.recommend.records import Limits
     from quant.base.units import parse_duration_s
 
     max_ttft = options["max_ttft"]
-    limits = Limits(
-        max_memory_bytes=_bytes(options["max_memory"]),
+    return Limits(
+        max_memory_bytes=_bytes("--max-memory", options["max_memory"]),
         min_decode_tps=_positive("--min-decode", options["min_decode"]),
         min_prefill_tps=_positive("--min-prefill", options["min_prefill"]),
         max_ttft_ms=None if max_ttft is None else _positive("--max-ttft", parse_duration_s(max_ttft) * 1000),
         max_kld=_positive("--max-kld", options["max_kld"]),
+        max_file_bytes=_bytes("--max-file", options["max_file"]),
         n_ctx=options["n_ctx"],
     )
-    order = None if options["prefer"] is None else parse_weights(options["prefer"])
-    return Criteria(limits=limits, order=order, flagged=options["flagged"])
 
 
-def _bytes(text: str | None) -> int | None:
+def _bytes(option: str, text: str | None) -> int | None:
     from quant.base.units import parse_bytes
 
     if text is None:
         return None
     if not (size := parse_bytes(text)):
-        raise UserError(f"--max-memory {text} is not a limit; use a size above 0")
+        raise UserError(f"{option} {text} is not a limit; use a size above 0")
     return size
 
 

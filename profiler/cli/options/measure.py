@@ -180,6 +180,31 @@ def measure_options(command: F) -> F:
     return command
 
 
+def some_measure_options(*names: str) -> Callable[[F], F]:
+    """Return a decorator that adds the options with these parameters' names."""
+
+    def add(command: F) -> F:
+        for option in reversed(_OPTIONS):
+            before = list(getattr(command, "__click_params__", []))
+            command = option(command)
+            if command.__click_params__[-1].name not in names:  # type: ignore[attr-defined]
+                command.__click_params__ = before  # type: ignore[attr-defined]
+        return command
+
+    return add
+
+
+def measure_defaults() -> dict[str, Any]:
+    """Return the defaults of all options, by the names of their parameters."""
+
+    @measure_options
+    def command() -> None:
+        """Hold the options."""
+
+    parsed = click.Command("", params=command.__click_params__).make_context("", [])  # type: ignore[attr-defined]
+    return parsed.params
+
+
 class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a measurement, as typed."""
 

@@ -1,0 +1,241 @@
+"""One call of `pick`: each source gets its own race, and all of them one results file."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import msgspec
+
+from profiler.device.environment import available_memory_bytes, physical_cores, probe_backend, read_environment
+from profiler.estimate.estimate_models import estimate_all
+from profiler.estimate.overheads import load_overheads
+from profiler.measure.corpus import default_text
+from profiler.measure.launch import run_in_child, run_worker
+from profiler.measure.one_round import RoundOptions, RoundTaker
+from profiler.measure.worker import Answer, Job
+from profiler.pick.candidates import REFERENCE, Candidates, Rules, candidates_of, question
+from profiler.pick.files import LevelFiles
+from profiler.pick.progress import candidate_lines
+from profiler.pick.session import Known, Pick, PickOptions, PickSession, PickTools
+from profiler.quality.adaptive import AdaptiveScores, ScoreTools
+from profiler.quality.choose import UNQUANTIZED, unquantized
+from profiler.quality.session import QualityOptions
+from profiler.quality.worker import ScoreAnswer, ScoreJob
+from profiler.records.config import RunConfig
+from profiler.records.environment import Environment
+from profiler.records.record import Record
+from profiler.results.file import Results
+from profiler.results.writer import ResultsWriter
+from profiler.sweep.grid import Axes, expand
+from profiler.sweep.instruments import Instruments
+from profiler.sweep.plan import history_of
+from profiler.sweep.session import (
+    check_gpu,
+    warn_of_variables,
+    with_working_repack,
+    write_artifact,
+    write_environment,
+)
+from quant.base.errors import UserError
+from quant.base.files import cache_dir
+from quant.base.progress import say
+from quant.base.units import format_bytes
+from quant.gguf_io.artifact import describe
+from quant.gguf_io.levels import parse_levels
+from quant.sources.prepare import DEFAULT_LEVELS, Prepared, PrepareOptions
+from quant.sources.resolve import Source, resolve
+
+
+class PickRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user requested."""
+
+    sources: tuple[str, ...]
+    prepare_options: PrepareOptions  # its levels are the candidates
+    axes: Axes  # of one value each, but for threads
+    options: PickOptions
+    results: Path
+    reps: int
+    seed: int
+    timeout_s: float | None
+    force: bool = False
+    fresh: bool = False
+
+
+class Workers(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs in processes of its own; tests pass their own."""
+
+    run: Callable[[Job], Answer]
+    score: Callable[[ScoreJob, Callable[[bytes], None]], ScoreAnswer]
+    making: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def workers(timeout_s: float | None, making: Callable[[], AbstractContextManager[None]]) -> Workers:
+    """Return workers that run llama.cpp."""
+    return Workers(
+        run=lambda job: run_worker(job, timeout_s=timeout_s),
+        score=lambda job, on_progress: run_in_child(
+            "profiler.quality.worker", job, ScoreAnswer, Path(job.path).parent, timeout_s=None, on_progress=on_progress
+        ),
+        making=making,
+    )
+
+
+def run_picks(request: PickRequest, workers: Workers) -> list[Pick]:
+    """Pick for each source what is not decided yet; the budget is shared in their order.
+
+    Raises:
+        UserError: the input is wrong, or another command writes the results file.
+    """
+    sources = [resolve(text) for text in request.sources]
+    ends_s = time.monotonic() + request.options.budget_s
+    with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
+        environment = read_environment(probe_backend())
+        check_gpu([request.axes], environment)
+        (axes,) = with_working_repack([request.axes])
+        warn_of_variables(environment, [cell.config for cell in expand(axes, [""])])
+        write_environment(writer, environment, request.results)
+        runner = _Runner(msgspec.structs.replace(request, axes=axes), writer, environment, workers)
+        picks = []
+        for place, source in enumerate(sources):
+            share_s = (ends_s - time.monotonic()) / (len(sources) - place) if ends_s < math.inf else math.inf
+            picks.append(runner.pick(source, share_s))
+        return picks
+
+
+class _Runner:
+    """The picks of one results file."""
+
+    def __init__(self, request: PickRequest, writer: ResultsWriter, environment: Environment, workers: Workers) -> None:
+        self._request, self._writer, self._environment, self._workers = request, writer, environment, workers
+        instruments = Instruments.of(environment)
+        self._write: Callable[[Record], None] = instruments.writing(writer.write)
+        self._rounds = RoundTaker(
+            RoundOptions(env_id=environment.id, reps=request.reps, seed=request.seed, force=request.force),
+            run=instruments.running(workers.run),
+            available_bytes=available_memory_bytes,
+            first_order=history_of(writer.results, environment.id).next_order,
+        )
+
+    def pick(self, source: Source, budget_s: float) -> Pick:
+        """Pick for one source."""
+        begun_s = time.monotonic()
+        options, prepare_options = self._request.options, self._request.prepare_options
+        as_it_is = source.kind == "gguf" and prepare_options.levels is None
+        files = LevelFiles(source.text, prepare_options, as_it_is=as_it_is)
+        configs = [cell.config for cell in expand(self._request.axes, [""])]
+        with self._workers.making():
+            candidates = self._candidates(source, configs)
+        for line in candidate_lines(candidates):
+            say(line)
+        scores = self._scores(source, candidates, configs[0])
+        if scores is None and options.limits.max_kld is not None:
+            raise UserError(f"--max-kld needs measured quality, which {candidates.model} has not; remove it")
+        tools = PickTools(
+            rounds=self._rounds,
+            scores=scores,
+            write=self._write,
+            write_artifact=lambda artifact: write_artifact(self._writer, artifact),
+            making=self._workers.making,
+        )
+        left_s = budget_s - (time.monotonic() - begun_s)
+        options = msgspec.structs.replace(options, budget_s=left_s)
+        known = known_of(self._writer.results, candidates, self._environment.id)
+        return PickSession(source.text, candidates, files, known, options, tools).run()
+
+    def _candidates(self, source: Source, configs: list[RunConfig]) -> Candidates:
+        """Estimate the levels of a source, without its weights.
+
+        Raises:
+            UserError: it cannot be estimated.
+        """
+        prepare_options, request = self._request.prepare_options, self._request
+        levels = prepare_options.levels
+        if source.kind != "gguf":
+            levels = levels or DEFAULT_LEVELS
+        asked = question(levels, configs[0], with_reference=not prepare_options.synthetic)
+        (found,) = estimate_all([source], asked, load_overheads(self._environment.id), n_processes=1)
+        if found.skipped:
+            raise UserError(found.skipped)
+        if source.kind == "gguf":
+            assert source.path is not None
+            found = msgspec.structs.replace(found, model=describe(source.path).model)
+        return candidates_of(
+            found,
+            configs,
+            Rules(
+                levels=None if levels is None else parse_levels(levels),
+                available_bytes=available_memory_bytes(),
+                has_imatrix=prepare_options.imatrix is not None,
+                force=request.force,
+                synthetic=prepare_options.synthetic,
+            ),
+        )
+
+    def _scores(self, source: Source, candidates: Candidates, config: RunConfig) -> AdaptiveScores | None:
+        """Return what measures quality; None where there is nothing to compare with."""
+        if candidates.synthetic:
+            return None
+        if not any(each.level not in UNQUANTIZED for each in candidates.entries):
+            return None
+        reference = self._reference_of(source)
+        if reference is None:
+            return None
+        need, have = candidates.reference_need_bytes, available_memory_bytes()
+        if need is not None and need > have:
+            say(
+                f"{candidates.model} {REFERENCE}, to compare with, needs about {format_bytes(need)} of memory, "
+                f"{format_bytes(have)} are available: no quality is measured, bits per weight decide instead"
+            )
+            return None
+        tools = ScoreTools(
+            scratch=cache_dir() / "picks" / _folder_name(self._request.results, candidates.model),
+            run=self._workers.score,
+            available_bytes=available_memory_bytes,
+        )
+        quality = QualityOptions(n_threads=physical_cores(), repack=config.repack)
+        return AdaptiveScores(reference, default_text(), quality, self._environment.id, tools)
+
+    def _reference_of(self, source: Source) -> Callable[[], Prepared] | None:
+        """Return what makes the unquantized file; None where the source has none."""
+        prepare_options = self._request.prepare_options
+        files = LevelFiles(source.text, prepare_options)
+        if source.kind == "gguf":
+            found = unquantized(source, prepare_options)
+            return (lambda: found) if found else None
+
+        def make() -> Prepared:
+            made = unquantized(source, prepare_options)
+            if made is None:
+                raise UserError(f"{source.text} has no unquantized file to compare with")
+            write_artifact(self._writer, made.artifact)
+            return made
+
+        return lambda: files.noting(make)
+
+
+def known_of(results: Results, candidates: Candidates, env_id: str) -> Known:
+    """Return what a results file holds of the candidates in one environment: what went well and is not suspect."""
+    weights = "synthetic" if candidates.synthetic else "real"
+    sha256 = {
+        artifact.level: artifact.sha256
+        for artifact in results.artifacts.values()
+        if artifact.model == candidates.model and artifact.weights == weights
+    }
+    there = set(sha256.values())
+    trusted = [record for record in history_of(results, env_id).trusted if record.cell.artifact_sha256 in there]
+    return Known(
+        sha256=sha256,
+        rounds={(record.cell.key, record.round): record for record in trusted},
+        qualities={
+            (record.artifact_sha256, record.n_chunks_asked): record
+            for record in results.qualities
+            if record.adaptive and record.status == "ok" and record.n_chunks_asked and record.divergence
+        },
+    )
+
+
+def _folder_name(results: Path, model: str) -> str:
+    return hashlib.sha256(f"{results.absolute()}\0{model}".encode()).hexdigest()[:16]
