@@ -66,7 +66,7 @@ def pick(sources: tuple[str, ...], folder: Path, as_json: bool, **options: Any) 
         click.echo(to_json(picks, summaries), nl=False)
     else:
         click.echo("\n".join(render(each, summaries) for each in picks), nl=False)
-    write_reports(request.results, folder, ("png",), "paper")
+    write_reports(request.results, folder, ("png",), "paper", picks)
     return 1 if any(_is_without(each) for each in picks) else 0
 
 

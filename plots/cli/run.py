@@ -1,7 +1,7 @@
 """`slmprof run`: everything in one command. It is part of plots because it draws."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +9,11 @@ from plots.cli.options import formats_option, style_option
 from profiler.cli.options import PATH, sources_argument
 from profiler.cli.options.measure import MeasureOptions, measure_options
 from quant.base.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from profiler.pick.session import Pick
 
 
 @click.command()
@@ -68,10 +73,12 @@ def run(
     return 1 if n_failed else 0
 
 
-def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: str) -> None:
+def write_reports(
+    results: Path, folder: Path, formats: tuple[str, ...], style: str, picks: "Sequence[Pick]" = ()
+) -> None:
     """Write table, CSV file, charts and reports of a results file into a folder; list them on stderr."""
     from plots.canvas.chart_input import chart_input
-    from plots.render.draw import DrawOptions, draw_all
+    from plots.render.draw import DrawOptions, draw_all, draw_races
     from plots.report.write import write_reports as write_pages
     from profiler.analysis.summarise import summarise
     from profiler.cli.results import export_text, load
@@ -86,5 +93,6 @@ def write_reports(results: Path, folder: Path, formats: tuple[str, ...], style: 
     if any(summary.rounds for summary in summaries):
         how = DrawOptions(formats=formats, style=style)
         draw_all(chart_input(summaries, found), folder / "charts", how, say=say)
-    write_pages(found, [folder / "report.html", folder / "report.md"])
+        draw_races(picks, folder / "charts", how)
+    write_pages(found, [folder / "report.html", folder / "report.md"], picks=picks)
     say(f"report.html, report.md, table.md, results.csv, results.jsonl, models/ and charts/ are in {folder}")

@@ -22,10 +22,12 @@ from plots.charts.memory import memory_chart
 from plots.charts.operators import operator_charts
 from plots.charts.pareto import pareto_chart
 from plots.charts.published import load_published
+from plots.charts.race import race_chart
 from plots.charts.roofline import roofline_charts
 from plots.charts.size import size_chart
 from plots.charts.threads import threads_chart
 from plots.charts.tradeoff import tradeoff_chart
+from profiler.pick.session import Pick
 from quant.base.errors import UserError
 from quant.base.files import atomic_path, write_text
 
@@ -120,11 +122,23 @@ def draw_all(
                 if isinstance(made, str):
                     missing.setdefault((sheet.name, made), []).append(part)
                 else:
-                    paths += _saved(job, sheet.name, part, made)
+                    paths += _saved(out_dir, options, sheet.name, part, made)
     if missing:
         say(_missing_in_words(missing))
     if not paths:
         raise UserError("there is nothing to draw: no cell has figures for the charts asked for; see slmprof show")
+    return paths
+
+
+def draw_races(picks: Sequence[Pick], out_dir: Path, options: DrawOptions = DEFAULTS) -> list[Path]:
+    """Draw the race of each pick into a folder, and return the paths."""
+    style = fitted(find_style(options.style), options.columns)
+    paths = []
+    for pick in picks:
+        with drawing(style):
+            made = race_chart(pick, style)
+            if not isinstance(made, str):
+                paths += _saved(out_dir, options, "race", pick.candidates.model if len(picks) > 1 else "", made)
     return paths
 
 
@@ -189,12 +203,12 @@ def _made(job: DrawJob, sheet: Sheet) -> Iterator[tuple[str, Picture | str]]:
         yield sheet.part, chart(sheet.panel, job.theme)
 
 
-def _saved(job: DrawJob, name: str, part: str, picture: Picture) -> list[Path]:
+def _saved(out_dir: Path, options: DrawOptions, name: str, part: str, picture: Picture) -> list[Path]:
     stem = f"{name}-{part}" if part else name
     try:
-        paths = [_save(picture.figure, job.out_dir / f"{stem}.{form}", form) for form in job.options.formats]
-        if not job.options.in_report:
-            write_text(job.out_dir / f"{stem}.csv", csv_of(picture.rows))
+        paths = [_save(picture.figure, out_dir / f"{stem}.{form}", form) for form in options.formats]
+        if not options.in_report:
+            write_text(out_dir / f"{stem}.csv", csv_of(picture.rows))
     finally:
         plt.close(picture.figure)
     return paths

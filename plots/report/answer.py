@@ -153,7 +153,7 @@ def _headline(found: _Chosen) -> str:
     if found.is_disturbed:
         return "No choice: every cell was disturbed"
     n_fitting, n_models = len(found.fitting), len(found.load)
-    first = _reached(found.cell_of(found.fitting[0]))
+    first = reached(found.cell_of(found.fitting[0]))
     if n_models == 1:
         return first
     if found.is_fastest:
@@ -163,7 +163,7 @@ def _headline(found: _Chosen) -> str:
     return f"{first}, the largest of {n_fitting} models that meet the limits"
 
 
-def _reached(cell: CellSummary) -> str:
+def reached(cell: CellSummary) -> str:
     """Return a cell's name and what it reaches."""
     threads = counted(cell.config.n_threads, "thread")
     memory = "" if cell.model_rss_bytes is None else f" in {format_bytes(cell.model_rss_bytes.value)} of memory"

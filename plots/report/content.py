@@ -10,11 +10,13 @@ from plots.report.cautions import Caution, cautions
 from plots.report.cells import Column, columns_of
 from plots.report.charts import Chart, Charts, charts_of
 from plots.report.facts import Facts, environments_of, files_of, methods_of
+from plots.report.picked import answer_of_picks, race_charts_of
 from plots.report.rerun import rerun_commands
 from plots.report.setup import setup_of
 from profiler.analysis.quality_by_file import comparable
 from profiler.analysis.summarise import summarise_and_warn
 from profiler.deploy.make import deploy_of
+from profiler.pick.session import Pick
 from profiler.recommend.records import Criteria
 from profiler.records.cell_summary import CellSummary
 from profiler.results.file import Results
@@ -51,6 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer
     choice_names: list[str]
     choices: list[ShownChoice]
+    races: list[Chart]  # of picks
     charts: list[Chart]
     charts_note: str | None
     columns: list[Column]
@@ -81,16 +84,18 @@ def gather(
     draw: bool = True,
     criteria: Criteria | None = None,
     asked: str = "",
+    picks: Sequence[Pick] = (),
 ) -> Report:
     """Summarize results and draw their charts; `results_name` is the name, without a folder, that commands use.
 
     `asked` are the options of the criteria, as they were typed; `criteria` is None where there are none.
+    With `picks` their answer is the report's, and their races are drawn first.
 
     Raises:
         UserError: a limit asks for what nobody measured.
     """
     summaries, messages = summarise_and_warn(results)
-    found = _answer(results, summaries, criteria)
+    found = answer_of_picks(picks, summaries) if picks else _answer(results, summaries, criteria)
     names = shlex.split(results_name)
     commands = rerun_commands(results, summaries, output=names[0] if len(names) == 1 else "results.jsonl")
     left = len(commands) - _MOST_COMMANDS
@@ -107,6 +112,7 @@ def gather(
         answer=found,
         choice_names=choice_names,
         choices=choices,
+        races=race_charts_of(picks) if draw else [],
         charts=drawn.charts,
         charts_note=drawn.note,
         columns=columns,

@@ -10,7 +10,13 @@ FORMS = (".html", ".md")
 
 
 def write_reports(
-    results: Any, paths: Sequence[Path], *, results_name: str = "results.jsonl", criteria: Any = None, asked: str = ""
+    results: Any,
+    paths: Sequence[Path],
+    *,
+    results_name: str = "results.jsonl",
+    criteria: Any = None,
+    asked: str = "",
+    picks: Sequence[Any] = (),
 ) -> None:
     """Write each path in the format of its suffix, whole or not at all.
 
@@ -22,7 +28,7 @@ def write_reports(
     from quant.base.files import write_text
 
     draw = any(_form(path) == ".html" for path in paths)
-    report = gather(results, results_name=results_name, draw=draw, criteria=criteria, asked=asked)
+    report = gather(results, results_name=results_name, draw=draw, criteria=criteria, asked=asked, picks=picks)
     for path in paths:
         if _form(path) == ".html":
             from plots.report.html import to_html

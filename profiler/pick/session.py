@@ -116,8 +116,7 @@ class PickSession:
         self._windows = options.windows
         self._race = Race(self._candidates.entries, self._options.limits, options)
         self._events: list[Event] = []
-        self._reported: set[str] = set()
-        self._dropped: set[str] = set()
+        self._out: set[str] = set()
 
     def run(self) -> Pick:
         """Measure until the choice is decided, or the budget is used up."""
@@ -267,15 +266,17 @@ class PickSession:
     def _after(self) -> None:
         """Report who is out, and delete the files of levels that are."""
         verdict = self._race.verdict()
-        fresh = [each for each in verdict.eliminated if each.key not in self._reported]
-        self._reported.update(each.key for each in fresh)
-        for line in elimination_lines(fresh, self._entries):
+        out = {each.key for each in verdict.eliminated}
+        for line in elimination_lines(
+            [each for each in verdict.eliminated if each.key not in self._out], self._entries
+        ):
             say(line)
-        racing = {self._entries[key].level for key in verdict.open}
-        out = {entry.level for entry in self._entries.values()} - racing - self._dropped
-        self._dropped |= out
+        for key in sorted(self._out - out):
+            say(f"back in the race: {key}")
+        self._out = out
         if not self._options.keep_all:
-            for level in sorted(out):
+            racing = {self._entries[key].level for key in verdict.open}
+            for level in sorted({entry.level for entry in self._entries.values()} - racing):
                 self._files.drop(level)
 
     def _finish(self, over_budget: bool) -> Pick:

@@ -1,0 +1,69 @@
+"""A report of a pick begins with its answer and the race that led to it."""
+
+import io
+from collections.abc import Sequence
+
+from plots.report.answer import Answer, AnswerRow, reached
+from plots.report.charts import Chart, inlined
+from profiler.pick.session import Pick
+from profiler.pick.text import status_of, summary_of
+from profiler.recommend.limits import limits_text
+from profiler.records.cell_summary import CellSummary
+
+
+def answer_of_picks(picks: Sequence[Pick], summaries: Sequence[CellSummary]) -> Answer:
+    """Return what was picked, as the answer of a report."""
+    found = [(pick, summary_of(pick, pick.verdict.chosen or "", summaries)) for pick in picks]
+    chosen = [(pick, cell) for pick, cell in found if cell is not None]
+    if not chosen:
+        headline = "No choice: nothing meets the limits"
+    elif len(picks) == 1:
+        headline = reached(chosen[0][1])
+    else:
+        headline = f"{len(chosen)} choices, one for each model"
+    reasons = []
+    for pick in picks:
+        named = f"{pick.candidates.model}: " if len(picks) > 1 else ""
+        reasons += [f"{named}{_sentence(pick.verdict.reason)}", f"{named}{_sentence(status_of(pick))}"]
+    if limits := limits_text(picks[0].limits):
+        reasons.append(f"Limits: {limits}.")
+    return Answer(headline=headline, reasons=reasons, rows=_rows(chosen, summaries))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _rows(chosen: Sequence[tuple[Pick, CellSummary]], summaries: Sequence[CellSummary]) -> list[AnswerRow]:
+    rows = []
+    for pick, cell in chosen:
+        rows.append(AnswerRow(cell=cell, is_best=True, costs="chosen"))
+        others = dict.fromkeys(pick.verdict.tied, "as good as the choice at this precision")
+        if pick.verdict.runner_up is not None:
+            others.setdefault(pick.verdict.runner_up, "the best of another level")
+        for key, words in others.items():
+            if (other := summary_of(pick, key, summaries)) is not None:
+                rows.append(AnswerRow(cell=other, is_best=False, costs=words))
+    return rows
+
+
+def race_charts_of(picks: Sequence[Pick]) -> list[Chart]:
+    """Draw the races as elements of a page."""
+    import matplotlib.pyplot as plt
+
+    from plots.canvas.style import drawing, find_style
+    from plots.charts.race import race_chart
+
+    style, charts = find_style("web"), []
+    for number, pick in enumerate(picks, 1):
+        with drawing(style):
+            made = race_chart(pick, style)
+            if isinstance(made, str):
+                continue
+            text = io.StringIO()
+            try:
+                made.figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "slmprof"})
+            finally:
+                plt.close(made.figure)
+        charts.append(inlined(text.getvalue(), f"race of {pick.candidates.model}", f"race{number}-"))
+    return charts
