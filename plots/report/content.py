@@ -10,7 +10,7 @@ from plots.report.cautions import Caution, cautions
 from plots.report.cells import Column, columns_of
 from plots.report.charts import Chart, Charts, charts_of
 from plots.report.facts import Facts, environments_of, files_of, methods_of
-from plots.report.picked import answer_of_picks, race_charts_of
+from plots.report.picked import answer_of_picks, commands_of_picks, race_charts_of
 from plots.report.rerun import rerun_commands
 from plots.report.setup import setup_of
 from profiler.analysis.quality_by_file import comparable
@@ -123,6 +123,7 @@ def gather(
         methods=methods_of(summaries, results),
         commands=commands[:_MOST_COMMANDS] + ([f"# and {left} more commands"] if left > 0 else []),
         show_commands=[
+            *commands_of_picks(picks),
             f"slmprof report {results_name}{asked and ' '}{asked} -o report.html",
             *([f"slmprof recommend {results_name} {asked}"] if asked else []),
             f"slmprof show {results_name}",

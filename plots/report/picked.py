@@ -1,14 +1,16 @@
 """A report of a pick begins with its answer and the race that led to it."""
 
 import io
+import shlex
 from collections.abc import Sequence
 
 from plots.report.answer import Answer, AnswerRow, reached
 from plots.report.charts import Chart, inlined
 from profiler.pick.session import Pick
 from profiler.pick.text import status_of, summary_of
-from profiler.recommend.limits import limits_text
+from profiler.recommend.limits import limits_text, set_limits
 from profiler.records.cell_summary import CellSummary
+from quant.gguf_io.artifact import Artifact
 
 
 def answer_of_picks(picks: Sequence[Pick], summaries: Sequence[CellSummary]) -> Answer:
@@ -45,6 +47,23 @@ def _rows(chosen: Sequence[tuple[Pick, CellSummary]], summaries: Sequence[CellSu
             if (other := summary_of(pick, key, summaries)) is not None:
                 rows.append(AnswerRow(cell=other, is_best=False, costs=words))
     return rows
+
+
+def commands_of_picks(picks: Sequence[Pick]) -> list[str]:
+    """Return the commands that pick again."""
+    commands = []
+    for pick in picks:
+        words = ["slmprof", "pick", pick.candidates.model if pick.chosen is None else _source_of(pick.chosen.artifact)]
+        for rule, limit in set_limits(pick.limits):
+            words += [rule.option, rule.typed(limit)]
+        words += ["--n-ctx", str(pick.limits.n_ctx)] if pick.limits.n_ctx else []
+        words += ["--weights", "synthetic"] if pick.candidates.synthetic else []
+        commands.append(shlex.join(words))
+    return commands
+
+
+def _source_of(artifact: Artifact) -> str:
+    return artifact.source or artifact.standin_for or artifact.model
 
 
 def race_charts_of(picks: Sequence[Pick]) -> list[Chart]:

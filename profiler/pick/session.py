@@ -54,6 +54,7 @@ class Pick(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...]
     cells: Mapping[str, Cell]  # by the entry's key, of those whose file is known
     chosen: Prepared | None
+    most_error: float  # that was asked for
     n_measured: int  # by this run: rounds and scores
     over_budget: bool
 
@@ -107,7 +108,7 @@ class PickSession:
         self._known, self._options, self._tools = known, options, tools
         self._entries = {entry.key: entry for entry in candidates.entries}
         self._begun_s = tools.now_s()
-        self._n_measured = 0
+        self._n_measured = self._n_files = 0
         self._wall_s = self._repeated_s = 0.0
         self._begin(with_quality=tools.scores is not None)
 
@@ -152,8 +153,8 @@ class PickSession:
             with self._tools.making():
                 file = self._file(level)
         except UserError as error:
-            if not self._known.sha256:
-                raise  # nothing could be made of this source yet: it is not the level's fault
+            if not self._n_files:
+                raise  # nothing could be made of this source: it is not the level's fault
             self._events.append(Event(step=len(self._events) + 1, level=level, failure=str(error)))
             self._race.record_absent(level, str(error))
             return
@@ -176,6 +177,7 @@ class PickSession:
                 f"{file.artifact.file_name} is not the file that the results hold rounds of: the source or an option "
                 "has changed; use --fresh, or another -o"
             )
+        self._n_files += 1
         self._tools.write_artifact(file.artifact)
         return file
 
@@ -298,6 +300,7 @@ class PickSession:
             events=tuple(self._events),
             cells={key: cell for key in self._entries if (cell := self._cell(key)) is not None},
             chosen=chosen,
+            most_error=self._options.race.error,
             n_measured=self._n_measured,
             over_budget=over_budget,
         )

@@ -15,19 +15,20 @@ SCHEMA = 1
 
 
 def status_of(pick: Pick) -> str:
-    """Return how far a pick is, in a sentence without its full stop."""
+    """Return how far a pick is and how sure, in a sentence without its full stop."""
     verdict = pick.verdict
-    if not verdict.decided:
-        n_open = counted(len(verdict.open), "candidate")
-        if verdict.chosen is None:
-            return f"not decided: the budget ended with {n_open} open, and none of them is known well enough"
-        return (
-            f"not decided yet: the best answer so far, which is wrong with a probability of at most "
-            f"{verdict.error:.0%}; {n_open} open"
-        )
+    n_open = counted(len(verdict.open), "candidate")
     if verdict.chosen is None:
-        return "decided: nothing meets the limits"
-    return f"decided: another candidate is better with a probability of at most {verdict.error:.2g}"
+        why = "nothing meets the limits" if verdict.decided else f"the budget ended with {n_open} open"
+        return f"{'decided' if verdict.decided else 'not decided yet'}: {why}"
+    if not verdict.decided:
+        return f"not decided yet: the best answer so far, with an error of up to {verdict.error:.0%}; {n_open} open"
+    if verdict.error > pick.most_error:
+        return (
+            f"decided as far as these rounds tell candidates apart: with an error of up to {verdict.error:.0%}, for "
+            f"which {pick.most_error:.0%} was asked"
+        )
+    return f"decided, with an error of at most {pick.most_error:.0%}"
 
 
 def render(pick: Pick, summaries: Sequence[CellSummary]) -> str:

@@ -19,7 +19,9 @@ def quality_table(results: Results) -> str:
     groups: dict[tuple[object, ...], list[tuple[Artifact, QualityRecord]]] = {}
     for record in settled(results):
         artifact = results.artifacts[record.artifact_sha256]
-        key = (artifact.model, record.text_sha256, record.n_ctx, record.n_chunks_asked)
+        # A pick's records are of as many windows as each file needed.
+        part = "adaptive" if record.adaptive else record.n_chunks_asked
+        key = (artifact.model, record.text_sha256, record.n_ctx, part)
         groups.setdefault(key, []).append((artifact, record))
     blocks = [_block(group, results) for group in groups.values()]
     if problem := comparable(results).problem:
@@ -37,10 +39,16 @@ def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) ->
     title = f"{model} ({size}), quality on {text} ({record.text_sha256[:8]})"
     lines = [f"## {title}", ""]
     if scored is not None and scored.perplexity is not None:
-        halves = f"the second halves of {scored.n_chunks} windows of {scored.n_ctx}"
-        lines += [f"{scored.perplexity.n_scored} tokens scored, {halves}; ± standard error", ""]
+        counts = sorted({each.n_chunks for _, each in ordered if each.perplexity is not None})
+        tokens = sorted({each.perplexity.n_scored for _, each in ordered if each.perplexity is not None})
+        halves = f"the second halves of {_span(counts)} windows of {scored.n_ctx}"
+        lines += [f"{_span(tokens)} tokens scored, {halves}; ± standard error", ""]
     lines += [*aligned([_HEAD, *(_row(*pair, names) for pair in ordered)], last_left=False), ""]
     return "\n".join([*lines, *_notes(ordered, results), ""])
+
+
+def _span(counts: Sequence[int]) -> str:
+    return str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
 
 
 def _row(artifact: Artifact, record: QualityRecord, names: Mapping[str, str]) -> list[str]:
@@ -83,6 +91,8 @@ def _notes(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) ->
     references = {record.reference_sha256 for _, record in group if record.divergence is not None}
     names = sorted(clean(results.artifacts[each].level) for each in references if each and each in results.artifacts)
     notes = ["perplexity: comparable within a model, or between models with the same tokenizer."]
+    if len({record.n_chunks for _, record in group if record.perplexity is not None}) > 1:
+        notes = ["perplexity: of different parts of the text, and not comparable; its ratio and KLD are."]
     if names:
         notes += [
             f"against {' and '.join(names)}: ratio of the perplexities; KLD: KL divergence, nats per token;",

@@ -58,7 +58,7 @@ class Scoring:
         tools = Tools(
             scratch=self.folder / "scratch",
             write=self.records.append,
-            run=self._run,
+            run=self.score,
             available_bytes=lambda: self.available_bytes,
         )
         with watch(say=self.said.append):
@@ -71,7 +71,8 @@ class Scoring:
                 tools=tools,
             )
 
-    def _run(self, job: ScoreJob, on_progress: Callable[[bytes], None]) -> ScoreAnswer:
+    def score(self, job: ScoreJob, on_progress: Callable[[bytes], None]) -> ScoreAnswer:
+        """Do a job, and note it."""
         self.jobs.append(job)
         return work(job, lambda news: on_progress(msgspec.json.encode(news)))
 

@@ -167,3 +167,24 @@ def test_a_record_of_an_unknown_file_is_refused(tmp_path: Path) -> None:
         writer.write(quality())
     with pytest.raises(UserError, match="no line that describes it"):
         read_results([path])
+
+
+def adaptive(sha256: str = Q8.sha256, n: int = 4, **changes: Any) -> QualityRecord:
+    """A pick's record of n windows."""
+    return quality(sha256, adaptive=True, n_chunks_asked=n, n_chunks=n, **changes)
+
+
+def test_a_pick_s_records_count_with_their_most_windows_whatever_their_numbers() -> None:
+    results = with_artifacts([adaptive(), adaptive(n=8), adaptive(F16.sha256)], F16, Q8)
+    found = comparable(results)
+    assert found.problem is None
+    assert {sha256[0]: record.n_chunks for sha256, record in found.records.items()} == {"8": 8, "1": 4}
+    table = quality_table(results)
+    assert table.count("## ") == 1
+    assert "4 to 8 windows" in table
+
+
+def test_a_pick_s_records_give_way_to_whole_ones() -> None:
+    results = with_artifacts([adaptive(), quality(), base()], F16, Q8)
+    assert comparable(results).records[Q8.sha256].n_chunks == 3
+    assert comparable(results).problem is None
