@@ -29,7 +29,7 @@ class Lane(NamedTuple):
 
     name: str
     level: str
-    keys: tuple[str, ...]  # several where all of a level were out before the first measurement
+    keys: tuple[str, ...]  # several of a level where they went out together, unmeasured
     end: int  # the step of its elimination, or the last step
     out: Elimination | None
 
@@ -64,22 +64,27 @@ def race_chart(pick: Pick, style: Style) -> Picture | str:
 def lanes_of(pick: Pick) -> list[Lane]:
     """Return the lines from top to bottom: the choice, those that are open, then the last to be eliminated first."""
     out = {each.key: each for each in pick.verdict.eliminated}
-    n_steps = len(pick.events)
-    lanes: list[Lane] = []
-    never: dict[tuple[str, str], list[str]] = {}  # out before the first measurement, by level and reason
+    measured = {event.key for event in pick.events}
+    lanes: dict[tuple[object, ...], Lane] = {}
     for entry in pick.candidates.entries:
         gone = out.get(entry.key)
-        if gone is not None and gone.at_step == 0:
-            never.setdefault((entry.level, gone.why), []).append(entry.key)
-        else:
-            lanes.append(Lane(entry.key, entry.level, (entry.key,), gone.at_step if gone else n_steps, gone))
+        alike: tuple[object, ...] = (entry.key,)
+        if gone is not None and entry.key not in measured:
+            alike = (entry.level, gone.at_step, gone.by, gone.why)
+        first = lanes.get(alike)
+        name = f"{entry.level} t{', '.join(_threads(key) for key in (*first.keys, entry.key))}" if first else entry.key
+        keys = (*first.keys, entry.key) if first else (entry.key,)
+        lanes[alike] = Lane(name, entry.level, keys, gone.at_step if gone else len(pick.events), gone)
     speeds = {each.key: each.relative or 0.0 for each in pick.verdict.standings}
-    first = {pick.verdict.chosen: 2} | dict.fromkeys(pick.verdict.tied, 1)
-    lanes.sort(key=lambda lane: (-first.get(lane.name, 0), lane.out is not None, -lane.end, -speeds.get(lane.name, 0)))
-    for (level, _), keys in never.items():
-        name = keys[0] if len(keys) == 1 else f"{level}, all threads"
-        lanes.append(Lane(name, level, tuple(keys), 0, out[keys[0]]))
-    return lanes
+    ahead = dict.fromkeys(pick.verdict.tied, 1) | {pick.verdict.chosen: 2}
+    return sorted(
+        lanes.values(),
+        key=lambda lane: (-ahead.get(lane.name, 0), lane.out is not None, -lane.end, -speeds.get(lane.name, 0.0)),
+    )
+
+
+def _threads(key: str) -> str:
+    return key.rpartition(" t")[2]
 
 
 def _draw_lane(axis: Axes, place: int, lane: Lane, pick: Pick, style: Style) -> list[Row]:

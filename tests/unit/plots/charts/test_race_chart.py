@@ -34,7 +34,7 @@ def pick(planted: Planted) -> Pick:
 def test_lanes_begin_with_the_choice_and_end_with_what_was_never_measured(pick: Pick) -> None:
     lanes = lanes_of(pick)
     assert lanes[0].name == pick.verdict.chosen == "Q5_K_M t2"
-    assert (lanes[-1].name, lanes[-1].end, lanes[-1].keys) == ("Q8_0, all threads", 0, ("Q8_0 t1", "Q8_0 t2"))
+    assert (lanes[-1].name, lanes[-1].end, lanes[-1].keys) == ("Q8_0 t1, 2", 0, ("Q8_0 t1", "Q8_0 t2"))
     assert sorted(key for lane in lanes for key in lane.keys) == sorted(each.key for each in pick.candidates.entries)
 
 
@@ -49,8 +49,8 @@ def test_every_measurement_and_every_elimination_is_drawn(pick: Pick) -> None:
     assert sorted(rounds) == sorted((event.key, event.step) for event in pick.events)
     out = {row["key"]: (row["step"], row["by"]) for row in made.rows if row["what"] == "out"}
     for each in pick.verdict.eliminated:
-        name = each.key if each.at_step else f"{each.key.split(' ')[0]}, all threads"
-        assert out[name] == (each.at_step, each.by)
+        (lane,) = (lane for lane in lanes_of(pick) if each.key in lane.keys)
+        assert out[lane.name] == (each.at_step, each.by)
     assert any(text.startswith("chosen after") for text in texts)
 
 
