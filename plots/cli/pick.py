@@ -11,9 +11,12 @@ from profiler.cli.options.measure import MeasureOptions, measure_defaults, some_
 from quant.base.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from profiler.pick.run import PickRequest
     from profiler.pick.session import Pick
     from profiler.recommend.records import Limits
+    from profiler.records.cell_summary import CellSummary
 
 _SHARED = (
     "reps", "timeout", "device", "ngl", "cores", "batch", "ubatch", "ctk", "ctv", "fa",
@@ -44,8 +47,8 @@ def pick(sources: tuple[str, ...], folder: Path, as_json: bool, **options: Any) 
     weight); with limits on speed, memory or size the best quality that meets them. Levels that cannot fit are dropped
     by an estimate, before anything is downloaded or made. The others are made one by one, and race: rounds are added
     only where the choice is open, quality is measured only of levels that are still in the race. The folder gets
-    models/ with the chosen file, results.jsonl with every round, charts/, report.html and report.md, which begin with
-    the race. The exit status is 1 when nothing meets the limits.
+    models/ with the chosen file, deploy/ with what runs it, results.jsonl with every round, charts/, report.html and
+    report.md, which begin with the race. The exit status is 1 when nothing meets the limits.
 
     \b
     slmprof pick smollm2-135m --min-decode 8 --max-memory 512MiB -o pick/
@@ -67,7 +70,22 @@ def pick(sources: tuple[str, ...], folder: Path, as_json: bool, **options: Any) 
     else:
         click.echo("\n".join(render(each, summaries) for each in picks), nl=False)
     write_reports(request.results, folder, ("png",), "paper", picks)
+    for each in picks:
+        _write_deploy(each, summaries, folder / "deploy" / (each.candidates.model if len(picks) > 1 else ""))
     return 1 if any(_is_without(each) for each in picks) else 0
+
+
+def _write_deploy(found: "Pick", summaries: "Sequence[CellSummary]", folder: Path) -> None:
+    """Write what runs the choice."""
+    from profiler.deploy.files import write_deploy
+    from profiler.pick.text import summary_of
+    from quant.base.progress import say
+
+    cell = summary_of(found, found.verdict.chosen or "", summaries)
+    if cell is None or found.chosen is None:
+        return
+    if write_deploy(cell, folder, model=found.chosen.path, n_ctx=found.limits.n_ctx):
+        say(f"llama-server, llama-cli, Ollama, a models file, Python: {folder}")
 
 
 def _is_without(found: "Pick") -> bool:

@@ -29,7 +29,12 @@ def answer_of_picks(picks: Sequence[Pick], summaries: Sequence[CellSummary]) -> 
         reasons += [f"{named}{_sentence(pick.verdict.reason)}", f"{named}{_sentence(status_of(pick))}"]
     if limits := limits_text(picks[0].limits):
         reasons.append(f"Limits: {limits}.")
-    return Answer(headline=headline, reasons=reasons, rows=_rows(chosen, summaries))
+    return Answer(
+        headline=headline,
+        reasons=reasons,
+        rows=_rows(chosen, summaries),
+        chosen=chosen[0][1] if len(chosen) == 1 else None,
+    )
 
 
 def _sentence(text: str) -> str:

@@ -1,9 +1,13 @@
 """The answer of a pick, as text and as JSON."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
+from profiler.deploy.files import relative_path
+from profiler.deploy.make import deploy_of
+from profiler.deploy.records import Deploy
 from profiler.pick.session import Pick
 from profiler.recommend.limits import limits_text
 from profiler.records.cell_summary import CellSummary
@@ -52,8 +56,17 @@ def render(pick: Pick, summaries: Sequence[CellSummary]) -> str:
         lines.append(f"- a tie with {', '.join(map(clean, verdict.tied))}; quality, memory and bits break it, in turn")
     if verdict.runner_up is not None and verdict.runner_up not in verdict.tied:
         lines.append(f"- the best of another level: {clean(verdict.runner_up)}")
-    lines += [f"- {status_of(pick)}", f"- {_effort(pick)}"]
-    return "\n".join([*lines, *_closing(pick), ""])
+    lines += [f"- {status_of(pick)}", f"- {_effort(pick)}", *_closing(pick)]
+    if (deploy := _deploy(pick, cell)) is not None:
+        lines += ["", f"run it: {deploy.llama_server}"]
+    return "\n".join([*lines, ""])
+
+
+def _deploy(pick: Pick, cell: CellSummary | None) -> Deploy | None:
+    """Return what runs the choice from the current folder."""
+    if cell is None or pick.chosen is None:
+        return None
+    return deploy_of(cell, model_path=relative_path(pick.chosen.path, Path()), n_ctx=pick.limits.n_ctx)
 
 
 def summary_of(pick: Pick, key: str, summaries: Sequence[CellSummary]) -> CellSummary | None:
@@ -110,6 +123,7 @@ def _object(pick: Pick, summaries: Sequence[CellSummary]) -> dict[str, object]:
                 name: msgspec.to_builtins(getattr(cell, name)) if cell else None
                 for name in ("decode_tps", "prefill_tps", "ttft_ms", "model_rss_bytes")
             },
+            "deploy": msgspec.to_builtins(_deploy(pick, cell)),
             "kld": cell.quality.kld.value if cell and cell.quality.kld else None,
             "kld_se": cell.quality.kld.se if cell and cell.quality.kld else None,
         }

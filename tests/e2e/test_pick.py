@@ -54,6 +54,8 @@ def test_a_pick_that_was_killed_goes_on_to_one_file_and_a_report(cache: Path, tm
     assert {record.adaptive for record in found.qualities} == {True}
     page = (out / "report.html").read_text()
     assert page.index("The race: tiny-llama") < page.index('id="cells"')
+    assert "\nrun it: llama-server -m " in done.out
+    assert (out / "deploy" / "Modelfile").is_file()
     assert (out / "charts" / "race.png").stat().st_size > 1000
     before = results.read_bytes()
     again = slmprof(*COMMAND, "-o", out, "--json", cache=cache)
