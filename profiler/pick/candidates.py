@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from profiler.analysis.memory_need import needed_bytes
 from profiler.estimate.estimate import Estimate
 from profiler.estimate.estimate_models import EstimateRequest, ModelEstimates
 from profiler.pick.records import Entry
 from profiler.records.config import RunConfig
 from quant.base.units import format_bytes
+from quant.sources.prepare import Prepared
 
 _MAPPED = ("auto", "mmap", "mlock", "mmap+mlock")
 REFERENCE = "F16"  # what quality is compared with
@@ -104,10 +106,42 @@ def candidates_of(found: ModelEstimates, configs: Sequence[RunConfig], rules: Ru
     )
 
 
+def candidates_of_files(files: Sequence[Prepared], configs: Sequence[RunConfig], rules: Rules) -> Candidates:
+    """Return the same of files that are there already; of several files of one level the first counts."""
+    facts = {file.artifact.level: file.artifact for file in reversed(files)}
+    out = {
+        level: why for level, each in facts.items() if (why := _lack(needed_bytes(each, configs[0]), rules)) is not None
+    }
+    synthetic = any(each.weights == "synthetic" for each in facts.values())
+    racing = [each for level, each in reversed(facts.items()) if level not in out]
+    return Candidates(
+        model=files[0].artifact.model,
+        synthetic=synthetic,
+        entries=tuple(
+            Entry(
+                key=entry_key(each.level, config),
+                level=each.level,
+                n_threads=config.n_threads,
+                n_threads_batch=config.n_threads_batch,
+                bpw=each.bpw,
+                file_bytes=each.file_bytes,
+                synthetic=synthetic,
+            )
+            for each in racing
+            for config in configs
+        ),
+        configs={entry_key(each.level, config): config for each in racing for config in configs},
+        dropped=tuple(Dropped(level=level, why=why, file_bytes=facts[level].file_bytes) for level, why in out.items()),
+    )
+
+
 def _refusal(each: Estimate, rules: Rules) -> str | None:
     if each.level.needs_imatrix and not rules.has_imatrix:
         return "needs an importance matrix; make one with slmprof imatrix, and pass --imatrix"
-    if each.need_bytes > rules.available_bytes and not rules.force:
-        need, have = format_bytes(each.need_bytes), format_bytes(rules.available_bytes)
-        return f"needs about {need} of memory, {have} are available"
-    return None
+    return _lack(each.need_bytes, rules)
+
+
+def _lack(need_bytes: int, rules: Rules) -> str | None:
+    if need_bytes <= rules.available_bytes or rules.force:
+        return None
+    return f"needs about {format_bytes(need_bytes)} of memory, {format_bytes(rules.available_bytes)} are available"

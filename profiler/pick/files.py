@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +25,10 @@ class LevelFiles:
         self._source, self._options, self._as_it_is = source, options, as_it_is
         self._files: dict[str, Prepared] = {}
         self._made = KeptJson(f"picks/{_hash(options.models_dir, source)}.json", list[str])
+
+    def take(self, files: Sequence[Prepared]) -> None:
+        """Take files that are there already."""
+        self._files |= {file.artifact.level: file for file in reversed(files)}
 
     def at(self, level: str) -> Prepared:
         """Return a level's file, made now if it is not there.

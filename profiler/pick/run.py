@@ -16,7 +16,7 @@ from profiler.measure.corpus import default_text
 from profiler.measure.launch import run_in_child, run_worker
 from profiler.measure.one_round import RoundOptions, RoundTaker
 from profiler.measure.worker import Answer, Job
-from profiler.pick.candidates import REFERENCE, Candidates, Rules, candidates_of, question
+from profiler.pick.candidates import REFERENCE, Candidates, Rules, candidates_of, candidates_of_files, question
 from profiler.pick.files import LevelFiles
 from profiler.pick.progress import candidate_lines
 from profiler.pick.session import Known, Pick, PickOptions, PickSession, PickTools
@@ -45,7 +45,7 @@ from quant.base.progress import say
 from quant.base.units import format_bytes
 from quant.gguf_io.artifact import describe
 from quant.gguf_io.levels import parse_levels
-from quant.sources.prepare import DEFAULT_LEVELS, Prepared, PrepareOptions
+from quant.sources.prepare import DEFAULT_LEVELS, Prepared, PrepareOptions, prepare, refuse_equal_names
 from quant.sources.resolve import Source, resolve
 
 
@@ -90,6 +90,7 @@ def run_picks(request: PickRequest, workers: Workers) -> list[Pick]:
         UserError: the input is wrong, or another command writes the results file.
     """
     sources = [resolve(text) for text in request.sources]
+    refuse_equal_names(sources)
     ends_s = time.monotonic() + request.options.budget_s
     with ResultsWriter(request.results, fresh=request.fresh, say=say) as writer:
         environment = read_environment(probe_backend())
@@ -127,7 +128,11 @@ class _Runner:
         files = LevelFiles(source.text, prepare_options, as_it_is=as_it_is)
         configs = [cell.config for cell in expand(self._request.axes, [""])]
         with self._workers.making():
-            candidates = self._candidates(source, configs)
+            if found := self._on_hub(source):
+                files.take(found)
+                candidates = candidates_of_files(found, configs, self._rules(None))
+            else:
+                candidates = self._candidates(source, configs)
         for line in candidate_lines(candidates):
             say(line)
         scores = self._scores(source, candidates, configs[0])
@@ -151,7 +156,7 @@ class _Runner:
         Raises:
             UserError: it cannot be estimated.
         """
-        prepare_options, request = self._request.prepare_options, self._request
+        prepare_options = self._request.prepare_options
         levels = prepare_options.levels
         if source.kind != "gguf":
             levels = levels or DEFAULT_LEVELS
@@ -162,17 +167,29 @@ class _Runner:
         if source.kind == "gguf":
             assert source.path is not None
             found = msgspec.structs.replace(found, model=describe(source.path).model)
-        return candidates_of(
-            found,
-            configs,
-            Rules(
-                levels=None if levels is None else parse_levels(levels),
-                available_bytes=available_memory_bytes(),
-                has_imatrix=prepare_options.imatrix is not None,
-                force=request.force,
-                synthetic=prepare_options.synthetic,
-            ),
+        return candidates_of(found, configs, self._rules(None if levels is None else parse_levels(levels)))
+
+    def _rules(self, levels: list[str] | None) -> Rules:
+        prepare_options = self._request.prepare_options
+        return Rules(
+            levels=levels,
+            available_bytes=available_memory_bytes(),
+            has_imatrix=prepare_options.imatrix is not None,
+            force=self._request.force,
+            synthetic=prepare_options.synthetic,
         )
+
+    def _on_hub(self, source: Source) -> list[Prepared]:
+        """Download the files of a repository of GGUF files, which holds no config to estimate them by; else none."""
+        prepare_options = self._request.prepare_options
+        if source.kind != "hub" or prepare_options.synthetic:
+            return []
+        from quant.hub.fetch import holds_ggufs
+
+        assert source.repo is not None
+        if not holds_ggufs(source.repo, source.revision):
+            return []
+        return prepare([source.text], msgspec.structs.replace(prepare_options, hub_levels=DEFAULT_LEVELS))
 
     def _scores(self, source: Source, candidates: Candidates, config: RunConfig) -> AdaptiveScores | None:
         """Return what measures quality; None where there is nothing to compare with."""

@@ -50,13 +50,13 @@ def prepare(
     if options.levels is not None:
         parse_levels(options.levels)
     resolved = [resolve(text) for text in sources]  # every misspelt name is found before the first long step
-    _refuse_equal_names(resolved)
+    refuse_equal_names(resolved)
     maker = _Maker(options=options)
     found = [file for source in resolved for file in maker.files_of(source)]
     return list({file.artifact.sha256: file for file in found}.values())
 
 
-def _refuse_equal_names(sources: Sequence[Source]) -> None:
+def refuse_equal_names(sources: Sequence[Source]) -> None:
     """Refuse two checkpoints with one name: the files of the second would replace those of the first.
 
     Raises:

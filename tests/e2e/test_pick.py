@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,19 +72,25 @@ def test_a_pick_that_was_killed_goes_on_to_one_file_and_a_report(cache: Path, tm
 
 
 def test_where_nothing_fits_nothing_is_made(cache: Path, tmp_path: Path) -> None:
-    done = slmprof(*COMMAND, "--max-file", "1KiB", "-o", tmp_path, cache=cache)
+    done = slmprof(*COMMAND, "-q", "Q4_0,IQ2_XXS", "--max-file", "1KiB", "-o", tmp_path, cache=cache)
     assert done.status == 1
     assert "no choice" in done.out
     assert "out: Q4_0" in done.err
+    assert "dropped: needs an importance matrix" in done.err
     assert not (tmp_path / "models").exists()
 
 
 def test_a_budget_that_is_too_short_and_synthetic_weights(cache: Path, tmp_path: Path) -> None:
-    command = ("pick", TRAINED / "config.json", "--weights", "synthetic", "-q", "Q4_0,Q8_0", "-t", "1", "--workload",
-               "survey", "-r", "1", "--budget", "3s", "-o", tmp_path)  # fmt: skip
+    other = tmp_path / "other" / "config.json"
+    other.parent.mkdir()
+    other.write_bytes((TRAINED / "config.json").read_bytes())
+    command = ("pick", TRAINED / "config.json", other, "--weights", "synthetic", "-q", "Q4_0,Q8_0", "-t", "1",
+               "--workload", "survey", "-r", "1", "--budget", "3s", "-o", tmp_path)  # fmt: skip
     done = slmprof(*command, cache=cache)
     assert done.status == 0, done.err
-    assert "not decided yet" in done.out
+    # Models do not compete, and share the budget.
+    assert re.findall(r"^## (.+?)[ :].*$", done.out, re.MULTILINE) == ["tiny-llama", "other"]
+    assert done.out.count("not decided yet") == 2
     assert "the same command again continues" in done.out
     assert "SYNTHETIC" in done.err
     assert read_results([tmp_path / "results.jsonl"]).qualities == []
