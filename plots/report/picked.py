@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from plots.report.answer import Answer, AnswerRow, reached
 from plots.report.charts import Chart, inlined
+from profiler.pick.progress import elimination_lines
 from profiler.pick.session import Pick
 from profiler.pick.text import status_of, summary_of
 from profiler.recommend.limits import limits_text, set_limits
 from profiler.records.cell_summary import CellSummary
 from quant.gguf_io.artifact import Artifact
+
+_MOST_LINES = 20
 
 
 def answer_of_picks(picks: Sequence[Pick], summaries: Sequence[CellSummary]) -> Answer:
@@ -27,14 +30,24 @@ def answer_of_picks(picks: Sequence[Pick], summaries: Sequence[CellSummary]) -> 
     for pick in picks:
         named = f"{pick.candidates.model}: " if len(picks) > 1 else ""
         reasons += [f"{named}{_sentence(pick.verdict.reason)}", f"{named}{_sentence(status_of(pick))}"]
+        reasons += [f"{named}{_sentence(line)}" for line in _who_is_out(pick)]
     if limits := limits_text(picks[0].limits):
-        reasons.append(f"Limits: {limits}.")
+        reasons.insert(0, f"Limits: {limits}.")
     return Answer(
         headline=headline,
         reasons=reasons,
         rows=_rows(chosen, summaries),
         chosen=chosen[0][1] if len(chosen) == 1 else None,
     )
+
+
+def _who_is_out(pick: Pick) -> list[str]:
+    """Return a line for each level that was dropped, and each reason for which candidates went out."""
+    entries = {entry.key: entry for entry in pick.candidates.entries}
+    lines = [f"dropped: {each.level}: {each.why}" for each in pick.candidates.dropped]
+    lines += elimination_lines(pick.verdict.eliminated, entries)
+    left = len(lines) - _MOST_LINES
+    return lines if left <= 0 else [*lines[:_MOST_LINES], f"and {left} more, which the chart of the race shows"]
 
 
 def _sentence(text: str) -> str:
