@@ -71,6 +71,7 @@ def test_the_answer_of_a_report_is_the_pick_s(pick: Pick, planted: Planted) -> N
     assert found.rows[0].is_best
     text = render(pick, summaries)
     assert text.startswith("## tiny (SYNTHETIC weights): Q5_K_M with 2 threads")
+    assert "\nrun it: llama-server --model " in text
     assert '"decided": true' in to_json([pick], summaries)
     (chart,) = race_charts_of([pick])
     assert "The race: tiny" in chart.words
