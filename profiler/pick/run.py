@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -161,7 +162,7 @@ class _Runner:
         if source.kind != "gguf":
             levels = levels or DEFAULT_LEVELS
         asked = question(levels, configs[0], with_reference=not prepare_options.synthetic)
-        (found,) = estimate_all([source], asked, load_overheads(self._environment.id), n_processes=1)
+        (found,) = estimate_all([source], asked, partial(load_overheads, self._environment.id), n_processes=1)
         if found.skipped:
             raise UserError(found.skipped)
         if source.kind == "gguf":
