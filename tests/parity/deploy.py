@@ -148,9 +148,15 @@ def _use(process: psutil.Process, url: str, cell: CellSummary, model: str = "") 
 def _judge(found: dict[str, Any]) -> bool:
     served = (found["server"], found["preset"])
     near = all(abs(each["peak"] / found["measured"] - 1) <= MEMORY_REL for each in (*served, found["python"]))
+    near &= all(abs(_model_share(found, each)) <= MEMORY_REL for each in served)
     did = all(each["n_prompt"] and each["n_gen"] and each["slots"] == 1 for each in served)
     said = all(each["answer"].strip() for each in (*served, found["python"]))
     return near and did and said and bool(found["cli"])
+
+
+def _model_share(found: dict[str, Any], served: dict[str, Any]) -> float:
+    """Return how far a server's peak is from the measured one, each without the process that has no model."""
+    return float((served["peak"] - found["server without a model"]) / found["measured_model"] - 1)
 
 
 @contextlib.contextmanager
@@ -195,7 +201,10 @@ def _show(name: str, found: dict[str, Any]) -> None:
           f"{'ok' if found['ok'] else 'MISSED'}", flush=True)  # fmt: skip
     for program in ("server", "preset", "python", "server by its defaults"):
         each = found[program]
-        print(f"    {program}: {_mib(each['peak'])} ({each['peak'] / found['measured'] - 1:+.1%}), {each['answer']!r}")
+        model = "" if program == "python" else f", the model {_model_share(found, each):+.1%}"
+        print(
+            f"    {program}: {_mib(each['peak'])} ({each['peak'] / found['measured'] - 1:+.1%}{model}), {each['answer']!r}"
+        )
     print(f"    server without a model: {_mib(found['server without a model'])}; llama-cli: {found['cli'][-80:]!r}")
 
 
