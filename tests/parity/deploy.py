@@ -202,9 +202,8 @@ def _show(name: str, found: dict[str, Any]) -> None:
     for program in ("server", "preset", "python", "server by its defaults"):
         each = found[program]
         model = "" if program == "python" else f", the model {_model_share(found, each):+.1%}"
-        print(
-            f"    {program}: {_mib(each['peak'])} ({each['peak'] / found['measured'] - 1:+.1%}{model}), {each['answer']!r}"
-        )
+        far = f"{each['peak'] / found['measured'] - 1:+.1%}{model}"
+        print(f"    {program}: {_mib(each['peak'])} ({far}), {each['answer']!r}")
     print(f"    server without a model: {_mib(found['server without a model'])}; llama-cli: {found['cli'][-80:]!r}")
 
 
