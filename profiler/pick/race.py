@@ -112,7 +112,8 @@ class Race:
 
     def verdict(self) -> Verdict:
         """Return the decision as it stands."""
-        odds, out = self._odds(), {**self._beaten, **self._out}
+        odds, places_out = self._odds(), {**self._beaten, **self._out}
+        out = sorted(places_out.values(), key=lambda each: (each.at_step, self._place[each.key]))
         best = odds.best()
         choice = None if best is None else odds.of_tie(best, self._options.error / 2)
         others = [] if choice is None else odds.others(choice)
@@ -125,9 +126,9 @@ class Race:
             tied=tied,
             runner_up=rivals[0] if rivals else None,
             error=odds.error_of(choice),
-            reason=reason_of(odds, choice, tied=tied, decided=not self._due),
-            eliminated=tuple(sorted(out.values(), key=lambda each: (each.at_step, self._place[each.key]))),
-            open=tuple(each.key for place, each in enumerate(self.entries) if place not in out),
+            reason=reason_of(odds, choice, out, tied=tied, decided=not self._due),
+            eliminated=tuple(out),
+            open=tuple(each.key for place, each in enumerate(self.entries) if place not in places_out),
             standings=standings_of(odds, self._n_disturbed),
         )
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from profiler.pick.odds import Odds
 from profiler.pick.quality import Qualities
-from profiler.pick.records import EliminatedBy, Entry, Standing
+from profiler.pick.records import EliminatedBy, Elimination, Entry, Standing
 from profiler.recommend.records import Limits
+from profiler.recommend.rule import Bar
 from quant.base.units import format_bytes
 
 _Z_95 = 1.96
@@ -55,20 +56,27 @@ def _unmeasured(odds: Odds, place: int) -> str:
     return "" if odds.known.n_rounds[place] else ", by the threads of other levels"
 
 
-def reason_of(odds: Odds, choice: int | None, *, tied: Sequence[str], decided: bool) -> str:
+def reason_of(odds: Odds, choice: int | None, out: Sequence[Elimination], *, tied: Sequence[str], decided: bool) -> str:
     """Return why the choice is the choice, without a full stop."""
-    if choice is None:
-        return "nothing meets the limits" if decided else "nothing that was measured meets the limits so far"
     bar = odds.qualities.bar
-    if odds.by_quality:
-        text = "the best quality that meets the limits"
-    elif bar.max_kld is not None:
-        text = f"the fastest whose KLD is at most {bar.max_kld:g}"
-    else:
-        text = f"the fastest with at least {bar.min_bpw:g} bits per weight"
+    if choice is None:
+        if not decided:
+            return "nothing that was measured meets the limits so far"
+        if all(each.by in ("failure", "absent") for each in out):
+            return "nothing could be measured"
+        if odds.by_quality:
+            return "nothing meets the limits"
+        return f"nothing has {_bar_text(bar)}"
+    text = "the best quality that meets the limits" if odds.by_quality else f"the fastest with {_bar_text(bar)}"
     if tied:
         text += f", in a tie with {', '.join(tied)}"
     return text if decided else f"{text}, as far as measured"
+
+
+def _bar_text(bar: Bar) -> str:
+    if bar.max_kld is not None:
+        return f"a KLD of at most {bar.max_kld:g}"
+    return f"at least {bar.min_bpw:g} bits per weight"
 
 
 def standings_of(odds: Odds, n_disturbed: Sequence[int]) -> tuple[Standing, ...]:

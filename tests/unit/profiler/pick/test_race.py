@@ -168,6 +168,17 @@ def test_nothing_fits() -> None:
     assert none.verdict().chosen is None
 
 
+@pytest.mark.parametrize(
+    ("synthetic", "levels", "why"),
+    [(False, ("Q2_K",), "KLD"), (True, ("Q2_K",), "bits per weight"), (True, ("Q2_K", "Q4_0"), "")],
+    ids=["kld", "bits", "some"],
+)
+def test_the_bar_of_quality_needs_no_limit(*, synthetic: bool, levels: tuple[str, ...], why: str) -> None:
+    verdict = Device().run(Race(entries(synthetic=synthetic, levels=levels), Limits()))
+    assert verdict.chosen == ("Q4_0 t4" if "Q4_0" in levels else None)
+    assert why in verdict.reason
+
+
 def test_failures_and_absent_levels_are_out() -> None:
     race, device = Race(entries(), Limits()), Device()
     race.record_absent("Q4_0", "the tensor is too narrow")
@@ -191,6 +202,7 @@ def test_all_fail() -> None:
         else:
             race.record_no_quality(step.level, "no vocabulary")
     assert race.verdict().chosen is None
+    assert race.verdict().reason == "nothing could be measured"
     assert len(race.verdict().eliminated) == len(entries())
 
 
@@ -253,7 +265,7 @@ def test_verdict_within_a_budget() -> None:
 def test_error_holds() -> None:
     """Of the choices that are called sure, at most the stated share is wrong, with noise, drift and another program."""
     wrong = sure = 0
-    for seed in range(40):
+    for seed in range(25):
         world = World(seed, Conditions(noise=0.05), levels={"Q8_0": 8.5, "Q4_1": 5.0, "Q4_0": 4.55, "IQ4_NL": 4.5})
         race = Race(world.entries, Limits())
         run_race(world, race)
@@ -261,5 +273,5 @@ def test_error_holds() -> None:
         if verdict.error <= RaceOptions().error:
             sure += 1
             wrong += verdict.chosen not in world.right(Limits())
-    assert sure >= 25
-    assert wrong <= 2
+    assert sure >= 15
+    assert wrong <= 1
