@@ -62,7 +62,8 @@ class GgmlTensor(ctypes.Structure):
 EvalCallback = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
 _ExtraBufferTypes = ctypes.CFUNCTYPE(POINTER(c_void_p), c_void_p)
 
-# llama_graph_reserve of src/llama-ext.h, which has C++ linkage.
+# llama_graph_reserve of src/llama-ext.h, which has C++ linkage: builds by other compilers, or with hidden symbols, have
+# nothing of this name.
 _GRAPH_RESERVE = "_Z19llama_graph_reserveP13llama_contextjjj"
 # Function -> result and arguments.
 _SIGNATURES: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -122,7 +123,6 @@ _SIGNATURES: dict[str, dict[str, tuple[Any, ...]]] = {
         "ggml_backend_dev_get": (c_void_p, c_size_t),
     },
     "llama": {
-        _GRAPH_RESERVE: (c_void_p, c_void_p, c_uint32, c_uint32, c_uint32),
         "llama_attach_threadpool": (None, c_void_p, c_void_p, c_void_p),
     },
 }
@@ -209,6 +209,18 @@ def attach_threadpools(context: int, decode: Threadpool, prefill: Threadpool | N
     library("llama").llama_attach_threadpool(context, decode.pointer, prefill.pointer if prefill else None)
 
 
-def graph_of_context(context: int, n_tokens: int, n_outputs: int) -> int:
-    """Return a llama context's graph for a batch of one sequence; it is valid until the next call."""
-    return int(getattr(library("llama"), _GRAPH_RESERVE)(context, n_tokens, 1, n_outputs))
+@cache
+def _graph_reserve() -> Any:
+    function = getattr(library("llama"), _GRAPH_RESERVE, None)
+    if function is not None:
+        function.restype, function.argtypes = c_void_p, (c_void_p, c_uint32, c_uint32, c_uint32)
+    return function
+
+
+def graph_of_context(context: int, n_tokens: int, n_outputs: int) -> int | None:
+    """Return a llama context's graph for a batch of one sequence; it is valid until the next call.
+
+    None where this build of llama.cpp does not export the function that makes it.
+    """
+    function = _graph_reserve()
+    return None if function is None else int(function(context, n_tokens, 1, n_outputs))

@@ -64,9 +64,7 @@ class LlamaEngine:
         self._layout = UNCONTROLLED
         self._log = Log()
         # The callback must live as long as llama.cpp may call it.
-        self._on_log = llama_cpp.llama_log_callback(
-            lambda level, text, _data: self._log.feed(text.decode(errors="replace"), level)
-        )
+        self._on_log = llama_cpp.llama_log_callback(lambda level, text, _data: self._hear(level, text))
         llama_cpp.llama_log_set(self._on_log, ctypes.c_void_p())
         llama_cpp.llama_backend_init()
         self._model: Any = None
@@ -78,6 +76,9 @@ class LlamaEngine:
         self._config: RunConfig | None = None
         self._one = (llama_cpp.llama_token * 1)()
         self._eval_callback: Any = None
+
+    def _hear(self, level: int, text: bytes) -> None:
+        self._log.feed(text.decode(errors="replace"), level)
 
     def observe_nodes(self, on_node: Callable[[int, bool, object], bool]) -> None:
         """Call `on_node(tensor, before, None)` around every node that the context opened next computes.
@@ -328,16 +329,21 @@ class LlamaEngine:
             ignored=ignored_of(self._log.lines, self._config),
         )
 
-    def close(self) -> None:
-        """Free context, pools and model, in this order."""
+    def close_context(self) -> None:
+        """Free the context and its pools; another can be opened."""
         if self._context:
             llama_cpp.llama_free(self._context)
         for pool in self._pools:
             pool.free()
+        self._context = None
+        self._pools = []
+
+    def close(self) -> None:
+        """Free context, pools and model, in this order."""
+        self.close_context()
         if self._model:
             llama_cpp.llama_model_free(self._model)
-        self._context = self._model = None
-        self._pools = []
+        self._model = None
 
 
 def _backends_in_force(device: str) -> tuple[str, ...]:

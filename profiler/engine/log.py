@@ -31,7 +31,7 @@ _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _PLAIN = {"CPU", "CPU_Mapped"}
 _KEPT_LINES = 2000
 # enum ggml_log_level, ggml.h
-INFO, WARNING, ERROR, CONTINUED = 2, 3, 4, 5
+DEBUG, INFO, WARNING, ERROR, CONTINUED = range(1, 6)
 # llama.cpp's last line about what it did not open; a line before has the reason.
 _NO_REASON = re.compile(r"failed to (?:load model(?: from .*)?|initialize the context)$")
 

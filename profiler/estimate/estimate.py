@@ -3,7 +3,8 @@
     weights          llama.cpp's dry run: every tensor's type; bytes by type and shape
     repacked         ggml's answer for each type and shape on this CPU
     KV cache         llama.cpp's own plan of the context, compared with a formula
-    compute buffer   likewise; the part in use is what the largest batch of the load writes, with one token's logits
+    compute buffer   likewise; the part in use is what the largest batch of the load writes, with one token's logits,
+                     and all of it where this build of llama.cpp does not plan such a batch
     runtime          measured on this device with tiny files, plus the input of the widest product, converted to the
                      type in which it is multiplied: a row for each token of the largest batch
 
@@ -86,7 +87,8 @@ def _estimate(
 ) -> Estimate:
     header = sizes.header_bytes if sizes.header_bytes is not None else _HEADER_BYTES_PER_TOKEN * sizes.n_vocab
     runtime = overheads.runtime_bytes(sizes) + level.n_work_bytes_per_token * sizes.n_tokens
-    computing = context.kv_cache_bytes + context.output_bytes + sizes.touched_bytes
+    touched = context.compute_bytes if sizes.touched_bytes is None else sizes.touched_bytes
+    computing = context.kv_cache_bytes + context.output_bytes + touched
     file_bytes = header + level.data_bytes
     copied = max(
         runtime + level.plain_bytes + level.repacked_bytes + level.largest_repacked_bytes,

@@ -1,6 +1,6 @@
 """From sources to estimates: each source becomes a question to the worker, each reply becomes estimates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -13,6 +13,8 @@ from quant.base.errors import UserError
 from quant.convert.tokenizer.synthetic import BPE, SENTENCEPIECE
 from quant.sources.prepare import DEFAULT_LEVELS, model_name, shape_config
 from quant.sources.resolve import Source
+
+_NO_SIZE = {"bos_token_id", "eos_token_id", "pad_token_id"}  # of a config: fields that no size depends on
 
 
 class ModelEstimates(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,11 +82,34 @@ def estimate_all(
             questions.append(question_of(source, request))
         except UserError as error:
             questions.append(ModelEstimates(model=source.spec.name if source.spec else source.text, skipped=str(error)))
-    replies = ask_all([each for each in questions if isinstance(each, Question)], n_processes=n_processes)
+    replies = _ask_once([each for each in questions if isinstance(each, Question)], n_processes)
     return [
         each if isinstance(each, ModelEstimates) else _estimates_of(each, next(replies), request, overheads_of)
         for each in questions
     ]
+
+
+def _ask_once(questions: Sequence[Question], n_processes: int) -> Iterator[Reply]:
+    """Yield the replies in the questions' order; of models of one shape only the first is asked about.
+
+    A refusal may name the model, so it is no reply for another.
+    """
+    first: dict[bytes, Question] = {}
+    for each in questions:
+        first.setdefault(_shape_of(each), each)
+    replies = dict(zip(first, ask_all(list(first.values()), n_processes=n_processes), strict=True))
+    again = [
+        each for each in questions if replies[_shape_of(each)].sizes is None and each is not first[_shape_of(each)]
+    ]
+    own = {each.model: reply for each, reply in zip(again, ask_all(again, n_processes=n_processes), strict=True)}
+    for each in questions:
+        yield own.get(each.model) or replies[_shape_of(each)]
+
+
+def _shape_of(question: Question) -> bytes:
+    """Return what the sizes of a model depend on."""
+    config = question.config and {key: value for key, value in question.config.items() if key not in _NO_SIZE}
+    return msgspec.json.encode(msgspec.structs.replace(question, model="", config=config), order="sorted")
 
 
 def _estimates_of(

@@ -1,18 +1,13 @@
-"""Stand-ins for real files: a GGUF header without weights or vocabulary, and an importance matrix of ones."""
+"""A stand-in for a real file: a GGUF header without weights or vocabulary."""
 
 from pathlib import Path
 
 import gguf
-import numpy as np
 
 from quant.convert.families.base import need
 from quant.convert.layout import Layout
 from quant.convert.sparse_gguf import file_type, write_sparse_at
-from quant.gguf_io.header import GgufHeader
-from quant.gguf_io.imatrix_writer import InputSums, write_imatrix
 from quant.gguf_io.writer import Keys, serialize_keys
-
-_EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight")
 
 
 def write_header_only(layout: Layout, path: Path) -> None:
@@ -33,16 +28,3 @@ def write_header_only(layout: Layout, path: Path) -> None:
     added = serialize_keys(writer)
     whole = Keys(keys.data + added.data, keys.n_keys + added.n_keys)
     write_sparse_at(layout, path, whole, layout.types_at(kind), file_type(layout, kind))
-
-
-def write_uniform_imatrix(header: GgufHeader, path: Path) -> None:
-    """Write an importance matrix with an entry of ones for every matrix of a model.
-
-    A dry run checks only which tensors have an entry, so the mix of types is that of any complete importance matrix.
-    """
-    sums = {}
-    for tensor in header.tensors:
-        if len(tensor.dims) > 1 and tensor.name.endswith(".weight") and tensor.name not in _EMBEDDINGS:
-            n_experts = tensor.dims[2] if len(tensor.dims) > 2 else 1
-            sums[tensor.name] = InputSums(np.ones((n_experts, tensor.dims[0])), np.ones(n_experts, np.int64))
-    write_imatrix(path, sums, dataset="synthetic", n_chunks=1, n_tokens_per_chunk=512)

@@ -5,11 +5,10 @@ Runs in a worker process only: llama.cpp is in it.
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
 
 import msgspec
 
-from profiler.estimate.header_only import write_uniform_imatrix
 from profiler.estimate.records import LevelSize, Question
 from profiler.estimate.repack_sizes import repacked_bytes
 from quant.base.errors import UserError
@@ -20,8 +19,7 @@ from quant.gguf_io.levels import LEVEL_BY_NAME, levels_requested_by_name, parse_
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.gguf_io.writer import padded
 from quant.quantize.dry_run import Plan, plan_of
-from quant.quantize.llama_process import outcomes_of
-from quant.quantize.llama_worker import Event, Job, work
+from quant.quantize.llama_worker import dry_runs
 
 # Looked up by row, or added; never multiplied by. Source: LLM_TENSOR_INFOS in src/llama-arch.cpp.
 _NEVER_MULTIPLIED = ("token_embd.", "per_layer_token_embd.", "position_embd.", "token_types.", "rope_f")
@@ -30,31 +28,36 @@ _EMBEDDING = "token_embd.weight"
 # no copy of it. Source: load_arch_tensors in src/models/gemma3n.cpp and gemma4.cpp of the pinned llama.cpp.
 _OUTPUT_FIRST = {"gemma3n", "gemma4"}
 _OUTPUT = "output.weight"
+# Families of levels whose types are the same with an importance matrix and without one.
+# Source: has_imatrix in llama_tensor_get_type_impl of src/llama-quant.cpp of the pinned llama.cpp.
+_SAME_WITH_IMATRIX = {"float", "k-quant"}
 
 
-def level_sizes(question: Question, header: GgufHeader, folder: Path, *, repack: bool) -> list[LevelSize]:
+def level_sizes(question: Question, header: GgufHeader, *, repack: bool) -> list[LevelSize]:
     """Return the requested levels, or the file as it is where none is requested.
-
-    Args:
-        folder: where an importance matrix of ones is written, for the levels that need one.
 
     Raises:
         UserError: the file is quantized already, or the dry run cannot be read.
     """
+    of = _Levels(header, repack=repack)
     if question.levels is None:
         types = {tensor.name: tensor.type.name for tensor in header.tensors}
-        return [_level_size(header, artifact_of(header, "").level, types, repack=repack)]
+        return [of.size(artifact_of(header, "").level, types)]
     names, by_name = parse_levels(question.levels), levels_requested_by_name(question.levels)
     if question.path is not None and any(tensor.type.is_quantized for tensor in header.tensors):
         raise UserError(
             f"{question.model} is quantized already; omit -q, or use the F32, F16 or BF16 file or the checkpoint"
         )
-    plans = {} if question.always_imatrix else _dry_runs(header, names, None)
-    with_imatrix: dict[str, Plan | str] = {}
-    if names_with_imatrix := [name for name in names if question.always_imatrix or _needs_imatrix(plans[name])]:
-        imatrix = folder / "imatrix.gguf"
-        write_uniform_imatrix(header, imatrix)
-        with_imatrix = _dry_runs(header, names_with_imatrix, imatrix)
+    plans = {} if question.always_imatrix else _dry_runs(header, names, as_with_imatrix=False)
+    with_imatrix = {
+        name: plan
+        for name, plan in plans.items()
+        if _needs_imatrix(plan) and LEVEL_BY_NAME[name].family in _SAME_WITH_IMATRIX
+    }
+    differing = [
+        name for name in names if question.always_imatrix or (name not in with_imatrix and _needs_imatrix(plans[name]))
+    ]
+    with_imatrix |= _dry_runs(header, differing, as_with_imatrix=True)
     sizes = []
     for name in names:
         plan = with_imatrix.get(name) or plans[name]
@@ -62,10 +65,9 @@ def level_sizes(question: Question, header: GgufHeader, folder: Path, *, repack:
             if name in by_name:
                 sizes.append(LevelSize(level=name, refusal=plan))
         elif name in by_name or not plan.is_q8_by_another_name:
-            size = _level_size(header, name, plan.types, repack=repack)
             sizes.append(
                 msgspec.structs.replace(
-                    size,
+                    of.size(name, plan.types),
                     needs_imatrix=name in plans and _needs_imatrix(plans[name]),
                     with_imatrix=name in with_imatrix,
                 )
@@ -77,19 +79,17 @@ def _needs_imatrix(plan: Plan | str) -> bool:
     return not isinstance(plan, str) and plan.needs_imatrix
 
 
-def _dry_runs(header: GgufHeader, levels: Sequence[str], imatrix: Path | None) -> dict[str, Plan | str]:
+def _dry_runs(header: GgufHeader, levels: Sequence[str], *, as_with_imatrix: bool) -> dict[str, Plan | str]:
     """Plan each level; for one that llama.cpp refuses, return its reason.
 
     Raises:
-        UserError: the job cannot be done at all, or the log cannot be read.
+        UserError: the log cannot be read.
     """
-    events: list[Event] = []
-    ftypes = tuple(LEVEL_BY_NAME[level].ftype for level in levels)
-    job = Job(source=str(header.paths[0]), ftypes=ftypes, imatrix=str(imatrix) if imatrix else None)
-    work(job, events.append)
+    ftypes = [LEVEL_BY_NAME[level].ftype for level in levels]
+    outcomes = dry_runs(header.paths[0], ftypes, as_with_imatrix=as_with_imatrix)
     return {
-        level: _reason(outcome.log) if outcome.refusal else plan_of(outcome.log, header, level)
-        for level, outcome in zip(levels, outcomes_of(job, events), strict=True)
+        level: _reason(log) if status else plan_of(log, header, level)
+        for level, (status, log) in zip(levels, outcomes, strict=True)
     }
 
 
@@ -98,54 +98,67 @@ def _reason(log: str) -> str:
     return lines[-1].rpartition(": ")[2][:200] if lines else "llama.cpp gave no reason"
 
 
-def _level_size(header: GgufHeader, level: str, types: dict[str, str], *, repack: bool) -> LevelSize:
-    """Add up the tensors of a file whose types are known."""
-    arch = header.text("general.architecture") or ""
-    tied = not any(tensor.name == _OUTPUT for tensor in header.tensors)
-    offset = plain = repacked = largest = work = tensor_bytes = 0
-    first: int | None = None
-    last = 0
-    for tensor in header.tensors:
-        kind = types[tensor.name]
-        n_bytes = TYPE_BY_NAME[kind].nbytes(tensor.dims)
-        tensor_bytes += n_bytes
-        copy = _copy_bytes(tensor, kind) if repack else 0
-        if repack and tied and tensor.name == _EMBEDDING:
-            # The output matrix is the embedding again, and is repacked like a matrix of its own.
-            output_copy = repacked_bytes(kind, tensor.dims)
-            repacked += output_copy
-            plain += n_bytes if arch in _OUTPUT_FIRST and not output_copy else 0
-        if copy:
-            repacked += copy
-            largest = max(largest, n_bytes)
-        else:
-            plain += n_bytes
-            first = offset if first is None else first
-            last = offset + n_bytes
-        if len(tensor.dims) > 1:
-            work = max(work, tensor.dims[0] * _input_bytes(kind))
-        offset += padded(n_bytes)
-    return LevelSize(
-        level=level,
-        n_params=sum(tensor.n_weights for tensor in header.tensors),
-        n_params_active=n_params_active(header, arch),
-        tensor_bytes=tensor_bytes,
-        data_bytes=offset,
-        types=dict(sorted(Counter(types.values()).items())),
-        plain_bytes=plain,
-        mapped_bytes=last - (first or 0),
-        repacked_bytes=repacked,
-        largest_repacked_bytes=largest,
-        decode_weight_bytes=decode_weight_bytes(header, arch, types),
-        n_work_bytes_per_token=work,
-    )
+class _Levels:
+    """The sizes of one file's levels: what is the same at each is found once."""
+
+    def __init__(self, header: GgufHeader, *, repack: bool) -> None:
+        self._header, self._repack = header, repack
+        self._arch = header.text("general.architecture") or ""
+        self._tied = not any(tensor.name == _OUTPUT for tensor in header.tensors)
+        self._is_copied = [repack and _may_be_copied(tensor) for tensor in header.tensors]
+        self._n_params = sum(tensor.n_weights for tensor in header.tensors)
+        self._n_params_active = n_params_active(header, self._arch)
+
+    def size(self, level: str, types: dict[str, str]) -> LevelSize:
+        """Add up the tensors, whose types are known."""
+        offset = plain = repacked = largest = work = tensor_bytes = 0
+        first: int | None = None
+        last = 0
+        for tensor, is_copied in zip(self._header.tensors, self._is_copied, strict=True):
+            kind, dims = types[tensor.name], tensor.dims
+            n_bytes, n_work_bytes = _bytes_of(kind, dims)
+            tensor_bytes += n_bytes
+            copy = repacked_bytes(kind, dims, by_experts="_exps." in tensor.name) if is_copied else 0
+            if self._repack and self._tied and tensor.name == _EMBEDDING:
+                # The output matrix is the embedding again, and is repacked like a matrix of its own.
+                output_copy = repacked_bytes(kind, dims)
+                repacked += output_copy
+                plain += n_bytes if self._arch in _OUTPUT_FIRST and not output_copy else 0
+            if copy:
+                repacked += copy
+                largest = max(largest, n_bytes)
+            else:
+                plain += n_bytes
+                first = offset if first is None else first
+                last = offset + n_bytes
+            work = max(work, n_work_bytes)
+            offset += padded(n_bytes)
+        return LevelSize(
+            level=level,
+            n_params=self._n_params,
+            n_params_active=self._n_params_active,
+            tensor_bytes=tensor_bytes,
+            data_bytes=offset,
+            types=dict(sorted(Counter(types.values()).items())),
+            plain_bytes=plain,
+            mapped_bytes=last - (first or 0),
+            repacked_bytes=repacked,
+            largest_repacked_bytes=largest,
+            decode_weight_bytes=decode_weight_bytes(self._header, self._arch, types),
+            n_work_bytes_per_token=work,
+        )
 
 
-def _copy_bytes(tensor: TensorInfo, kind: str) -> int:
-    """Return the bytes of a tensor's repacked copy; 0 where it keeps the file's layout."""
-    if len(tensor.dims) < 2 or not tensor.name.endswith(".weight") or tensor.name.startswith(_NEVER_MULTIPLIED):
-        return 0
-    return repacked_bytes(kind, tensor.dims, by_experts="_exps." in tensor.name)
+def _may_be_copied(tensor: TensorInfo) -> bool:
+    """Return whether a repacked copy is made of a tensor where this CPU has a layout of its own for it."""
+    is_matrix = len(tensor.dims) > 1 and tensor.name.endswith(".weight")
+    return is_matrix and not tensor.name.startswith(_NEVER_MULTIPLIED)
+
+
+@cache
+def _bytes_of(kind: str, dims: tuple[int, ...]) -> tuple[int, int]:
+    """Return the bytes of a tensor, and those of one row of the other factor."""
+    return TYPE_BY_NAME[kind].nbytes(dims), dims[0] * _input_bytes(kind) if len(dims) > 1 else 0
 
 
 def _input_bytes(kind: str) -> int:

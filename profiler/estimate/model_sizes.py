@@ -17,7 +17,7 @@ from quant.base.errors import UserError
 from quant.base.files import write_problem
 from quant.convert.layout import layout_of_shape
 from quant.convert.tokenizer.synthetic import BPE, KINDS
-from quant.gguf_io.artifact import artifact_of
+from quant.gguf_io.artifact import Shape, artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header
 
 _LOG_STEP_BYTES = 10486  # 0.01 MiB
@@ -48,8 +48,8 @@ def sizes_of(question: Question) -> Sizes:
     else:
         # Most BPE vocabularies have a merge for nearly every token.
         vocabulary, n_merges = question.vocabulary, n_vocab if question.vocabulary == BPE else 0
-    contexts = tuple(_context(path, config, header, question.model) for config in question.contexts)
-    n_tokens, touched_bytes = _touched(path, question.contexts[0])
+    formula = _Formula(header, facts.shape)
+    contexts, n_tokens, touched_bytes = _contexts(path, question, formula)
     return Sizes(
         arch=facts.arch,
         n_ctx_train=facts.shape.n_ctx_train if facts.shape else None,
@@ -61,11 +61,11 @@ def sizes_of(question: Question) -> Sizes:
         weights=facts.weights if question.path is not None else "real",
         standin_for=facts.standin_for if question.path is not None else None,
         standin_family=facts.standin_family,
-        contexts=contexts,
+        contexts=tuple(contexts),
         n_tokens=n_tokens,
         touched_bytes=touched_bytes,
-        kv_formula_bytes=_formula(header, question.contexts[0], contexts[0].flash_attn),
-        levels=tuple(level_sizes(question, header, folder, repack=question.contexts[0].repack)),
+        kv_formula_bytes=formula.of(question.contexts[0], contexts[0].flash_attn),
+        levels=tuple(level_sizes(question, header, repack=question.contexts[0].repack)),
     )
 
 
@@ -75,19 +75,29 @@ def kind_of(header: GgufHeader) -> str:
     return kind if kind in KINDS else BPE
 
 
-def _context(path: Path, config: RunConfig, header: GgufHeader, model: str) -> ContextSize:
-    engine = NoAllocEngine()
+def _contexts(path: Path, question: Question, formula: "_Formula") -> tuple[list[ContextSize], int, int | None]:
+    """Return the contexts, the tokens of the largest batch, and what it uses of the first one's compute buffer."""
+    engine, sizes = NoAllocEngine(), []
+    n_tokens, touched_bytes = 0, None
     try:
-        engine.load(path, config)
-        engine.open_context(config)
-        buffers, caches = engine.buffers(), engine.caches()
-        flash_attn = flash_attn_of(engine.log_lines, config.flash_attn)
+        engine.load(path, question.contexts[0])
+        for config in question.contexts:
+            engine.open_context(config)
+            sizes.append(_context_size(engine, config, question.model, formula))
+            if config is question.contexts[0]:
+                n_tokens, touched_bytes = engine.touched()
     except EngineError as error:
         raise UserError(
-            f"llama.cpp does not open {model} with these settings: {error}; check them, or its config"
+            f"llama.cpp does not open {question.model} with these settings: {error}; check them, or its config"
         ) from error
     finally:
         engine.close()
+    return sizes, n_tokens, touched_bytes
+
+
+def _context_size(engine: NoAllocEngine, config: RunConfig, model: str, formula: "_Formula") -> ContextSize:
+    buffers, caches = engine.buffers(), engine.caches()
+    flash_attn = flash_attn_of(engine.log_lines, config.flash_attn)
     if buffers.compute_bytes is None or not caches:
         raise UserError(
             f"llama.cpp does not log the buffers of {model}; install the llama-cpp-python version that slmprof requires"
@@ -96,21 +106,9 @@ def _context(path: Path, config: RunConfig, header: GgufHeader, model: str) -> C
         n_outputs_max=config.n_outputs_max,
         compute_bytes=buffers.compute_bytes,
         output_bytes=buffers.output_bytes or 0,
-        kv_cache_bytes=_unrounded(
-            sum(each.n_bytes for each in caches), len(caches), _formula(header, config, flash_attn)
-        ),
+        kv_cache_bytes=_unrounded(sum(each.n_bytes for each in caches), len(caches), formula.of(config, flash_attn)),
         flash_attn=flash_attn,
     )
-
-
-def _touched(path: Path, config: RunConfig) -> tuple[int, int]:
-    engine = NoAllocEngine()
-    try:
-        engine.load(path, config)
-        engine.open_context(config)
-        return engine.touched()
-    finally:
-        engine.close()
 
 
 def _unrounded(logged: int, n_caches: int, formula: int | None) -> int:
@@ -120,8 +118,14 @@ def _unrounded(logged: int, n_caches: int, formula: int | None) -> int:
     return logged
 
 
-def _formula(header: GgufHeader, config: RunConfig, flash_attn: bool | None) -> int | None:
-    layers, shape = layers_of(header), artifact_of(header, "").shape
-    if layers is None or shape is None:
-        return None
-    return kv_cache_bytes(layers, config, flash_attn=flash_attn is not False) + shape.state_bytes
+class _Formula:
+    """The bytes of a model's cache by its shape; None where the header does not list the heads."""
+
+    def __init__(self, header: GgufHeader, shape: Shape | None) -> None:
+        self._layers, self._shape = layers_of(header), shape
+
+    def of(self, config: RunConfig, flash_attn: bool | None) -> int | None:
+        """Return the bytes with these settings."""
+        if self._layers is None or self._shape is None:
+            return None
+        return kv_cache_bytes(self._layers, config, flash_attn=flash_attn is not False) + self._shape.state_bytes

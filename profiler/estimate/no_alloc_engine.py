@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from profiler.engine.llama import LlamaEngine
-from profiler.engine.log import CacheSize, caches_of
+from profiler.engine.log import CONTINUED, DEBUG, INFO, CacheSize, caches_of
 from profiler.estimate.touched import touched_bytes
 from profiler.records.config import RunConfig
 
@@ -18,12 +18,20 @@ class NoAllocEngine(LlamaEngine):
     no_alloc = True
 
     def __init__(self) -> None:
+        self._level = INFO
         super().__init__()
-        # Every tensor logs a line, so the default number of kept lines would not be enough.
+        # A layer may log lines, so the default number of kept lines might not be enough.
         self._log.lines = deque()
 
+    def _hear(self, level: int, text: bytes) -> None:
+        """Skip the thousands of lines on single tensors and layers: nothing is read from them."""
+        self._level = self._level if level == CONTINUED else level
+        if self._level > DEBUG:
+            super()._hear(level, text)
+
     def open_context(self, config: RunConfig) -> None:
-        """Make the context; only its part of the log is kept."""
+        """Make a context, instead of one that was made before; only its part of the log is kept."""
+        self.close_context()
         self._log.lines.clear()
         super().open_context(config)
 
@@ -36,8 +44,11 @@ class NoAllocEngine(LlamaEngine):
         """Return the caches of the context."""
         return caches_of(self._log.lines)
 
-    def touched(self) -> tuple[int, int]:
-        """Return the tokens of the largest batch that the load computes, and what it uses of the compute buffer."""
+    def touched(self) -> tuple[int, int | None]:
+        """Return the tokens of the largest batch that the load computes, and what it uses of the compute buffer.
+
+        None where this build of llama.cpp does not plan it.
+        """
         config = self._config
         assert config is not None
         n_largest = min(config.n_ubatch, config.n_batch, config.n_ctx)

@@ -65,7 +65,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     standin_family: str | None
     contexts: tuple[ContextSize, ...]
     n_tokens: int  # of the largest batch that is computed
-    touched_bytes: int  # what that batch uses of the compute buffer
+    touched_bytes: int | None  # what that batch uses of the compute buffer; None: this build does not plan it
     kv_formula_bytes: int | None  # by profiler/analysis/kv_cache.py, to compare with the log
     levels: tuple[LevelSize, ...]
     n_ctx_train: int | None = None

@@ -119,7 +119,10 @@ def _notes(estimates: Sequence[Estimate], available_bytes: int, memory_name: str
     yield "weights: those in the file's own layout; repacked: those that llama.cpp repacks for this CPU."
     yield "compute[1], compute[all]: llama.cpp's buffer with room for the logits of one token, or of a whole batch."
     prompt = f"a prompt of {first.sizes.n_tokens} tokens" if config.n_prompt else "a whole physical batch"
-    yield f"Of either, only what {prompt} uses, with the logits of one token, is in the sums."
+    if first.sizes.touched_bytes is None:
+        yield "All of it is in the sums: this build of llama.cpp does not plan what a smaller batch uses."
+    else:
+        yield f"Of either, only what {prompt} uses, with the logits of one token, is in the sums."
     yield "runtime: vocabulary, graph and libraries, measured on this device. file: with a header of usual size."
     yield "sum: the peak resident memory (model_rss_bytes), weights mapped or read. With mmap, repacked weights are"
     yield "resident twice, but the system can drop the file's pages: what must fit is the sum without them."

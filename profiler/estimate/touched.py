@@ -17,8 +17,10 @@ from profiler.engine.ggml import GgmlTensor, cpu_device, graph_of_context, libra
 _ELSEWHERE = 1 << 46  # where weights and caches, which have no memory here, are said to be; never read
 
 
-def touched_bytes(context: int, *, n_largest: int, n_outputs: int, n_tokens: int) -> int:
+def touched_bytes(context: int, *, n_largest: int, n_outputs: int, n_tokens: int) -> int | None:
     """Return the bytes of all pages that `n_tokens` tokens and the logits of one use.
+
+    None where this build of llama.cpp does not return the graph of a context.
 
     Args:
         context: a llama context that was made without memory.
@@ -26,11 +28,14 @@ def touched_bytes(context: int, *, n_largest: int, n_outputs: int, n_tokens: int
         n_outputs: tokens whose logits that batch has.
     """
     base = library("ggml-base")
+    largest = graph_of_context(context, n_largest, n_outputs)
+    if largest is None:
+        return None
     allocator = base.ggml_gallocr_new(base.ggml_backend_dev_buffer_type(cpu_device()))
     try:
-        largest = graph_of_context(context, n_largest, n_outputs)
         base.ggml_gallocr_reserve(allocator, largest)
         graph = graph_of_context(context, n_tokens, 1)
+        assert graph is not None
         own = []
         for address, tensor in _tensors(graph):
             if tensor.buffer and not tensor.data:

@@ -57,11 +57,11 @@ def plan_of(log: str, header: GgufHeader, level: str) -> Plan:
     types: dict[str, str] = {}
     fallback_of: dict[str, tuple[str, str]] = {}
     for line in log.splitlines():
-        if match := _TENSOR.match(line):
+        if line.startswith("[") and (match := _TENSOR.match(line)):
             tensor = by_name.get(match[1])
             if tensor:
                 types[tensor.name] = match[2] or tensor.type.name
-        elif (match := _FALLBACK.match(line)) and match[1] in by_name:
+        elif line.startswith("warning") and (match := _FALLBACK.match(line)) and match[1] in by_name:
             fallback_of[match[1]] = (match[2], match[3])
     if types.keys() != by_name.keys() or not set(types.values()) <= TYPE_BY_NAME.keys():
         raise UserError(

@@ -5,7 +5,7 @@ Run as `python -m quant.quantize.llama_worker`. A bad file may make llama.cpp ab
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,25 +64,59 @@ def work(job: Job, send: Callable[[Event], None]) -> None:
         entry.size = data.size
     overrides = _overrides(llama_cpp, job, imatrix)
     for ftype in job.ftypes:
-        params = llama_cpp.llama_model_quantize_params(
-            nthread=job.n_threads,
-            ftype=ftype,
-            output_tensor_type=_TYPE_COUNT,
-            token_embedding_type=_TYPE_COUNT,
-            allow_requantize=False,
-            quantize_output_tensor=True,
-            only_copy=False,
-            pure=False,
-            keep_split=False,
-            dry_run=job.out is None,
-            imatrix=ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data)) if values else None,
-            kv_overrides=ctypes.cast(overrides, ctypes.POINTER(llama_cpp.llama_model_kv_override)) if imatrix else None,
-            tt_overrides=None,
-            prune_layers=None,
-            max_buf_size=_BUFFER_BYTES,
-        )
+        params = _params(llama_cpp, ftype, entries if values else None)
+        params.nthread, params.dry_run = job.n_threads, job.out is None
+        if imatrix:
+            params.kv_overrides = ctypes.cast(overrides, ctypes.POINTER(llama_cpp.llama_model_kv_override))
         out = os.fsencode(job.out) if job.out else b""
         send(Event(status=llama_cpp.llama_model_quantize(os.fsencode(job.source), out, ctypes.byref(params))))
+
+
+def dry_runs(source: Path, ftypes: Sequence[int], *, as_with_imatrix: bool) -> list[tuple[int, str]]:
+    """Try levels in this process, and return each one's status and log.
+
+    Args:
+        as_with_imatrix: have the types that the levels have with an importance matrix. They depend only on whether
+            there is one, not on what it holds. Source: has_imatrix in src/llama-quant.cpp of the pinned llama.cpp.
+    """
+    from quant.base.llama_bindings import llama_cpp
+
+    pieces: list[bytes] = []
+    callback = llama_cpp.llama_log_callback(lambda _level, text, _data: pieces.append(text))
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    one = (ctypes.c_float * 1)(1.0)
+    entries = (llama_cpp.llama_model_imatrix_data * 2)()
+    entries[0].name, entries[0].data, entries[0].size = b"any", one, 1
+    found = []
+    for ftype in ftypes:
+        params = _params(llama_cpp, ftype, entries if as_with_imatrix else None)
+        params.dry_run = True
+        status = llama_cpp.llama_model_quantize(os.fsencode(source), b"", ctypes.byref(params))
+        found.append((status, b"".join(pieces).decode(errors="replace")))
+        pieces.clear()
+    llama_cpp.llama_log_set(ctypes.cast(None, llama_cpp.llama_log_callback), ctypes.c_void_p(0))  # this one ends here
+    return found
+
+
+def _params(llama_cpp: Any, ftype: int, imatrix: Any) -> Any:
+    """Return llama-quantize's defaults, with an array of entries of an importance matrix or None."""
+    return llama_cpp.llama_model_quantize_params(
+        nthread=1,
+        ftype=ftype,
+        output_tensor_type=_TYPE_COUNT,
+        token_embedding_type=_TYPE_COUNT,
+        allow_requantize=False,
+        quantize_output_tensor=True,
+        only_copy=False,
+        pure=False,
+        keep_split=False,
+        dry_run=False,
+        imatrix=ctypes.cast(imatrix, ctypes.POINTER(llama_cpp.llama_model_imatrix_data)) if imatrix else None,
+        kv_overrides=None,
+        tt_overrides=None,
+        prune_layers=None,
+        max_buf_size=_BUFFER_BYTES,
+    )
 
 
 def _overrides(llama_cpp: Any, job: Job, imatrix: ImatrixHeader | None) -> Any:

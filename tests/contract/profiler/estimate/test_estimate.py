@@ -5,15 +5,21 @@ import json
 import msgspec
 import pytest
 
+from profiler.engine import ggml
 from profiler.estimate.process import Estimator
 from profiler.estimate.records import Question
-from profiler.measure.launch import run_worker
-from profiler.measure.worker import Job
+from profiler.estimate.touched import touched_bytes
+from profiler.records.round import Buffers
+from quant.base.child import Child
 from quant.convert.layout import layout_of_shape
 from quant.convert.sparse_gguf import write_sparse_at
 from quant.convert.tokenizer.synthetic import BPE, KINDS, vocabulary_of_kind
-from quant.quantize.levels_of_gguf import quantize
+from quant.gguf_io.artifact import artifact_of
+from quant.gguf_io.header import open_gguf_header
+from quant.gguf_io.levels import LEVEL_BY_NAME
+from quant.quantize.llama_worker import Job
 from tests.benchmarks.memory import config_of
+from tests.support.quantizing_worker import Request
 
 SIZES = {"vocab_size": 768, "num_hidden_layers": 3, "hidden_size": 256, "intermediate_size": 512,
          "num_attention_heads": 4, "num_key_value_heads": 2}  # fmt: skip
@@ -46,26 +52,37 @@ def estimator():
     estimator.close()
 
 
+@pytest.fixture(scope="module")
+def quantizer():
+    with Child("tests.support.quantizing_worker") as child:
+        yield child
+
+
 def question(shape, levels="Q4_0", n_ctx=N_CTX):
     contexts = tuple(config_of(False, True, n, n_prompt=32, n_ctx=n_ctx, n_threads=1) for n in (1, 0))
     return Question(model="m-1b", config=shape, levels=levels, contexts=contexts)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, estimator, name):
+def test_bytes_and_buffers_are_those_of_the_quantized_file(tmp_path, estimator, quantizer, name):
     levels = ["Q4_0", OTHER[name]]
     sizes = estimator.ask(question(SHAPES[name], ",".join(levels))).sizes
     layout = layout_of_shape(SHAPES[name], standin_for="m-1b")
     source = tmp_path / "m-F16.gguf"
     write_sparse_at(layout, source, layout.keys, layout.types_at("F16"), 1)
 
-    for level, made in zip(sizes.levels, quantize(source, levels, tmp_path), strict=True):
-        facts = made.artifact
-        assert (facts.level, facts.tensor_bytes, facts.tensor_types) == (level.level, level.tensor_bytes, level.types)
+    files = [tmp_path / f"m-{level}.gguf" for level in levels]
+    jobs = tuple(
+        Job(source=str(source), ftypes=(LEVEL_BY_NAME[level].ftype,), out=str(file))
+        for level, file in zip(levels, files, strict=True)
+    )
+    with quantizer.time_limit(60):
+        quantizer.send(Request(jobs=jobs, config=question({}).contexts[0]))
+        buffers, context = msgspec.json.decode(quantizer.receive(), type=Buffers), sizes.contexts[0]
 
-    path = next(tmp_path.glob("*-Q4_0.gguf"))
-    answer = run_worker(Job(path=str(path), config=question({}).contexts[0], reps=1, seed=0), timeout_s=60)
-    buffers, context = answer.measured.buffers, sizes.contexts[0]
+    for level, file in zip(sizes.levels, files, strict=True):
+        facts = artifact_of(open_gguf_header(file), "")
+        assert (facts.level, facts.tensor_bytes, facts.tensor_types) == (level.level, level.tensor_bytes, level.types)
     step = 10486  # the log has hundredths of a MiB
     assert buffers.repacked_bytes == pytest.approx(sizes.levels[0].repacked_bytes, abs=step)
     assert buffers.weights_bytes == pytest.approx(sizes.levels[0].plain_bytes, abs=step)
@@ -88,19 +105,34 @@ def test_a_short_prompt_uses_a_part_of_the_compute_buffer(estimator, name):
     assert whole.touched_bytes <= whole.contexts[0].compute_bytes + page
 
 
+def test_a_build_that_hides_the_function_plans_no_smaller_batch(monkeypatch):
+    monkeypatch.setattr(ggml, "_GRAPH_RESERVE", "no_such_function")
+    ggml._graph_reserve.cache_clear()
+    try:
+        assert touched_bytes(0, n_largest=512, n_outputs=1, n_tokens=16) is None
+    finally:
+        ggml._graph_reserve.cache_clear()
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_llama_loads_a_vocabulary_of_every_kind(tmp_path, kind):
+def test_llama_loads_a_vocabulary_of_every_kind(tmp_path, estimator, kind):
     layout, path = layout_of_shape(SHAPES["llama"], standin_for="m-1b"), tmp_path / "m.gguf"
     keys = layout.keys_with(vocabulary_of_kind(kind, SIZES["vocab_size"], has_merges=kind == BPE))
     write_sparse_at(layout, path, keys, layout.types_at("F16"), 1)
-    answer = run_worker(Job(path=str(path), config=question({}).contexts[0], reps=0, seed=0), timeout_s=60)
-    assert answer.failure is None
+    asked = msgspec.structs.replace(question(None, levels=None), path=str(path))
+    sizes = estimator.ask(asked).sizes
+    assert (sizes.vocabulary, sizes.n_vocab) == (kind, SIZES["vocab_size"])
 
 
 def test_a_level_that_needs_an_imatrix_is_given_with_one(estimator):
-    needy, plain = estimator.ask(question(SHAPES["llama"], "IQ2_XXS,Q8_0")).sizes.levels
+    needy, same, plain = estimator.ask(question(SHAPES["llama"], "IQ2_XXS,Q2_K_S,Q8_0")).sizes.levels
     assert (needy.needs_imatrix, needy.with_imatrix, "iq2_xxs" in needy.types) == (True, True, True)
+    assert (same.needs_imatrix, same.with_imatrix, "q2_K" in same.types) == (True, True, True)
     assert (plain.needs_imatrix, plain.with_imatrix) == (False, False)
+    always = msgspec.structs.replace(question(SHAPES["llama"], "Q2_K_S,Q4_0"), always_imatrix=True)
+    same_again, mixed = estimator.ask(always).sizes.levels
+    assert same_again.types == same.types
+    assert mixed.with_imatrix
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from click.testing import CliRunner
 
 from profiler.cli.estimate import estimate as command
 from profiler.engine.log import Log, caches_of
+from profiler.estimate import estimate_models
 from profiler.estimate.estimate import estimates_of
 from profiler.estimate.export import to_objects
 from profiler.estimate.overheads import Overheads, fit
 from profiler.estimate.process import Estimator
-from profiler.estimate.records import ContextSize, LevelSize, Question, Sizes
+from profiler.estimate.records import ContextSize, LevelSize, Question, Reply, Sizes
 from profiler.estimate.table import DecodeLimit, render
 from profiler.export.flat import FIELDS
 from quant.base.errors import UserError
@@ -85,6 +86,38 @@ def test_the_sum_counts_what_is_used_of_the_compute_buffer():
         assert each.runtime_bytes == RUNTIME
         # Plain and repacked weights, cache, output, and five of six or sixty MiB of the compute buffer.
         assert each.model_rss_bytes == each.need_bytes == RUNTIME + (2 + 4 + 7 + 1 + 5) * MIB
+
+
+def test_a_build_that_does_not_plan_a_smaller_batch_counts_the_whole_buffer_and_says_so():
+    found = estimates(msgspec.structs.replace(SIZES, touched_bytes=None), load_modes=("none",))
+    assert [each.model_rss_bytes - RUNTIME for each in found] == [(2 + 4 + 7 + 1 + n) * MIB for n in (6, 60)]
+    notes = [line for line in render(found, 30 * MIB, "set by --fits") if "in the sums" in line]
+    assert len(notes) == 1
+    assert notes[0].startswith("All of it")
+
+
+def test_models_of_one_shape_are_asked_about_once(monkeypatch):
+    asked = []
+
+    def ask_all(questions, *, n_processes):
+        asked.append([each.model for each in questions])
+        refused = Reply(refusal="no")
+        return iter([refused if each.config["n"] == 3 else Reply(sizes=SIZES) for each in questions])
+
+    monkeypatch.setattr(estimate_models, "ask_all", ask_all)
+    configs = {"a": {"n": 1, "eos_token_id": 2}, "b": {"n": 2}, "c": {"n": 3}, "a-it": {"n": 1, "eos_token_id": 5},
+               "c-it": {"n": 3}}  # fmt: skip
+    monkeypatch.setattr(
+        estimate_models,
+        "question_of",
+        lambda source, request: Question(model=source, config=configs[source], levels="Q4_0", contexts=CONFIGS),
+    )
+    request = estimate_models.EstimateRequest(levels="Q4_0", configs=CONFIGS, load_modes=("none",))
+    found = estimate_models.estimate_all(list(configs), request, lambda _: OVERHEADS, n_processes=2)
+    assert asked == [["a", "b", "c"], ["c-it"]]  # what was refused is asked again: the reason may name the model
+    assert [(each.model, len(each.estimates), each.skipped) for each in found] == [
+        *(("a", 2, None), ("b", 2, None), ("c", 0, "no"), ("a-it", 2, None), ("c-it", 0, "no")),
+    ]
 
 
 def test_a_mapped_file_is_resident_from_its_first_tensor_in_use_to_the_last():
