@@ -59,8 +59,12 @@ def question_of(source: Source, request: EstimateRequest) -> Question:
 
 
 def _vocabulary_of(source: Source) -> str:
-    """Return the kind of vocabulary that the registry knows of; most have BPE, which takes the most memory."""
-    kind = (source.spec.tokenizer or "").partition(" ")[0] if source.spec else ""
+    """Return the kind of vocabulary that the registry knows of; most have BPE, which takes the most memory.
+
+    Of a stand-in there is no other file than the one with synthetic weights, whose vocabulary is BPE.
+    """
+    is_itself = source.spec is not None and source.spec.supported
+    kind = (source.spec.tokenizer or "").partition(" ")[0] if source.spec and is_itself else ""
     return {"spm": SENTENCEPIECE, "rwkv": "rwkv"}.get(kind, BPE)
 
 

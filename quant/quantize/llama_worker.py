@@ -94,7 +94,7 @@ def dry_runs(source: Path, ftypes: Sequence[int], *, as_with_imatrix: bool) -> l
         status = llama_cpp.llama_model_quantize(os.fsencode(source), b"", ctypes.byref(params))
         found.append((status, b"".join(pieces).decode(errors="replace")))
         pieces.clear()
-    llama_cpp.llama_log_set(ctypes.cast(None, llama_cpp.llama_log_callback), ctypes.c_void_p(0))  # this one ends here
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(), ctypes.c_void_p(0))  # NULL: this one ends here
     return found
 
 
