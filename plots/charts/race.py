@@ -89,7 +89,7 @@ def _threads(key: str) -> str:
 
 def _draw_lane(axis: Axes, place: int, lane: Lane, pick: Pick, style: Style) -> list[Row]:
     chosen, n_steps = lane.name == pick.verdict.chosen, len(pick.events)
-    colour = LEVEL_COLOURS.get(lane.level, _OTHER)
+    colour = LEVEL_COLOURS.get(lane.level.split(" ")[0], _OTHER)
     axis.plot([0, lane.end], [place, place], color=colour if chosen else _FAINT, marker="",
               linewidth=(2.2 if chosen else 0.9) * style.line, zorder=2)  # fmt: skip
     rows: list[Row] = []

@@ -1,5 +1,6 @@
 """`slmprof pick`: the choice within limits, with the fewest measurements. It is part of plots because it draws."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,14 @@ def pick(sources: tuple[str, ...], folder: Path, as_json: bool, **options: Any) 
     by an estimate, before anything is downloaded or made. The others are made one by one, and race: rounds are added
     only where the choice is open, quality is measured only of levels that are still in the race. The folder gets
     models/ with the chosen file, deploy/ with what runs it, results.jsonl with every round, charts/, report.html and
-    report.md, which begin with the race. The exit status is 1 when nothing meets the limits.
+    report.md, which begin with the race. Models do not compete; GGUF files of one model, taken as they are, do. The exit
+    status is 1 when nothing meets the limits.
 
     \b
     slmprof pick smollm2-135m --min-decode 8 --max-memory 512MiB -o pick/
     slmprof pick qwen2.5-0.5b --max-ttft 1s --workload chat --n-ctx 4096 --budget 10m -o pick/
     slmprof pick ./my-checkpoint -q all -t 1,2,4 --max-kld 0.02 -o pick/
+    slmprof pick model-Q4_K_M.gguf model-Q8_0.gguf --max-ttft 1s -o pick/
     """
     from plots.cli.run import write_reports
     from profiler.analysis.summarise import summarise
@@ -70,8 +73,9 @@ def pick(sources: tuple[str, ...], folder: Path, as_json: bool, **options: Any) 
     else:
         click.echo("\n".join(render(each, summaries) for each in picks), nl=False)
     write_reports(request.results, folder, ("png",), "paper", picks)
-    for each in picks:
-        _write_deploy(each, summaries, folder / "deploy" / (each.candidates.model if len(picks) > 1 else ""))
+    for place, each in enumerate(picks):
+        inner = re.sub(r"[^\w.-]+|^\.+", "-", each.candidates.model)
+        _write_deploy(each, summaries, folder / "deploy" / (f"{place + 1}-{inner}" if len(picks) > 1 else ""))
     return 1 if any(_is_without(each) for each in picks) else 0
 
 

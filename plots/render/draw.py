@@ -134,11 +134,11 @@ def draw_races(picks: Sequence[Pick], out_dir: Path, options: DrawOptions = DEFA
     """Draw the race of each pick into a folder, and return the paths."""
     style = fitted(find_style(options.style), options.columns)
     paths = []
-    for pick in picks:
+    for number, pick in enumerate(picks, 1):
         with drawing(style):
             made = race_chart(pick, style)
             if not isinstance(made, str):
-                paths += _saved(out_dir, options, "race", pick.candidates.model if len(picks) > 1 else "", made)
+                paths += _saved(out_dir, options, "race", str(number) if len(picks) > 1 else "", made)
     return paths
 
 

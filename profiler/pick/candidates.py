@@ -1,6 +1,6 @@
 """What could be chosen of one source, before any of it is downloaded or made: levels by their estimated sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -9,6 +9,7 @@ from profiler.estimate.estimate import Estimate
 from profiler.estimate.estimate_models import EstimateRequest, ModelEstimates
 from profiler.pick.records import Entry
 from profiler.records.config import RunConfig
+from profiler.tables.format import level_names
 from quant.base.units import format_bytes
 from quant.sources.prepare import Prepared
 
@@ -33,6 +34,7 @@ class Candidates(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     configs: dict[str, RunConfig]  # by the entry's key
     dropped: tuple[Dropped, ...]
+    files: dict[str, Prepared] = {}  # by level, where they are there already
     reference_need_bytes: int | None = None  # of the unquantized model; None where it was not estimated
 
 
@@ -106,32 +108,41 @@ def candidates_of(found: ModelEstimates, configs: Sequence[RunConfig], rules: Ru
     )
 
 
-def candidates_of_files(files: Sequence[Prepared], configs: Sequence[RunConfig], rules: Rules) -> Candidates:
-    """Return the same of files that are there already; of several files of one level the first counts."""
-    facts = {file.artifact.level: file.artifact for file in reversed(files)}
+def candidates_of_files(
+    files: Sequence[Prepared], configs: Sequence[RunConfig], rules: Rules, memory_bytes: Mapping[str, int]
+) -> Candidates:
+    """Return the same of files of one model that are there already.
+
+    Args:
+        memory_bytes: the estimated peak, by the file's hash, where it is known.
+    """
+    names = level_names(file.artifact for file in files)
+    facts = {names[file.artifact.sha256]: file.artifact for file in files}
     out = {
         level: why for level, each in facts.items() if (why := _lack(needed_bytes(each, configs[0]), rules)) is not None
     }
     synthetic = any(each.weights == "synthetic" for each in facts.values())
-    racing = [each for level, each in reversed(facts.items()) if level not in out]
+    racing = {level: each for level, each in facts.items() if level not in out}
     return Candidates(
         model=files[0].artifact.model,
         synthetic=synthetic,
         entries=tuple(
             Entry(
-                key=entry_key(each.level, config),
-                level=each.level,
+                key=entry_key(level, config),
+                level=level,
                 n_threads=config.n_threads,
                 n_threads_batch=config.n_threads_batch,
                 bpw=each.bpw,
                 file_bytes=each.file_bytes,
+                memory_bytes=memory_bytes.get(each.sha256) if config.device == "cpu" else None,
                 synthetic=synthetic,
             )
-            for each in racing
+            for level, each in racing.items()
             for config in configs
         ),
-        configs={entry_key(each.level, config): config for each in racing for config in configs},
+        configs={entry_key(level, config): config for level in racing for config in configs},
         dropped=tuple(Dropped(level=level, why=why, file_bytes=facts[level].file_bytes) for level, why in out.items()),
+        files={names[file.artifact.sha256]: file for file in files},
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,17 +18,13 @@ class LevelFiles:
     """Makes a level's file once. Only what a pick made itself is deleted, also what an earlier run of it made.
 
     Args:
-        as_it_is: the source is a GGUF file that is taken as it is, whatever its level.
+        there: files that are there already, by level.
     """
 
-    def __init__(self, source: str, options: PrepareOptions, *, as_it_is: bool = False) -> None:
-        self._source, self._options, self._as_it_is = source, options, as_it_is
+    def __init__(self, source: str, options: PrepareOptions, there: Mapping[str, Prepared] | None = None) -> None:
+        self._source, self._options, self._there_already = source, options, there or {}
         self._files: dict[str, Prepared] = {}
         self._made = KeptJson(f"picks/{_hash(options.models_dir, source)}.json", list[str])
-
-    def take(self, files: Sequence[Prepared]) -> None:
-        """Take files that are there already."""
-        self._files |= {file.artifact.level: file for file in reversed(files)}
 
     def at(self, level: str) -> Prepared:
         """Return a level's file, made now if it is not there.
@@ -36,9 +32,10 @@ class LevelFiles:
         Raises:
             UserError: it cannot be downloaded or made.
         """
+        if level in self._there_already:
+            return self._there_already[level]
         if level not in self._files:
-            levels = None if self._as_it_is else level
-            options = msgspec.structs.replace(self._options, levels=levels)
+            options = msgspec.structs.replace(self._options, levels=level)
             self._files[level] = self.noting(lambda: prepare([self._source], options)[0])
         return self._files[level]
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from profiler.device.environment import available_memory_bytes, physical_cores, probe_backend, read_environment
-from profiler.estimate.estimate_models import estimate_all
+from profiler.estimate.estimate_models import EstimateRequest, ModelEstimates, estimate_all
 from profiler.estimate.overheads import load_overheads
 from profiler.measure.corpus import default_text
 from profiler.measure.launch import run_in_child, run_worker
@@ -87,6 +87,8 @@ def workers(timeout_s: float | None, making: Callable[[], AbstractContextManager
 def run_picks(request: PickRequest, workers: Workers) -> list[Pick]:
     """Pick for each source what is not decided yet; the budget is shared in their order.
 
+    GGUF files of one model that are taken as they are compete.
+
     Raises:
         UserError: the input is wrong, or another command writes the results file.
     """
@@ -101,9 +103,10 @@ def run_picks(request: PickRequest, workers: Workers) -> list[Pick]:
         write_environment(writer, environment, request.results)
         runner = _Runner(msgspec.structs.replace(request, axes=axes), writer, environment, workers)
         picks = []
-        for place, source in enumerate(sources):
-            share_s = (ends_s - time.monotonic()) / (len(sources) - place) if ends_s < math.inf else math.inf
-            picks.append(runner.pick(source, share_s))
+        groups = runner.groups(sources)
+        for place, group in enumerate(groups):
+            share_s = (ends_s - time.monotonic()) / (len(groups) - place) if ends_s < math.inf else math.inf
+            picks.append(runner.pick(group, share_s))
         return picks
 
 
@@ -121,19 +124,38 @@ class _Runner:
             first_order=history_of(writer.results, environment.id).next_order,
         )
 
-    def pick(self, source: Source, budget_s: float) -> Pick:
-        """Pick for one source."""
+    def groups(self, sources: Sequence[Source]) -> list[list[Source]]:
+        """Return the sources of each race: files that are taken as they are by model, each other one alone.
+
+        Raises:
+            UserError: a file holds no model.
+        """
+        found: dict[object, list[Source]] = {}
+        for place, source in enumerate(sources):
+            key: object = place
+            if source.path is not None and self._is_taken_as_it_is(source):
+                artifact = describe(source.path)
+                key = artifact.model, artifact.arch, artifact.n_params, artifact.weights
+            found.setdefault(key, []).append(source)
+        return list(found.values())
+
+    def _is_taken_as_it_is(self, source: Source) -> bool:
+        return source.kind == "gguf" and self._request.prepare_options.levels is None
+
+    def pick(self, group: Sequence[Source], budget_s: float) -> Pick:
+        """Pick for the sources of one race."""
         begun_s = time.monotonic()
-        options, prepare_options = self._request.options, self._request.prepare_options
-        as_it_is = source.kind == "gguf" and prepare_options.levels is None
-        files = LevelFiles(source.text, prepare_options, as_it_is=as_it_is)
+        options, prepare_options, source = self._request.options, self._request.prepare_options, group[0]
         configs = [cell.config for cell in expand(self._request.axes, [""])]
         with self._workers.making():
-            if found := self._on_hub(source):
-                files.take(found)
-                candidates = candidates_of_files(found, configs, self._rules(None))
+            if self._is_taken_as_it_is(source):
+                there = prepare([each.text for each in group], prepare_options)
+                candidates = self._candidates_there(there, configs)
+            elif there := self._on_hub(source):
+                candidates = candidates_of_files(there, configs, self._rules(None), {})
             else:
                 candidates = self._candidates(source, configs)
+        files = LevelFiles(source.text, prepare_options, candidates.files)
         for line in candidate_lines(candidates):
             say(line)
         scores = self._scores(source, candidates, configs[0])
@@ -149,7 +171,7 @@ class _Runner:
         left_s = budget_s - (time.monotonic() - begun_s)
         options = msgspec.structs.replace(options, budget_s=left_s)
         known = known_of(self._writer.results, candidates, self._environment.id)
-        return PickSession(source.text, candidates, files, known, options, tools).run()
+        return PickSession(" ".join(each.text for each in group), candidates, files, known, options, tools).run()
 
     def _candidates(self, source: Source, configs: list[RunConfig]) -> Candidates:
         """Estimate the levels of a source, without its weights.
@@ -158,17 +180,29 @@ class _Runner:
             UserError: it cannot be estimated.
         """
         prepare_options = self._request.prepare_options
-        levels = prepare_options.levels
-        if source.kind != "gguf":
-            levels = levels or DEFAULT_LEVELS
+        levels = prepare_options.levels or DEFAULT_LEVELS
         asked = question(levels, configs[0], with_reference=not prepare_options.synthetic)
-        (found,) = estimate_all([source], asked, partial(load_overheads, self._environment.id), n_processes=1)
+        (found,) = self._estimates([source], asked)
         if found.skipped:
             raise UserError(found.skipped)
         if source.kind == "gguf":
             assert source.path is not None
             found = msgspec.structs.replace(found, model=describe(source.path).model)
-        return candidates_of(found, configs, self._rules(None if levels is None else parse_levels(levels)))
+        return candidates_of(found, configs, self._rules(parse_levels(levels)))
+
+    def _candidates_there(self, there: Sequence[Prepared], configs: list[RunConfig]) -> Candidates:
+        """Return the candidates among files, with the memory that each is estimated to take."""
+        asked = question(None, configs[0], with_reference=False)
+        found = self._estimates([resolve(str(file.path)) for file in there], asked)
+        memory_bytes = {
+            file.artifact.sha256: each.estimates[0].model_rss_bytes
+            for file, each in zip(there, found, strict=True)
+            if each.estimates
+        }
+        return candidates_of_files(there, configs, self._rules(None), memory_bytes)
+
+    def _estimates(self, sources: Sequence[Source], asked: EstimateRequest) -> list[ModelEstimates]:
+        return estimate_all(sources, asked, partial(load_overheads, self._environment.id), n_processes=1)
 
     def _rules(self, levels: list[str] | None) -> Rules:
         prepare_options = self._request.prepare_options
@@ -198,7 +232,7 @@ class _Runner:
             return None
         if not any(each.level not in UNQUANTIZED for each in candidates.entries):
             return None
-        reference = self._reference_of(source)
+        reference = self._reference_of(source, candidates)
         if reference is None:
             return None
         need, have = candidates.reference_need_bytes, available_memory_bytes()
@@ -216,12 +250,13 @@ class _Runner:
         quality = QualityOptions(n_threads=physical_cores(), repack=config.repack)
         return AdaptiveScores(reference, default_text(), quality, self._environment.id, tools)
 
-    def _reference_of(self, source: Source) -> Callable[[], Prepared] | None:
+    def _reference_of(self, source: Source, candidates: Candidates) -> Callable[[], Prepared] | None:
         """Return what makes the unquantized file; None where the source has none."""
         prepare_options = self._request.prepare_options
         files = LevelFiles(source.text, prepare_options)
         if source.kind == "gguf":
-            found = unquantized(source, prepare_options)
+            there = [file for file in candidates.files.values() if file.artifact.level in UNQUANTIZED]
+            found = next(iter(there), None) or unquantized(source, prepare_options)
             return (lambda: found) if found else None
 
         def make() -> Prepared:
@@ -242,6 +277,7 @@ def known_of(results: Results, candidates: Candidates, env_id: str) -> Known:
         for artifact in results.artifacts.values()
         if artifact.model == candidates.model and artifact.weights == weights
     }
+    sha256 |= {level: file.artifact.sha256 for level, file in candidates.files.items()}
     there = set(sha256.values())
     trusted = [record for record in history_of(results, env_id).trusted if record.cell.artifact_sha256 in there]
     return Known(
