@@ -49,8 +49,8 @@ def pick(sources: tuple[str, ...], folder: Path, as_json: bool, **options: Any) 
     by an estimate, before anything is downloaded or made. The others are made one by one, and race: rounds are added
     only where the choice is open, quality is measured only of levels that are still in the race. The folder gets
     models/ with the chosen file, deploy/ with what runs it, results.jsonl with every round, charts/, report.html and
-    report.md, which begin with the race. Models do not compete; GGUF files of one model, taken as they are, do. The exit
-    status is 1 when nothing meets the limits.
+    report.md, which begin with the race. Models do not compete; GGUF files of one model, taken as they are, do. The
+    exit status is 1 when nothing meets the limits.
 
     \b
     slmprof pick smollm2-135m --min-decode 8 --max-memory 512MiB -o pick/
