@@ -3,12 +3,14 @@
 Nothing that they hold may control a terminal, be markup in report.html or report.md, or be no JSON in an export.
 """
 
+import ast
 import contextlib
 import csv
 import hashlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -43,6 +45,11 @@ _CHARTS = (
     *("latency-vs-parameters", "speed-vs-threads", "memory-by-part", "decode-vs-size", "level-tradeoff", "pareto"),
     *("inter-token-latency", "speed-vs-depth", "roofline", "drift", "device-comparison", "device-facets"),
 )
+_WRITTEN_SHARE = 0.3  # of the cases, in which recommend also writes files
+# Of a file that runs a choice: the first letters of its lines or of its statements' types, or how many lines it has.
+_HELD = {
+    "llama-server.sh": "ce", "llama-cli.sh": "ce", "Modelfile": "6", "models.ini": "1[89]|2[0-2]", "run.py": "EIIIAAI",
+}  # fmt: skip
 _FENCED = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 _RAW_TAG = re.compile(rf"(?<!\\)<[/!]?{TAG}")
 
@@ -71,7 +78,9 @@ class Cases:
         for form in random.sample(FORMATS, 2):
             _check_export(form, _called(["export", str(path), "--format", form], refusals))
         _called(["show", str(path), *random.choice(([], ["--memory"]))], refusals)
-        _called(["recommend", str(path), *random.choice(_LIMITS)], refusals, statuses=(0, 1))
+        written = ["-o", str(scratch / "out")] if random.random() < _WRITTEN_SHARE else []
+        _called(["recommend", str(path), *random.choice(_LIMITS), *written], refusals, statuses=(0, 1))
+        _check_deploy(scratch / "out")
         pair = random.choice(([path, other], [other, path], [path, path]))
         _called(["compare", *map(str, pair), *random.choice(_COMPARED)], refusals, statuses=(0, 1))
         if random.random() < 0.2:
@@ -132,6 +141,24 @@ def _check_export(form: str, text: str | None) -> None:
             json.loads(line, parse_constant=_refuse_constant)
     elif form == "csv" and len({len(row) for row in csv.reader(io.StringIO(text))}) > 1:
         raise WrongError("the rows of the CSV file differ in length")
+
+
+def _check_deploy(folder: Path) -> None:
+    """Check that the files which run a choice hold no line and no statement of the results' own, and remove them.
+
+    Raises:
+        WrongError: one does.
+    """
+    for path in filter(Path.is_file, files_in(folder)):
+        text = path.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line and not re.match(r"[#;] |#!/bin/sh$", line)]
+        if path.name == "run.py":
+            held = "".join(type(each).__name__[0] for each in ast.parse(text.encode()).body)
+        else:
+            held = "".join(line[0] for line in lines) if path.suffix == ".sh" else str(len(lines))
+        if not text.replace("\n", "").isprintable() or not re.fullmatch(_HELD[path.name], held):
+            raise WrongError(f"{path.name} holds {held}: {text[:400]!r}")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_constant(name: str) -> None:
