@@ -1,8 +1,4 @@
-"""The answer at the top of a report: what `slmprof recommend` chooses for the load under which most was measured.
-
-Without limits it is the fastest decode of each model, or, where quality was measured, the best product of speed,
-memory and quality.
-"""
+"""The answer at the top of a report: what `slmprof recommend` chooses for the load under which most was measured."""
 
 from collections.abc import Sequence
 
@@ -11,8 +7,9 @@ import msgspec
 from plots.canvas.panels import Panel, panels
 from profiler.recommend.choose import recommend
 from profiler.recommend.limits import limits_text
-from profiler.recommend.reasons import weights_text
-from profiler.recommend.records import FASTEST, Candidate, Choice, Criteria, Prefer, Recommendation
+from profiler.recommend.reasons import bar_in_words, weights_text
+from profiler.recommend.records import Candidate, Choice, Criteria, Prefer, Recommendation
+from profiler.recommend.rule import goal_of
 from profiler.records.cell_summary import CellSummary
 from profiler.tables.format import load_in_words
 from quant.base.text import counted
@@ -21,9 +18,6 @@ from quant.base.units import format_bytes
 _RUNNERS_UP = 4  # of one model
 _NEAR_MISSES = 2
 _MODELS = 8  # more are no answer but a table, which follows anyway
-
-# Without limits the best quality is always the largest file, which is no answer; so all three count alike.
-BALANCED = Criteria(order=Prefer(speed=1, memory=1, quality=1))
 
 
 class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +46,9 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
     cells: dict[tuple[str, str], CellSummary]  # by environment and cell_key
 
     @property
-    def is_fastest(self) -> bool:
-        """No limit was given and no quality was measured."""
-        return self.criteria.order == FASTEST
-
-    @property
-    def is_disturbed(self) -> bool:
-        """Only flagged cells could be chosen from, without anybody allowing them."""
-        return self.is_fastest and self.criteria.flagged
+    def by_speed(self) -> bool:
+        """Whether the fastest wins, and not the best quality or a product."""
+        return self.criteria.order is None and goal_of(self.criteria.limits) == "speed"
 
     def cell_of(self, choice: Choice, candidate: Candidate | None = None) -> CellSummary:
         """Return the summary of a candidate, by default of the chosen one."""
@@ -85,8 +74,6 @@ def answer(
         UserError: a limit is on a figure that was not measured.
     """
     cells = summaries
-    if criteria is None and any(_has_quality(cell) for cell in summaries):
-        criteria = BALANCED
     if criteria is None:
         usable = [cell for cell in summaries if cell.status == "ok" and cell.decode_tps is not None]
         if not usable:
@@ -95,9 +82,7 @@ def answer(
                 reasons=[f"None of {len(summaries)} cells has a decode rate."],
                 rows=[],
             )
-        trusted = [cell for cell in usable if not cell.flags]
-        cells = max(panels(trusted or usable), key=_worth).cells
-        criteria = Criteria(order=FASTEST, flagged=not trusted)
+        cells, criteria = max(panels(usable), key=_worth).cells, Criteria()
     found = _chosen(cells, recommend(cells, criteria), criteria)
     if not found.load:
         return Answer(headline="No choice: no cell is measured", reasons=[], rows=[])
@@ -105,12 +90,8 @@ def answer(
         headline=_headline(found),
         reasons=[*_why(found), *_quality(found, quality_problem), *_missing(found, summaries)],
         rows=_rows(found),
-        chosen=found.cell_of(found.fitting[0]) if found.fitting and not found.is_disturbed else None,
+        chosen=found.cell_of(found.fitting[0]) if found.fitting else None,
     )
-
-
-def _has_quality(cell: CellSummary) -> bool:
-    return cell.quality.kld is not None and cell.decode_tps is not None and not cell.flags
 
 
 def _worth(panel: Panel) -> tuple[int, bool]:
@@ -121,12 +102,13 @@ def _worth(panel: Panel) -> tuple[int, bool]:
 def _chosen(cells: Sequence[CellSummary], found: Recommendation, criteria: Criteria) -> _Chosen:
     by_key = {(cell.env_id, cell.cell_key): cell for cell in cells}
     load = _fullest(found)
+    by_speed = criteria.order is None and goal_of(criteria.limits) == "speed"
 
     def place(each: Choice) -> tuple[float, str]:
         """Put the fastest model first without limits, else the largest."""
         assert each.chosen is not None
         speed = each.chosen.speed.value if each.chosen.speed else 0.0
-        return -speed if criteria.order == FASTEST else -each.n_params, each.model
+        return -speed if by_speed else -each.n_params, each.model
 
     return _Chosen(
         criteria=criteria, load=load, fitting=sorted((each for each in load if each.chosen), key=place), cells=by_key
@@ -150,13 +132,11 @@ def _fullest(found: Recommendation) -> list[Choice]:
 def _headline(found: _Chosen) -> str:
     if not found.fitting:
         return "No choice: no cell meets the limits"
-    if found.is_disturbed:
-        return "No choice: every cell was disturbed"
     n_fitting, n_models = len(found.fitting), len(found.load)
     first = reached(found.cell_of(found.fitting[0]))
     if n_models == 1:
         return first
-    if found.is_fastest:
+    if found.by_speed:
         return f"{first}, the fastest of {n_models} models"
     if n_fitting == 1:
         return f"{first}, the only one of {n_models} models that meets the limits"
@@ -175,17 +155,22 @@ def reached(cell: CellSummary) -> str:
 def _why(found: _Chosen) -> list[str]:
     """Return how the choice was made."""
     criteria, first = found.criteria, found.load[0]
-    if found.is_fastest:
-        reasons = ["No limit given, so the fastest decode wins, each file at its best thread count."]
+    bases = {each.quality_basis for each in found.load}
+    bar = "kld" in bases, "bpw" in bases
+    if found.by_speed and criteria.limits.max_kld is None:
+        reasons = [f"No limit given, so the fastest decode wins, of cells {bar_in_words(*bar)}."]
     else:
         order = "the best quality, then the fastest, then the smallest"
-        if isinstance(criteria.order, Prefer):
+        if found.by_speed:
+            order = "the fastest"
+        elif isinstance(criteria.order, Prefer):
             order = f"weights {weights_text(criteria.order)}"
         reasons = [f"Limits: {limits_text(criteria.limits) or 'none'}; order: {order}."]
         if len(found.fitting) == 1:
             reasons.append(f"Chosen because {found.fitting[0].reason}.")
-    if found.is_disturbed:
-        reasons.insert(0, "The warnings below name the disturbance and the fix. Do not rely on these figures.")
+    for each in found.fitting[:_MODELS]:
+        named = f"{each.model}: " if len(found.fitting) > 1 else ""
+        reasons += [f"{named}{line}." if named else f"{line[0].upper()}{line[1:]}." for line in each.disturbed]
     if not found.fitting:
         for each in found.load[:_MODELS]:
             reasons.append(f"{each.model}: {each.reason}." + (f" To get one: {each.relax.text}." if each.relax else ""))
@@ -200,11 +185,11 @@ def _quality(found: _Chosen, quality_problem: str | None) -> list[str]:
             "Larger models mostly answer better, which nothing here measures: choose the model by what it must be able "
             "to do. Each model's own choice follows."
         )
-    if quality_problem and found.is_fastest:
+    if quality_problem and found.by_speed:
         reasons.append(f"{quality_problem[:1].upper()}{quality_problem[1:]}.")
-    elif found.is_fastest and all(cell.quality.kld is cell.quality.ppl is None for cell in found.cells.values()):
+    elif found.by_speed and all(cell.quality.kld is cell.quality.ppl is None for cell in found.cells.values()):
         reasons.append("Quality was not measured: fewer bits per weight cost quality, which nothing here shows.")
-    elif not found.is_fastest and any(each.quality_basis == "bpw" for each in found.fitting):
+    elif not found.by_speed and any(each.quality_basis == "bpw" for each in found.fitting):
         reasons.append("Quality was not measured for all cells: more bits per weight are taken as better.")
     if any(each.weights != "real" for each in found.load):
         reasons.append("SYNTHETIC weights: speed and memory are those of the shape; quality is unknown.")
@@ -212,17 +197,11 @@ def _quality(found: _Chosen, quality_problem: str | None) -> list[str]:
 
 
 def _missing(found: _Chosen, summaries: Sequence[CellSummary]) -> list[str]:
-    """Return which cells were not considered or are not shown, and which flagged ones were."""
+    """Return which cells were not considered or are not shown."""
     reasons = []
     measured = [cell for cell in summaries if cell.status == "ok"]
-    n_flagged = sum(bool(cell.flags) for cell in measured)
-    if n_flagged and not found.criteria.flagged:
-        reasons.append(f"Not considered, since disturbed: {counted(n_flagged, 'cell')}; see the warnings.")
     if n_bad := len(summaries) - len(measured):
         reasons.append(f"Failed or skipped: {counted(n_bad, 'cell')}.")
-    flags = sorted({flag for each in found.fitting for flag in found.cell_of(each).flags})
-    if flags and not found.is_disturbed:
-        reasons.append(f"Flagged cells were allowed, and some are chosen ({', '.join(flags)}): see the warnings.")
     loads = {
         (cell.env_id, cell.config.device, cell.config.mode, cell.config.workload, cell.config.n_depth)
         for cell in measured
@@ -231,7 +210,7 @@ def _missing(found: _Chosen, summaries: Sequence[CellSummary]) -> list[str]:
         more = f"{counted(n_other, 'more device')} or workload{'' if n_other == 1 else 's'}"
         reasons.append(f"The results hold {more}, which the table shows; slmprof recommend answers for each.")
     if len(found.fitting) > _MODELS:
-        order = "fastest" if found.is_fastest else "largest"
+        order = "fastest" if found.by_speed else "largest"
         reasons.append(f"Only the {_MODELS} {order} of {len(found.fitting)} models are shown here; the table has all.")
     return reasons
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from plots.report.answer import Answer, AnswerRow, answer
-from plots.report.cautions import Caution, cautions
+from plots.report.cautions import Caution, cautions, name_of
 from plots.report.cells import Column, columns_of
 from plots.report.charts import Chart, Charts, charts_of
 from plots.report.facts import Facts, environments_of, files_of, methods_of
@@ -27,6 +27,7 @@ from quant.base.units import format_bytes
 
 _MOST_COMMANDS = 20
 _MOST_FILES = 60
+_MOST_NOTES = 6
 _NAMED_MODELS = 3
 _FIRST_ROWS = 50  # as many as a page of the table
 _CHOICE_NAMES = ("file", "threads", "decode t/s", "prefill t/s", "TTFT ms", "memory", "file size", "against the best")
@@ -57,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     charts: list[Chart]
     charts_note: str | None
     columns: list[Column]
-    notices: list[str]  # what is odd about the files themselves
+    notices: list[str]  # what is odd about the files themselves, and what disturbed rounds without moving a figure
     cautions: list[Caution]
     environments: list[Facts]
     files: list[tuple[str, str]]
@@ -116,7 +117,10 @@ def gather(
         charts=drawn.charts,
         charts_note=drawn.note,
         columns=columns,
-        notices=[f"{notice[:1].upper()}{notice[1:]}." for notice in results.warnings],
+        notices=[
+            *(f"{notice[:1].upper()}{notice[1:]}." for notice in results.warnings),
+            *_disturbed_rounds(summaries),
+        ],
         cautions=warnings,
         environments=environments_of(results, summaries),
         files=files_of(results, summaries, _MOST_FILES),
@@ -156,6 +160,13 @@ def _runs(chosen: CellSummary | None, criteria: Criteria | None) -> list[tuple[s
         "llama-cpp-python": found.python,
     }
     return [(title, text.splitlines()) for title, text in texts.items()]
+
+
+def _disturbed_rounds(summaries: Sequence[CellSummary]) -> list[str]:
+    found = [f"{name_of(cell)}: {note}." for cell in summaries for note in cell.notes]
+    left = len(found) - _MOST_NOTES
+    more = [f"{counted(left, 'more note')} of this kind: see slmprof show."] if left > 0 else []
+    return [*found[:_MOST_NOTES], *more]
 
 
 def _title(summaries: Sequence[CellSummary]) -> str:

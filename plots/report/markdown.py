@@ -51,7 +51,7 @@ def _cells(report: Report, environments: dict[str, Environment]) -> list[str]:
 def _cautions(report: Report) -> list[str]:
     lines = [text for notice in report.notices for text in (markdown(notice), "")]
     if not report.cautions:
-        return [*lines, "None: no cell was disturbed or failed.", ""]
+        return [*lines, "None: no figure was disturbed, and no cell failed.", ""]
     for caution in report.cautions:
         lines += [f"### {markdown(caution.name)}: {counted(caution.n_cells, 'cell')}", ""]
         lines += [f"- **{markdown(each.cell)}**: {markdown(each.message)}" for each in caution.examples]

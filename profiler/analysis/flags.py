@@ -1,32 +1,39 @@
-"""What disturbed a cell: named warnings, each with the fact, the likely cause and a fix to try."""
+"""What is wrong with a cell's figures: named warnings, each with the fact, the likely cause and a fix to try.
 
-import operator
+What disturbed single rounds from outside (disturbance.py) is compared with the cell's quiet rounds. It is a flag where
+it moved a median, or where fewer than two rounds were quiet, so that nothing shows whether it did; else it is a note.
+"""
+
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from profiler.analysis.disturbance import (
+    Pairs,
+    best_mhz_of,
+    disturbances_of,
+    foreign_of,
+    pages_read,
+    pairs_of,
+    swapping_of,
+    throttling_of,
+)
 from profiler.analysis.rates import Rates, rates_of
 from profiler.analysis.stats import median, quantile
 from profiler.analysis.threads_ran import STARVED_SHARE, cpus_allowed, cpus_got, holding_back
 from profiler.analysis.trend import LEAST_CHANGE, find_trend
 from profiler.records.environment import Environment
-from profiler.records.round import Conditions, Round
+from profiler.records.round import Round
 from quant.base.text import counted
-from quant.base.units import format_bytes
 
 FLAGS = ("throttled", "drifting", "swapping", "noisy", "busy", "paging", "oversubscribed", "starved", "ignored")
 
-# A clock that falls by a tenth below the cell's own best is a limit, not the governor's jitter.
-_CLOCK_DROP = 0.10
 # An interquartile range above this share of the median hides the differences between levels.
 _NOISE = 0.10
-# Other programs took more than a tenth of one CPU during the repetitions.
-_FOREIGN_SHARE = 0.10
-# The counters of all CPUs tick in hundredths of a second, and their readings err by up to three of them.
-_COARSE_NS = 30_000_000
-_NS_PER_S = 1e9
-_MIN_SWAP_BYTES = 1 << 20
+# Disturbed rounds that lower a median by less leave the figure as it is; `pick` takes as much for a tie.
+_MOVED = 0.02
+_FEWEST_QUIET = 2  # rounds to compare with
 # Anonymous memory of which some is in huge pages where they are in effect: one page has 2 MiB on most systems.
 _MUCH_BYTES = 256 << 20
 
@@ -38,84 +45,132 @@ class Warning(msgspec.Struct, frozen=True, gc=False):  # noqa: A001  the word th
     message: str
 
 
-def flags_of(
+class Findings(NamedTuple):
+    """What is wrong with a cell, and what disturbed some of its rounds without moving its figures."""
+
+    flags: list[Warning]  # in the order of FLAGS
+    notes: list[Warning]
+
+
+def flags_of(rounds: Sequence[Round], environment: Environment | None) -> list[Warning]:
+    """Check the rounds of one cell that went well, in the order of FLAGS."""
+    return findings_of(rounds, environment).flags
+
+
+def findings_of(
     rounds: Sequence[Round], environment: Environment | None, rates: Sequence[Rates] | None = None
-) -> list[Warning]:
-    """Check the rounds of one cell that went well, in the order of FLAGS; `rates` are theirs where they are known."""
+) -> Findings:
+    """Check the rounds of one cell that went well; `rates` are theirs where they are known."""
     if not rounds:
-        return []
+        return Findings([], [])
     valued = sorted(
         zip(rounds, rates or map(rates_of, rounds), strict=True),
         key=lambda each: each[0].order,
     )
-    seen = _Seen(rounds, _pairs(rounds), [each for _, each in valued], environment)
-    found = [check(seen) for check in _CHECKS]
-    return [warning for warning in found if warning is not None]
-
-
-class Pairs(NamedTuple):
-    """The conditions before and after each repetition."""
-
-    before: list[Conditions]
-    after: list[Conditions]
+    seen = _Seen([record for record, _ in valued], [each for _, each in valued], environment)
+    found = [warning for check in _CHECKS if (warning := check(seen)) is not None]
+    outside = _outside(seen)
+    if outside.is_flag:
+        found += outside.warnings
+    # Of two of one name, as a limit that the system and drift control both saw, the first has both facts.
+    flags = {warning.name: warning for warning in reversed(found)}
+    return Findings(
+        [flags[name] for name in FLAGS if name in flags],
+        [] if outside.is_flag else [warning for warning in outside.warnings if warning.name not in flags],
+    )
 
 
 class _Seen(NamedTuple):
-    """What the checks look at."""
+    """What the checks look at, in the order of time."""
 
     rounds: Sequence[Round]
-    pairs: Pairs
-    rates: Sequence[Rates]  # in the order of time
+    rates: Sequence[Rates]
     environment: Environment | None
 
 
-def _pairs(rounds: Sequence[Round]) -> Pairs:
-    samples = [sample for record in rounds for sample in record.samples]
-    return Pairs([sample.before for sample in samples], [sample.after for sample in samples])
+class _Outside(NamedTuple):
+    """What disturbed single rounds, and whether that moved a figure or nothing shows that it did not."""
+
+    warnings: list[Warning]
+    is_flag: bool
 
 
-def _seconds(rounds: Sequence[Round]) -> float:
-    return sum(sample.timed_ns for record in rounds for sample in record.samples) / _NS_PER_S
-
-
-def _growth(pairs: Pairs, field: str) -> int | None:
-    """Add up what a cumulative counter gained during the repetitions; None where the system does not count."""
-    read = operator.attrgetter(field)
-    starts, ends = list(map(read, pairs.before)), list(map(read, pairs.after))
-    if None in starts or None in ends:
-        known = [each for each in zip(starts, ends, strict=True) if None not in each]
-        starts, ends = [start for start, _ in known], [end for _, end in known]
-    return sum(ends) - sum(starts) if ends else None
-
-
-def throttling_of(rounds: Sequence[Round]) -> str | None:
-    """Return how a limit showed: by the system's flags, the CPU's counter or the clock; None where none did."""
-    return _throttling(_pairs(rounds))
-
-
-def _throttling(pairs: Pairs) -> str | None:
-    hit = [
-        {*before.throttle, *after.throttle}
-        for before, after in zip(*pairs, strict=True)
-        if before.throttle or after.throttle
+def _outside(seen: _Seen) -> _Outside:
+    best = best_mhz_of(seen.rounds)
+    names = [disturbances_of(record, best) for record in seen.rounds]
+    if not any(names):
+        return _Outside([], is_flag=False)
+    quiet = [
+        each
+        for record, found, each in zip(seen.rounds, names, seen.rates, strict=True)
+        if not found and record.doubt is None
     ]
-    if hit:
-        raised = ", ".join(sorted(set().union(*hit)))
-        return f"the system reports {raised} in {len(hit)} of {len(pairs.after)} repetitions"
-    if events := _growth(pairs, "throttle_count"):
-        return f"the CPU counted {events} thermal events during the measurement"
-    clocks = [after.mhz for after in pairs.after if after.mhz]
-    if clocks and min(clocks) < (1 - _CLOCK_DROP) * max(clocks):
-        return f"the clock fell from {max(clocks):.0f} to {min(clocks):.0f} MHz"
-    return None
+    is_flag, effect = _effect(seen.rates, quiet)
+    warnings = []
+    for name, (fact_of, fix) in _OUTSIDE.items():
+        concerned = [record for record, found in zip(seen.rounds, names, strict=True) if name in found]
+        if concerned:
+            share = f" in {len(concerned)} of {len(names)} rounds" if len(concerned) < len(names) else ""
+            end = f"; {fix}" if is_flag else ""
+            warnings.append(Warning(name, f"{fact_of(concerned, best)}{share}{effect}{end}"))
+    return _Outside(warnings, is_flag)
+
+
+def _effect(rates: Sequence[Rates], quiet: Sequence[Rates]) -> tuple[bool, str]:
+    """Return whether the disturbed rounds lowered a median, or cannot be compared, and that in words."""
+    if len(quiet) < _FEWEST_QUIET:
+        return True, ""
+    changes = {}
+    for name in ("prefill", "decode"):
+        everyone, still = (
+            [value for each in some if (value := getattr(each, name)) is not None] for some in (rates, quiet)
+        )
+        if still:
+            changes[name] = 1 - median(everyone) / median(still)
+    name = max(changes, key=lambda each: changes[each], default="")
+    if name and changes[name] > _MOVED:
+        return True, f", which lowered the median {name} by {changes[name]:.0%}"
+    return False, f"; the medians are those of the {len(quiet)} quiet rounds within {_MOVED:.0%}"
+
+
+def _throttling(rounds: Sequence[Round], best_mhz: float | None) -> str:
+    return throttling_of(rounds, best_mhz) or ""
+
+
+def _swapping(rounds: Sequence[Round], best_mhz: float | None) -> str:
+    return f"{swapping_of(rounds)}, since memory is short"
+
+
+def _busy(rounds: Sequence[Round], best_mhz: float | None) -> str:
+    foreign = foreign_of(rounds)
+    if foreign is None:  # each of the rounds has some
+        return "other programs used the CPU"
+    stolen = f", {foreign.stolen:.0%} stolen by the host" if foreign.stolen else ""
+    return f"other programs used {foreign.cpus:.0%} of one CPU{stolen}"
+
+
+def _paging(rounds: Sequence[Round], best_mhz: float | None) -> str:
+    return f"{pages_read(rounds)} pages were read from disk during the measurement"
+
+
+_COOL = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
+# What disturbs single rounds: its fact, from the rounds concerned and the cell's best clock, and the fix.
+_OUTSIDE: dict[str, tuple[Callable[[Sequence[Round], float | None], str], str]] = {
+    "throttled": (_throttling, _COOL),
+    "swapping": (_swapping, "close programs or lower --n-ctx"),
+    "busy": (_busy, "top names them; close them and re-measure"),
+    "paging": (
+        _paging,
+        "the weights do not stay in memory; close programs, choose a smaller level, or use --load-mode mlock",
+    ),
+}
 
 
 def _throttled(seen: _Seen) -> Warning | None:
-    fix = "cool the device, use a stronger power supply, or rest between rounds with --cooldown 30s"
-    fact, suspect = _throttling(seen.pairs), _suspect(seen.rounds, "throttled", fix)
-    if fact and suspect:
-        return Warning("throttled", f"{fact}, and {suspect.message}")
-    return Warning("throttled", f"{fact}; {fix}") if fact else suspect
+    """Warn of rounds that drift control marked, whatever the quiet ones are."""
+    suspect = _suspect(seen.rounds, "throttled", _COOL)
+    fact = throttling_of(seen.rounds)
+    return Warning("throttled", f"{fact}, and {suspect.message}") if fact and suspect else suspect
 
 
 def _suspect(rounds: Sequence[Round], name: str, fix: str) -> Warning | None:
@@ -145,7 +200,7 @@ def _drifting(seen: _Seen) -> Warning | None:
     fix = "let the device cool down, close programs, or rest between rounds with --cooldown 30s"
     if suspect := _suspect(seen.rounds, "drifting", fix):
         return suspect
-    if changed := _changed(seen.pairs):
+    if changed := _changed(pairs_of(seen.rounds)):
         return Warning("drifting", changed)
     prefill, decode = [each.prefill_each for each in seen.rates], [each.decode_each for each in seen.rates]
     for name, rates in (("prefill", prefill), ("decode", decode)):
@@ -157,26 +212,6 @@ def _drifting(seen: _Seen) -> Warning | None:
                 f"{name} {word} by {abs(trend.change):.0%} from the first round to the last; "
                 "the device warms up or its load changes: try --cooldown 30s",
             )
-    return None
-
-
-def _swapping(seen: _Seen) -> Warning | None:
-    own = max(
-        (memory.swap_bytes or 0 for record in seen.rounds for memory in record.memory.values()),
-        default=0,
-    )
-    if own > _MIN_SWAP_BYTES:
-        return Warning(
-            "swapping",
-            f"{format_bytes(own)} of the worker were in swap, since memory is short; close programs or lower --n-ctx",
-        )
-    grown = _growth(seen.pairs, "swap_used_bytes")
-    if grown is not None and grown > _MIN_SWAP_BYTES:
-        return Warning(
-            "swapping",
-            f"swap grew by {format_bytes(grown)} during the measurement, since memory is short; "
-            "close programs or lower --n-ctx",
-        )
     return None
 
 
@@ -193,36 +228,6 @@ def _noisy(seen: _Seen) -> Warning | None:
                 f"the interquartile range of the rounds' {name} rates is {spread:.0%} of the median: other programs or "
                 "a changing clock disturb them; close programs, or raise --rounds",
             )
-    return None
-
-
-def _busy(seen: _Seen) -> Warning | None:
-    all_ns, own_ns = _growth(seen.pairs, "busy_ns"), _growth(seen.pairs, "process_cpu_ns")
-    stolen_ns = _growth(seen.pairs, "steal_ns") or 0
-    # The counters also cover what lies between the readings and the timed steps; older records do not say how long.
-    between_ns = _growth(seen.pairs, "clock_ns")
-    seconds = between_ns / _NS_PER_S if between_ns else _seconds(seen.rounds)
-    if all_ns is None or own_ns is None or not seconds:
-        return None
-    foreign_ns = max(0, all_ns - own_ns + stolen_ns)
-    foreign = foreign_ns / _NS_PER_S / seconds
-    if foreign > _FOREIGN_SHARE and foreign_ns > _COARSE_NS * len(seen.rounds):
-        stolen = f", {stolen_ns / _NS_PER_S / seconds:.0%} stolen by the host" if stolen_ns else ""
-        return Warning(
-            "busy",
-            f"other programs used {foreign:.0%} of one CPU{stolen}; top names them; close them and re-measure",
-        )
-    return None
-
-
-def _paging(seen: _Seen) -> Warning | None:
-    faults = _growth(seen.pairs, "major_faults")
-    if faults:
-        return Warning(
-            "paging",
-            f"{faults} pages were read from disk during the measurement: the weights do not stay in memory; "
-            "close programs, choose a smaller level, or use --load-mode mlock",
-        )
     return None
 
 
@@ -266,7 +271,7 @@ def _starved(seen: _Seen) -> Warning | None:
     if variables := holding_back(seen.environment, n_threads):
         listed = ", ".join(f"{name}={value}" for name, value in variables.items())
         cause = f"{listed} {'holds' if len(variables) == 1 else 'hold'} them back; unset {' '.join(variables)}"
-    elif _busy(seen):
+    elif foreign_of(seen.rounds):
         cause = "other programs took the rest; close them and re-measure"
     else:
         cause = "other programs, a limit that is not visible here, or a pause of the process; re-measure"
@@ -292,10 +297,7 @@ def _ignored(seen: _Seen) -> Warning | None:
 _CHECKS: tuple[Callable[[_Seen], Warning | None], ...] = (
     _throttled,
     _drifting,
-    _swapping,
     _noisy,
-    _busy,
-    _paging,
     _oversubscribed,
     _starved,
     _ignored,

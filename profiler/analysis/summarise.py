@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from profiler.analysis.bandwidth_use import mbu_of
-from profiler.analysis.flags import Warning, flags_of  # noqa: A004  the word that people search for
+from profiler.analysis.flags import Warning, findings_of  # noqa: A004  the word that people search for
 from profiler.analysis.joules import energy_in_words, joules_per_token_of
 from profiler.analysis.memory_parts import MemoryParts, memory_parts, model_rss_of, peak_rss_of
 from profiler.analysis.quality_by_file import with_quality
 from profiler.analysis.rates import rates_of, ttft_ms_of
+from profiler.analysis.reach import reaches_of
 from profiler.analysis.stats import median, outliers, quantiles_ns, span_of
 from profiler.records.cell_summary import CellSummary, EnergyFigures, MemoryFigures, TokenGaps, message_key
 from profiler.records.environment import Environment
@@ -82,7 +83,8 @@ def summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Env
     decode_tps, decode_outliers = _spread([each.decode for each in rates], ok, target)
     ttft_ms, _ = _spread([ttft_ms_of(record) for record in ok], ok, target)
     split = [memory_parts(record) for record in ok]
-    warnings = flags_of(ok, environment, rates)
+    warnings, notes = findings_of(ok, environment, rates)
+    flags = tuple(warning.name for warning in warnings)
     summary = CellSummary(
         cell_key=first.cell.key,
         env_id=first.env_id,
@@ -111,7 +113,9 @@ def summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Env
         model_rss_bytes=_model_rss(ok, split),
         memory=_memory_figures(ok, split),
         energy=_energy_figures(ok),
-        flags=tuple(warning.name for warning in warnings),
+        flags=flags,
+        notes=tuple(f"{note.name}, no flag: {note.message}" for note in notes),
+        reaches=reaches_of(ok, environment, flags, rates, target),
         prefill_outliers=prefill_outliers,
         decode_outliers=decode_outliers,
     )

@@ -36,9 +36,10 @@ def recommend(
 ) -> int:
     """Choose a level and a thread count within limits, and explain the choice, its competitors and the near misses.
 
-    A limit is met when the whole interval meets it. Overlapping intervals are a tie, which the next criterion decides.
-    Without measured quality, more bits per weight are taken as better. Flagged cells are not chosen without --flagged.
-    The exit status is 1 when nothing fits.
+    Without limits the fastest cell wins whose KLD is at most 0.05, or which has at least 4.5 bits per weight where no
+    quality is measured; with limits on speed, memory or size the best quality that meets them. A limit is met when the
+    whole interval meets it. Overlapping intervals are a tie, which the next criterion decides. The intervals of flagged
+    cells are widened by what their disturbance can explain, but for --flagged. The exit status is 1 when nothing fits.
 
     The last lines run the choice in llama-server and measure it again. -o writes the same for llama-cli, Ollama,
     llama-server's models file and llama-cpp-python.

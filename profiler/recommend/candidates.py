@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from profiler.analysis.kv_cache import padded_cells
 from profiler.recommend.records import Candidate
 from profiler.records.cell_summary import CellSummary
@@ -53,13 +55,14 @@ def nearest_context(group: Sequence[CellSummary], n_ctx: int | None) -> list[Cel
     return list(kept.values())
 
 
-def candidates_of(group: Sequence[CellSummary], n_ctx: int | None) -> list[Candidate]:
-    """Return the candidates of one group, in its order."""
+def candidates_of(group: Sequence[CellSummary], n_ctx: int | None, *, as_measured: bool = False) -> list[Candidate]:
+    """Return the candidates of one group, in its order; `as_measured`: no allowance for disturbances."""
     settings = [name for name in _SETTINGS if len({getattr(cell.config, name) for cell in group}) > 1]
     names: dict[str, set[str]] = {}
     for cell in group:
         names.setdefault(cell.artifact.level, set()).add(cell.artifact.sha256)
-    return [_candidate(cell, n_ctx, settings, len(names[cell.artifact.level]) > 1) for cell in group]
+    found = [_candidate(cell, n_ctx, settings, len(names[cell.artifact.level]) > 1) for cell in group]
+    return [msgspec.structs.replace(each, reaches=None) for each in found] if as_measured else found
 
 
 def _candidate(cell: CellSummary, n_ctx: int | None, settings: Sequence[str], twin: bool) -> Candidate:
@@ -86,6 +89,7 @@ def _candidate(cell: CellSummary, n_ctx: int | None, settings: Sequence[str], tw
         kld_se=kld.se if kld else None,
         ppl=ppl.value if ppl else None,
         flags=cell.flags,
+        reaches=cell.reaches,
     )
 
 

@@ -12,10 +12,10 @@ import msgspec
 
 from profiler.analysis.kv_cache import beyond_training
 from profiler.recommend.candidates import candidates_of, groups_of, nearest_context
-from profiler.recommend.limits import misses
+from profiler.recommend.limits import below_bar, misses
 from profiler.recommend.misses import near_misses, smallest_relaxation, why_nothing_fits
 from profiler.recommend.rank import Ranked, basis_of, rank
-from profiler.recommend.reasons import against, reason_of
+from profiler.recommend.reasons import against, disturbed_of, reason_of
 from profiler.recommend.records import (
     Candidate,
     Choice,
@@ -26,6 +26,7 @@ from profiler.recommend.records import (
     RunnerUp,
 )
 from profiler.recommend.rerun import command_of
+from profiler.recommend.rule import goal_of
 from profiler.records.cell_summary import CellSummary
 from profiler.tables.format import clean
 from quant.base.errors import UserError
@@ -42,7 +43,7 @@ def recommend(
 
     Args:
         summaries: of any environments and loads.
-        criteria: None for no limits: the best quality, then the fastest, then the smallest.
+        criteria: None for no limits: the rule of rule.py.
         results_name: the file that commands in messages name.
 
     Raises:
@@ -127,25 +128,31 @@ class _Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     cells: dict[str, CellSummary]  # by cell_key
     everyone: list[Candidate]
-    pool: list[Candidate]  # measured, and without flags unless flagged cells are allowed
-    fitting: list[Candidate]  # of the pool: meet all limits
-    missed: dict[str, tuple[Miss, ...]]  # of the measured, by cell_key
-    n_measured: int
+    pool: list[Candidate]  # measured
+    fitting: list[Candidate]  # of the pool: meet all limits, and the bar of quality
+    missed: dict[str, tuple[Miss, ...]]  # of the pool, by cell_key
+    by_speed: bool  # speed comes before quality
+    no_bar: bool  # no cell has the quality that a choice by speed needs, so that quality comes first
 
 
 def _judge(group: Sequence[CellSummary], criteria: Criteria) -> _Judged:
+    limits = criteria.limits
     cells = {cell.cell_key: cell for cell in group}
-    everyone = candidates_of(group, criteria.limits.n_ctx)
-    measured = [each for each in everyone if cells[each.cell_key].status == "ok"]
-    pool = [each for each in measured if criteria.flagged or not each.flags]
-    missed = {each.cell_key: misses(each, criteria.limits) for each in measured}
+    everyone = candidates_of(group, limits.n_ctx, as_measured=criteria.flagged)
+    pool = [each for each in everyone if cells[each.cell_key].status == "ok"]
+    missed = {each.cell_key: misses(each, limits) for each in pool}
+    by_speed = criteria.order is None and goal_of(limits) == "speed"
+    no_bar = by_speed and limits.max_kld is None and all(below_bar(each, limits) for each in pool)
+    if by_speed and limits.max_kld is None and not no_bar:
+        missed = {each.cell_key: below_bar(each, limits) for each in pool}
     return _Judged(
         cells=cells,
         everyone=everyone,
         pool=pool,
         fitting=[each for each in pool if not missed[each.cell_key]],
         missed=missed,
-        n_measured=len(measured),
+        by_speed=by_speed and not no_bar,
+        no_bar=no_bar,
     )
 
 
@@ -153,14 +160,14 @@ def _choose(group: Sequence[CellSummary], criteria: Criteria) -> Choice:
     first, judged = group[0], _judge(group, criteria)
     pool, fitting, missed = judged.pool, judged.fitting, judged.missed
     basis = basis_of(fitting or pool)
-    ranked = rank(fitting, basis, criteria.order)
+    ranked = rank(fitting, basis, criteria.order, by_speed=judged.by_speed)
     near = near_misses(pool, missed, {each.artifact_sha256 for each in fitting})
     chosen = ranked[0].candidate if ranked else None
     relax = None if ranked else smallest_relaxation(pool, missed, criteria.order)
     if ranked:
-        reason = reason_of(ranked, basis, criteria, some_flagged=len(pool) < judged.n_measured)
+        reason = reason_of(ranked, basis, criteria, no_bar=judged.no_bar)
     else:
-        reason = why_nothing_fits(judged.everyone, pool, near, relax)
+        reason = why_nothing_fits(pool, criteria.limits, near, relax)
     return Choice(
         env_id=first.env_id,
         device=first.config.device,
@@ -182,7 +189,8 @@ def _choose(group: Sequence[CellSummary], criteria: Criteria) -> Choice:
         tied=tuple(each.candidate.name for each in ranked[1:] if _tied(each.candidate, ranked[0].candidate)),
         runners_up=_runners_up(ranked),
         near_misses=near,
-        left_out=_excluded(judged, criteria),
+        left_out=_excluded(judged),
+        disturbed=disturbed_of(ranked),
         relax=relax,
         command=_rerun(chosen, judged, criteria) if chosen else None,
     )
@@ -195,7 +203,8 @@ def _rerun(chosen: Candidate, judged: _Judged, criteria: Criteria) -> str:
 
 
 def _tied(one: Candidate, other: Candidate) -> bool:
-    return one.speed is not None and other.speed is not None and one.speed.overlaps(other.speed)
+    one_within, other_within = one.speed_within, other.speed_within
+    return one_within is not None and other_within is not None and one_within.overlaps(other_within)
 
 
 def _runners_up(ranked: Sequence[Ranked]) -> tuple[RunnerUp, ...]:
@@ -207,22 +216,15 @@ def _runners_up(ranked: Sequence[Ranked]) -> tuple[RunnerUp, ...]:
     return tuple(best.values())
 
 
-def _excluded(judged: _Judged, criteria: Criteria) -> tuple[Excluded, ...]:
-    """Return the cells that were not considered, marking the one that would have been chosen."""
+def _excluded(judged: _Judged) -> tuple[Excluded, ...]:
+    """Return the cells that were not measured successfully."""
     considered = {each.cell_key for each in judged.pool}
-    excluded = [each for each in judged.everyone if each.cell_key not in considered]
-    able = [*judged.fitting, *(each for each in excluded if judged.missed.get(each.cell_key) == ())]
-    first = rank(able, basis_of(able), criteria.order)[0].candidate.cell_key if able else None
     found = []
-    for each in excluded:
-        cell = judged.cells[each.cell_key]
-        if cell.status != "ok":
+    for each in judged.everyone:
+        if each.cell_key not in considered:
+            cell = judged.cells[each.cell_key]
             why = f"{cell.status}: {clean(cell.error or '?')}"
-        else:
-            why = f"flagged {', '.join(each.flags)}"
-            if each.cell_key == first:
-                why += "; it would be the choice: re-measure it, or allow it with --flagged"
-        found.append(Excluded(cell_key=each.cell_key, name=each.name, why=why))
+            found.append(Excluded(cell_key=each.cell_key, name=each.name, why=why))
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from profiler.recommend.records import Candidate, Limits, Miss
+from profiler.recommend.rule import bar_of
 from profiler.records.span import Span
 from profiler.tables.format import figure
 from quant.base.units import GIB, KIB, MIB, format_bytes
@@ -40,7 +41,7 @@ RULES = (
     Rule(
         "--max-memory",
         "max_memory_bytes",
-        lambda each: each.memory_bytes,
+        lambda each: each.memory_within,
         True,
         typed_bytes,
         "has no memory figure at this context",
@@ -49,7 +50,7 @@ RULES = (
     Rule(
         "--min-decode",
         "min_decode_tps",
-        lambda each: each.decode_tps,
+        lambda each: each.decode_within,
         False,
         lambda value: f"{value:g}",
         "has no decode",
@@ -58,7 +59,7 @@ RULES = (
     Rule(
         "--min-prefill",
         "min_prefill_tps",
-        lambda each: each.prefill_tps,
+        lambda each: each.prefill_within,
         False,
         lambda value: f"{value:g}",
         "has no prefill",
@@ -67,7 +68,7 @@ RULES = (
     Rule(
         "--max-ttft",
         "max_ttft_ms",
-        lambda each: each.ttft_ms,
+        lambda each: each.ttft_within,
         True,
         typed_ms,
         "has no time to first token",
@@ -114,6 +115,28 @@ def misses(candidate: Candidate, limits: Limits) -> tuple[Miss, ...]:
             needs = rule.needs(reached, limit)
             found.append(Miss(option=rule.option, limit=limit, reached=reached, relaxed=relaxed, needs=needs))
     return tuple(found)
+
+
+def below_bar(candidate: Candidate, limits: Limits) -> tuple[Miss, ...]:
+    """Return what a candidate lacks of the quality that a choice by speed has at least (rule.py)."""
+    bar = bar_of(limits, with_kld=candidate.kld is not None)
+    if bar.min_bpw is not None:
+        if round(candidate.bpw, 2) >= bar.min_bpw:
+            return ()
+        needs = f"has {candidate.bpw:.2f} bits per weight, fewer than {bar.min_bpw:g}, and no measured quality"
+        return (Miss(option="", limit=bar.min_bpw, reached=candidate.bpw, relaxed=None, needs=needs),)
+    return misses(candidate, Limits(max_kld=bar.max_kld))
+
+
+def may_meet(candidate: Candidate, limits: Limits) -> bool:
+    """Return whether a disturbed candidate that misses a limit may meet all of them undisturbed."""
+    if candidate.reaches is None:
+        return False
+    for rule, limit in set_limits(limits):
+        span = rule.bounded(candidate)
+        if span is None or (span.lo > limit if rule.is_most else span.hi < limit):
+            return False
+    return True
 
 
 def _rounded(rule: Rule, reached: float) -> float | None:

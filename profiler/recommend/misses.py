@@ -3,9 +3,12 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from profiler.recommend.limits import step, typed
+from profiler.recommend.limits import may_meet, step, typed
 from profiler.recommend.rank import basis_of, rank
-from profiler.recommend.records import Candidate, Miss, NearMiss, Order, Relax
+from profiler.recommend.records import Candidate, Limits, Miss, NearMiss, Order, Relax
+from profiler.tables.format import listed
+
+_MOST_NAMES = 3  # in a sentence
 
 Misses = Mapping[str, tuple[Miss, ...]]  # by cell_key
 
@@ -57,16 +60,13 @@ def smallest_relaxation(pool: Sequence[Candidate], missed: Misses, order: Order)
     )
 
 
-def why_nothing_fits(
-    everyone: Sequence[Candidate], pool: Sequence[Candidate], near: Sequence[NearMiss], relax: Relax | None
-) -> str:
+def why_nothing_fits(pool: Sequence[Candidate], limits: Limits, near: Sequence[NearMiss], relax: Relax | None) -> str:
     """Return why there is no choice."""
     if not pool:
-        if any(each.flags for each in everyone):
-            return (
-                "every cell is flagged or failed; re-measure on an idle machine, or allow flagged cells with --flagged"
-            )
         return "no cell was measured successfully; see slmprof show"
+    if able := [each for each in pool if may_meet(each, limits)]:
+        names = listed([f"{each.name} ({', '.join(each.flags)})" for each in able], _MOST_NAMES)
+        return f"no cell surely meets all limits, and undisturbed {names} may: re-measure on an idle machine"
     if relax is not None:
         return "no cell meets all limits"
     if near and all(miss.relaxed is None for miss in near[0].misses):

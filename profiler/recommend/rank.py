@@ -1,16 +1,16 @@
-"""The order of candidates: by criteria in turn, by weights, or by speed alone.
+"""The order of candidates: by criteria in turn, or by weights.
 
-In turn (the default): the best quality, then the fastest, then the smallest, then the fewest threads. Overlapping
-intervals are ties. The first class of a criterion holds the candidates that no other is surely better than: their
-intervals all share a point, so any two of them are a tie. The second class holds those of the rest, and so on. Each
-criterion divides the classes of the criterion before.
+In turn (the default): the best quality, then the fastest, then the smallest, then the fewest threads; of a choice by
+speed (rule.py) the fastest, then the best quality, and so on. Overlapping intervals are ties. The first class of a
+criterion holds the candidates that no other is surely better than: their intervals all share a point, so any two of
+them are a tie. The second class holds those of the rest, and so on. Each criterion divides the classes of the criterion
+before. Speed counts twice: first by intervals that allow for what disturbed a cell, then, where these are a tie, as
+measured: a background load that all cells had alike leaves their order as it is.
 
 By weights: the product of three shares, each to the power of its weight. speed: tokens per second relative to the
 fastest. memory: the smallest relative to the cell's. quality: a half for every KLD_HALF nats of KLD; where none is
 measured, a half at BPW_HALF bits per weight, and each additional bit halves the exponent. These two constants are a
 convention of this program, not a measurement; they make a few bits at the low end weigh more than many at the high end.
-
-By speed alone: the highest median.
 """
 
 import math
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from profiler.recommend.records import FASTEST, Candidate, Order, Prefer
+from profiler.recommend.records import Candidate, Order, Prefer
 from profiler.records.span import Span
 
 KLD_HALF = 0.1
@@ -28,14 +28,16 @@ BPW_HALF = 4.5  # bits of a Q4_0 or Q4_K block per weight, the field's usual cho
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate and its class by each criterion, 0 for the best.
 
-    In turn, a class of speed is one of those of equal quality, a class of memory one of those equal in both.
+    In turn, each is a class within those of the criteria before it.
     """
 
     candidate: Candidate
     quality: int
     speed: int
+    measured: int  # the speed as measured, with no allowance for disturbances
     memory: int
-    score: float  # by weights or by speed alone, the highest first; 0 in turn
+    by_speed: bool = False  # speed comes before quality
+    score: float  # by weights, the highest first; 0 in turn
 
 
 def basis_of(candidates: Sequence[Candidate]) -> str:
@@ -43,37 +45,41 @@ def basis_of(candidates: Sequence[Candidate]) -> str:
     return "kld" if candidates and all(each.kld is not None for each in candidates) else "bpw"
 
 
-def rank(candidates: Sequence[Candidate], basis: str, order: Order) -> list[Ranked]:
-    """Return the candidates in order, the best first."""
-    if order == FASTEST:
-        return _by_speed(candidates)
-    spans = (
-        [_quality(each, basis) for each in candidates],
-        [_inverted(each.speed) for each in candidates],
-        [each.memory_bytes for each in candidates],
-    )
+def rank(candidates: Sequence[Candidate], basis: str, order: Order, *, by_speed: bool = False) -> list[Ranked]:
+    """Return the candidates in order, the best first; `by_speed`: in turn, speed comes before quality."""
+    quality = [_quality(each, basis) for each in candidates]
+    speed = [_inverted(each.speed_within) for each in candidates]
+    measured = [_inverted(each.speed) for each in candidates]
+    memory = [each.memory_bytes for each in candidates]
     everyone = range(len(candidates))
-    if order is None:
-        classes = _nested(spans, list(everyone))
-        scores = [0.0] * len(candidates)
+    classes: dict[int, tuple[int, ...]]
+    scores = [0.0] * len(candidates)
+    if order is None and by_speed:
+        nested = _nested((speed, measured, quality, memory), list(everyone))
+        classes = {place: (each[2], each[0], each[1], each[3]) for place, each in nested.items()}
+    elif order is None:
+        classes = _nested((quality, speed, measured, memory), list(everyone))
     else:
-        classes = dict(zip(everyone, zip(*map(_classes, spans), strict=True), strict=True))
-        speeds, memories = ([classes[place][criterion] for place in everyone] for criterion in (1, 2))
+        each_alone = map(_classes, (quality, measured, measured, memory))
+        classes = dict(zip(everyone, zip(*each_alone, strict=True), strict=True))
+        speeds, memories = ([classes[place][criterion] for place in everyone] for criterion in (1, 3))
         leaders = _Leaders(candidates, speeds, memories)
         scores = [leaders.score(place, basis, order) for place in everyone]
     ranked = []
-    for place, each in enumerate(candidates):
-        quality, speed, memory = classes[place]
-        ranked.append(Ranked(candidate=each, quality=quality, speed=speed, memory=memory, score=scores[place]))
+    for place, candidate in enumerate(candidates):
+        of_quality, of_speed, as_measured, of_memory = classes[place]
+        ranked.append(
+            Ranked(
+                candidate=candidate,
+                quality=of_quality,
+                speed=of_speed,
+                measured=as_measured,
+                memory=of_memory,
+                by_speed=by_speed and order is None,
+                score=scores[place],
+            )
+        )
     return sorted(ranked, key=_key)
-
-
-def _by_speed(candidates: Sequence[Candidate]) -> list[Ranked]:
-    ordered = sorted(candidates, key=lambda each: (-(each.speed.value if each.speed else 0.0), each.quant))
-    return [
-        Ranked(candidate=each, quality=0, speed=0, memory=0, score=each.speed.value if each.speed else 0.0)
-        for each in ordered
-    ]
 
 
 def _nested(spans: Sequence[Sequence[Span | None]], places: Sequence[int]) -> dict[int, tuple[int, ...]]:
@@ -95,8 +101,8 @@ def _key(ranked: Ranked) -> tuple[object, ...]:
     speed = each.speed
     return (
         -round(ranked.score, 9),
-        ranked.quality,
-        ranked.speed,
+        *((ranked.speed, ranked.measured, ranked.quality) if ranked.by_speed else ()),
+        *(() if ranked.by_speed else (ranked.quality, ranked.speed, ranked.measured)),
         ranked.memory,
         each.n_threads + each.n_threads_batch,
         -(speed.value if speed else 0.0),

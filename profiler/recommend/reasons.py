@@ -1,35 +1,34 @@
 """Why a candidate was chosen, and how others compare with it: sentences from ranks and figures."""
 
+import math
 from collections.abc import Sequence
 
 from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.recommend.limits import limits_text
 from profiler.recommend.rank import Ranked
-from profiler.recommend.records import FASTEST, Candidate, Criteria, Limits, Prefer
+from profiler.recommend.records import Candidate, Criteria, Limits, Prefer
+from profiler.recommend.rule import MAX_KLD, MIN_BPW
 from profiler.records.span import Span
-from profiler.tables.format import listed
+from profiler.tables.format import figure, listed
 from quant.base.units import format_bytes
 
 _MOST_NAMES = 4  # in a sentence
 _VISIBLE = 0.02  # a smaller change of prefill is not worth a word
 
 
-def reason_of(ranked: Sequence[Ranked], basis: str, criteria: Criteria, *, some_flagged: bool = False) -> str:
-    """Return why the first of the ranked comes first; `some_flagged`: others were excluded for their flags."""
-    best, among = ranked[0], _among(len(ranked), criteria.limits, "unflagged " if some_flagged else "")
+def reason_of(ranked: Sequence[Ranked], basis: str, criteria: Criteria, *, no_bar: bool = False) -> str:
+    """Return why the first of the ranked comes first; `no_bar`: none has the quality that a choice by speed needs."""
+    best, among = ranked[0], _among(ranked, criteria.limits)
+    if no_bar:
+        among += f", none of which has a KLD of at most {MAX_KLD:g} or {MIN_BPW:g} bits per weight"
     if len(ranked) == 1:
         return f"it is {among}"
-    if criteria.order == FASTEST:
-        return f"it has the fastest decode {among}"
     if criteria.order is not None:
         return f"it has the best product of {weights_text(criteria.order)} {among}: {_shares(ranked, basis)}"
+    if best.by_speed:
+        return f"it {_speed(ranked)}, {among}"
     alike = [each for each in ranked if each.quality == best.quality]
-    fast = [each for each in alike if each.speed == best.speed]
-    if len(fast) == 1:
-        then = "is the fastest"
-    else:
-        others = listed([each.candidate.name for each in fast[1:]], _MOST_NAMES)
-        then = f"is tied in speed with {others} ({_ends(fast)} overlap): of these it {_last(fast)}"
+    then = _speed(alike)
     if len(alike) == len(ranked):
         return f"it {then}, {among}, which are equal in quality"
     lead = f"it {_quality(best.candidate, basis)} {among}"
@@ -38,16 +37,77 @@ def reason_of(ranked: Sequence[Ranked], basis: str, criteria: Criteria, *, some_
     return f"{lead}, and of the {len(alike)} cells of that quality it {then}"
 
 
+def _speed(alike: Sequence[Ranked]) -> str:
+    """Return how the first of some candidates leads in speed, or by what it leads those that tie with it."""
+    fast = [each for each in alike if each.speed == alike[0].speed]
+    if len(fast) == 1:
+        return "is the fastest"
+    others = listed([each.candidate.name for each in fast[1:]], _MOST_NAMES)
+    is_widened = any(each.candidate.reaches for each in fast)
+    ends = f"{_ends(fast)}{', widened for what disturbed cells,' if is_widened else ''} overlap"
+    return f"is tied in speed with {others} ({ends}): of these it {_last(fast)}"
+
+
+def disturbed_of(ranked: Sequence[Ranked]) -> tuple[str, ...]:
+    """Return how a choice rests on intervals that allow for disturbances."""
+    if not ranked:
+        return ()
+    best, lines = ranked[0].candidate, []
+    if best.reaches is not None and (within := best.speed_within) is not None:
+        rate = "decode" if best.decode_tps else "prefill"
+        lo, hi = figure(within.lo), figure(within.hi)
+        span = f"{lo} t/s or more" if math.isinf(within.hi) else f"{lo} to {hi} t/s"
+        lines.append(
+            f"the choice rests on widened intervals: it was measured while disturbed ({', '.join(best.flags)}); "
+            f"undisturbed, its {rate} is {span}"
+        )
+    rivals = [
+        each.candidate
+        for each in ranked[1:]
+        if each.candidate.reaches is not None and _may_be_faster(each.candidate, best)
+    ]
+    if rivals:
+        names = listed([f"{each.name} ({', '.join(each.flags)})" for each in rivals], _MOST_NAMES)
+        lines.append(
+            f"slower as measured, and perhaps faster undisturbed: {names}; re-measure on an idle machine to be sure"
+        )
+    return tuple(lines)
+
+
+def _may_be_faster(other: Candidate, best: Candidate) -> bool:
+    """Return whether only the disturbance of another candidate keeps it from being surely slower."""
+    within, speed = other.speed_within, other.speed
+    if within is None or speed is None or best.speed is None:
+        return False
+    return within.hi >= best.speed.lo > speed.hi
+
+
 def _ends(tied: Sequence[Ranked]) -> str:
     """Return what overlaps: below six rounds there are no intervals."""
     return "intervals" if all(each.candidate.rounds >= INTERVAL_ROUNDS for each in tied) else "ranges"
 
 
-def _among(count: int, limits: Limits, kind: str) -> str:
-    text = limits_text(limits)
+def _among(ranked: Sequence[Ranked], limits: Limits) -> str:
+    text, count = limits_text(limits), len(ranked)
+    if ranked[0].by_speed and limits.max_kld is None:
+        bar = bar_in_words(any(each.candidate.kld is not None for each in ranked), _some_unknown(ranked))
+        return f"the only cell {bar}" if count == 1 else f"among the {count} cells {bar}"
     if count == 1:
-        return f"the only {kind}cell that meets {text}" if text else f"the only {kind}cell"
-    return f"among the {count} {kind}cells " + (f"that meet {text}" if text else "(no limit given)")
+        return f"the only cell that meets {text}" if text else "the only cell"
+    return f"among the {count} cells " + (f"that meet {text}" if text else "(no limit given)")
+
+
+def _some_unknown(ranked: Sequence[Ranked]) -> bool:
+    return any(each.candidate.kld is None for each in ranked)
+
+
+def bar_in_words(some_known: bool, some_unknown: bool) -> str:
+    """Return the quality that a choice by speed has at least, by what is known of the cells."""
+    kld = f"whose KLD is at most {MAX_KLD:g}"
+    bits = f"of at least {MIN_BPW:g} bits per weight (quality was not measured)"
+    if some_known and some_unknown:
+        return f"{kld}, or {bits}"
+    return kld if some_known else bits
 
 
 def _quality(candidate: Candidate, basis: str) -> str:
@@ -58,7 +118,13 @@ def _quality(candidate: Candidate, basis: str) -> str:
 
 def _last(tied: Sequence[Ranked]) -> str:
     best = tied[0]
-    small = [each for each in tied if each.memory == best.memory]
+    fast = [each for each in tied if each.measured == best.measured]
+    if len(fast) == 1:
+        return "is the fastest as measured"
+    fine = [each for each in fast if each.quality == best.quality]
+    if len(fine) == 1:
+        return "has the best quality"
+    small = [each for each in fine if each.memory == best.memory]
     if len(small) == 1:
         return "needs the least memory"
     threads = best.candidate.n_threads + best.candidate.n_threads_batch
@@ -102,7 +168,7 @@ def against(other: Candidate, chosen: Candidate) -> str:
     parts = []
     if chosen.speed and other.speed:
         rate = "decode" if chosen.decode_tps and other.decode_tps else "prefill"
-        if chosen.speed.overlaps(other.speed):
+        if chosen.speed_within and other.speed_within and chosen.speed_within.overlaps(other.speed_within):
             parts.append(f"a tie in {rate}")
         else:
             parts.append(_faster(rate, other.speed, chosen.speed))

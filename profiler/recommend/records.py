@@ -3,21 +3,22 @@
 `profiler.recommend.choose.recommend(summaries, criteria, ...) -> Recommendation` makes one; `slmprof recommend --json`
 prints it with these records' fields, which are relied upon: {"schema", "limits", "prefer", "flagged", "choices": [one
 per environment, device, model, kind of weights and load, in the order of the table], "notes"}. A choice has "chosen"
-(null where nothing fits), "reason" in a sentence, "tied", "runners_up", "near_misses", "left_out", "relax",
-"command" and "deploy". A Span is {"middle", "lo", "hi"}. A candidate is identified by its cell_key, under which
+(null where nothing fits), "reason" in a sentence, "tied", "runners_up", "near_misses", "left_out", "disturbed",
+"relax", "command" and "deploy". "reaches" of a candidate are the ranges of a disturbed cell without its disturbance; an
+end without bound is null. A Span is {"middle", "lo", "hi"}. A candidate is identified by its cell_key, under which
 `slmprof export --format json` has the cell's other figures.
 """
 
-from typing import Final, Literal
+import math
 
 import msgspec
 
 from profiler.deploy.records import Deploy
+from profiler.records.cell_summary import Reach, Reaches
 from profiler.records.span import Span
 from profiler.tables.format import threads_in_words
 
 SCHEMA = 1
-FASTEST: Final = "fastest"  # the highest median of decode, whatever the quality: a report's order without limits
 _Z_95 = 1.96  # standard errors on either side of a mean: a 95 % interval
 
 
@@ -41,15 +42,15 @@ class Prefer(msgspec.Struct, frozen=True, kw_only=True):
     quality: float = 0.0
 
 
-Order = Prefer | Literal["fastest"] | None  # None: quality, then speed, then memory
+Order = Prefer | None  # None: the rule of rule.py
 
 
 class Criteria(msgspec.Struct, frozen=True, kw_only=True):
-    """How to choose: the limits, the order within them, and whether flagged cells may be chosen."""
+    """How to choose: the limits, the order within them, and whether flagged cells count as measured."""
 
     limits: Limits = Limits()
     order: Order = None
-    flagged: bool = False
+    flagged: bool = False  # the intervals of flagged cells are not widened by what disturbed them
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +75,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     kld_se: float | None
     ppl: float | None
     flags: tuple[str, ...]
+    reaches: Reaches | None = None  # of a disturbed cell: where its figures may lie undisturbed
 
     @property
     def name(self) -> str:
@@ -87,6 +89,33 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return self.decode_tps or self.prefill_tps
 
     @property
+    def decode_within(self) -> Span | None:
+        """Decode, with the range that allows for disturbances."""
+        return _widened(self.decode_tps, self.reaches.decode_tps if self.reaches else None)
+
+    @property
+    def prefill_within(self) -> Span | None:
+        """Prefill, with the range that allows for disturbances."""
+        return _widened(self.prefill_tps, self.reaches.prefill_tps if self.reaches else None)
+
+    @property
+    def ttft_within(self) -> Span | None:
+        """The time to first token, with the range that allows for disturbances."""
+        return _widened(self.ttft_ms, self.reaches.ttft_ms if self.reaches else None)
+
+    @property
+    def memory_within(self) -> Span | None:
+        """The memory, with what the largest resident size can lack."""
+        span = self.memory_bytes
+        hidden = self.reaches.hidden_bytes if self.reaches else 0
+        return _widened(span, Reach(span.lo, span.hi + hidden) if span and hidden else None)
+
+    @property
+    def speed_within(self) -> Span | None:
+        """The speed, with the range that allows for disturbances."""
+        return self.decode_within or self.prefill_within
+
+    @property
     def kld_span(self) -> Span | None:
         """The KLD with its 95 % interval."""
         if self.kld is None:
@@ -95,10 +124,17 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         return Span(self.kld, self.kld - reach, self.kld + reach, "interval")
 
 
+def _widened(span: Span | None, reach: Reach | None) -> Span | None:
+    if span is None or reach is None:
+        return span
+    most = math.inf if reach.hi is None else reach.hi
+    return Span(span.value, min(span.lo, reach.lo), max(span.hi, most), span.kind, span.min_max)
+
+
 class Miss(msgspec.Struct, frozen=True, kw_only=True):
     """A limit that a candidate does not meet."""
 
-    option: str  # "--max-memory"
+    option: str  # "--max-memory"; "" of the bits per weight that stand for a quality nobody measured
     limit: float  # in the unit of the option's field in Limits
     reached: float | None  # the worse end of the interval; None where it was not measured
     relaxed: float | None  # the limit, rounded, that it would meet
@@ -160,6 +196,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     runners_up: tuple[RunnerUp, ...]
     near_misses: tuple[NearMiss, ...]
     left_out: tuple[Excluded, ...]
+    disturbed: tuple[str, ...]  # how the choice rests on intervals that allow for disturbances, in sentences
     relax: Relax | None
     command: str | None  # re-measures the choice
     n_params_active: int | None = None  # of a mixture of experts, those that one token uses
@@ -172,6 +209,6 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     limits: Limits
     prefer: Order
-    flagged: bool  # whether flagged cells were allowed
+    flagged: bool  # whether flagged cells counted as measured
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]

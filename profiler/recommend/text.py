@@ -7,8 +7,9 @@ import msgspec
 
 from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.recommend.limits import limits_text
-from profiler.recommend.reasons import kld_text, weights_text
+from profiler.recommend.reasons import bar_in_words, kld_text, weights_text
 from profiler.recommend.records import Candidate, Choice, Prefer, Recommendation
+from profiler.recommend.rule import goal_of
 from profiler.records.environment import Environment
 from profiler.records.span import Span
 from profiler.tables.format import aligned, clean, device_line, figure_with_range, listed, load_in_words, synthetic_note
@@ -41,12 +42,16 @@ def render(
 
 def _criteria(recommendation: Recommendation) -> str:
     limits, prefer = recommendation.limits, recommendation.prefer
-    text = limits_text(limits) or "none"
-    if not limits_text(limits) and prefer is None:
-        text += ", so the largest level wins; set one like --max-memory 1GiB"
-    order = f"weights {weights_text(prefer)}" if isinstance(prefer, Prefer) else "quality, then speed, then memory"
+    text = limits_text(limits) or "none; set one like --max-memory 1GiB"
+    if isinstance(prefer, Prefer):
+        order = f"weights {weights_text(prefer)}"
+    elif goal_of(limits) == "quality":
+        order = "quality, then speed, then memory"
+    else:
+        order = f"speed, of cells {bar_in_words(True, True)}" if limits.max_kld is None else "speed"
     context = f"; memory at --n-ctx {limits.n_ctx}" if limits.n_ctx else ""
-    return f"limits: {text}; order: {order}{context}{'; flagged cells allowed' if recommendation.flagged else ''}"
+    flagged = "; flagged cells count as measured" if recommendation.flagged else ""
+    return f"limits: {text}; order: {order}{context}{flagged}"
 
 
 def _block(choice: Choice, environment: Environment | None) -> str:
@@ -55,8 +60,9 @@ def _block(choice: Choice, environment: Environment | None) -> str:
         lines += [device_line(environment), ""]
     if choice.chosen is not None:
         lines.append(f"**{choice.chosen.name}**: {choice.reason}.")
-        if choice.chosen.flags:
-            lines.append(f"It is flagged {', '.join(choice.chosen.flags)}: re-measure it before relying on it.")
+        lines += [f"{line[0].upper()}{line[1:]}." for line in choice.disturbed]
+        if choice.chosen.flags and choice.chosen.reaches is None:
+            lines.append(f"It is flagged {', '.join(choice.chosen.flags)}: see slmprof show.")
     else:
         lines.append(f"No choice: {choice.reason}.")
         if choice.relax is not None:

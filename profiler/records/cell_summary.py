@@ -52,6 +52,22 @@ class QualityFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     text_sha256: str | None = None
 
 
+class Reach(msgspec.Struct, frozen=True, gc=False):
+    """Where a disturbed figure may lie without its disturbance."""
+
+    lo: float
+    hi: float | None  # None: without bound
+
+
+class Reaches(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where the figures of a flagged cell may lie without what disturbed it; None where a figure does not apply."""
+
+    prefill_tps: Reach | None = None
+    decode_tps: Reach | None = None
+    ttft_ms: Reach | None = None
+    hidden_bytes: int = 0  # of memory, that the largest resident size can lack
+
+
 class CellSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a cell is, and its figures: medians over rounds with their ranges. None where a figure does not apply."""
 
@@ -80,6 +96,8 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     energy: EnergyFigures = EnergyFigures()
     quality: QualityFigures = QualityFigures()
     flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # on what disturbed single rounds without moving a figure
+    reaches: Reaches | None = None  # of a cell with flags that explain other figures
     prefill_outliers: tuple[int, ...] = ()  # numbers of rounds, from 0 as in the records
     decode_outliers: tuple[int, ...] = ()
 

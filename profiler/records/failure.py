@@ -22,3 +22,4 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, msgspec.Meta(pattern=r"\A(?:throttled|drifting)\Z")]  # of analysis/flags.py
     message: str
+    slowdown: float | None = None  # how many times as fast the reference cell is at the opening's speed

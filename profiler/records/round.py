@@ -129,6 +129,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="t
     error: Failure | None = None
     read_ceiling_bytes_per_s: float | None = None  # measured by `doctor --bandwidth` at the cell's decode threads
     energy: EnergyTrace | None = None
+    repeated: Int64 = 0  # records of this round before it, that it supersedes: one of them was disturbed
     doubt: Doubt | None = None  # in a later record of the same round; the next run measures such a round again
 
 

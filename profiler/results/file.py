@@ -147,9 +147,10 @@ class Reading:
     def _take_round(self, head: RoundHead, line: Line) -> None:
         head.cell = self._cells.setdefault(head.cell, head.cell)
         key = (head.cell.key, head.env_id, head.round)
-        # A sweep measures a round again where it failed or is suspect, and no other.
+        # A sweep measures a round again where it failed, is suspect or was disturbed, and no other.
         before = self._latest[key][0] if key in self._latest else head
-        self._n_clashes += before.status == "ok" and before.doubt is None and before.started_at != head.started_at
+        is_other = before.started_at != head.started_at and head.repeated <= before.repeated
+        self._n_clashes += before.status == "ok" and before.doubt is None and is_other
         self._latest[key] = (head, line)
 
     def _take(self, record: Environment | Artifact | AnchorRound | QualityRecord) -> None:

@@ -44,6 +44,7 @@ class RoundHead(msgspec.Struct, kw_only=True, gc=False, tag="round", tag_field="
     order: Int64
     target: float | None = None
     read_ceiling_bytes_per_s: float | None = None
+    repeated: Int64 = 0
     doubt: Doubt | None = None
 
 

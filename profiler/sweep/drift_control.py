@@ -130,7 +130,11 @@ class DriftControl:
         self._good.append(reading)
         if not recovered:
             return Decision()
-        suspect = Doubt(name="drifting", message="the reference cell came back to its speed during these rounds")
+        suspect = Doubt(
+            name="drifting",
+            message="the reference cell came back to its speed during these rounds",
+            slowdown=None if self._first_off is None else 1 / (1 + self.change(self._first_off)),
+        )
         return Decision(suspect=suspect, remeasure=True, message=f"the reference cell is back ({change:+.1%})")
 
     def _slower(self, reading: Reading, change: float, time_left_s: float) -> Decision:
@@ -182,6 +186,7 @@ class DriftControl:
             suspect=Doubt(
                 name="drifting",
                 message=f"the reference cell was {change:.1%} faster after these rounds than at the beginning",
+                slowdown=1 + change,
             ),
             all_rounds=True,
             remeasure=True,
@@ -202,6 +207,7 @@ def _suspect(first: Reading, last: Reading, change: float) -> Doubt:
     return Doubt(
         name="throttled" if throttled else "drifting",
         message=f"the reference cell was {-change:.1%} slower after these rounds than at the beginning{cause}",
+        slowdown=1 / (1 + change),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from profiler.analysis.flags import throttling_of
+from profiler.analysis.disturbance import throttling_of
 from profiler.records.config import Cell
 from profiler.records.failure import Doubt
 from profiler.records.round import AnchorRound, Round
@@ -82,8 +82,11 @@ class DriftRunner:
         if self._reference is None:
             return []
         if record.status == "ok":
+            turn = Turn(record.cell, record.round)
+            # Of a round that was measured again only the record that counts.
+            self._unconfirmed = [each for each in self._unconfirmed if Turn(each.cell, each.round) != turn]
             self._unconfirmed.append(record)
-            self._tries[Turn(record.cell, record.round)] += 1
+            self._tries[turn] += 1
         if upcoming is not None and upcoming.round == record.round:
             return []
         self._n_passed += 1
@@ -181,7 +184,7 @@ def _mark(doubt: Doubt, record: Round) -> Doubt:
     throttled = throttling_of([record])
     if throttled is None or doubt.name == "throttled":
         return doubt
-    return Doubt(name="throttled", message=f"{doubt.message} ({throttled})")
+    return Doubt(name="throttled", message=f"{doubt.message} ({throttled})", slowdown=doubt.slowdown)
 
 
 def _about(n_suspect: int, n_repeated: int) -> str:

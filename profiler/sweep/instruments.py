@@ -35,6 +35,7 @@ class Instruments:
     def __init__(self, ceiling: Ceiling | None, meter: Meter | None) -> None:
         self._ceiling, self._meter = ceiling, meter
         self._trace: EnergyTrace | None = None
+        self._traces: dict[int, EnergyTrace] = {}  # by the order of a round: it may be written once more, with a mark
 
     @classmethod
     def of(cls, environment: Environment) -> "Instruments":
@@ -61,11 +62,13 @@ class Instruments:
 
         def write_extended(record: Record) -> None:
             if isinstance(record, Round) and record.status == "ok":
+                if self._trace is not None:
+                    self._traces.setdefault(record.order, self._trace)
                 n_threads = record.cell.config.n_threads
                 record = msgspec.structs.replace(
                     record,
                     read_ceiling_bytes_per_s=self._ceiling.read_bytes_per_s(n_threads) if self._ceiling else None,
-                    energy=self._trace,
+                    energy=self._traces.get(record.order),
                 )
             self._trace = None
             write(record)

@@ -23,6 +23,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_s: float = 0.0
     target: float | None = None  # a cell whose intervals are within this share of the median takes no further round
     budget_s: float | None = None  # no round begins after this time
+    patience: float = 0.0  # the share of the rounds' time that measuring disturbed ones again may add
     force: bool = False  # run cells that are predicted not to fit in memory
     drift_control: bool = False  # re-measure the cheapest cell between rounds
 

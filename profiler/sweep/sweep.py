@@ -1,8 +1,9 @@
 """A sweep: rounds of all cells in a seeded random order, one process each, every round written as soon as it is done.
 
 Rounds are interleaved so that drift of the machine does not look like an effect of a cell, and drift control
-(drift_runner.py) shows between them whether it drifted. What is already in the results file is not measured again; a
-failed round is tried again by the next run, and ends its cell for this one; a suspect round is tried again by both.
+(drift_runner.py) shows between them whether it drifted. Rounds that others disturbed are measured again (repeats.py).
+What is already in the results file is not measured again; a failed round is tried again by the next run, and ends its
+cell for this one; a suspect round is tried again by both.
 """
 
 import enum
@@ -18,6 +19,7 @@ from profiler.records.config import Cell
 from profiler.records.round import Round
 from profiler.sweep.drift_runner import DriftRunner
 from profiler.sweep.plan import Plan, Turn, turns_of
+from profiler.sweep.repeats import Repeats
 from profiler.sweep.stopping import Met, Stopping
 from profiler.sweep.tools import Tools
 
@@ -68,6 +70,7 @@ class Sweep:
             first_order=plan.history.next_order,
             now_s=tools.now_s,
         )
+        self._repeats = Repeats(plan.options.patience)
         self._begun_s = tools.now_s()
         self._drift = DriftRunner(
             plan,
@@ -83,11 +86,13 @@ class Sweep:
         self._put_first(self._drift.begin())
         while (turn := self._next_turn()) is not None:
             self._tools.view.turn(turn, self._plan.artifact(turn.cell))
-            record = self._measure(turn.cell, turn.round)
-            self._tools.write(record)
+            written = self._repeats.settle(turn, self._measure(turn.cell, turn.round))
+            for each in written:
+                self._tools.write(each)
+            record = written[-1]
             met = self._stopping.add(record)
             self._settle(turn, record, met)
-            self._put_first(self._drift.after(record, next(self._ahead(), None)))
+            self._repeat(record)
             self._report(turn, record, met)
             self._cool_down(record)
         self._drift.end()
@@ -114,6 +119,14 @@ class Sweep:
             return
         self._measured.add(turn)
         self._states[turn.cell.key] = CellState.MET if met else CellState.WAITING
+
+    def _repeat(self, record: Round) -> None:
+        """Put first what was disturbed, and where drift control looks, what was measured at another speed."""
+        if self._budget_left_s() > 0:
+            self._put_first(self._repeats.due(next(self._ahead(), None)))
+        if turns := self._drift.after(record, next(self._ahead(), None)):
+            self._repeats.forget()
+            self._put_first(turns)
 
     def _put_first(self, turns: Sequence[Turn]) -> None:
         """Put rounds that are to be measured again at the front of the queue."""

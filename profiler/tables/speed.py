@@ -157,6 +157,7 @@ def _notes(
         *_notes_of_columns(group),
         *(note for cell in group for note in _problems(cell, names)),
         *(note for cell in group for note in _flags(cell, names, messages)),
+        *(note for cell in group for note in _disturbed_rounds(cell, names)),
         *(note for cell in group for note in _outliers(cell, names)),
     ]
 
@@ -197,6 +198,11 @@ def _flags(cell: CellSummary, names: Mapping[str, str], messages: Mapping[str, s
     name = f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
     known = [(flag, messages.get(message_key(cell, flag))) for flag in cell.flags]
     return [f"{flag} ({name}): {clean(message)}" for flag, message in known if message]
+
+
+def _disturbed_rounds(cell: CellSummary, names: Mapping[str, str]) -> list[str]:
+    name = f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
+    return [f"{name}: {clean(note)}" for note in cell.notes]
 
 
 def _outliers(cell: CellSummary, names: Mapping[str, str]) -> list[str]:

@@ -52,10 +52,14 @@ _ORDER = (
     click.option(
         "--prefer",
         metavar="WEIGHTS",
-        help="Weights of speed, memory and quality, like speed=2,memory=1,quality=1.  [default: the best quality, "
-        "then the fastest, then the smallest]",
+        help="Weights of speed, memory and quality, like speed=2,memory=1,quality=1.  [default: without limits on "
+        "speed, memory or size the fastest of good quality, else the best quality, then the fastest, the smallest]",
     ),
-    click.option("--flagged", is_flag=True, help="Also choose among flagged cells, whose figures were disturbed."),
+    click.option(
+        "--flagged",
+        is_flag=True,
+        help="Take flagged cells as measured: intervals are not widened by what disturbed them.",
+    ),
 )
 
 

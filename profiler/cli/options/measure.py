@@ -1,5 +1,6 @@
 """The options of `profile` and `run`, and the request that they make."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,6 +110,13 @@ _OPTIONS = (
         help="Disable drift control (re-measuring the cheapest cell between rounds). Drift control adds at most about "
         "a tenth to the time of a longer sweep; where the cell has become slower, the sweep rests until it is back (at "
         "most two minutes, or ten times --cooldown), and re-measures the rounds since.",
+    ),
+    click.option(
+        "--patience",
+        metavar="PCT",
+        default="30%",
+        help="Time that measuring disturbed rounds again may add, as a share of that of all rounds. A round is "
+        "disturbed while others use the CPU, its clock falls or pages are read. 0 disables it.",
     ),
     click.option("--device", metavar="LIST", default="cpu", help="Where the model runs: cpu, gpu or both."),
     click.option("--ngl", metavar="LIST", help="Layers on the GPU, with --device gpu.  [default: all]"),
@@ -222,6 +230,7 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout: str
     cooldown: str
     no_anchor: bool
+    patience: str
     device: str
     ngl: str | None
     cores: str | None
@@ -335,6 +344,7 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
             timeout_s=parse_duration_s(self.timeout) or None,
             cooldown_s=parse_duration_s(self.cooldown),
             budget_s=parse_duration_s(self.budget) if self.budget else None,
+            patience=_patience(self.patience),
             force=self.force,
             drift_control=not self.no_anchor,
         )
@@ -364,10 +374,23 @@ def _target(text: str | None) -> float | None:
     """Read a relative half-width in per cent, with or without the sign."""
     if text is None:
         return None
-    try:
-        target = float(text.strip().removesuffix("%")) / 100
-    except ValueError:
-        target = 0.0
+    target = _share(text)
     if not 0.001 <= target <= 0.5:
         raise UserError(f"--target {text} is not a share from 0.1% to 50%; write one like 2%")
     return target
+
+
+def _patience(text: str) -> float:
+    """Read a share of time in per cent, with or without the sign."""
+    patience = _share(text)
+    if not 0 <= patience <= 10:
+        raise UserError(f"--patience {text} is not a share from 0% to 1000%; write one like 30%")
+    return patience
+
+
+def _share(text: str) -> float:
+    """Read per cent, with or without the sign; not a number where it is none."""
+    try:
+        return float(text.strip().removesuffix("%")) / 100
+    except ValueError:
+        return math.nan

@@ -1,11 +1,12 @@
 """The answer of a report for stated limits is that of `slmprof recommend`, in a report's words."""
 
+import msgspec
 import pytest
 
 from plots.report.answer import answer
 from plots.report.content import gather
 from profiler.recommend.records import Criteria, Limits, Prefer
-from profiler.records.cell_summary import CellSummary
+from profiler.records.cell_summary import CellSummary, Reach, Reaches
 from quant.base.errors import UserError
 from tests.support.rounds import results
 from tests.support.summaries import MIB, failed, summary
@@ -67,24 +68,23 @@ def test_of_several_models_the_largest_that_keeps_the_limits_leads() -> None:
     assert only.headline.endswith("the only one of 2 models that meets the limits")
 
 
-def test_quality_speed_and_memory_count_alike_where_all_are_measured() -> None:
+def test_without_limits_the_fastest_of_good_quality_wins() -> None:
     found = answer(THREE)
-    # Products of speed/40, 150/memory and half per 0.1 of KLD: 0.248, 0.490 and 0.002.
-    assert found.rows[0].cell.artifact.level == "Q4_K_M"
-    assert "weights speed=1, memory=1, quality=1" in found.reasons[0]
+    assert found.rows[0].cell.artifact.level == "Q4_K_M"  # the KLD of Q2_K is above 0.05
+    assert found.reasons[0] == "No limit given, so the fastest decode wins, of cells whose KLD is at most 0.05."
     loaded = gather(results(), draw=False)
     assert loaded.answer.headline.startswith("No choice")
 
 
-def test_flagged_cells_take_part_when_they_are_asked_for() -> None:
-    cells = [THREE[0], cell("Q4_K_M", 30, 200, 4.8, kld=0.0001, kld_se=0.0, flags=("busy",)), failed(quant="F16")]
-    criteria = Criteria(limits=Limits(min_decode_tps=10))
-    assert answer(cells, criteria).rows[0].cell.artifact.level == "Q8_0"
-    reasons = " ".join(answer(cells, criteria).reasons)
-    assert "disturbed: 1 cell;" in reasons
+def test_a_choice_of_disturbed_cells_says_so() -> None:
+    busy = cell("Q4_K_M", 30, 200, 4.8, kld=0.0001, kld_se=0.0, flags=("busy",))
+    busy = msgspec.structs.replace(busy, reaches=Reaches(decode_tps=Reach(29, 40)))
+    found = answer([THREE[0], busy, failed(quant="F16")], Criteria(limits=Limits(min_decode_tps=10)))
+    assert found.rows[0].cell.artifact.level == "Q4_K_M"
+    assert found.rows[0].costs.startswith("disturbed (busy): ")
+    reasons = " ".join(found.reasons)
+    assert "The choice rests on widened intervals: it was measured while disturbed (busy)" in reasons
     assert "Failed or skipped: 1 cell." in reasons
-    allowed = Criteria(limits=Limits(min_decode_tps=10), flagged=True)
-    assert answer(cells, allowed).rows[0].cell.artifact.level == "Q4_K_M"
 
 
 def test_loads_are_not_mixed_and_the_fuller_one_answers() -> None:

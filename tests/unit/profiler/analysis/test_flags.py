@@ -77,9 +77,11 @@ def test_flags_stand_in_their_order() -> None:
 
 
 def test_throttled_a_flag_of_the_system() -> None:
-    rounds = around({}, {}, n_rounds=2) + around({"throttle": ("under-voltage",)}, {"throttle": ("capped",)})
+    rounds = around({}, {}) + around({"throttle": ("under-voltage",)}, {"throttle": ("capped",)}, n_rounds=2)
     message = flags(rounds)["throttled"]
-    assert_says(message, "capped, under-voltage", "1 of 3 repetitions", "cool the device", "--cooldown 30s")
+    assert_says(
+        message, "capped, under-voltage", "2 of 2 repetitions in 2 of 3 rounds", "cool the device", "--cooldown 30s"
+    )
 
 
 def test_throttled_events_that_the_cpu_counted() -> None:

@@ -202,8 +202,8 @@ def test_an_estimate_is_marked() -> None:
 
 
 def test_a_flagged_choice_is_marked() -> None:
-    text = render(recommend([summary(flags=("busy", "noisy"))], Criteria(flagged=True)), {})
-    assert "\nIt is flagged busy, noisy: re-measure it" in text
+    text = render(recommend([summary(flags=("oversubscribed", "noisy"))]), {})
+    assert "\nIt is flagged oversubscribed, noisy: see slmprof show.\n" in text
 
 
 def test_memory_of_a_gpu_is_reported_as_not_included() -> None:
