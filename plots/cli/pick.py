@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from profiler.records.cell_summary import CellSummary
 
 _SHARED = (
-    "reps", "timeout", "device", "ngl", "cores", "batch", "ubatch", "ctk", "ctv", "fa",
+    "reps", "timeout", "patience", "device", "ngl", "cores", "batch", "ubatch", "ctk", "ctv", "fa",
     "load_mode", "no_repack", "weights", "imatrix", "pre", "force", "seed", "fresh",
 )  # fmt: skip
 
@@ -129,6 +129,7 @@ def _request(sources: tuple[str, ...], folder: Path, options: dict[str, Any]) ->
         axes=request.axes,
         options=PickOptions(
             limits=limits,
+            patience=request.options.patience,
             budget_s=parse_duration_s(options["budget"]) if options["budget"] else math.inf,
             keep_all=options["keep"] == "all",
         ),

@@ -1,12 +1,11 @@
 """From a round's record to what a race is fed with."""
 
-from profiler.analysis.flags import flags_of
+from profiler.analysis.disturbance import disturbances_of
 from profiler.analysis.memory_parts import model_rss_of
 from profiler.analysis.rates import rates_of, ttft_ms_of
 from profiler.pick.records import Observed
 from profiler.records.round import Round
 
-_DISTURBANCES = {"throttled", "swapping", "busy", "paging"}
 _NS_PER_S = 1e9
 
 
@@ -19,5 +18,5 @@ def observed_of(record: Round) -> Observed:
         ttft_ms=ttft_ms_of(record),
         model_rss_bytes=model_rss_of(record.memory),
         wall_s=(record.wall_ns or 0) / _NS_PER_S,
-        disturbed=any(warning.name in _DISTURBANCES for warning in flags_of([record], None)),
+        disturbed=bool(disturbances_of(record)),
     )

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from profiler.analysis.disturbance import disturbances_of
 from profiler.analysis.rates import rates_of
 from profiler.measure.one_round import RoundTaker
+from profiler.measure.patience import Patience, settled
 from profiler.pick.candidates import Candidates
 from profiler.pick.files import LevelFiles
 from profiler.pick.observed import observed_of
@@ -109,7 +111,7 @@ class PickSession:
         self._entries = {entry.key: entry for entry in candidates.entries}
         self._begun_s = tools.now_s()
         self._n_measured = self._n_files = 0
-        self._wall_s = self._repeated_s = 0.0
+        self._patience = Patience(options.patience)
         self._begin(with_quality=tools.scores is not None)
 
     def _begin(self, *, with_quality: bool) -> None:
@@ -184,11 +186,16 @@ class PickSession:
     def _take_round(self, step: RoundStep, file: Prepared) -> None:
         cell = Cell(artifact_sha256=file.artifact.sha256, config=self._candidates.configs[step.key])
         record = self._measured(cell, step, file)
-        if record.status == "ok" and observed_of(record).disturbed and self._may_repeat(record):
+        self._tools.write(record)
+        self._patience.add(record)
+        if record.status == "ok" and disturbances_of(record) and self._patience.allows(record):
             say(f"{step.key}: that round was disturbed; it is measured again")
             again = self._measured(cell, step, file)
-            self._repeated_s += (again.wall_ns or 0) / 1e9
-            record = again if again.status == "ok" else record
+            self._patience.add(again, is_repeat=True)
+            written = settled(record, again)
+            for each in written:
+                self._tools.write(each)
+            record = written[-1]
         if record.error is not None:
             say(f"{step.key} {record.status}: {record.error.message}")
             self._events.append(
@@ -206,18 +213,12 @@ class PickSession:
 
     def _measured(self, cell: Cell, step: RoundStep, file: Prepared) -> Round:
         record = self._tools.rounds.take(cell, step.number, (file.artifact, file.path))
-        self._tools.write(record)
-        self._wall_s += (record.wall_ns or 0) / 1e9
         if record.status == "ok":
             rates = rates_of(record)
             each = {"prefill": rates.prefill, "decode": rates.decode}
             figures = ", ".join(f"{name} {rate:.4g} t/s" for name, rate in each.items() if rate is not None)
             say(f"[{len(self._events) + 1}] {step.key}, round {step.number + 1}: {figures}")
         return record
-
-    def _may_repeat(self, record: Round) -> bool:
-        cost_s = (record.wall_ns or 0) / 1e9
-        return self._repeated_s + cost_s <= self._options.patience * self._wall_s
 
     def _score(self, step: WindowsStep, file: Prepared) -> None:
         assert self._tools.scores is not None
