@@ -16,7 +16,7 @@ from profiler.records.config import RunConfig
 from profiler.records.failure import Failure
 from profiler.records.quality import QualityRecord
 from profiler.records.record import Record
-from profiler.records.round import Round
+from profiler.records.round import Conditions, Round
 from quant.base.progress import watch
 from quant.sources.prepare import Prepared, PrepareOptions
 from tests.support.cells import artifact, config
@@ -67,6 +67,7 @@ class Planted:
         self.said: list[str] = []
         self.fail: dict[str, Failure] = {}  # by level
         self.cannot_make: dict[str, Exception] = {}
+        self.loads: dict[int, float] = {}  # by the process, from 1: the CPUs that others use meanwhile
         self.stop_after: int | None = None  # rounds, as by Ctrl-C
         self.now_s = 0.0
         self.files = Files(folder, self.cannot_make)
@@ -138,7 +139,12 @@ class Planted:
         n_threads = job.config.n_threads
         wobble = 1 + 0.01 * ((len(self.jobs) * 7) % 5 - 2)  # repeatable scatter of up to 2 %
         step_ms = 1000 / (self.decode_tps[level] * n_threads**0.5 * wobble)
-        record = a_round(0, sample(prefill_ms=step_ms, decode_ms=[step_ms] * job.config.n_gen))
+        before, after = around(self.loads.get(len(self.jobs), 0.0))
+        record = a_round(
+            0,
+            sample(prefill_ms=step_ms, decode_ms=[step_ms] * job.config.n_gen, before=before, after=after),
+            wall_ns=round(ROUND_S * 1e9),
+        )
         fields = {name: getattr(record, name) for name in ("samples", "memory", "buffers", "in_force")}
         return Answer(measured=Measured(load_ns=1, context_ns=1, tokenize_ns=1, warmup_ns=1, **fields))
 
@@ -149,3 +155,10 @@ class Planted:
     def taken(self) -> list[tuple[str, int]]:
         """Return the rounds in the results."""
         return [(each.cell.key, each.round) for each in self.records if isinstance(each, Round)]
+
+
+def around(load: float) -> tuple[Conditions, Conditions]:
+    """Return the conditions before and after a second in which others used this share of one CPU."""
+    second = 1_000_000_000
+    after = Conditions(busy_ns=round((1 + load) * second), process_cpu_ns=second, clock_ns=second)
+    return Conditions(busy_ns=0, process_cpu_ns=0, clock_ns=0), after

@@ -14,6 +14,7 @@ from profiler.quality.worker import ScoreAnswer, ScoreJob
 from profiler.recommend.records import Limits
 from profiler.records.failure import Failure
 from profiler.records.quality import QualityRecord
+from profiler.records.round import Round
 from quant.base.errors import UserError
 from quant.sources.prepare import Prepared
 from tests.support.picks import Planted, facts
@@ -75,6 +76,21 @@ def test_a_budget_that_is_too_short_ends_with_the_best_answer_so_far(planted: Pl
     assert pick.verdict.error > pick.most_error
     assert len(planted.jobs) == 4
     assert planted.run().verdict.decided  # the same command again
+
+
+def test_a_disturbed_round_is_measured_again_and_the_quieter_record_counts(planted: Planted) -> None:
+    planted.loads = {4: 0.3, 5: 0.9}
+    pick = planted.run(patience=0.3)
+    records = [each for each in planted.records if isinstance(each, Round)]
+    first, again, kept = records[3:6]
+    assert [each.repeated for each in (first, again, kept)] == [0, 1, 2]
+    assert msgspec.structs.replace(kept, repeated=0) == first
+    assert [each.observed.disturbed for each in pick.events if each.observed].count(True) == 1
+    assert planted.run(patience=0.3).verdict == pick.verdict  # from the records
+    planted.records.clear()
+    planted.jobs.clear()
+    planted.run(patience=0.0)
+    assert len(set(planted.taken())) == len(planted.taken())
 
 
 def test_nothing_fits(planted: Planted) -> None:

@@ -11,18 +11,18 @@ from profiler.analysis.disturbance import foreign_of
 from profiler.analysis.summarise import summarise
 from profiler.measure.worker import Answer, Job
 from profiler.records.failure import Failure
-from profiler.records.round import Conditions, Round
+from profiler.records.round import Round
 from profiler.results.file import read_results
 from profiler.results.writer import ResultsWriter
 from profiler.sweep.plan import Options, history_of
 from tests.support.cells import artifact, cell, script
+from tests.support.picks import around
 from tests.support.scripted_worker import work
 from tests.support.summaries import ENVIRONMENT
 from tests.support.sweeps import Seen, sweep
 
 CELLS = [cell(n_ctx=64 + more) for more in range(4)]
 SHA = CELLS[0].artifact_sha256
-S = 1_000_000_000
 
 
 class Machine:
@@ -39,8 +39,7 @@ class Machine:
             return Answer(failure=Failure(kind="abort", message="it broke"))
         answer = work(job)
         assert answer.measured is not None
-        before = Conditions(busy_ns=0, process_cpu_ns=0, clock_ns=0)
-        after = Conditions(busy_ns=round((1 + load) * S), process_cpu_ns=S, clock_ns=S)
+        before, after = around(load)
         samples = tuple(msgspec.structs.replace(each, before=before, after=after) for each in answer.measured.samples)
         return msgspec.structs.replace(answer, measured=msgspec.structs.replace(answer.measured, samples=samples))
 
