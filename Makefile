@@ -10,7 +10,7 @@ PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test golden lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
 .PHONY: bench-tokens bench-quality bench-compare bench-disturbed bench-pick bench-layout bench-scale charts-look fuzz kills e2e-hub
-.PHONY: lock wheel clean
+.PHONY: bench-levels lock wheel clean
 
 help:
 	@echo "make quickstart      install, then profile a synthetic SmolLM2-135M at three levels; charts in $(QUICKSTART)/"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-pick      plant the best choice in noisy worlds; pick must find it in less time than a sweep (long)"
 	@echo "make bench-disturbed plant other programs' load in noisy series; flags and widened intervals must hold"
+	@echo "make bench-levels    measure what each level costs one thread of this CPU, per token"
 	@echo "make bench-layout    measure what memory layout does to prefill and decode, with llama-bench beside it (long)"
 	@echo "make bench-tokens    time the verification of 150,000 tokens, and its memory"
 	@echo "make bench-scale     time every command that reads results on 100,000 rounds (long; 1.5 GB)"
@@ -98,6 +99,9 @@ bench-pick: $(INSTALLED)
 
 bench-disturbed: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.disturbed
+
+bench-levels: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.levels --work parity-work/bench-levels
 
 bench-layout: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.layout --work parity-work

@@ -58,7 +58,7 @@ class EstimateOptions:
     "--levels",
     metavar="LEVELS",
     help="Quantization levels like Q4_K_M,Q8_0, or the groups all, k-quants, legacy, i-quants.  "
-    "[default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
+    "[default: Q4_0,IQ4_NL,IQ4_XS,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
 )
 @number_option(
     "-t",

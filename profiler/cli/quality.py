@@ -48,7 +48,7 @@ class CommandOptions:
     "--levels",
     metavar="LEVELS",
     help="Quantization levels, as in slmprof profile. The unquantized file is added if missing.  "
-    "[default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
+    "[default: Q4_0,IQ4_NL,IQ4_XS,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
 )
 @click.option(
     "--text",

@@ -17,7 +17,7 @@ from quant.gguf_io.levels import levels_requested_by_name, parse_levels
 from quant.sources.kept_levels import KeptLevels, checkpoint_identity, shape_identity
 from quant.sources.resolve import Source, resolve
 
-DEFAULT_LEVELS = "Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0"
+DEFAULT_LEVELS = "Q4_0,IQ4_NL,IQ4_XS,Q4_K_M,Q5_K_M,Q6_K,Q8_0"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

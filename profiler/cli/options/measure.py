@@ -35,7 +35,7 @@ _OPTIONS = (
         "--levels",
         metavar="LEVELS",
         help="Quantization levels like Q4_K_M,Q8_0; F16 is the unquantized file; all, k-quants, legacy and i-quants "
-        "are groups.  [default: Q4_0,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
+        "are groups.  [default: Q4_0,IQ4_NL,IQ4_XS,Q4_K_M,Q5_K_M,Q6_K,Q8_0; a .gguf file as it is]",
     ),
     click.option(
         "-t",

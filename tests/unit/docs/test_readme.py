@@ -77,9 +77,24 @@ def test_the_flags() -> None:
 
 
 def test_the_default_levels() -> None:
-    told = re.search(r"Without `-q` it takes ([\w, ]+?), without", PROSE)
+    told = re.search(r"Without `-q` it takes (.+?), without `-t`", PROSE)
     assert told is not None
-    assert ",".join(re.split(r", | and ", told[1])) == DEFAULT_LEVELS
+    assert ",".join(re.split(r", | and ", re.sub(r" \(.*?\)\)", "", told[1]))) == DEFAULT_LEVELS
+
+
+def test_the_default_levels_and_why() -> None:
+    page = (ROOT / "docs" / "choosing-a-level.md").read_text(encoding="utf-8")
+    told = re.search(r"chooses among them: ([\w, ]+)\.", " ".join(page.split()))
+    assert told is not None
+    assert told[1].replace(" ", "") == DEFAULT_LEVELS
+    tried = re.findall(r"^\| (\w+) \|.*\*\*tried\*\*", page, re.MULTILINE)
+    assert sorted(tried) == sorted(DEFAULT_LEVELS.split(","))
+
+
+@pytest.mark.parametrize("command", ["profile", "run", "estimate", "quality"])
+def test_the_default_levels_in_a_help(command: str) -> None:
+    help_text = (ROOT / "tests" / "data" / "golden" / "help" / f"{command}.txt").read_text(encoding="utf-8")
+    assert f"[default: {DEFAULT_LEVELS}; a .gguf file as it is]" in " ".join(help_text.split())
 
 
 def test_the_default_threads() -> None:
