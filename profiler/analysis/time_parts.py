@@ -5,6 +5,7 @@ start            spawning the worker, Python, importing numpy and llama.cpp
 load, context    opening the model, making its context
 warm-up          a whole prefill and some decode steps, which no figure counts, and filling the cache to a depth
 other            reading memory and conditions, emptying or restoring the cache, ending the worker
+drift control    measuring the reference cell
 between          the parent between two rounds: writing the record, and the rest that --cooldown asks for
 """
 
@@ -27,6 +28,7 @@ class TimeParts(msgspec.Struct, frozen=True, kw_only=True):
     context_ns: int
     warmup_ns: int
     other_ns: int
+    drift_ns: int
     between_ns: int
 
     @property
@@ -40,8 +42,13 @@ class TimeParts(msgspec.Struct, frozen=True, kw_only=True):
         return 1 - self.timed_ns / self.total_ns if self.total_ns else 0.0
 
 
-def time_parts(rounds: Sequence[Round], took_ns: int | None = None) -> TimeParts:
-    """Add up the time of rounds that went well; `took_ns` is that of the whole sweep, where it is known."""
+def time_parts(rounds: Sequence[Round], took_ns: int | None = None, drift_ns: int = 0) -> TimeParts:
+    """Add up the time of rounds that went well.
+
+    Args:
+        took_ns: of the whole sweep, where it is known.
+        drift_ns: of drift control's own rounds.
+    """
     ok = [record for record in rounds if record.status == "ok" and record.wall_ns is not None]
     wall_ns = sum(record.wall_ns or 0 for record in ok)
     timed_ns = sum(sample.timed_ns for record in ok for sample in record.samples)
@@ -57,7 +64,8 @@ def time_parts(rounds: Sequence[Round], took_ns: int | None = None) -> TimeParts
         context_ns=context_ns,
         warmup_ns=warmup_ns,
         other_ns=max(0, wall_ns - timed_ns - start_ns - load_ns - context_ns - warmup_ns),
-        between_ns=0 if took_ns is None else max(0, took_ns - wall_ns - lost_ns),
+        drift_ns=drift_ns,
+        between_ns=0 if took_ns is None else max(0, took_ns - wall_ns - lost_ns - drift_ns),
     )
 
 
@@ -71,6 +79,7 @@ def describe_time(parts: TimeParts) -> str | None:
         "load": parts.load_ns,
         "context": parts.context_ns,
         "start of workers": parts.start_ns,
+        "drift control": parts.drift_ns,
         "between rounds": parts.between_ns,
         "other": parts.other_ns,
     }

@@ -68,7 +68,7 @@ def _measured(request: "Request") -> "Outcome":
 
     with view, watch(say=view.say):
         outcome = run_session(request, files=files, view=view)
-    if words := describe_time(time_parts(view.state.rounds, view.state.elapsed_ns)):
+    if words := describe_time(time_parts(view.state.rounds, view.state.elapsed_ns, view.state.drift_ns)):
         view.say(words)
     if outcome.n_left:
         view.say(f"the budget is used up with {outcome.n_left} rounds left; run the same command again to go on")

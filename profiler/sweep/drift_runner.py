@@ -141,7 +141,9 @@ class DriftRunner:
         assert self._reference is not None
         record = self._measure(self._reference.cell, self._n_readings)
         self._n_readings += 1
-        self._tools.write(AnchorRound(**{name: getattr(record, name) for name in Round.__struct_fields__}))
+        anchor = AnchorRound(**{name: getattr(record, name) for name in Round.__struct_fields__})
+        self._tools.write(anchor)
+        self._tools.view.reference(anchor)
         if record.error is not None:
             say(f"drift control: the reference cell could not be measured ({record.error.message})")
             if record.error.kind == "timeout":

@@ -8,7 +8,7 @@ import msgspec
 
 from profiler.measure.worker import Answer, Job
 from profiler.records.record import Record
-from profiler.records.round import Round
+from profiler.records.round import AnchorRound, Round
 from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met
 from quant.gguf_io.artifact import Artifact
@@ -28,6 +28,9 @@ class View(Protocol):
 
     def finished(self, record: Round, artifact: Artifact, left_s: float | None) -> None:
         """Called when a turn has ended, with an estimate of what the others will take."""
+
+    def reference(self, record: AnchorRound) -> None:
+        """Called when drift control has measured its reference cell."""
 
     def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
         """Called when the turn's cell has met its target, with the number of turns that this spares."""

@@ -26,7 +26,7 @@ class Seen:
         self.events: list[Any] = []
         self.lines: list[str] = []
         self.begun = (0, 0)  # turns to do, turns done before
-        self.n_more = 0
+        self.n_more = self.n_references = 0
         self.stops: list[tuple[str, int, int]] = []  # cell key, rounds, turns spared
 
     def started(self, n_turns: int, n_done: int) -> None:
@@ -42,6 +42,9 @@ class Seen:
 
     def finished(self, record: Round, artifact: Any, left_s: float | None) -> None:
         self.events.append(("finished", record.status, left_s))
+
+    def reference(self, record: Round) -> None:
+        self.n_references += 1
 
     def met(self, turn: Turn, artifact: Any, met: Met, n_spared: int) -> None:
         self.stops.append((turn.cell.key, met.n_rounds, n_spared))

@@ -44,6 +44,7 @@ class SweepState:
 
     def __init__(self) -> None:
         self.n_turns = self.n_before = self.n_over = 0
+        self.drift_ns = 0  # that drift control's own rounds took
         self.now = ""
         self.current: str | None = None  # the key of the row that is being measured
         self.left_s: float | None = None

@@ -6,7 +6,7 @@ import sys
 import click
 
 from profiler.cli.progress.state import SweepState, describe_cell
-from profiler.records.round import Round
+from profiler.records.round import AnchorRound, Round
 from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met, describe
 from quant.gguf_io.artifact import Artifact
@@ -42,6 +42,10 @@ class SweepView:
         """Show how a turn ended."""
         self.state.end(record, left_s)
         self.show_round(record)
+
+    def reference(self, record: AnchorRound) -> None:
+        """Count the time of drift control."""
+        self.state.drift_ns += record.wall_ns or 0
 
     def met(self, turn: Turn, artifact: Artifact, met: Met, n_spared: int) -> None:
         """Show why a cell takes no further turn."""

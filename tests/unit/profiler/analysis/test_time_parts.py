@@ -8,7 +8,7 @@ import pytest
 from profiler.analysis.time_parts import describe_time, time_parts
 from profiler.cli.progress.lines import LineView
 from profiler.measure.worker import Answer, Job
-from profiler.records.round import Round
+from profiler.records.round import AnchorRound, Round
 from profiler.sweep.plan import Options, Turn
 from tests.support.cells import artifact, cell, config
 from tests.support.rounds import a_round, no_round, sample
@@ -40,6 +40,12 @@ def test_timed_steps_and_everything_else_add_up_to_the_whole() -> None:
     assert found.outside_share == 1 - 648 / 2100
 
 
+def test_drift_control_is_a_part_of_its_own() -> None:
+    found = time_parts([timed_round()], 1400 * MS, 300 * MS)
+    assert (found.drift_ns, found.between_ns, found.total_ns) == (300 * MS, 100 * MS, 1400 * MS)
+    assert found.outside_share == 1 - 324 / 1400
+
+
 def test_failed_rounds_are_neither_measuring_nor_between() -> None:
     found = time_parts([timed_round(), no_round(wall_ns=500 * MS)], 1510 * MS)
     assert found.total_ns == 1010 * MS
@@ -55,7 +61,7 @@ def test_what_an_older_round_does_not_tell_is_other() -> None:
 def test_the_words_name_every_part() -> None:
     assert describe_time(time_parts([timed_round()] * 10, 10_000 * MS)) == (
         "68 % of 10 s went outside timed steps: warm-up 9.0 %, load 6.0 %, context 2.0 %, start of workers 11.0 %, "
-        "between rounds 0.0 %, other 39.6 %"
+        "drift control 0.0 %, between rounds 0.0 %, other 39.6 %"
     )
 
 
@@ -80,6 +86,9 @@ def test_the_command_line_keeps_the_rounds_of_its_own_sweep(capsys: pytest.Captu
     view.started(1, 5)
     view.turn(Turn(cell(), 0), artifact())
     view.finished(timed_round(), artifact(), None)
+    anchor = timed_round()
+    view.reference(AnchorRound(**{name: getattr(anchor, name) for name in Round.__struct_fields__}))
+    assert view.state.drift_ns == 1000 * MS
     assert [record.wall_ns for record in view.state.rounds] == [1000 * MS]
     assert view.state.elapsed_ns >= 0
     assert "[1/1] tiny Q8_0 t1 p6 n4 d0, round 1: prefill 100.0 t/s, decode 40.0 t/s" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_a_steady_device_is_measured_once_and_drift_control_adds_less_than_a_ten
     sweep = Sweep(path, device)
     results = read_results([path])
     assert len(results.rounds) == len(every_record(path)) == 84
-    assert len(results.anchors) == 2 + 6
+    assert len(results.anchors) == sweep.view.n_references == 2 + 6
     assert device.n_runs == 84 + 8
     assert (sweep.lines, device.rests, sweep.view.n_more) == ([], [], 0)
     assert sweep.intro == [
