@@ -7,7 +7,8 @@ profiler/analysis. A row says how often there was a flag, how often the median w
 how often the interval of decode contains the true rate: as measured, and as `recommend` takes it.
 
 Fails where more than 2 % of a row's cells are off without a flag at 2 % noise, or where the widened interval contains
-the truth in fewer than 94 % of cells.
+the truth in fewer than 92 % of cells: with four quiet rounds of six and no flag all of them are slower than the truth in
+one of sixteen.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from tests.support.rounds import a_round, sample
 ROUNDS = 6
 TRUE_STEP_MS = 25.0
 OFF = 0.05  # a median that is wrong by more should be flagged
-MISSED, COVERED = 0.02, 0.94
+MISSED, COVERED = 0.02, 0.92
 COSTS = {"nothing": 0.0, "half": 0.5, "all": 1.0}  # of the load's share
 _NS_PER_S = 1_000_000_000
 _PREFILL_NS = 60_000_000  # of sample()
