@@ -7,8 +7,8 @@ profiler/analysis. A row says how often there was a flag, how often the median w
 how often the interval of decode contains the true rate: as measured, and as `recommend` takes it.
 
 Fails where more than 2 % of a row's cells are off without a flag at 2 % noise, or where the widened interval contains
-the truth in fewer than 92 % of cells: with four quiet rounds of six and no flag all of them are slower than the truth in
-one of sixteen.
+the truth in fewer than 92 % of cells: with four quiet rounds of six and no flag all of them are slower than the truth
+in one of sixteen.
 """
 
 import argparse
