@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gguf
+import msgspec
 import numpy as np
 import pytest
 import safetensors
@@ -823,8 +824,8 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch, error, raised)
     folder = make_checkpoint(tmp_path / "c")
     real = module._write_tensors
 
-    def fail(file: Any, jobs: Any, *rest: Any) -> int:
-        real(file, jobs[:10], *rest)
+    def fail(file: Any, layout: Any, *rest: Any) -> int:
+        real(file, msgspec.structs.replace(layout, jobs=layout.jobs[:10]), *rest)
         raise error
 
     monkeypatch.setattr(module, "_write_tensors", fail)
