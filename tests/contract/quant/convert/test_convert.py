@@ -1,5 +1,6 @@
 """Converted files against the checkpoint that they come from, gguf's reader, tokenizers, and llama.cpp itself."""
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gguf
-import msgspec
 import numpy as np
 import pytest
 import safetensors
@@ -825,7 +825,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch, error, raised)
     real = module._write_tensors
 
     def fail(file: Any, layout: Any, *rest: Any) -> int:
-        real(file, msgspec.structs.replace(layout, jobs=layout.jobs[:10]), *rest)
+        real(file, dataclasses.replace(layout, jobs=layout.jobs[:10]), *rest)
         raise error
 
     monkeypatch.setattr(module, "_write_tensors", fail)
