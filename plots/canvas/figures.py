@@ -44,7 +44,7 @@ def peak_mib(cell: CellSummary) -> Span | None:
 
 
 def kld_of(cell: CellSummary) -> Span | None:
-    """Return what quantizing lost: the KLD from the unquantized model, with two standard errors; else None."""
+    """Return what quantizing lost: the KLD from the reference, with two standard errors; else None."""
     kld = cell.quality.kld
     return Span(kld.value, max(0.0, kld.value - 2 * kld.se), kld.value + 2 * kld.se, "interval") if kld else None
 

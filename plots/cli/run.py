@@ -44,6 +44,8 @@ def run(
     from profiler.quality.choose import refusal
     from profiler.quality.session import QualityOptions
     from profiler.quality.table import quality_table
+    from profiler.records.config import crossed
+    from profiler.sweep.session import grids_of
     from quant.sources.prepare import DEFAULT_LEVELS
 
     request = MeasureOptions(**options).request(
@@ -63,7 +65,13 @@ def run(
                 list(sources),
                 request.prepare_options,
                 request.results,
-                QualityOptions(n_threads=physical_cores(), repack=not options["no_repack"]),
+                QualityOptions(
+                    n_threads=physical_cores(),
+                    repack=not options["no_repack"],
+                    caches=tuple(
+                        dict.fromkeys(each for grid in grids_of(request) for each in crossed(grid.ctk, grid.ctv))
+                    ),
+                ),
             )
             click.echo(quality_table(load([request.results])), nl=False)
         except UserError:  # the measured speeds get their report all the same

@@ -76,10 +76,10 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
         ("perplexity", "of the text named below, with its standard error", _with_error(lambda cell: cell.quality.ppl)),
         (
             "KLD",
-            "Kullback-Leibler divergence from the unquantized model, with its standard error",
+            "Kullback-Leibler divergence from the model named below, with its standard error",
             _with_error(lambda cell: cell.quality.kld),
         ),
-        ("same top", "share of places where the most probable token is the unquantized model's", _same_top),
+        ("same top", "share of places where the most probable token is that model's", _same_top),
         ("bandwidth", "MBU: share of the measured read bandwidth that decode used", _share),
         ("J/token", "energy of decode", _number(lambda cell: cell.energy.joules_per_token, digits=3)),
         *((_SETTINGS[name], "", _setting(name)) for name in differing),

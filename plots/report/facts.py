@@ -126,8 +126,8 @@ def methods_of(summaries: Sequence[CellSummary], results: Results) -> list[tuple
 
 
 def _quality_rows(summaries: Sequence[CellSummary], results: Results) -> list[tuple[str, str]]:
-    shown = {cell.artifact.sha256 for cell in summaries if cell.quality.ppl is not None}
-    records = [record for sha256, record in comparable(results).records.items() if sha256 in shown]
+    shown = {(cell.artifact.sha256, cell.config.cache) for cell in summaries if cell.quality.ppl is not None}
+    records = [record for scored, record in comparable(results).records.items() if scored in shown]
     if not records:
         return []
     first = records[0]
@@ -142,7 +142,7 @@ def _quality_rows(summaries: Sequence[CellSummary], results: Results) -> list[tu
     if levels:
         named = " or ".join(levels)
         mean = "mean Kullback-Leibler divergence of the next token's distribution from that of"
-        rows.append(("KLD", f"{mean} {named}, in nats"))
+        rows.append(("KLD", f"{mean} {named} with an f16 KV cache, in nats"))
     return rows
 
 

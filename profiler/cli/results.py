@@ -24,11 +24,13 @@ def load(paths: Sequence[Path]) -> Any:
 
 
 def warn_of_quality(results: Any) -> None:
-    """Print on stderr why measured quality is in no cell."""
+    """Print on stderr which measured quality is in no cell, and why."""
     from profiler.analysis.quality_by_file import comparable
 
-    if problem := comparable(results).problem:
-        click.echo(printable(problem), err=True)
+    found = comparable(results)
+    for note in (found.problem, found.left_out):
+        if note:
+            click.echo(printable(note), err=True)
 
 
 def table_of(results: Any) -> str:

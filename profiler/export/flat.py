@@ -108,6 +108,8 @@ FIELDS = {
     "standin_family": "artifact.standin_family",
     "file_name": "artifact.file_name",
     "general_name": "artifact.general_name",
+    "quality_n_ctx": "quality.n_ctx",
+    "reference_sha256": "quality.reference_sha256",
 }
 # A spreadsheet runs what begins with one of these, also where they are of full width.
 # Source: OWASP, "CSV Injection".

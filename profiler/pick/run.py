@@ -25,7 +25,7 @@ from profiler.quality.adaptive import AdaptiveScores, ScoreTools
 from profiler.quality.choose import UNQUANTIZED, unquantized
 from profiler.quality.session import QualityOptions
 from profiler.quality.worker import ScoreAnswer, ScoreJob
-from profiler.records.config import RunConfig
+from profiler.records.config import KvTypes, RunConfig
 from profiler.records.environment import Environment
 from profiler.records.record import Record
 from profiler.results.file import Results
@@ -170,7 +170,7 @@ class _Runner:
         )
         left_s = budget_s - (time.monotonic() - begun_s)
         options = msgspec.structs.replace(options, budget_s=left_s)
-        known = known_of(self._writer.results, candidates, self._environment.id)
+        known = known_of(self._writer.results, candidates, self._environment.id, configs[0].cache)
         return PickSession(" ".join(each.text for each in group), candidates, files, known, options, tools).run()
 
     def _candidates(self, source: Source, configs: list[RunConfig]) -> Candidates:
@@ -247,7 +247,7 @@ class _Runner:
             run=self._workers.score,
             available_bytes=available_memory_bytes,
         )
-        quality = QualityOptions(n_threads=physical_cores(), repack=config.repack)
+        quality = QualityOptions(n_threads=physical_cores(), repack=config.repack, caches=(config.cache,))
         return AdaptiveScores(reference, default_text(), quality, self._environment.id, tools)
 
     def _reference_of(self, source: Source, candidates: Candidates) -> Callable[[], Prepared] | None:
@@ -269,7 +269,7 @@ class _Runner:
         return lambda: files.noting(make)
 
 
-def known_of(results: Results, candidates: Candidates, env_id: str) -> Known:
+def known_of(results: Results, candidates: Candidates, env_id: str, cache: KvTypes) -> Known:
     """Return what a results file holds of the candidates in one environment: what went well and is not suspect."""
     weights = "synthetic" if candidates.synthetic else "real"
     sha256 = {
@@ -286,7 +286,8 @@ def known_of(results: Results, candidates: Candidates, env_id: str) -> Known:
         qualities={
             (record.artifact_sha256, record.n_chunks_asked): record
             for record in results.qualities
-            if record.adaptive and record.status == "ok" and record.n_chunks_asked and record.divergence
+            if record.adaptive and record.cache == cache
+            if record.status == "ok" and record.n_chunks_asked and record.divergence
         },
     )
 

@@ -18,6 +18,7 @@ from profiler.quality.figures import divergence, perplexity
 from profiler.quality.reference import window_bytes
 from profiler.quality.session import QualityOptions, config_of
 from profiler.quality.worker import ScoreAnswer, ScoreJob, WindowsScored, n_scored
+from profiler.records.config import F16_CACHE, KvTypes
 from profiler.records.failure import Failure
 from profiler.records.quality import QualityRecord
 from quant.base.errors import UserError
@@ -55,13 +56,17 @@ class NoReferenceError(Exception):
 
 
 class AdaptiveScores:
-    """Scores the files of one model against its unquantized file, which is made when it is first needed."""
+    """Scores the files of one model against its unquantized file, which is made when it is first needed.
+
+    The files are scored with the options' first KV cache, the unquantized one with an f16 cache.
+    """
 
     def __init__(
         self, reference: Callable[[], Prepared], text: Text, options: QualityOptions, env_id: str, tools: ScoreTools
     ) -> None:
         self._reference_of, self._text, self._options, self._env_id = reference, text, options, env_id
         self._tools = tools
+        (self._cache, *_) = options.caches
         self._reference: Prepared | None = None
 
     def score(self, file: Prepared, n_windows: int) -> QualityRecord:
@@ -73,10 +78,11 @@ class AdaptiveScores:
         """
         reference = self._opened()
         started_at = utc_now()
-        base = self._scored(reference, n_windows)
+        base = self._scored(reference, F16_CACHE, n_windows)
         if isinstance(base, Failure):
             raise NoReferenceError(f"{reference.artifact.model} {reference.artifact.level}: {base.message}")
-        found = base if _is_same(file, reference) else self._scored(file, n_windows)
+        is_base = self._cache == F16_CACHE and _is_same(file, reference)
+        found = base if is_base else self._scored(file, self._cache, n_windows)
         record = QualityRecord(
             artifact_sha256=file.artifact.sha256,
             text_sha256=self._text.sha256,
@@ -89,6 +95,8 @@ class AdaptiveScores:
             started_at=started_at,
             n_threads=self._options.n_threads,
             adaptive=True,
+            type_k=self._cache.type_k,
+            type_v=self._cache.type_v,
         )
         if isinstance(found, Failure):
             status = "skipped" if found.kind == "memory" else "failed"
@@ -120,15 +128,15 @@ class AdaptiveScores:
         identity = f"{self._opened().artifact.sha256[:16]}-{self._text.sha256[:16]}-{self._options.n_ctx}"
         return self._tools.scratch / identity
 
-    def _scored(self, file: Prepared, n_windows: int) -> Scored | Failure:
+    def _scored(self, file: Prepared, cache: KvTypes, n_windows: int) -> Scored | Failure:
         """Score the windows that are not scored yet."""
-        path = self._folder() / f"{file.artifact.sha256[:32]}.json"
+        path = self._folder() / f"{file.artifact.sha256[:32]}-{cache.type_k}-{cache.type_v}.json"
         known = _read(path)
         n_windows = min(n_windows, self._room(file)) if known.n_windows < n_windows else n_windows
         if known.exhausted or known.n_windows >= n_windows:
             return known
-        is_reference = _is_same(file, self._opened())
-        config = config_of(self._options)
+        is_reference = cache == F16_CACHE and _is_same(file, self._opened())
+        config = config_of(self._options, cache)
         need, have = needed_bytes(file.artifact, config), self._tools.available_bytes()
         if need > have:
             lack = f"needs about {format_bytes(need)}, {format_bytes(have)} are available"

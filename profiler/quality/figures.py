@@ -34,7 +34,7 @@ def exponential(logarithm: Mean) -> Mean:
 
 
 def divergence(nll: Sequence[float], base_nll: Sequence[float], kld: Sequence[float], n_same_top: int) -> Divergence:
-    """Compare with the unquantized model (base), token by token; all values in nats."""
+    """Compare with the reference (base), token by token; all values in nats."""
     n = len(nll)
     share = n_same_top / n
     squares = mean_with_error(

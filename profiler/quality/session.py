@@ -1,6 +1,6 @@
-"""One call of `quality`: the unquantized model scores some windows, then each level the same ones, and so on.
+"""One call of `quality`: the reference scores some windows, then each file with each KV cache the same ones, and so on.
 
-One process at a time opens one model, so memory never holds two. In between, the unquantized model's distributions are
+One process at a time opens one model, so memory never holds two. In between, the reference's distributions are
 on disk, at most _DISK_BYTES of them: a long text takes several turns. A file's record is written when it is finished.
 """
 
@@ -19,7 +19,7 @@ from profiler.measure.corpus import Text
 from profiler.quality.choose import Chosen
 from profiler.quality.figures import divergence, perplexity
 from profiler.quality.worker import ScoreAnswer, ScoreJob, WindowsScored, n_scored
-from profiler.records.config import RunConfig, base_config
+from profiler.records.config import F16_CACHE, KvTypes, RunConfig, base_config
 from profiler.records.environment import Environment
 from profiler.records.failure import Failure
 from profiler.records.quality import QualityRecord
@@ -42,6 +42,7 @@ class QualityOptions(msgspec.Struct, frozen=True, kw_only=True):
     n_threads: int = 1
     timeout_s: float | None = None  # of one process
     repack: bool = True
+    caches: tuple[KvTypes, ...] = (F16_CACHE,)  # each file is scored with each
 
 
 class Tools(NamedTuple):
@@ -54,15 +55,18 @@ class Tools(NamedTuple):
 
 
 class QualityCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many files were scored."""
+    """How many files were scored; one with several KV caches counts with each."""
 
     n_ok: int
     n_failed: int
     n_known: int  # scored before
 
 
-def config_of(options: QualityOptions) -> RunConfig:
-    """Return the settings of a process: a window as one prompt, in batches of 512 tokens."""
+def config_of(options: QualityOptions, cache: KvTypes = F16_CACHE) -> RunConfig:
+    """Return the settings of a process: a window as one prompt, in batches of 512 tokens.
+
+    Flash attention is left to llama.cpp, which uses it wherever it can, and must for quantized values.
+    """
     n_batch = min(options.n_ctx, _BATCH_TOKENS)
     return base_config(
         workload="quality",
@@ -72,13 +76,17 @@ def config_of(options: QualityOptions) -> RunConfig:
         n_outputs_max=min(n_batch, n_scored(options.n_ctx)),
         n_threads=options.n_threads,
         repack=options.repack,
+        type_k=cache.type_k,
+        type_v=cache.type_v,
     )
 
 
 def run_quality(
     chosen: Chosen, text: Text, options: QualityOptions, environment: Environment, *, known: Results, tools: Tools
 ) -> QualityCounts:
-    """Score every file that is not in the results, and write its record.
+    """Score every file with every KV cache that is not in the results, and write its record.
+
+    The reference is scored with an f16 cache, requested or not.
 
     Raises:
         UserError: the text is too short, or the disk has no room for a single window.
@@ -97,7 +105,10 @@ def run_quality(
         n_threads=options.n_threads,
     )
     done = {record.key for record in known.qualities if record.status == "ok"}
-    files = [_FileScores(file, blank, done) for file in chosen.files]
+    requested = [(file, cache) for file in chosen.files for cache in options.caches]
+    if chosen.reference is not None and not any(_is_base(file, cache, chosen.reference) for file, cache in requested):
+        requested.insert(0, (chosen.reference, F16_CACHE))
+    files = [_FileScores(file, cache, blank, done) for file, cache in requested]
     session = _Session(files, options, tools)
     n_pending = sum(file.is_pending for file in files)
     if n_pending:
@@ -108,17 +119,22 @@ def run_quality(
 
 
 def _reference_in_memory(chosen: Chosen, options: QualityOptions, tools: Tools) -> Prepared | None:
-    """Return the unquantized model, or None where it does not fit: perplexity needs the level alone."""
+    """Return the reference, or None where it does not fit: perplexity needs the level alone."""
     reference = chosen.reference
-    if reference is None or (lack := _lack_of_memory(reference, options, tools)) is None:
+    if reference is None or (lack := _lack_of_memory(reference, config_of(options), tools)) is None:
         return reference
     name = f"{reference.artifact.model} {reference.artifact.level}"
-    say(f"{name}, the unquantized model to compare with, {lack}; only perplexity is measured, no KLD")
+    say(f"{name}, the model to compare with, {lack}; only perplexity is measured, no KLD")
     return None
 
 
-def _lack_of_memory(file: Prepared, options: QualityOptions, tools: Tools) -> str | None:
-    need, have = needed_bytes(file.artifact, config_of(options)), tools.available_bytes()
+def _is_base(file: Prepared, cache: KvTypes, reference: Prepared) -> bool:
+    """Return whether this is what the others are compared with."""
+    return cache == F16_CACHE and file.artifact.sha256 == reference.artifact.sha256
+
+
+def _lack_of_memory(file: Prepared, config: RunConfig, tools: Tools) -> str | None:
+    need, have = needed_bytes(file.artifact, config), tools.available_bytes()
     if need <= have:
         return None
     return f"needs about {format_bytes(need)}, {format_bytes(have)} are available; close programs or lower --n-ctx"
@@ -139,13 +155,15 @@ def _emptied(folder: Path) -> Iterator[None]:
 
 
 class _FileScores:
-    """One file, what has been scored of it so far, and its record, which gets figures at the end."""
+    """One file with one KV cache, what has been scored so far, and its record, which gets figures at the end."""
 
-    def __init__(self, file: Prepared, blank: QualityRecord, done: Container[object]) -> None:
-        self.file = file
-        self.record = msgspec.structs.replace(blank, artifact_sha256=file.artifact.sha256)
+    def __init__(self, file: Prepared, cache: KvTypes, blank: QualityRecord, done: Container[object]) -> None:
+        self.file, self.cache = file, cache
+        self.record = msgspec.structs.replace(
+            blank, artifact_sha256=file.artifact.sha256, type_k=cache.type_k, type_v=cache.type_v
+        )
         self.is_pending = self.record.key not in done  # a record is still to be written
-        self.is_reference = file.artifact.sha256 == blank.reference_sha256
+        self.is_reference = cache == F16_CACHE and file.artifact.sha256 == blank.reference_sha256
         self.nll: list[float] = []
         self._kld: list[float] = []
         self._n_same_top = 0
@@ -155,7 +173,8 @@ class _FileScores:
 
     @property
     def name(self) -> str:
-        return f"{self.file.artifact.model} {self.file.artifact.level}"
+        name = f"{self.file.artifact.model} {self.file.artifact.level}"
+        return name if self.cache == F16_CACHE else f"{name}, KV cache {self.cache}"
 
     def begin(self) -> None:
         """Note when the first process started."""
@@ -253,7 +272,8 @@ class _Session:
     def _score(self, file: _FileScores, first: int, n_windows: int) -> ScoreAnswer | None:
         """Score windows in one process; None where it failed, and the failure is then in the results."""
         file.begin()
-        if lack := _lack_of_memory(file.file, self._options, self._tools):
+        config = config_of(self._options, file.cache)
+        if lack := _lack_of_memory(file.file, config, self._tools):
             self._fail(file, Failure(kind="memory", message=lack), "skipped")
             return None
 
@@ -263,7 +283,7 @@ class _Session:
 
         job = ScoreJob(
             path=str(file.file.path),
-            config=config_of(self._options),
+            config=config,
             text_path=str(self._tools.scratch / "text"),
             n_chunks=self._options.n_chunks,
             first=first,
@@ -278,7 +298,7 @@ class _Session:
             return answer
         if answer.failure.kind == "text" and not self.n_ok and not file.nll:
             raise UserError(answer.failure.message)
-        self._fail(file, answer.failure, "failed")
+        self._fail(file, _with_advice(answer.failure, file.cache), "failed")
         return None
 
     def _fail(self, file: _FileScores, failure: Failure, status: str) -> None:
@@ -294,7 +314,7 @@ class _Session:
         """Fail what is pending: without the reference no level can be compared."""
         status = reference.record.status
         failure = Failure(
-            kind="worker", message=f"{reference.file.artifact.level}, the unquantized model to compare with, {status}"
+            kind="worker", message=f"{reference.file.artifact.level}, the model to compare with, {status}"
         )
         for file in self._pending():
             self._fail(file, failure, status)
@@ -306,6 +326,14 @@ class _Session:
         self.n_ok += 1
         self._tools.write(file.record)
         say(f"{file.name}: {describe(file.record)}")
+
+
+def _with_advice(failure: Failure, cache: KvTypes) -> Failure:
+    """Say what a KV cache needs, where no context could be made with it."""
+    if failure.kind != "context" or cache == F16_CACHE:
+        return failure
+    needs = "quantized keys and values need heads of a multiple of 32, values also flash attention; use f16"
+    return msgspec.structs.replace(failure, message=f"{failure.message}; {needs}")
 
 
 def describe(record: QualityRecord) -> str:

@@ -1,10 +1,11 @@
-"""The quality tables: one per model, text and windows, the unquantized model first."""
+"""The quality tables: one per reference, text and windows, the most bits per weight first."""
 
 from collections.abc import Mapping, Sequence
 from math import floor, log10
 
 from profiler.analysis.quality_by_file import comparable, settled
 from profiler.quality.figures import exponential
+from profiler.records.config import CACHE_TYPES, F16_CACHE, KvTypes
 from profiler.records.quality import Mean, QualityRecord
 from profiler.results.file import Results
 from profiler.tables.format import aligned, clean, level_names
@@ -21,18 +22,21 @@ def quality_table(results: Results) -> str:
         artifact = results.artifacts[record.artifact_sha256]
         # A pick's records are of as many windows as each file needed.
         part = "adaptive" if record.adaptive else record.n_chunks_asked
-        key = (artifact.model, record.text_sha256, record.n_ctx, part)
+        key = (record.reference_sha256 or artifact.model, record.text_sha256, record.n_ctx, part)
         groups.setdefault(key, []).append((artifact, record))
     blocks = [_block(group, results) for group in groups.values()]
-    if problem := comparable(results).problem:
-        blocks.append(f"{problem}\n")
+    found = comparable(results)
+    blocks += [f"{note}\n" for note in (found.problem, found.left_out) if note]
     return "\n".join(blocks)
 
 
 def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) -> str:
     names = level_names(artifact for artifact, _ in group)
-    ordered = sorted(group, key=lambda pair: (-pair[0].bpw, pair[0].level))
-    artifact, record = ordered[0]
+    if len({artifact.model for artifact, _ in group}) > 1:
+        names = {artifact.sha256: f"{clean(artifact.model)} {names[artifact.sha256]}" for artifact, _ in group}
+    ordered = sorted(group, key=lambda pair: (-pair[0].bpw, pair[0].level, pair[0].sha256, _coarseness(pair[1].cache)))
+    _, record = ordered[0]
+    artifact = results.artifacts.get(record.reference_sha256 or "", ordered[0][0])
     scored = next((each for _, each in ordered if each.perplexity is not None), None)
     model, text = clean(artifact.model), clean(record.text_name)
     size = format_params(artifact.n_params, artifact.n_params_active)
@@ -43,8 +47,18 @@ def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) ->
         tokens = sorted({each.perplexity.n_scored for _, each in ordered if each.perplexity is not None})
         halves = f"the second halves of {_span(counts)} windows of {scored.n_ctx}"
         lines += [f"{_span(tokens)} tokens scored, {halves}; ± standard error", ""]
-    lines += [*aligned([_HEAD, *(_row(*pair, names) for pair in ordered)], last_left=False), ""]
+    rows = [_HEAD, *(_row(*pair, names) for pair in ordered)]
+    if any(each.cache != F16_CACHE for _, each in ordered):
+        caches = ["KV cache", *(clean(str(each.cache)) for _, each in ordered)]
+        rows = [(row[0], cache, *row[1:]) for row, cache in zip(rows, caches, strict=True)]
+    lines += [*aligned(rows, last_left=False), ""]
     return "\n".join([*lines, *_notes(ordered, results), ""])
+
+
+def _coarseness(cache: KvTypes) -> tuple[float, KvTypes]:
+    """Return by what caches are ordered: the most bytes first."""
+    known = (CACHE_TYPES[kind].bytes_per_element for kind in cache if kind in CACHE_TYPES)
+    return -sum(known), cache
 
 
 def _span(counts: Sequence[int]) -> str:
@@ -59,7 +73,7 @@ def _row(artifact: Artifact, record: QualityRecord, names: Mapping[str, str]) ->
     found = record.divergence
     if found is None:
         return [*row, *[""] * (len(_HEAD) - len(row))]
-    if record.artifact_sha256 == record.reference_sha256:
+    if record.artifact_sha256 == record.reference_sha256 and record.cache == F16_CACHE:
         return [*row, "1", "0", *[""] * (len(_HEAD) - len(row) - 2)]
     return [
         *row,
@@ -89,18 +103,24 @@ def _share(found: Mean) -> str:
 
 def _notes(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) -> list[str]:
     references = {record.reference_sha256 for _, record in group if record.divergence is not None}
-    names = sorted(clean(results.artifacts[each].level) for each in references if each and each in results.artifacts)
+    names = [
+        f"{clean(results.artifacts[each].level)} (sha256 {each[:8]}…)"
+        for each in references
+        if each and each in results.artifacts
+    ]
     notes = ["perplexity: comparable within a model, or between models with the same tokenizer."]
     if len({record.n_chunks for _, record in group if record.perplexity is not None}) > 1:
         notes = ["perplexity: of different parts of the text, and not comparable; its ratio and KLD are."]
     if names:
         notes += [
-            f"against {' and '.join(names)}: ratio of the perplexities; KLD: KL divergence, nats per token;",
+            f"against {' and '.join(names)} with an f16 KV cache;",
+            "ratio: of the perplexities; KLD: KL divergence, nats per token;",
             "same top: how often the most probable token is the same; Δp: change of the right token's probability.",
         ]
     else:
-        notes.append("there is no unquantized model to compare with.")
+        notes.append("there is no model to compare with.")
     for artifact, record in group:
         if record.error is not None:
-            notes.append(f"{clean(artifact.level)} {record.status}: {clean(record.error.message)}")
+            cache = "" if record.cache == F16_CACHE else f", KV cache {record.cache},"
+            notes.append(f"{clean(f'{artifact.level}{cache}')} {record.status}: {clean(record.error.message)}")
     return [f"- {note}" for note in notes]

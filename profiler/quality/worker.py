@@ -1,6 +1,6 @@
 """One process: score some windows of a text with one model. Run as `python -m profiler.quality.worker`.
 
-The unquantized model writes its distributions into a folder; a quantized one is compared with them. After each window a
+The reference writes its distributions into a folder; another file or cache is compared with them. After each window a
 line goes to the parent, at the end the answer.
 """
 
@@ -176,7 +176,7 @@ class _Scorer:
         reader = WindowReader(path)
         try:
             if reader.n_vocab != self._engine.n_vocab or reader.tokens != tokens:
-                raise EngineError("tokens", "it tokenizes the text differently from the unquantized one")
+                raise EngineError("tokens", "it tokenizes the text differently from the reference")
             return self._rows(tokens, None, reader)
         finally:
             reader.close()

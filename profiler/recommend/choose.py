@@ -63,7 +63,12 @@ def recommend(
         prefer=criteria.order,
         flagged=criteria.flagged,
         choices=tuple(choices),
-        notes=(*notes, *_beyond_training(summaries, limits.n_ctx), *_separations(choices)),
+        notes=(
+            *notes,
+            *_unscored_caches(summaries),
+            *_beyond_training(summaries, limits.n_ctx),
+            *_separations(choices),
+        ),
     )
 
 
@@ -93,6 +98,20 @@ def _requests(groups: list[list[CellSummary]], notes: list[str], results_name: s
     if left := sorted({clean(group[0].config.workload) for group in groups if group[0].config.mode != "request"}):
         notes.append(f"skipped, without a time to first token: {', '.join(left)}")
     return kept
+
+
+def _unscored_caches(summaries: Sequence[CellSummary]) -> list[str]:
+    """Return a note on KV caches without measured quality, of files that have it with another."""
+    scored = {cell.artifact.sha256 for cell in summaries if cell.quality.kld is not None}
+    lacking = {
+        cell.config.cache
+        for cell in summaries
+        if cell.quality.kld is None and cell.artifact.sha256 in scored and cell.status == "ok"
+    }
+    if not lacking:
+        return []
+    names = clean(", ".join(sorted(map(str, lacking))))
+    return [f"KV cache {names}: no KLD was measured with it; slmprof quality --ctk and --ctv measures it"]
 
 
 def _beyond_training(summaries: Sequence[CellSummary], n_ctx: int | None) -> list[str]:

@@ -112,7 +112,7 @@ def bar_in_words(some_known: bool, some_unknown: bool) -> str:
 
 def _quality(candidate: Candidate, basis: str) -> str:
     if basis == "kld":
-        return f"has the lowest KLD from the unquantized model ({kld_text(candidate)})"
+        return f"has the lowest KLD ({kld_text(candidate)})"
     return f"has the most bits per weight ({candidate.bpw:.2f}; quality was not measured for all)"
 
 

@@ -44,12 +44,14 @@ class EnergyFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class QualityFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the file makes of a text."""
+    """What the file makes of a text, with a KV cache of the cell's types."""
 
     ppl: Mean | None = None
-    kld: Mean | None = None  # from the unquantized model
-    same_top: float | None = None  # share of places where the most probable token is the unquantized model's
+    kld: Mean | None = None  # from the reference
+    same_top: float | None = None  # share of places where the most probable token is the reference's
     text_sha256: str | None = None
+    n_ctx: int | None = None  # tokens in a window
+    reference_sha256: str | None = None  # the unquantized file, or the one that was named
 
 
 class Reach(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,7 @@
 """A cell of a sweep: one file with one set of settings, everything that changes speed or memory."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
@@ -27,6 +28,26 @@ CACHE_TYPES = {
     "q4_0": CacheType(2, 18 / 32),
     "iq4_nl": CacheType(20, 18 / 32),
 }
+
+
+class KvTypes(NamedTuple):
+    """The types of a KV cache."""
+
+    type_k: str
+    type_v: str
+
+    def __str__(self) -> str:
+        return f"{self.type_k}/{self.type_v}"
+
+
+F16_CACHE = KvTypes("f16", "f16")
+
+
+def crossed(types_k: Sequence[str], types_v: Sequence[str]) -> tuple[KvTypes, ...]:
+    """Return each type of keys with each type of values."""
+    return tuple(KvTypes(type_k, type_v) for type_k in types_k for type_v in types_v)
+
+
 # Checked when a record is read, since results files are untrusted.
 CpuNumber = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 Mode = Annotated[str, msgspec.Meta(pattern=r"\A(?:separate|request)\Z")]
@@ -67,6 +88,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     def load(self) -> tuple[str, str, int, int, int]:
         """What one round does: cells of one load can be compared."""
         return self.mode, self.workload, self.n_prompt, self.n_gen, self.n_depth
+
+    @property
+    def cache(self) -> KvTypes:
+        """The types of the KV cache."""
+        return KvTypes(self.type_k, self.type_v)
 
     @property
     def decode_depth(self) -> int:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from profiler.records.config import F16_CACHE, KvTypes
 from profiler.records.failure import Failure, Status
 from quant.base.ints import Count, Int64
 
@@ -21,7 +22,7 @@ class Perplexity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Divergence(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a model's predictions are from the unquantized model's; nats, shares, and probabilities."""
+    """How far a model's predictions are from the reference's; nats, shares, and probabilities."""
 
     kld: Mean
     kld_p90: float
@@ -43,7 +44,8 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True, tag="quality", ta
     text_name: str
     n_ctx: Int64
     n_chunks_asked: Int64 | None  # None: the whole text
-    reference_sha256: str | None  # the unquantized file; None where there was none, and no divergence then
+    # The unquantized file, or the one that was named, with an f16 cache; None where there was none, and no divergence.
+    reference_sha256: str | None
     env_id: str
     status: Status
     started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
@@ -55,10 +57,17 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True, tag="quality", ta
     wall_ns: Int64 | None = None  # of its processes
     peak_rss_bytes: Int64 | None = None  # of the largest of them
     adaptive: bool = False  # a pick's: windows are added until they suffice for its decision
+    type_k: str = F16_CACHE.type_k  # of the KV cache
+    type_v: str = F16_CACHE.type_v
     error: Failure | None = None
 
     @property
-    def key(self) -> tuple[str, str, int, int | None, bool, str | None]:
+    def cache(self) -> KvTypes:
+        """The types of the KV cache."""
+        return KvTypes(self.type_k, self.type_v)
+
+    @property
+    def key(self) -> tuple[str, KvTypes, str, int, int | None, bool, str | None]:
         """What makes two of them the same measurement; it drives resume."""
         windows = self.n_ctx, self.n_chunks_asked, self.adaptive
-        return self.artifact_sha256, self.text_sha256, *windows, self.reference_sha256
+        return self.artifact_sha256, self.cache, self.text_sha256, *windows, self.reference_sha256

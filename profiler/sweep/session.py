@@ -92,12 +92,21 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
 
 def _checked_grids(request: Request) -> list[Axes]:
     """Return the lists of every sweep; a wrong value or source is found here, before anything is made."""
-    grids = read_sweep(request.sweep_file, request.axes) if request.sweep_file else [request.axes]
+    grids = grids_of(request)
     for grid in grids:
         check_axes(grid, zipped=request.zipped)
     for text in request.sources:
         resolve(text)
     return grids
+
+
+def grids_of(request: Request) -> list[Axes]:
+    """Return the lists of each sweep.
+
+    Raises:
+        UserError: the sweep file cannot be read.
+    """
+    return read_sweep(request.sweep_file, request.axes) if request.sweep_file else [request.axes]
 
 
 def check_gpu(grids: Sequence[Axes], environment: Environment) -> None:

@@ -27,18 +27,21 @@ MAX_NAME_BYTES = 63  # GGML_MAX_NAME with its zero
 MAX_DIMS = 4  # GGML_MAX_DIMS
 _CHUNK_BYTES = 1 << 20
 
-_STRING, _ARRAY = 8, 9
+STRING, _ARRAY = 8, 9
 _LENGTH = struct.Struct("<Q")
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 Scalar = int | float | bool | str
 
 
 @dataclass(frozen=True)
 class LongArray:
-    """An array too long to keep, such as a vocabulary: only its length is known."""
+    """An array too long to keep, such as a vocabulary: how long it is, and where it stands in the first file."""
 
     n_items: int
+    kind: int  # of its items, as GGUF numbers types
+    offset: int
+    n_bytes: int
 
 
 Value = Scalar | tuple[Scalar, ...] | LongArray
@@ -298,39 +301,40 @@ def _padded(n_bytes: int, alignment: int) -> int:
 
 def _value(cursor: _Cursor, key: str) -> Value:
     kind = cursor.u32()
-    if kind == _STRING:
+    if kind == STRING:
         return cursor.text(MAX_TEXT_BYTES, f"the text of {key}")
     if kind == _ARRAY:
         return _array(cursor, key)
-    if kind not in _SCALARS:
+    if kind not in SCALARS:
         raise _MalformedError(f"{key} has the unknown type {kind}")
     return _scalar(cursor, kind)
 
 
 def _scalar(cursor: _Cursor, kind: int) -> Scalar:
-    layout = struct.Struct("<" + _SCALARS[kind])
+    layout = struct.Struct("<" + SCALARS[kind])
     value: Scalar = layout.unpack(cursor.take(layout.size))[0]
     return value
 
 
 def _array(cursor: _Cursor, key: str) -> Value:
     kind, n_items = cursor.u32(), cursor.u64()
-    if kind != _STRING and kind not in _SCALARS:
+    if kind != STRING and kind not in SCALARS:
         raise _MalformedError(f"{key} is a list of the unknown type {kind}")
-    item_bytes = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])  # a string has at least its length
-    if kind == _STRING and n_items > MAX_STRINGS:
+    item_bytes = 8 if kind == STRING else struct.calcsize("<" + SCALARS[kind])  # a string has at least its length
+    if kind == STRING and n_items > MAX_STRINGS:
         raise _MalformedError(f"{key} claims {n_items} items")
     if n_items > cursor.left // item_bytes:
         raise _ShortError(f"{key} claims {n_items} items")
     if n_items <= MAX_KEPT_ITEMS:
-        if kind == _STRING:
+        if kind == STRING:
             return tuple(cursor.text(MAX_TEXT_BYTES, f"the text of {key}") for _ in range(n_items))
         return tuple(_scalar(cursor, kind) for _ in range(n_items))
-    if kind == _STRING:
+    offset = cursor.position
+    if kind == STRING:
         cursor.skip_texts(n_items)
     else:
         cursor.skip(n_items * item_bytes)
-    return LongArray(n_items)
+    return LongArray(n_items, kind, offset, cursor.position - offset)
 
 
 def _tensor_head(cursor: _Cursor) -> tuple[str, GgmlType, tuple[int, ...], int]:

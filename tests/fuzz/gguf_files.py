@@ -20,6 +20,7 @@ from profiler.estimate.process import Estimator
 from profiler.estimate.records import Question
 from profiler.measure.launch import run_worker
 from profiler.quality.choose import choose
+from profiler.quality.vocabulary import refuse_other_vocabulary
 from profiler.records.config import Cell, RunConfig, base_config
 from profiler.records.record import Record
 from profiler.results.file import read_results
@@ -70,6 +71,7 @@ class Cases:
         self._whole = models[2].read_bytes()
         self._models = [taken_apart(path.read_bytes()) for path in models]
         self._shards = [taken_apart(path.read_bytes()) for path in shards]
+        self._with_vocabulary = open_model(models[1])
         self._imatrices = [taken_apart(imatrix.read_bytes())]
         self._shard_names = [path.name for path in shards]
         start_forks()
@@ -108,6 +110,7 @@ class Cases:
         before, refusals = files_in(folder), list[str]()
         artifact = _describe(path, refusals, random)
         if artifact is not None:
+            tried(lambda: refuse_other_vocabulary(open_model(path), self._with_vocabulary), refusals)
             for work in (_measure, _size_up, _quantize):
                 if random.random() < _WORKER_SHARE:
                     work(path, artifact, refusals, random)

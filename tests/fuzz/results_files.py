@@ -287,6 +287,7 @@ def _quality(level: str, sha256: str, reference: str, env_id: str) -> QualityRec
         n_ctx=512,
         n_chunks_asked=None,
         reference_sha256=reference,
+        type_k="q8_0" if level == "Q8_0" else "f16",
         env_id=env_id,
         status="ok",
         started_at="2025-01-01T00:00:00Z",

@@ -1,5 +1,8 @@
-"""Perplexity, KLD and equal top tokens against llama-perplexity, on the same files, text and windows.
+"""Perplexity, KLD and equal top tokens against llama-perplexity, on the same files, text, windows and KV caches.
 
+Levels against F16, F16 with quantized caches against itself with an f16 cache, and a level against another with
+--reference. Caches are as each program makes them by itself: llama.cpp then uses flash attention, and rotates keys and
+values where the size of a head is a multiple of 64, unless LLAMA_ATTN_ROT_DISABLE is set.
 llama-perplexity keeps the unquantized model's distribution evenly spaced in 16 bits, ours is more exact; on a random
 model, whose most probable tokens lie close together, that alone moves some of its equal top tokens.
 """
@@ -16,13 +19,16 @@ import msgspec
 from profiler.cli.quality import measure_quality
 from profiler.measure.corpus import default_text
 from profiler.quality.session import QualityOptions
+from profiler.records.config import F16_CACHE, KvTypes
 from profiler.records.quality import QualityRecord
-from profiler.results.file import Results, read_results
+from profiler.results.file import read_results
 from quant.sources.prepare import PrepareOptions
 from tests.parity.oracle import Oracle
 from tests.support.checkpoints import SMOLLM2_135M, TRAINED, make_checkpoint
 
 LEVELS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_S", "Q2_K")
+CACHES = (KvTypes("q8_0", "q8_0"), KvTypes("q4_0", "q4_0"))
+LEVEL, REFERENCE = "Q4_K_M", "Q8_0"  # with --reference
 N_CTX, N_CHUNKS, N_THREADS = 512, 8, 1
 PPL_REL, KLD_REL, KLD_ABS, SAME_TOP = 1e-3, 1e-2, 1e-6, 0.002
 # Of all other figures: their digits end there, and a share of the value.
@@ -33,7 +39,7 @@ _FIGURE = re.compile(
     r"*(-?[\d.]+)(?: ± +([\d.]+))?",
     re.MULTILINE,
 )
-_N_FIGURES = 7  # that this finds
+_N_FIGURES = 8  # that this finds
 _TRIES = 5  # on a busy machine llama-perplexity can end before all its lines are written
 _FINAL = re.compile(r"Final estimate: PPL = ([\d.]+)")
 
@@ -58,7 +64,7 @@ def compare_quality(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
         findings += _of_model(oracle, checkpoint, folder)
     for row in findings:
         print(
-            f"  {row['model']:12} {row['level']:7} perplexity {row['ppl']:12.4f} against {row['their_ppl']:12.4f}, "
+            f"  {row['model']:12} {row['level']:13} perplexity {row['ppl']:12.4f} against {row['their_ppl']:12.4f}, "
             f"KLD {row['kld']:.6f} against {row['their_kld']}, same top {row['same_top']:.4%} against "
             f"{row['their_same_top']}, {len(row['others'])} more figures equal but {row['differing'] or 'none'}  "
             f"{'ok' if row['ok'] else 'MISSED'}"
@@ -74,26 +80,51 @@ def _of_model(oracle: Oracle, checkpoint: Path, folder: Path) -> list[dict[str, 
     models = folder / "models" / checkpoint.name
     prepare_options = PrepareOptions(levels=",".join(LEVELS), models_dir=models)
     options = QualityOptions(n_ctx=N_CTX, n_chunks=N_CHUNKS, n_threads=N_THREADS)
-    failed = measure_quality([str(checkpoint)], prepare_options, results, options, text=text)
-    assert not failed
-    found = read_results([results])
-    ours = {found.artifacts[each.artifact_sha256].level: each for each in found.qualities}
-    base = folder / "base.logits"
-    rows = []
-    for level in LEVELS:
-        theirs = _theirs(oracle.llama_perplexity, _file(models, ours[level], found), text, base, write=level == "F16")
-        rows.append(_judge(checkpoint.name, level, ours[level], theirs))
+    assert not measure_quality([str(checkpoint)], prepare_options, results, options, text=text)
+    levels = _by_level(results, F16_CACHE)
+    files = {level: models / file_name for level, (file_name, _) in levels.items()}
+    program, base = _Program(oracle.llama_perplexity, text), folder / "base.logits"
+    rows = [
+        _judge(checkpoint.name, level, levels[level][1], program.figures(files[level], base, write=level == "F16"))
+        for level in LEVELS
+    ]
+    as_it_is = PrepareOptions(levels=None)
+    cached = msgspec.structs.replace(options, caches=CACHES)
+    assert not measure_quality([str(files["F16"])], as_it_is, results, cached, text=text)
+    for cache in CACHES:
+        _, ours = _by_level(results, cache)["F16"]
+        rows.append(_judge(checkpoint.name, f"F16 {cache}", ours, program.figures(files["F16"], base, cache=cache)))
+    program.figures(files[REFERENCE], base, write=True)
+    against = folder / f"{checkpoint.name}-reference.jsonl"
+    assert not measure_quality([str(files[LEVEL])], as_it_is, against, options, text=text, reference=files[REFERENCE])
+    _, ours = _by_level(against, F16_CACHE)[LEVEL]
+    rows.append(_judge(checkpoint.name, f"{LEVEL} - {REFERENCE}", ours, program.figures(files[LEVEL], base)))
     base.unlink()
     return rows
 
 
-def _file(models: Path, record: QualityRecord, found: Results) -> Path:
-    return models / found.artifacts[record.artifact_sha256].file_name
+def _by_level(results: Path, cache: KvTypes) -> dict[str, tuple[str, QualityRecord]]:
+    """Return each level's file name and record."""
+    found = read_results([results])
+    records = [(found.artifacts[each.artifact_sha256], each) for each in found.qualities if each.cache == cache]
+    return {artifact.level: (artifact.file_name, record) for artifact, record in records}
 
 
-def _theirs(program: Path, model: Path, text: Path, base: Path, *, write: bool) -> Theirs:
-    command = [str(program), "-m", str(model), "-c", str(N_CTX), "--chunks", str(N_CHUNKS), "-t", str(N_THREADS),
-               "--kl-divergence-base", str(base), *(["-f", str(text)] if write else ["--kl-divergence"])]  # fmt: skip
+class _Program:
+    """llama-perplexity on a text."""
+
+    def __init__(self, path: Path, text: Path) -> None:
+        self._path, self._text = path, text
+
+    def figures(self, model: Path, base: Path, *, write: bool = False, cache: KvTypes = F16_CACHE) -> Theirs:
+        """Write the file that others are compared with, or compare with it."""
+        command = [str(self._path), "-m", str(model), "-c", str(N_CTX), "--chunks", str(N_CHUNKS),
+                   "-t", str(N_THREADS), "-ctk", cache.type_k, "-ctv", cache.type_v, "--kl-divergence-base", str(base),
+                   *(["-f", str(self._text)] if write else ["--kl-divergence"])]  # fmt: skip
+        return _theirs(command, write=write)
+
+
+def _theirs(command: list[str], *, write: bool) -> Theirs:
     said = ""
     for _ in range(_TRIES):
         done = subprocess.run(command, check=True, text=True, capture_output=True)

@@ -50,9 +50,7 @@ class Scoring:
         """The records by the beginning of the file's hash, which is its level."""
         return {each.artifact_sha256.rstrip("-"): each for each in self.known.qualities}
 
-    def run(
-        self, reference: Prepared | None, *others: Prepared, text: str, n_ctx: int = 8, n_chunks: int | None = None
-    ) -> QualityCounts:
+    def run(self, reference: Prepared | None, *others: Prepared, text: str, **options: Any) -> QualityCounts:
         """Score files with a text of digits, each of which is a token."""
         files = (*([reference] if reference else []), *others)
         tools = Tools(
@@ -65,7 +63,7 @@ class Scoring:
             return run_quality(
                 Chosen(files=files, reference=reference),
                 Text(name="digits", content=text.encode()),
-                QualityOptions(n_ctx=n_ctx, n_chunks=n_chunks),
+                QualityOptions(**({"n_ctx": 8} | options)),
                 ENVIRONMENT,
                 known=self.known,
                 tools=tools,

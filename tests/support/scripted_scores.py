@@ -11,12 +11,13 @@ from profiler.records.config import RunConfig
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """The logits after each token, the same at every position."""
+    """The logits after each token, the same at every position, with any KV cache that has none of its own."""
 
     after: dict[int, list[float]]  # token -> logits; others take `other`
     other: list[float]
     bos: int | None = None
     fail: str | None = None  # an EngineError of this kind at the first window
+    cached: dict[str, list[float]] = {}  # type of the keys -> logits after every token
 
 
 class FakeScores:
@@ -49,7 +50,8 @@ class FakeScores:
         for start in range(0, len(tokens) - 1, n_batch):
             begin, end = max(start, first), min(start + n_batch, len(tokens) - 1)
             if end > begin:
-                rows = [script.after.get(token, script.other) for token in tokens[begin:end]]
+                other = script.cached.get(self._config.type_k, script.other)
+                rows = [script.after.get(token, other) for token in tokens[begin:end]]
                 with np.errstate(over="ignore"):
                     logits = np.asarray(rows, np.float32)
                 yield begin, logits

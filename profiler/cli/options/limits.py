@@ -38,7 +38,10 @@ _LIMITS = (
         "--max-ttft", metavar="TIME", help="Maximum time to first token, like 500ms or 1s; needs a request workload."
     ),
     click.option(
-        "--max-kld", metavar="NATS", type=float, help="Maximum KLD from the unquantized file; needs slmprof quality."
+        "--max-kld",
+        metavar="NATS",
+        type=float,
+        help="Maximum KLD from the unquantized file, or the reference; needs slmprof quality.",
     ),
     click.option("--max-file", metavar="SIZE", help="Maximum size of the file, like 400MiB."),
     number_option(

@@ -63,6 +63,35 @@ def test_levels_of_a_checkpoint(folder: Path) -> None:
     assert slmprof("show", results, cache=folder / "cache").out == done.out
 
 
+def test_any_file_and_kv_cache_against_any_file(folder: Path, tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "wide", vocab=600, head_dim=32)
+    results, cache = tmp_path / "results.jsonl", folder / "cache"
+    done = slmprof("convert", tmp_path / "wide", "-q", "Q8_0,Q4_0", "-o", tmp_path / "files", cache=cache)
+    assert done.status == 0, done.err
+    eight, four = (next((tmp_path / "files").glob(f"*{level}.gguf")) for level in ("Q8_0", "Q4_0"))
+    command: list[Any] = ["quality", four, "--reference", eight, "--text", folder / "text.txt", "--n-ctx", "64"]
+    done = slmprof(*command, "--ctk", "f16,q4_0", "--ctv", "q4_0", "-t", "1", "-o", results, cache=cache)
+    assert done.status == 0, done.err
+    found = read_results([results])
+    records = {(found.artifacts[each.artifact_sha256].level, str(each.cache)): each for each in found.qualities}
+    assert set(records) == {("Q8_0", "f16/f16"), ("Q4_0", "f16/q4_0"), ("Q4_0", "q4_0/q4_0")}
+    (reference,) = {each.reference_sha256 for each in records.values()}
+    assert found.artifacts[reference or ""].level == "Q8_0"
+    kld = [compared(each).kld.value for each in records.values()]
+    assert kld[0] == 0 < kld[1] < kld[2]
+    assert "q4_0/q4_0" in done.out
+
+    # Heads of 16 values, and blocks of 32.
+    command = ["quality", folder / "tiny", "-q", "F16", "--text", folder / "text.txt", "--n-ctx", "64", "-o", results]
+    done = slmprof(*command, "--ctv", "q8_0", cache=cache)
+    assert done.status == 1
+    assert done.err.splitlines()[-1].endswith("values also flash attention; use f16")
+    assert_one_line(slmprof(*command, "--ctk", "q8", cache=cache), "unknown --ctk 'q8'; choose from f32, f16, ")
+    assert_one_line(
+        slmprof(*command, "--reference", folder / "tiny" / "config.json", cache=cache), "is not a GGUF file"
+    )
+
+
 def answer(folder: Path, path: Path, *, n_ctx: int, is_reference: bool) -> ScoreAnswer:
     scratch = folder / f"scratch-{n_ctx}"
     scratch.mkdir(exist_ok=True)

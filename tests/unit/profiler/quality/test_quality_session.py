@@ -7,6 +7,7 @@ import pytest
 
 from profiler.quality import session
 from profiler.quality.choose import refuse_synthetic
+from profiler.records.config import F16_CACHE, KvTypes
 from profiler.records.quality import Divergence
 from quant.base.errors import UserError
 from tests.support.quality import Scoring, model
@@ -46,6 +47,23 @@ def test_a_level_is_compared_token_by_token(tmp_path: Path) -> None:
     assert found.same_top.value == 0  # of two even tokens the first counts
     assert found.dp_rms.value == pytest.approx(0.25)
     assert found.log_ppl_ratio.value == pytest.approx(math.log(2) - math.log(64 / 9) / 3, rel=1e-6)
+
+
+def test_each_file_is_scored_with_each_kv_cache_against_the_reference_with_an_f16_cache(tmp_path: Path) -> None:
+    scoring = Scoring(tmp_path)
+    files = model(tmp_path, "F16", ONE_IN_FOUR, cached={"q8_0": EVEN}), model(tmp_path, "Q2_K", EVEN)
+    caches = (KvTypes("f16", "q4_0"), KvTypes("q8_0", "q8_0"))
+    counts = scoring.run(*files, text=TEXT, caches=caches)
+    assert (counts.n_ok, counts.n_known) == (5, 0)
+    found = {(each.artifact_sha256[:3], each.cache): each.divergence for each in scoring.known.qualities}
+    assert list(found) == [("f16", F16_CACHE), *((name, cache) for name in ("f16", "q2_") for cache in caches)]
+    kld = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    assert [each.kld.value for each in found.values() if each] == pytest.approx(
+        [0, 0, kld, kld, kld], rel=1e-4, abs=1e-8
+    )
+    assert {job.config.cache for job in scoring.jobs if job.is_reference} == {F16_CACHE}
+    again = scoring.run(*files, text=TEXT, caches=(F16_CACHE, *caches))
+    assert (again.n_ok, again.n_known) == (1, 5)  # Q2_K with an f16 cache
 
 
 def test_the_unquantized_model_does_not_differ_from_itself(tmp_path: Path) -> None:

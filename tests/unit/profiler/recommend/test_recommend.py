@@ -309,12 +309,22 @@ def test_measured_quality_counts_before_bits() -> None:
     found = scored({"Q4_0": (0.020, 0.001), "Q6_K": (0.030, 0.001), "Q8_0": (0.040, 0.001)})
     choice = choose(found, max_memory_bytes=GIB)
     assert (chosen(choice), choice.quality_basis) == (("Q4_0", 2), "kld")
-    assert "lowest KLD from the unquantized model (0.02 ± 0.001)" in choice.reason
+    assert "lowest KLD (0.02 ± 0.001)" in choice.reason
 
 
 def test_qualities_within_their_errors_are_a_tie() -> None:
     found = scored({"Q4_0": (0.011, 0.001), "Q6_K": (0.012, 0.001), "Q8_0": (0.010, 0.001)})
     assert chosen(choose(found, max_memory_bytes=GIB)) == ("Q4_0", 2)  # the fastest of the tie
+
+
+def test_a_kv_cache_that_was_not_scored_has_no_quality_and_is_noted() -> None:
+    known = changed(cell("Q4_0", 20, 100), kld=0.01, kld_se=0.001)
+    found = recommend(
+        [known, cell("Q4_0", 30, 90, type_k="q8_0", type_v="q8_0")], Criteria(limits=Limits(max_kld=0.02))
+    )
+    assert found.choices[0].chosen is not None
+    assert found.choices[0].chosen.cell_key == known.cell_key
+    assert any(note.startswith("KV cache q8_0/q8_0: no KLD was measured") for note in found.notes)
 
 
 def test_a_limit_on_divergence() -> None:
