@@ -14,6 +14,7 @@ _LARGE = {
     "models": "GGUF files made by profile",
     "results": "what was found out of large results files",
     "quality": "left behind by a quality run that was killed",
+    "picks": "what a pick goes on with: the unquantized model's distributions, the names of files that it made",
 }
 # Folders and files that are small, listed as one entry.
 _SMALL = (

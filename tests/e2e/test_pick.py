@@ -18,7 +18,7 @@ from tests.support.commandline import ROOT, environment, slmprof
 
 # With limits on speed and KLD the best quality wins, which no busy machine changes.
 COMMAND = ("pick", TRAINED, "-q", "Q4_0,Q8_0", "-t", "1", "--workload", "survey", "-r", "1", "--min-decode", "0.01",
-           "--max-kld", "0.05")  # fmt: skip
+           "--max-kld", "0.05", "--patience", "0%")  # fmt: skip
 
 
 def rounds_in(results: Path) -> Counter[tuple[str, int]]:
