@@ -54,8 +54,8 @@ def render(pick: Pick, summaries: Sequence[CellSummary]) -> str:
     lines += _limits(pick)
     if verdict.tied:
         lines.append(
-            f"- a tie with {', '.join(map(clean, verdict.tied))}: these rounds do not tell which is faster. Within 2 % of "
-            "expected speed quality decides, then memory, then bits per weight"
+            f"- a tie with {', '.join(map(clean, verdict.tied))}: these rounds do not tell which is faster. Within "
+            "2 % of expected speed quality decides, then memory, then bits per weight"
         )
     if verdict.runner_up is not None and verdict.runner_up not in verdict.tied:
         lines.append(f"- the best of another level: {clean(verdict.runner_up)}")
