@@ -1,9 +1,7 @@
-"""LoRA adapters that peft made, merged while the base is read, against peft's own merge_and_unload.
+"""LoRA adapters that peft made, merged while the base is read, against peft's own merge_and_unload in float32.
 
-In float64, rounded to float32 at the end, peft's sums are the exact ones, rounded once: ours must be these, bit for
-bit. In float32 peft's have errors of their own, since each product, the scaling and the sum are rounded. What they are
-apart from ours is printed, in steps of float32 at a tensor's largest value, of which two are allowed, with the share of
-equal bits.
+Both sum the same products, and two BLAS do it in different orders from some rank on: a value may differ by one step of
+float32 at the tensor's largest value. The share of values whose bits are equal is printed.
 """
 
 import json
@@ -21,7 +19,6 @@ from tests.families import make_variant, variants
 from tests.parity.oracle import Oracle, run
 
 Values = dict[str, NDArray[np.float32]]
-_MOST_STEPS = 2
 _CHUNK_ELEMENTS = 1000  # so that a matrix has several chunks
 
 
@@ -79,7 +76,6 @@ def compare_adapters(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
             "base": str(make_variant(case.variant, oracle.work / "checkpoints")),
             "adapter": str(folder / name / "adapter"),
             "merged": str(folder / name / "merged"),
-            "exact": str(folder / name / "exact"),
             "class": case.model_class,
             "options": case.options,
         }
@@ -91,32 +87,27 @@ def compare_adapters(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     run([str(oracle.python_peft), str(driver), str(listed)], quiet=True, PYTHONPATH="", HF_HUB_OFFLINE="1")
     findings = []
     for (name, case), job in zip(CASES.items(), jobs, strict=True):
-        found = _compare(job, variants()[case.variant].pre)
+        found = _compare(Path(job["base"]), Path(job["adapter"]), Path(job["merged"]), variants()[case.variant].pre)
         findings.append({"what": name, **found})
-        told = "; ".join(found["differences"][:5]) or "exact sums rounded once"
+        told = "; ".join(found["differences"][:5]) or f"within {found['worst']:.2f} steps"
         print(
-            f"  {name:32} {found['changed']:3} of {found['tensors']:3} tensors changed, {told}; peft's float32 "
-            f"within {found['worst']:.2f} steps, {found['equal']:.2%} of the values bit for bit",
+            f"  {name:32} {found['changed']:3} of {found['tensors']:3} tensors changed, {told}, "
+            f"{found['equal']:.2%} of the values bit for bit",
             flush=True,
         )
     return not any(each["differences"] for each in findings), findings
 
 
-def _compare(job: dict[str, Any], pre: str) -> dict[str, Any]:
-    base, merged, exact = (Path(job[name]) for name in ("base", "merged", "exact"))
+def _compare(base: Path, adapter: Path, merged: Path, pre: str) -> dict[str, Any]:
     for path in base.iterdir():  # the tokenizer, and the config as the base has it
         if path.suffix in (".json", ".txt", ".model") and "index" not in path.name:
-            for folder in (merged, exact):
-                shutil.copy(path, folder)
+            shutil.copy(path, merged)
     plain = _values(open_layout(base, pre=pre))
-    ours = _values(open_layout(base, pre=pre, adapter=Path(job["adapter"])))
-    theirs, rounded = (_values(open_layout(folder, pre=pre)) for folder in (merged, exact))
-    names = ours.keys() & theirs.keys() & rounded.keys()
-    differences = [f"{name} not in all" for name in sorted((ours.keys() | theirs.keys() | rounded.keys()) - names)]
-    changed = [name for name in names if not np.array_equal(ours[name], plain.get(name))]
-    differences += [f"{name} not exact" for name in sorted(names) if not np.array_equal(ours[name], rounded[name])]
-    steps = {name: _steps(ours[name], theirs[name]) for name in names}
-    differences += [f"{name} by {worst:.1f} steps" for name, worst in steps.items() if worst > _MOST_STEPS]
+    ours, theirs = _values(open_layout(base, pre=pre, adapter=adapter)), _values(open_layout(merged, pre=pre))
+    differences = [f"{name} only in one" for name in sorted(ours.keys() ^ theirs.keys())]
+    changed = [name for name in ours.keys() & theirs.keys() if not np.array_equal(ours[name], plain.get(name))]
+    steps = {name: _steps(ours[name], theirs[name]) for name in ours.keys() & theirs.keys()}
+    differences += [f"{name} by {worst:.1f} steps" for name, worst in steps.items() if worst > 1]
     return {
         "differences": differences,
         "tensors": len(ours),

@@ -16,7 +16,6 @@ F32 = NDArray[np.float32]
 # which chunks are read: three times the time. Source: interface/gemm.c of OpenBLAS 0.3, SMP_THRESHOLD_MIN.
 _ONE_THREAD = 1 << 18
 _BLOCK_ROWS = 16
-_F32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -34,32 +33,19 @@ class LowRank:
         made = (self.b.shape[0], self.a.shape[1])
         return made[::-1] if self.transposed else made
 
-    def added_to(self, values: F32, first: int) -> bool:
-        """Add to the values of some rows from `first` on, in place; return whether all that is added is finite.
+    def rows(self, first: int, last: int) -> F32:
+        """Return what is added to the rows from `first` up to `last`, in float32.
 
-        Products and sums are in float64, so that each value is rounded once and no order of a sum, which depends on the
-        CPU, is seen in it. The factors are read each time: kept, those of all matrices would take more memory than the
-        weights' chunks.
+        The factors are read each time: kept, those of all matrices would take more memory than the weights' chunks.
         """
-        (rank, n_in), count = self.a.shape, len(values)
+        rank, n_in = self.a.shape
         if self.transposed:
-            columns = [_as_f32(self.a, each * n_in + first, count) for each in range(rank)]
-            left, right = np.stack(columns, axis=1), _whole(self.b).T
+            columns = [_as_f32(self.a, each * n_in + first, last - first) for each in range(rank)]
+            product = _product(np.stack(columns, axis=1), _whole(self.b).T)
         else:
-            left, right = _as_f32(self.b, first * rank, count * rank).reshape(-1, rank), _whole(self.a)
-        left_f64 = left.astype(np.float64)
-        width = max(1, _ONE_THREAD // (_BLOCK_ROWS * rank))
-        is_finite = True
-        for column in range(0, values.shape[1], width):
-            right_f64 = right[:, column : column + width].astype(np.float64)
-            for row in range(0, count, _BLOCK_ROWS):
-                block = values[row : row + _BLOCK_ROWS, column : column + width]
-                product = left_f64[row : row + _BLOCK_ROWS] @ right_f64
-                product *= self.scale
-                is_finite = is_finite and bool(np.abs(product).max() <= _F32_MAX)  # of NaN it is not
-                product += block
-                block[:] = product
-        return is_finite
+            product = _product(_as_f32(self.b, first * rank, (last - first) * rank).reshape(-1, rank), _whole(self.a))
+        product *= np.float32(self.scale)
+        return product
 
 
 @dataclass(frozen=True)
@@ -89,22 +75,31 @@ class MergedTensor(Tensor):
         if self.added is None:
             return values
         width = max(1, math.prod(self.shape[1:]))
-        row, before = divmod(first, width)
-        after = -(before + count) % width
-        whole = np.pad(values, (before, after)).reshape(-1, width)
+        row, last = first // width, -(-(first + count) // width)
         with np.errstate(over="ignore", invalid="ignore"):
-            is_finite = self.added.added_to(whole, row)
-        if not is_finite:
-            raise UserError(
-                f"{self.added.a.path} adds NaN or infinite values to {self.name}; download the adapter again"
-            )
-        # What is not finite now is refused by its name.
-        return whole.reshape(-1)[before : before + count]
+            added = self.added.rows(row, last).reshape(-1)[first - row * width :][:count]
+            if not np.isfinite(added).all():
+                source = self.added.a.path
+                raise UserError(f"{source} adds NaN or infinite values to {self.name}; download the adapter again")
+            return values + added  # what is not finite now is refused by its name
 
 
 def merged(base: Tensor, added: LowRank | None) -> MergedTensor:
     """Return a tensor of the base model with what an adapter adds to it."""
     return MergedTensor(base.name, base.dtype, base.shape, base.path, base.offset, base=base, added=added)
+
+
+def _product(left: F32, right: F32) -> F32:
+    """Multiply in blocks."""
+    rank, n_columns = right.shape
+    made = np.empty((len(left), n_columns), np.float32)
+    width = max(1, _ONE_THREAD // (_BLOCK_ROWS * rank))
+    for row in range(0, len(left), _BLOCK_ROWS):
+        rows = slice(row, row + _BLOCK_ROWS)
+        for column in range(0, n_columns, width):
+            columns = slice(column, column + width)
+            np.matmul(left[rows], right[:, columns], out=made[rows, columns])
+    return made
 
 
 def _whole(tensor: Tensor) -> F32:

@@ -1,11 +1,9 @@
 """Make LoRA adapters of checkpoints with peft, merge them with merge_and_unload, and save both.
 
-Usage: adapters.py JOBS.json; jobs are a list of {"base", "adapter", "merged", "exact", "class", "options"}: folders,
-the class in transformers, and arguments of LoraConfig. The base is read in float32. "merged" is the sum in float32,
-"exact" that in float64, rounded to float32 at its end.
+Usage: adapters.py JOBS.json; jobs are a list of {"base", "adapter", "merged", "class", "options"}: folders, the class
+in transformers, and arguments of LoraConfig. The base is read in float32, and so is the sum.
 """
 
-import copy
 import json
 import sys
 from pathlib import Path
@@ -25,5 +23,4 @@ for number, job in enumerate(json.loads(Path(sys.argv[1]).read_text())):
             if "lora_" in name or "modules_to_save" in name:
                 parameter.normal_(std=_SPREAD)
     tuned.save_pretrained(job["adapter"])
-    copy.deepcopy(tuned).double().merge_and_unload().float().save_pretrained(job["exact"])
     tuned.merge_and_unload().save_pretrained(job["merged"])
