@@ -1,6 +1,7 @@
 """What could be chosen of one source, before any of it is downloaded or made: levels by their estimated sizes."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -70,22 +71,8 @@ def candidates_of(found: ModelEstimates, configs: Sequence[RunConfig], rules: Ru
     wanted = [each for each in found.estimates if rules.levels is None or each.level.level in rules.levels]
     out = {each.level.level: why for each in wanted if (why := _refusal(each, rules))}
     synthetic = rules.synthetic or any(each.sizes.weights == "synthetic" for each in wanted)
-    entries = [
-        Entry(
-            key=entry_key(each.level.level, config),
-            level=each.level.level,
-            n_threads=config.n_threads,
-            n_threads_batch=config.n_threads_batch,
-            bpw=each.bpw,
-            file_bytes=each.file_bytes,
-            # What a GPU holds is not estimated.
-            memory_bytes=each.model_rss_bytes if config.device == "cpu" else None,
-            synthetic=synthetic,
-        )
-        for each in wanted
-        if each.level.level not in out
-        for config in configs
-    ]
+    racing = [each for each in wanted if each.level.level not in out]
+    sizes = [_Sizes(each.level.level, each.bpw, each.file_bytes, each.model_rss_bytes) for each in racing]
     dropped = [
         Dropped(
             level=each.level.level,
@@ -101,8 +88,8 @@ def candidates_of(found: ModelEstimates, configs: Sequence[RunConfig], rules: Ru
     return Candidates(
         model=found.model,
         synthetic=synthetic,
-        entries=tuple(entries),
-        configs={entry_key(entry.level, config): config for entry in entries for config in configs},
+        entries=_entries(sizes, configs, synthetic=synthetic),
+        configs=_configs_by_key(sizes, configs),
         dropped=tuple(dropped),
         reference_need_bytes=reference.need_bytes if reference else None,
     )
@@ -122,28 +109,51 @@ def candidates_of_files(
         level: why for level, each in facts.items() if (why := _lack(needed_bytes(each, configs[0]), rules)) is not None
     }
     synthetic = any(each.weights == "synthetic" for each in facts.values())
-    racing = {level: each for level, each in facts.items() if level not in out}
+    sizes = [
+        _Sizes(level, each.bpw, each.file_bytes, memory_bytes.get(each.sha256))
+        for level, each in facts.items()
+        if level not in out
+    ]
     return Candidates(
         model=files[0].artifact.model,
         synthetic=synthetic,
-        entries=tuple(
-            Entry(
-                key=entry_key(level, config),
-                level=level,
-                n_threads=config.n_threads,
-                n_threads_batch=config.n_threads_batch,
-                bpw=each.bpw,
-                file_bytes=each.file_bytes,
-                memory_bytes=memory_bytes.get(each.sha256) if config.device == "cpu" else None,
-                synthetic=synthetic,
-            )
-            for level, each in racing.items()
-            for config in configs
-        ),
-        configs={entry_key(level, config): config for level in racing for config in configs},
+        entries=_entries(sizes, configs, synthetic=synthetic),
+        configs=_configs_by_key(sizes, configs),
         dropped=tuple(Dropped(level=level, why=why, file_bytes=facts[level].file_bytes) for level, why in out.items()),
         files={names[file.artifact.sha256]: file for file in files},
     )
+
+
+class _Sizes(NamedTuple):
+    """A level's sizes, estimated or of its file."""
+
+    level: str
+    bpw: float
+    file_bytes: int
+    memory_bytes: int | None
+
+
+def _entries(sizes: Sequence[_Sizes], configs: Sequence[RunConfig], *, synthetic: bool) -> tuple[Entry, ...]:
+    """Return an entry for each level and each setting."""
+    return tuple(
+        Entry(
+            key=entry_key(each.level, config),
+            level=each.level,
+            n_threads=config.n_threads,
+            n_threads_batch=config.n_threads_batch,
+            bpw=each.bpw,
+            file_bytes=each.file_bytes,
+            # What a GPU holds is not estimated.
+            memory_bytes=each.memory_bytes if config.device == "cpu" else None,
+            synthetic=synthetic,
+        )
+        for each in sizes
+        for config in configs
+    )
+
+
+def _configs_by_key(sizes: Sequence[_Sizes], configs: Sequence[RunConfig]) -> dict[str, RunConfig]:
+    return {entry_key(each.level, config): config for each in sizes for config in configs}
 
 
 def _refusal(each: Estimate, rules: Rules) -> str | None:

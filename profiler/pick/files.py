@@ -24,7 +24,7 @@ class LevelFiles:
     def __init__(self, source: str, options: PrepareOptions, there: Mapping[str, Prepared] | None = None) -> None:
         self._source, self._options, self._there_already = source, options, there or {}
         self._files: dict[str, Prepared] = {}
-        self._made = KeptJson(f"picks/{_hash(options.models_dir, source)}.json", list[str])
+        self._made = KeptJson(f"picks/{name_of(options.models_dir, source)}.json", list[str])
 
     def at(self, level: str) -> Prepared:
         """Return a level's file, made now if it is not there.
@@ -74,5 +74,6 @@ class LevelFiles:
             say(f"deleted {path.name}, which is not needed any longer; --keep all keeps it")
 
 
-def _hash(folder: Path, source: str) -> str:
-    return hashlib.sha256(os.fsencode(folder.absolute()) + b"\0" + os.fsencode(source)).hexdigest()[:32]
+def name_of(place: Path, what: str) -> str:
+    """Return a name in the cache folder for something that belongs to a place, whose name may be no text."""
+    return hashlib.sha256(os.fsencode(place.absolute()) + b"\0" + os.fsencode(what)).hexdigest()[:32]

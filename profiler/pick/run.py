@@ -1,6 +1,5 @@
 """One call of `pick`: each source gets its own race, and all of them one results file."""
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from profiler.measure.launch import run_in_child, run_worker
 from profiler.measure.one_round import RoundOptions, RoundTaker
 from profiler.measure.worker import Answer, Job
 from profiler.pick.candidates import REFERENCE, Candidates, Rules, candidates_of, candidates_of_files, question
-from profiler.pick.files import LevelFiles
+from profiler.pick.files import LevelFiles, name_of
 from profiler.pick.progress import candidate_lines
 from profiler.pick.session import Known, Pick, PickOptions, PickSession, PickTools
 from profiler.quality.adaptive import AdaptiveScores, ScoreTools
@@ -243,7 +242,7 @@ class _Runner:
             )
             return None
         tools = ScoreTools(
-            scratch=cache_dir() / "picks" / _folder_name(self._request.results, candidates.model),
+            scratch=cache_dir() / "picks" / name_of(self._request.results, candidates.model),
             run=self._workers.score,
             available_bytes=available_memory_bytes,
         )
@@ -290,7 +289,3 @@ def known_of(results: Results, candidates: Candidates, env_id: str, cache: KvTyp
             if record.status == "ok" and record.n_chunks_asked and record.divergence
         },
     )
-
-
-def _folder_name(results: Path, model: str) -> str:
-    return hashlib.sha256(f"{results.absolute()}\0{model}".encode()).hexdigest()[:16]

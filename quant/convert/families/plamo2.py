@@ -18,7 +18,7 @@ from quant.convert.tokenizer.vocabulary import Vocabulary
 _LEAST_RANK, _EMBD_PER_RANK = 64, 16
 
 # Added to the weights of each norm.
-NORMS = {"pre_mixer_norm": 1.0, "post_mixer_norm": 1 / 5, "pre_mlp_norm": 1.0, "post_mlp_norm": 1 / 5**1.5}
+_NORMS = {"pre_mixer_norm": 1.0, "post_mixer_norm": 1 / 5, "pre_mlp_norm": 1.0, "post_mlp_norm": 1 / 5**1.5}
 
 
 def _is_state(config: Config, layer: int) -> bool:
@@ -29,18 +29,24 @@ def _is_state(config: Config, layer: int) -> bool:
 
 def tensors(config: Config) -> Iterator[Planned]:
     """Yield the config's tensors."""
-    n_embd, n_vocab, n_ff = need(config, "hidden_size"), need(config, "vocab_size"), need(config, "intermediate_size")
+    n_embd, n_vocab = need(config, "hidden_size"), need(config, "vocab_size")
     yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
     for layer in range(need(config, "num_hidden_layers")):
         block = f"model.layers.layers.{layer}"
         mixer = _state if _is_state(config, layer) else _attention
         yield from mixer(config, f"{block}.mixer", layer)
-        yield Planned(name=f"{block}.mlp.gate_up_proj.weight", shape=(2 * n_ff, n_embd))
-        yield Planned(name=f"{block}.mlp.down_proj.weight", shape=(n_embd, n_ff))
-        for name, offset in NORMS.items():
-            yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,), offset=offset)
+        yield from feed_forward_and_norms(config, block)
     yield Planned(name="model.norm.weight", shape=(n_embd,), offset=1.0)
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
+
+
+def feed_forward_and_norms(config: Config, block: str) -> Iterator[Planned]:
+    """Yield a layer's feed-forward part, whose gate and up are the rows of one matrix, and its four norms."""
+    n_embd, n_ff = need(config, "hidden_size"), need(config, "intermediate_size")
+    yield Planned(name=f"{block}.mlp.gate_up_proj.weight", shape=(2 * n_ff, n_embd))
+    yield Planned(name=f"{block}.mlp.down_proj.weight", shape=(n_embd, n_ff))
+    for name, offset in _NORMS.items():
+        yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,), offset=offset)
 
 
 def _attention(config: Config, name: str, layer: int) -> Iterator[Planned]:

@@ -10,7 +10,7 @@ import gguf
 
 from quant.convert.families.base import Config, Family, first_of, head_dim, is_tied, n_head_kv, n_heads, need
 from quant.convert.families.keys import write_common_keys
-from quant.convert.families.plamo2 import NORMS
+from quant.convert.families.plamo2 import feed_forward_and_norms
 from quant.convert.families.planned import Planned
 from quant.convert.tokenizer.files import read_json
 from quant.convert.tokenizer.plamo import plamo_vocabulary
@@ -18,8 +18,8 @@ from quant.convert.tokenizer.vocabulary import Vocabulary
 
 
 def tensors(config: Config) -> Iterator[Planned]:
-    """Yield the config's tensors; queries, keys and values are the rows of one matrix, and so are gate and up."""
-    n_embd, n_vocab, n_ff = need(config, "hidden_size"), need(config, "vocab_size"), need(config, "intermediate_size")
+    """Yield the config's tensors; queries, keys and values are the rows of one matrix."""
+    n_embd, n_vocab = need(config, "hidden_size"), need(config, "vocab_size")
     heads, heads_kv, size = n_heads(config), n_head_kv(config), head_dim(config)
     yield Planned(name="model.embed_tokens.weight", shape=(n_vocab, n_embd))
     for layer in range(need(config, "num_hidden_layers")):
@@ -29,10 +29,7 @@ def tensors(config: Config) -> Iterator[Planned]:
         for part in "qk":
             target = f"blk.{layer}.attn_{part}_norm.weight"
             yield Planned(name=f"{block}.mixer.{part}_norm.weight", shape=(size,), target=target, offset=1.0)
-        yield Planned(name=f"{block}.mlp.gate_up_proj.weight", shape=(2 * n_ff, n_embd))
-        yield Planned(name=f"{block}.mlp.down_proj.weight", shape=(n_embd, n_ff))
-        for name, offset in NORMS.items():
-            yield Planned(name=f"{block}.{name}.weight", shape=(n_embd,), offset=offset)
+        yield from feed_forward_and_norms(config, block)
     yield Planned(name="model.norm.weight", shape=(n_embd,), offset=1.0)
     yield Planned(name="lm_head.weight", shape=(n_vocab, n_embd), optional=is_tied(config))
 
