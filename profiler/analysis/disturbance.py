@@ -64,14 +64,15 @@ def _clocks(record: Round) -> list[float]:
     return [clock for clock in clocks if clock is not None and clock > 0]
 
 
-def throttling_of(rounds: Sequence[Round], best_mhz: float | None = None) -> str | None:
+def throttling_of(rounds: Sequence[Round], best_mhz: float | None = None, pairs: Pairs | None = None) -> str | None:
     """Return how a limit showed: by the system's flags, the CPU's counter or the clock; None where none did.
 
     Args:
         rounds: the rounds.
         best_mhz: of the cell; None: the best of these rounds.
+        pairs: the rounds' conditions, where they are known.
     """
-    pairs = pairs_of(rounds)
+    pairs = pairs or pairs_of(rounds)
     hit = [
         {*before.throttle, *after.throttle}
         for before, after in zip(*pairs, strict=True)
@@ -89,9 +90,9 @@ def throttling_of(rounds: Sequence[Round], best_mhz: float | None = None) -> str
     return None
 
 
-def foreign_of(rounds: Sequence[Round]) -> Foreign | None:
+def foreign_of(rounds: Sequence[Round], pairs: Pairs | None = None) -> Foreign | None:
     """Return what others used of the CPUs; None where that is little, or where the system does not count."""
-    pairs = pairs_of(rounds)
+    pairs = pairs or pairs_of(rounds)
     all_ns, own_ns = _growth(pairs, "busy_ns"), _growth(pairs, "process_cpu_ns")
     stolen_ns = _growth(pairs, "steal_ns") or 0
     # The counters also cover what lies between the readings and the timed steps; older records do not say how long.
@@ -104,17 +105,17 @@ def foreign_of(rounds: Sequence[Round]) -> Foreign | None:
     return Foreign(foreign_ns / between_ns, stolen_ns / between_ns)
 
 
-def pages_read(rounds: Sequence[Round]) -> int:
+def pages_read(rounds: Sequence[Round], pairs: Pairs | None = None) -> int:
     """Return how often a page had to be read from disk."""
-    return max(0, _growth(pairs_of(rounds), "major_faults") or 0)
+    return max(0, _growth(pairs or pairs_of(rounds), "major_faults") or 0)
 
 
-def swapping_of(rounds: Sequence[Round]) -> str | None:
+def swapping_of(rounds: Sequence[Round], pairs: Pairs | None = None) -> str | None:
     """Return how swap was used; None where it was not."""
     own = _own_swap_bytes(rounds)
     if own > _MIN_SWAP_BYTES:
         return f"{format_bytes(own)} of the worker were in swap"
-    grown = _growth(pairs_of(rounds), "swap_used_bytes")
+    grown = _growth(pairs or pairs_of(rounds), "swap_used_bytes")
     if grown is not None and grown > _MIN_SWAP_BYTES:
         return f"swap grew by {format_bytes(grown)} during the measurement"
     return None
@@ -127,11 +128,12 @@ def _own_swap_bytes(rounds: Sequence[Round]) -> int:
 def disturbances_of(record: Round, best_mhz: float | None = None) -> tuple[str, ...]:
     """Name what disturbed a round, by the flags' names; `best_mhz` is its cell's."""
     one = [record]
+    pairs = pairs_of(one)  # once: this is asked of every round that is read
     found = {
-        "throttled": throttling_of(one, best_mhz),
-        "swapping": swapping_of(one),
-        "busy": foreign_of(one),
-        "paging": pages_read(one),
+        "throttled": throttling_of(one, best_mhz, pairs),
+        "swapping": swapping_of(one, pairs),
+        "busy": foreign_of(one, pairs),
+        "paging": pages_read(one, pairs),
     }
     return tuple(name for name, fact in found.items() if fact)
 
