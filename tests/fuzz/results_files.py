@@ -46,7 +46,7 @@ _CHARTS = (
     *("inter-token-latency", "speed-vs-depth", "roofline", "drift", "device-comparison", "device-facets"),
 )
 _WRITTEN_SHARE = 0.3  # of the cases, in which recommend also writes files
-# Of a file that runs a choice: the first letters of its lines or of its statements' types, or how many lines it has.
+# Of a file that runs a choice: the first characters of its lines or of its statements' types, or how many lines it has.
 _HELD = {
     "llama-server.sh": "ce", "llama-cli.sh": "ce", "Modelfile": "6", "models.ini": "1[89]|2[0-2]", "run.py": "EIIIAAI",
 }  # fmt: skip
