@@ -329,7 +329,7 @@ class _Session:
 
 
 def _with_advice(failure: Failure, cache: KvTypes) -> Failure:
-    """Report what a KV cache needs, where no context could be made with it."""
+    """Return a failure with what a KV cache needs, where no context could be made with it."""
     if failure.kind != "context" or cache == F16_CACHE:
         return failure
     needs = "quantized keys and values need heads of a multiple of 32, values also flash attention; use f16"
