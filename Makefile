@@ -9,7 +9,7 @@ PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test golden lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
-.PHONY: bench-tokens bench-quality bench-compare bench-disturbed bench-pick bench-layout bench-scale charts-look fuzz kills e2e-hub
+.PHONY: bench-tokens bench-quality bench-compare bench-disturbed bench-pick bench-pick-timed bench-layout bench-scale charts-look fuzz kills e2e-hub
 .PHONY: bench-levels lock wheel clean
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-quality   time scoring against llama-perplexity"
 	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-pick      plant the best choice in noisy worlds; pick must find it in less time than a sweep (long)"
+	@echo "make bench-pick-timed  pick against a whole sweep and recommend in real time, three shapes (hours)"
 	@echo "make bench-disturbed plant other programs' load in noisy series; flags and widened intervals must hold"
 	@echo "make bench-levels    measure what each level costs one thread of this CPU, per token"
 	@echo "make bench-layout    measure what memory layout does to prefill and decode, with llama-bench beside it (long)"
@@ -96,6 +97,9 @@ bench-compare: $(INSTALLED)
 
 bench-pick: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.pick
+
+bench-pick-timed: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.pick_timed --work parity-work/bench-pick-timed
 
 bench-disturbed: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.disturbed

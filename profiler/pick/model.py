@@ -66,6 +66,21 @@ class Fit(NamedTuple):
         return np.sqrt(np.maximum(variance + variance[place] - 2 * self.covariance[place], 1e-12))
 
 
+def chance_to_settle(distance: float, spread: float, share: float, needed: float) -> float:
+    """Return the probability that further rounds show on which side of zero an estimated distance lies.
+
+    Args:
+        distance: the estimate.
+        spread: its standard deviation now.
+        share: of the rounds at the end, how many there are by now.
+        needed: the distance that shows it at the end.
+    """
+    moves = max(spread * math.sqrt(1 - share), 1e-9)  # the standard deviation of what the estimate will be
+    return (
+        math.erfc((needed - distance) / moves / math.sqrt(2)) + math.erfc((needed + distance) / moves / math.sqrt(2))
+    ) / 2
+
+
 def tails(t: Array, freedom: float) -> Array:
     """Return the probabilities that Student's t exceeds some values.
 

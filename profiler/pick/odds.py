@@ -7,11 +7,12 @@ is better by speed only where it is faster by more than a tie, and misses a rate
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from profiler.pick.model import Array, Fit
+from profiler.pick.model import Array, Fit, chance_to_settle
 from profiler.pick.quality import Qualities
 from profiler.pick.records import Entry
 from profiler.recommend.records import Limits
@@ -19,6 +20,7 @@ from profiler.recommend.rule import goal_of
 
 _SURE = 0.95  # that one of two is the better, beside which they are a tie
 _SAME_MEMORY = 0.01
+_FUTILE = 0.5  # the chance to settle a doubt, below which further rounds are not worth their time
 
 
 class Known(NamedTuple):
@@ -119,6 +121,28 @@ class Odds:
         """Return the probability that a choice misses a limit."""
         rates = sum(1 - float(fit.beyond(least - self.tie)[choice]) for fit, least in self.known.rates)
         return min(1.0, rates + (1 - self.bar[choice]) + (1 - self.memory[choice]))
+
+    def can_settle(self, place: int, choice: int, most_rounds: int, error: float) -> bool:
+        """Return whether rounds up to the most may still show that an entry is not better, or that it is.
+
+        Better is faster than the choice by more than a tie, or beyond a rate that has a limit, with a probability of
+        error.
+        """
+        n_rounds, z = self.known.n_rounds, NormalDist().inv_cdf(1 - error)
+
+        def is_open(distance: float, spread: float, n: int) -> bool:
+            share = n / most_rounds
+            needed = max(z * spread * math.sqrt(share) - self.tie, 0.0)
+            return share < 1 and chance_to_settle(distance, spread, share, needed) >= _FUTILE
+
+        apart = float(self.known.speed.mean[place] - self.known.speed.mean[choice])
+        spread = float(self.known.speed.spread_from(choice)[place])
+        if place != choice and is_open(apart, spread, min(n_rounds[place], n_rounds[choice])):
+            return True
+        return any(
+            is_open(float(fit.mean[place]) - least, math.sqrt(float(fit.covariance[place, place])), n_rounds[place])
+            for fit, least in self.known.rates
+        )
 
     def error_of(self, choice: int | None) -> float:
         """Return the largest probability that a choice is wrong, over all entries; None: that nothing fits is."""

@@ -17,7 +17,7 @@ from profiler.recommend.rule import Bar
 UNQUANTIZED_BITS = 15.0  # F16, BF16 and F32 are the reference, or as good
 SURE_BITS = 1.5
 EXPECTED_KLD, EXPECTED_BITS, SLOPE, SPREAD = 0.04, 4.6, 1.35, 0.9
-_UNSURE = 0.02  # no guess is surer than this
+_UNSURE = 0.05  # no guess is surer than this, nor as sure as a choice must be
 _SAME_BITS = 0.005
 _SAME_KLD, _SAME_SHARE = 0.0005, 0.05  # smaller differences, absolute or relative, are a tie
 _Z_95 = 1.96
@@ -26,9 +26,16 @@ _Z_95 = 1.96
 class Qualities:
     """The quality of all levels."""
 
-    def __init__(self, bits: dict[str, float], bar: Bar, looks: Sequence[int], *, by_kld: bool) -> None:
-        """Take the bits per weight of every level, and the numbers of windows at which a KLD is looked at."""
-        self.bits = bits
+    def __init__(
+        self, bits: dict[str, float], bar: Bar, looks: Sequence[int], *, by_kld: bool, f16_cache: bool = True
+    ) -> None:
+        """Take the bits per weight of every level, and the numbers of windows at which a KLD is looked at.
+
+        Args:
+            by_kld: KLD decides, not bits per weight.
+            f16_cache: the KV cache is not quantized, so that an unquantized file is the reference.
+        """
+        self.bits, self._f16_cache = bits, f16_cache
         self.scored: dict[str, Quality] = {}
         self.bar, self._looks, self._by_kld = bar, looks, by_kld
 
@@ -93,7 +100,7 @@ class Qualities:
         return self.scored.get(level)
 
     def _is_reference(self, level: str) -> bool:
-        return self.bits[level] >= UNQUANTIZED_BITS
+        return self._f16_cache and self.bits[level] >= UNQUANTIZED_BITS
 
     def _expected_log(self, level: str) -> float:
         return math.log(EXPECTED_KLD) - SLOPE * (self.bits[level] - EXPECTED_BITS)

@@ -1,10 +1,11 @@
 """The race: which round or which windows are measured next, and what is decided by those that were.
 
 At every look the best entry is the provisional choice, and the probabilities that another should have been chosen are
-added up (odds.py). The choice stands when their sum is at most half of the error, divided by the number of looks; the
-other half is left for the breaking of a tie at the end. So the error holds for the whole decision, over all entries and
-looks, whatever depends on what (a union bound). Else the entries that the sum consists of get another round, all in one
-block, or more windows (schedule.py). After the last look the best answer stands with the error that remains.
+added up (odds.py), whatever depends on what. The choice stands when their sum is at most half of the error; the other
+half is left for the breaking of a tie at the end. These are posterior probabilities, which hold whenever they are
+looked at; `make bench-pick` counts how often such a choice is wrong. Else the entries that the sum consists of get
+another round, all in one block, or more windows (schedule.py), as long as these may settle it. Then the best answer
+stands with the error that remains.
 """
 
 import math
@@ -32,7 +33,7 @@ from profiler.recommend.records import Limits
 from profiler.recommend.rule import bar_of
 from quant.base.errors import UserError
 
-_NEGLIGIBLE = 0.1  # of an entry's share of a look's error: its entry is out
+_NEGLIGIBLE = 0.1  # of the error: an entry with less doubt is out
 
 
 class Race:
@@ -55,7 +56,8 @@ class Race:
         if limits.max_kld is not None and not by_kld:
             raise UserError("--max-kld needs measured quality, which there is none of here; remove --max-kld")
         bits = {each.level: each.bpw for each in self.entries}
-        self._qualities = Qualities(bits, bar_of(limits, with_kld=by_kld), options.windows, by_kld=by_kld)
+        bar = bar_of(limits, with_kld=by_kld)
+        self._qualities = Qualities(bits, bar, options.windows, by_kld=by_kld, f16_cache=options.f16_cache)
         levels = [each.level for each in self.entries]
         self._decode = SpeedModel(levels, [each.n_threads for each in self.entries])
         self._prefill = SpeedModel(levels, [each.n_threads_batch for each in self.entries])
@@ -65,9 +67,8 @@ class Race:
         self._n_disturbed = [0] * len(self.entries)
         self._out: dict[int, Elimination] = {}
         self._beaten: dict[int, Elimination] = {}  # by measurements: a later look may take one back
-        self._block = self._looks = self._n_fed = 0
-        self._most_looks = options.most_rounds + len(bits)
-        self._look_error = options.error / 2 / self._most_looks
+        self._block = self._n_fed = 0
+        self._error = options.error / 2
         self._due: list[Step] = []
         for place, each in enumerate(self.entries):
             if found := inadmissible(each, limits, self._qualities):
@@ -115,7 +116,7 @@ class Race:
         odds, places_out = self._odds(), {**self._beaten, **self._out}
         out = sorted(places_out.values(), key=lambda each: (each.at_step, self._place[each.key]))
         best = odds.best()
-        choice = None if best is None else odds.of_tie(best, self._options.error / 2)
+        choice = None if best is None else odds.of_tie(best, self._options.error)
         others = [] if choice is None else odds.others(choice)
         tied = tuple(self.entries[place].key for place in others if choice is not None and odds.is_tie(place, choice))
         level = None if choice is None else self.entries[choice].level
@@ -156,12 +157,10 @@ class Race:
             self._look()
 
     def _look(self) -> None:
-        self._looks += 1
         self._block += 1
         odds = self._odds()
         n_quiet = [n - bad for n, bad in zip(self._n_rounds, self._n_disturbed, strict=True)]
-        bound = self._look_error if self._looks <= self._most_looks else 0.0
-        schedule = Schedule(odds, n_quiet, self._options, bound)
+        schedule = Schedule(odds, n_quiet, self._options, self._error)
         self._due = schedule.steps()
         if self._block % 2:  # turned round each time: a drift within the blocks cancels
             self._due.reverse()
@@ -169,9 +168,9 @@ class Race:
 
     def _note_beaten(self, odds: Odds, schedule: Schedule) -> None:
         """Keep a log of who is out by measurements, and since when."""
-        back = self._look_error
+        back = self._error
         out = _NEGLIGIBLE * back if self._due else back  # apart until the end, so that nothing goes to and fro
-        sure = schedule.choice is None or odds.own_doubt(schedule.choice) <= self._look_error
+        sure = schedule.choice is None or odds.own_doubt(schedule.choice) <= back
         doubts = schedule.doubts if sure else odds.doubts(None)
         due = {step.key for step in self._due if isinstance(step, RoundStep)}
         for place, doubt in enumerate(doubts):

@@ -26,12 +26,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class RaceOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How sure a decision must be, and what is worth deciding."""
 
-    error: float = 0.05  # the largest probability of a wrong choice, over all entries and looks
+    error: float = 0.05  # the largest probability of a wrong choice, over all entries
     confirm_rounds: int = 6  # of the choice, and of a runner-up that is close
     tie: float = 0.02  # entries whose speeds differ less are a tie
-    most_rounds: int = 18  # of one entry: what is still open then is reported as a tie
+    most_rounds: int = 18  # of one entry; after a confirmation's only where these would rather settle it than not
     windows: tuple[int, ...] = (4, 8, 16, 32, 64)  # totals at which a level's KLD is looked at; the last: all there are
     with_quality: bool = True  # False: no KLD can be measured, so bits per weight decide
+    f16_cache: bool = True  # False: the unquantized file has a KLD too, from its quantized KV cache
 
 
 DEFAULTS = RaceOptions()

@@ -24,7 +24,7 @@ from profiler.quality.adaptive import AdaptiveScores, ScoreTools
 from profiler.quality.choose import UNQUANTIZED, unquantized
 from profiler.quality.session import QualityOptions
 from profiler.quality.worker import ScoreAnswer, ScoreJob
-from profiler.records.config import KvTypes, RunConfig
+from profiler.records.config import F16_CACHE, KvTypes, RunConfig
 from profiler.records.environment import Environment
 from profiler.records.record import Record
 from profiler.results.file import Results
@@ -229,7 +229,7 @@ class _Runner:
         """Return what measures quality; None where there is nothing to compare with."""
         if candidates.synthetic:
             return None
-        if not any(each.level not in UNQUANTIZED for each in candidates.entries):
+        if config.cache == F16_CACHE and all(each.level in UNQUANTIZED for each in candidates.entries):
             return None
         reference = self._reference_of(source, candidates)
         if reference is None:

@@ -25,7 +25,7 @@ class Schedule:
     """The steps after one look."""
 
     def __init__(self, odds: Odds, n_quiet: Sequence[int], options: RaceOptions, bound: float) -> None:
-        """Take the state of the race; `bound` is the error that this look may spend, 0 after the last."""
+        """Take the state of the race; `bound` is the error at which the choice stands."""
         self.choice = odds.best()
         self._odds, self._n_quiet, self._options, self._bound = odds, n_quiet, options, bound
         self._entries, self._n_rounds = odds.entries, odds.known.n_rounds
@@ -35,9 +35,9 @@ class Schedule:
 
     def steps(self) -> list[Step]:
         """Return the steps of the next block; none once the choice is decided and confirmed."""
-        if self.error > self._bound > 0 and (steps := self._to_decide()):
+        if self.error > self._bound and (steps := self._to_decide()):
             return steps
-        return self._to_confirm()
+        return self._to_break_tie() or self._to_confirm()
 
     def _to_decide(self) -> list[Step]:
         wanted = self._wanted()
@@ -56,12 +56,13 @@ class Schedule:
             if self._entries[place].level not in fresh and self._entries[place].level not in scored_first:
                 if windows := self._windows_for(place):
                     steps.update(dict.fromkeys(windows))
-                elif self._n_rounds[place] < self._options.most_rounds:
+                elif self._is_worth_a_round(place):
                     places.append(place)
         if self.choice is not None:
             steps.update(dict.fromkeys(self._own_windows()))
             compared = any(self._is_compared(place) for place in places)
-            if (compared or self._own_rates_open()) and self._n_rounds[self.choice] < self._options.most_rounds:
+            own = self._own_rates_open() and self._is_worth_a_round(self.choice)
+            if (compared or own) and self._n_rounds[self.choice] < self._options.most_rounds:
                 places.append(self.choice)
         return [*steps, *(self._round(place) for place in dict.fromkeys(places))]
 
@@ -76,7 +77,16 @@ class Schedule:
         return sorted(place for place in open_ if self.doubts[place] >= _WAITING * largest)
 
     def _is_reducible(self, place: int) -> bool:
-        return self._n_rounds[place] < self._options.most_rounds or bool(self._windows_for(place))
+        return self._is_worth_a_round(place) or bool(self._windows_for(place))
+
+    def _is_worth_a_round(self, place: int) -> bool:
+        """Return whether another round of an entry may help: after those of a confirmation, where it can settle."""
+        n_rounds, options = self._n_rounds, self._options
+        if n_rounds[place] >= options.most_rounds:
+            return False
+        if self.choice is None or min(n_rounds[place], n_rounds[self.choice]) < options.confirm_rounds:
+            return True
+        return self._odds.can_settle(place, self.choice, options.most_rounds, self._bound / 2)
 
     def _to_learn(self, fresh: Sequence[str]) -> list[str]:
         """Return the levels on which all thread counts are measured now."""
@@ -120,8 +130,8 @@ class Schedule:
         steps = [self._windows(name) for name in levels if qualities.next_windows(name) is not None]
         # The smaller of two doubts is the entry's, and the easier to bring down further.
         by_quality = float(self._odds.quality_doubts(self.choice)[place])
-        timed_out = self._n_rounds[place] >= self._options.most_rounds
-        return steps if by_quality <= _SURE and (timed_out or by_quality <= self._by_rounds[place]) else []
+        first = not self._is_worth_a_round(place) or by_quality <= self._by_rounds[place]
+        return steps if by_quality <= _SURE and first else []
 
     def _own_windows(self) -> list[Step]:
         assert self.choice is not None
@@ -139,10 +149,18 @@ class Schedule:
         one, two = self._entries[place].level, self._entries[self.choice].level
         return not self._odds.by_quality or self._odds.qualities.better(one, two) < _SURE
 
+    def _to_break_tie(self) -> list[Step]:
+        """Return rounds of an entry that is preferred in a tie, and of the choice, until it is surely as right."""
+        if self.choice is None:
+            return []
+        preferred = self._odds.of_tie(self.choice, math.inf)
+        is_open = preferred != self.choice and self._odds.error_of(preferred) > self._options.error
+        return [self._round(p) for p in (preferred, self.choice) if is_open and self._is_worth_a_round(preferred)]
+
     def _to_confirm(self) -> list[Step]:
         if self.choice is None:
             return []
-        final = self._odds.of_tie(self.choice, self._options.error / 2)
+        final = self._odds.of_tie(self.choice, self._options.error)
         places = [final, *self._odds.close_to(final)[:1]]
         return [self._round(place) for place in places if self._is_unconfirmed(place)]
 

@@ -24,7 +24,7 @@ from profiler.pick.race import Race
 from profiler.pick.records import Entry, Observed, RaceOptions, RoundStep, Step, Verdict, WindowsStep
 from profiler.quality.adaptive import AdaptiveScores, NoReferenceError
 from profiler.recommend.records import Limits
-from profiler.records.config import Cell
+from profiler.records.config import F16_CACHE, Cell
 from profiler.records.quality import QualityRecord
 from profiler.records.record import Record
 from profiler.records.round import Round
@@ -115,7 +115,8 @@ class PickSession:
         self._begin(with_quality=tools.scores is not None)
 
     def _begin(self, *, with_quality: bool) -> None:
-        options = msgspec.structs.replace(self._options.race, with_quality=with_quality)
+        f16_cache = all(config.cache == F16_CACHE for config in self._candidates.configs.values())
+        options = msgspec.structs.replace(self._options.race, with_quality=with_quality, f16_cache=f16_cache)
         self._windows = options.windows
         self._race = Race(self._candidates.entries, self._options.limits, options)
         self._events: list[Event] = []
@@ -127,11 +128,19 @@ class PickSession:
         self._after()
         while (step := self._race.next()) is not None:
             if not self._recall(step):
-                if over_budget := self._tools.now_s() - self._begun_s >= self._options.budget_s:
+                ends_s = self._tools.now_s() - self._begun_s + self._expected_s(step)
+                if over_budget := ends_s >= self._options.budget_s:
                     break
                 self._do(step)
             self._after()
         return self._finish(over_budget)
+
+    def _expected_s(self, step: Step) -> float:
+        """Return how long a step will take, by the entry's last round: none is begun that the budget would cut."""
+        if not isinstance(step, RoundStep):
+            return 0.0
+        last = (each.observed for each in reversed(self._events) if each.observed and each.key == step.key)
+        return next((each.wall_s for each in last), 0.0)
 
     def _recall(self, step: Step) -> bool:
         """Feed the race with what is known already; return whether that answers the step."""

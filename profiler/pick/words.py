@@ -49,7 +49,7 @@ def why_beaten(odds: Odds, place: int, choice: int | None) -> tuple[EliminatedBy
     return ("threads" if other.level == entry.level else "speed"), text
 
 
-_SMALL = 0.01
+_SMALL = 0.05  # above half of the error, at which an entry is out
 
 
 def _unmeasured(odds: Odds, place: int) -> str:

@@ -1,8 +1,9 @@
 """Perplexity, KLD and equal top tokens against llama-perplexity, on the same files, text, windows and KV caches.
 
-Levels against F16, F16 with quantized caches against itself with an f16 cache, and a level against another with
---reference. Caches are as each program makes them by itself: llama.cpp then uses flash attention, and rotates keys and
-values where the size of a head is a multiple of 64, unless LLAMA_ATTN_ROT_DISABLE is set.
+Levels against F16, F16 with quantized caches against itself with an f16 cache, a level against another with
+--reference, and a real trained model with quantized caches at a context of 4096. Caches are as each program makes them
+by itself: llama.cpp then uses flash attention, and rotates keys and values where the size of a head is a multiple of
+64, unless LLAMA_ATTN_ROT_DISABLE is set.
 llama-perplexity keeps the unquantized model's distribution evenly spaced in 16 bits, ours is more exact; on a random
 model, whose most probable tokens lie close together, that alone moves some of its equal top tokens.
 """
@@ -24,12 +25,14 @@ from profiler.records.quality import QualityRecord
 from profiler.results.file import read_results
 from quant.sources.prepare import PrepareOptions
 from tests.parity.oracle import Oracle
+from tests.parity.real import MODELS, fetch_model
 from tests.support.checkpoints import SMOLLM2_135M, TRAINED, make_checkpoint
 
 LEVELS = ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_S", "Q2_K")
 CACHES = (KvTypes("q8_0", "q8_0"), KvTypes("q4_0", "q4_0"))
 LEVEL, REFERENCE = "Q4_K_M", "Q8_0"  # with --reference
 N_CTX, N_CHUNKS, N_THREADS = 512, 8, 1
+LONG_CTX, LONG_CHUNKS = 4096, 2
 PPL_REL, KLD_REL, KLD_ABS, SAME_TOP = 1e-3, 1e-2, 1e-6, 0.002
 # Of all other figures: their digits end there, and a share of the value.
 OTHER_REL, KLD_DIGIT, SHARE_DIGIT = 1e-2, 1.5e-6, 2e-5
@@ -62,6 +65,7 @@ def compare_quality(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     findings = []
     for checkpoint in (random, TRAINED):
         findings += _of_model(oracle, checkpoint, folder)
+    findings += _of_long_context(oracle, fetch_model(MODELS[0], oracle.work / "real"), folder)
     for row in findings:
         print(
             f"  {row['model']:12} {row['level']:13} perplexity {row['ppl']:12.4f} against {row['their_ppl']:12.4f}, "
@@ -103,6 +107,21 @@ def _of_model(oracle: Oracle, checkpoint: Path, folder: Path) -> list[dict[str, 
     return rows
 
 
+def _of_long_context(oracle: Oracle, gguf: Path, folder: Path) -> list[dict[str, Any]]:
+    """Score a file with quantized caches against itself with an f16 cache."""
+    text, results = folder / "text.txt", folder / "long.jsonl"
+    options = QualityOptions(n_ctx=LONG_CTX, n_chunks=LONG_CHUNKS, n_threads=N_THREADS, caches=CACHES)
+    assert not measure_quality([str(gguf)], PrepareOptions(levels=None), results, options, text=text, reference=gguf)
+    program, base = _Program(oracle.llama_perplexity, text, LONG_CTX, LONG_CHUNKS), folder / "base.logits"
+    program.figures(gguf, base, write=True)
+    rows = []
+    for cache in CACHES:
+        ((level, (_, ours)),) = _by_level(results, cache).items()
+        rows.append(_judge("SmolLM2", f"{level} {cache}", ours, program.figures(gguf, base, cache=cache)))
+    base.unlink()
+    return rows
+
+
 def _by_level(results: Path, cache: KvTypes) -> dict[str, tuple[str, QualityRecord]]:
     """Return each level's file name and record."""
     found = read_results([results])
@@ -113,12 +132,12 @@ def _by_level(results: Path, cache: KvTypes) -> dict[str, tuple[str, QualityReco
 class _Program:
     """llama-perplexity on a text."""
 
-    def __init__(self, path: Path, text: Path) -> None:
-        self._path, self._text = path, text
+    def __init__(self, path: Path, text: Path, n_ctx: int = N_CTX, n_chunks: int = N_CHUNKS) -> None:
+        self._path, self._text, self._n_ctx, self._n_chunks = path, text, n_ctx, n_chunks
 
     def figures(self, model: Path, base: Path, *, write: bool = False, cache: KvTypes = F16_CACHE) -> Theirs:
         """Write the file that others are compared with, or compare with it."""
-        command = [str(self._path), "-m", str(model), "-c", str(N_CTX), "--chunks", str(N_CHUNKS),
+        command = [str(self._path), "-m", str(model), "-c", str(self._n_ctx), "--chunks", str(self._n_chunks),
                    "-t", str(N_THREADS), "-ctk", cache.type_k, "-ctv", cache.type_v, "--kl-divergence-base", str(base),
                    *(["-f", str(self._text)] if write else ["--kl-divergence"])]  # fmt: skip
         return _theirs(command, write=write)

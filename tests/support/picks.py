@@ -81,6 +81,7 @@ class Planted:
             run=self._measure,
             available_bytes=lambda: 8 << 30,
             first_order=len(self.records),
+            now_s=lambda: self.now_s,
         )
         tools = PickTools(
             rounds=rounds,

@@ -78,6 +78,20 @@ def test_a_budget_that_is_too_short_ends_with_the_best_answer_so_far(planted: Pl
     assert planted.run().verdict.decided  # the same command again
 
 
+def test_no_round_is_begun_that_the_budget_would_cut(planted: Planted) -> None:
+    whole = planted.run()
+    planted.records.clear()
+    planted.jobs.clear()
+    repeated = next(
+        place for place, each in enumerate(whole.events) if each.key in [e.key for e in whole.events[:place]]
+    )
+    planted.now_s = 0.0
+    pick = planted.run(budget_s=repeated + 0.5)
+    assert pick.over_budget
+    assert len(planted.jobs) == repeated
+    assert planted.now_s <= repeated
+
+
 def test_a_disturbed_round_is_measured_again_and_the_quieter_record_counts(planted: Planted) -> None:
     planted.loads = {4: 0.3, 5: 0.9}
     pick = planted.run(patience=0.3)

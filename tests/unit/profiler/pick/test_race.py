@@ -1,15 +1,18 @@
 """The race: the right choice of a planted truth, its error, what is measured, and what is reported."""
 
 import math
+import random
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 import pytest
 
+from profiler.pick.quality import Qualities
 from profiler.pick.race import Race
-from profiler.pick.records import Entry, Observed, RaceOptions, RoundStep, Step, Verdict
+from profiler.pick.records import Entry, Observed, Quality, RaceOptions, RoundStep, Step, Verdict
 from profiler.recommend.records import Limits
+from profiler.recommend.rule import Bar
 from quant.base.errors import UserError
 from tests.support.planted import Conditions, World, run_race
 
@@ -85,6 +88,17 @@ class Device:
 
     def levels(self) -> set[str]:
         return {step.key.split()[0] if isinstance(step, RoundStep) else step.level for step in self.seen}
+
+
+class NoisyDevice(Device):
+    """Speeds with noise."""
+
+    def __init__(self, seed: int, noise: float, decode: dict[str, float]) -> None:
+        super().__init__(decode=DECODE | decode)
+        self._draw, self._sd = random.Random(seed), noise
+
+    def speed(self, key: str) -> float:
+        return super().speed(key) * math.exp(self._draw.gauss(0, self._sd))
 
 
 class Case(NamedTuple):
@@ -222,6 +236,40 @@ def test_ties_are_broken(kld: dict[str, float], memory: dict[str, int], chosen: 
     other = next(f"{level} t4" for level in kld if not chosen.startswith(level))
     assert (verdict.chosen, verdict.tied, verdict.runner_up) == (chosen, (other,), other)
     assert device.n_rounds(other) >= RaceOptions().confirm_rounds
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(min_decode_tps=59)], ids=["speed", "limit"])
+def test_what_more_rounds_would_hardly_settle_gets_few_beyond_a_confirmation(limits: Limits) -> None:
+    most = []
+    for seed in range(6):
+        device = NoisyDevice(seed, 0.08, {"Q5_0": 20.0, "Q8_0": 19.8})
+        verdict = device.run(Race(entries(synthetic=True, levels=("Q8_0", "Q5_0", "Q4_0")), limits))
+        near = [f"{level} t4" for level in ("Q8_0", "Q5_0", "Q4_0")]
+        assert verdict.chosen in near
+        most.append(max(map(device.n_rounds, near)))
+    assert min(most) < RaceOptions().confirm_rounds + 3
+    assert sum(most) / len(most) < (RaceOptions().confirm_rounds + RaceOptions().most_rounds) / 2
+
+
+def test_what_more_rounds_can_settle_gets_them() -> None:
+    n_rounds = []
+    for seed in range(6):
+        device = NoisyDevice(seed, 0.02, {"Q5_0": 20.0 / 1.01})
+        verdict = device.run(Race(entries(synthetic=True, levels=("Q5_0", "Q4_0")), Limits()))
+        assert verdict.error <= RaceOptions().error
+        n_rounds.append(device.n_rounds("Q4_0 t4"))
+    assert max(n_rounds) > RaceOptions().confirm_rounds
+
+
+def test_with_a_quantized_cache_the_unquantized_file_is_scored_too() -> None:
+    levels = {"F16": 16.0, "Q8_0": 8.5}
+    bar = Bar(max_kld=0.05)
+    exact, quantized = (Qualities(levels, bar, (4, 8), by_kld=True, f16_cache=f16) for f16 in (True, False))
+    assert (exact.next_windows("F16"), exact.meets_bar("F16")) == (None, 1.0)
+    assert quantized.next_windows("F16") == 4
+    assert quantized.meets_bar("F16") < 1
+    quantized.scored["F16"] = Quality(n_windows=8, kld=0.2, kld_se=0.01)
+    assert quantized.meets_bar("F16") == 0
 
 
 def test_disturbed_rounds_neither_decide_nor_vanish() -> None:
