@@ -56,7 +56,7 @@ install: $(INSTALLED)
 
 # Hundreds of short processes: each would compile the program again where keeping bytecode is switched off.
 test: $(INSTALLED)
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n logical --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n logical --dist worksteal --durations 20 --durations-min 5
 
 golden: $(INSTALLED)
 	SLMPROF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit/golden
