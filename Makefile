@@ -28,7 +28,7 @@ help:
 	@echo "make bench-quality   time scoring against llama-perplexity"
 	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-pick      plant the best choice in noisy worlds; pick must find it in less time than a sweep (long)"
-	@echo "make bench-pick-timed  pick against a whole sweep and recommend in real time, three shapes (hours)"
+	@echo "make bench-pick-timed pick against a whole sweep and recommend in real time, three shapes (hours)"
 	@echo "make bench-disturbed plant other programs' load in noisy series; flags and widened intervals must hold"
 	@echo "make bench-levels    measure what each level costs one thread of this CPU, per token"
 	@echo "make bench-layout    measure what memory layout does to prefill and decode, with llama-bench beside it (long)"
