@@ -15,8 +15,9 @@ Item = TypeVar("Item")
 
 _LEVEL_CHARS = 24  # far more than llama.cpp's names have
 _ORIGIN = ("env_id", "label", "kind")
-_SETTING = ("mode", "workload", "n_prompt", "n_gen", "n_depth", "n_ctx", "n_batch", "n_ubatch", "n_outputs_max",
-            "type_k", "type_v", "flash_attn", "load_mode", "repack", "device", "n_gpu_layers", "cores")  # fmt: skip
+_SETTING = ("mode", "workload", "n_prompt", "n_gen", "n_depth", "sustain_s", "n_ctx", "n_batch", "n_ubatch",
+            "n_outputs_max", "type_k", "type_v", "flash_attn", "load_mode", "repack", "device", "n_gpu_layers",
+            "cores")  # fmt: skip
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +92,11 @@ def _reader_of(without: tuple[str, ...]) -> Callable[[CellSummary], tuple[object
 
 def load_name(cell: CellSummary) -> str:
     """Name a load for file names."""
-    if cell.config.workload != "custom":
-        return "".join(letter if letter.isalnum() else "_" for letter in cell.config.workload)[:40]
-    return f"p{cell.config.n_prompt}-n{cell.config.n_gen}-d{cell.config.n_depth}"
+    config = cell.config
+    sustained = "-sustained" if config.sustain_s else ""
+    if config.workload != "custom":
+        return "".join(letter if letter.isalnum() else "_" for letter in config.workload)[:40] + sustained
+    return f"p{config.n_prompt}-n{config.n_gen}-d{config.n_depth}{sustained}"
 
 
 def numbered(name: str, seen: Counter[str], within: str = "") -> str:

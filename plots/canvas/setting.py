@@ -8,6 +8,7 @@ from profiler.analysis.stats import INTERVAL_ROUNDS
 from profiler.records.cell_summary import CellSummary
 from profiler.records.environment import Environment
 from profiler.tables.format import load_in_words as work_in_words
+from profiler.tables.format import sustained_in_words
 from quant.base.text import counted_range, number_range
 from quant.base.units import format_params
 
@@ -48,7 +49,7 @@ def _work(cells: Sequence[CellSummary]) -> str:
         return work_in_words(config)
     tests = [f"{name} of {n}" for name, n in (("prefill", config.n_prompt), ("decode", config.n_gen)) if n]
     each = "each " if len(tests) > 1 else ""
-    return f"{' and '.join(tests)} tokens, {each}at depth {', '.join(map(str, depths))}"
+    return f"{' and '.join(tests)} tokens, {each}at depth {', '.join(map(str, depths))}{sustained_in_words(config)}"
 
 
 def _setting(cells: Sequence[CellSummary]) -> str:

@@ -49,4 +49,4 @@ def _typed(options: dict[str, Any]) -> str:
     """Return the options as they can be typed again."""
     parts = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items()
              if value is not None and not isinstance(value, bool)]  # fmt: skip
-    return " ".join([*parts, *(["--flagged"] if options["flagged"] else [])])
+    return " ".join([*parts, *(f"--{name}" for name in ("flagged", "sustained") if options[name])])

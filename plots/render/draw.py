@@ -25,6 +25,7 @@ from plots.charts.published import load_published
 from plots.charts.race import race_chart
 from plots.charts.roofline import roofline_charts
 from plots.charts.size import size_chart
+from plots.charts.sustained import sustained_charts
 from plots.charts.threads import threads_chart
 from plots.charts.tradeoff import tradeoff_chart
 from profiler.pick.session import Pick
@@ -49,6 +50,7 @@ RESULTS_CHARTS: dict[str, ResultsChart] = {
     "speed-vs-depth": depth_charts,
     "roofline": roofline_charts,
     "drift": drift_charts,
+    "sustained": sustained_charts,
     "device-comparison": device_charts,
     "device-facets": facet_charts,
     "operators": operator_charts,
@@ -60,6 +62,7 @@ _MODELS_PER_FIGURE: dict[str, Callable[[Panel, Style], int]] = {
     "memory-by-part": memory.models_per_figure,
     "level-tradeoff": tradeoff.models_per_figure,
 }
+_OVER_TIME = "sustained"  # the chart of sustained loads, which no other chart has
 _OF_EXPERTS = "latency-vs-active-parameters"  # drawn unasked only where there are some
 _MOST_PAGES = 8  # of one chart: nobody looks at more, and the CSV files of results hold everything
 # What a file says of itself must not change from run to run.
@@ -113,10 +116,11 @@ def draw_all(
         environments=inputs.environments,
         in_report=options.in_report,
     )
-    job = DrawJob(inputs=inputs, theme=theme, out_dir=out_dir, options=options)
+    ordinary = msgspec.structs.replace(inputs, cells=[cell for cell in inputs.cells if not cell.config.sustain_s])
+    job = DrawJob(inputs=inputs, ordinary=ordinary, theme=theme, out_dir=out_dir, options=options)
     paths: list[Path] = []
     missing: dict[tuple[str, str], list[str]] = {}
-    for sheet in _sheets(inputs, style, options.chosen):
+    for sheet in _sheets(ordinary, style, options.chosen):
         with drawing(style):
             for part, made in _made(job, sheet):
                 if isinstance(made, str):
@@ -155,6 +159,7 @@ class DrawJob(msgspec.Struct, frozen=True, kw_only=True):
     """What all sheets are drawn from."""
 
     inputs: ChartInput
+    ordinary: ChartInput  # without sustained loads, which have a chart of their own
     theme: Theme
     out_dir: Path
     options: DrawOptions
@@ -195,7 +200,8 @@ def _made(job: DrawJob, sheet: Sheet) -> Iterator[tuple[str, Picture | str]]:
     if sheet.reason is not None:
         yield sheet.part, sheet.reason
     elif sheet.panel is None:
-        yield from RESULTS_CHARTS[sheet.name](job.inputs, job.theme)
+        inputs = job.inputs if sheet.name == _OVER_TIME else job.ordinary
+        yield from RESULTS_CHARTS[sheet.name](inputs, job.theme)
     else:
         chart = CHARTS[sheet.name]
         if job.options.reference and sheet.name == "latency-vs-parameters":

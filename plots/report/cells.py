@@ -13,6 +13,7 @@ from profiler.records.cell_summary import CellSummary
 from profiler.records.quality import Mean
 from profiler.records.span import Span
 from profiler.tables.format import SETTINGS, figure, figure_with_range, load_name, thread_counts
+from profiler.tables.sustained import steady_in_words
 from quant.base.units import format_bytes, format_params
 
 _PLACES = 6  # decimals of a number to sort by
@@ -82,6 +83,11 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
         ("same top", "share of places where the most probable token is that model's", _same_top),
         ("bandwidth", "MBU: share of the measured read bandwidth that decode used", _share),
         ("J/token", "energy of decode", _number(lambda cell: cell.energy.joules_per_token, digits=3)),
+        (
+            "J/request",
+            "energy of prefill and decode of a request",
+            _number(lambda cell: cell.energy.joules_per_request, digits=2),
+        ),
         *((_SETTINGS[name], "", _setting(name)) for name in differing),
         ("environment", "", lambda cell: cell.env_id),
         (
@@ -206,6 +212,7 @@ def _share(cell: CellSummary) -> _Made:
 
 def _notes(cell: CellSummary) -> str:
     words = [] if cell.status == "ok" else [f"{cell.status.upper()}: {cell.error or 'no reason recorded'}"]
+    words += [steady_in_words(cell)] if cell.sustained else []
     return "; ".join([*words, *([", ".join(cell.flags)] if cell.flags else [])])
 
 

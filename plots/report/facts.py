@@ -86,6 +86,10 @@ def files_of(results: Results, summaries: Sequence[CellSummary], most: int) -> l
     return rows
 
 
+_STEADY = (
+    "requests one after the other in one process; of the cuts in the first half, the minutes after the one that leaves "
+    "their mean the smallest standard error (MSER); all speeds of such a cell are of these"
+)
 # Where a figure is -> what it is called, and how it was obtained.
 _FIGURES = {
     "ttft_ms": ("time to first token", "prefill and choosing the token, without load and tokenization"),
@@ -99,6 +103,8 @@ _FIGURES = {
         "J/token",
         "energy of decode per token of everything the source covers, idle power included",
     ),
+    "energy.joules_per_request": ("J/request", "energy of a request's prefill and decode, from the same source"),
+    "sustained": ("steady state", _STEADY),
 }
 _ROUND = (
     "a fresh process; one warm-up with a whole prefill and some decode steps; the KV cache is cleared before each "

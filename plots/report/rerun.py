@@ -119,8 +119,9 @@ def _command(requested: _Request, output: str, extra: Sequence[str]) -> str:
     words += ["-q", ",".join(requested.levels)] if requested.levels else []
     words += ["-t", ",".join(map(str, sorted(requested.threads)))] if "-t" not in extra else []
     words += [*requested.options]
-    words += ["--rounds", str(requested.rounds)] if "--rounds" not in extra else []
-    words += ["-r", str(max(1, requested.reps))]
+    if "--sustain" not in words:
+        words += ["--rounds", str(requested.rounds)] if "--rounds" not in extra else []
+        words += ["-r", str(max(1, requested.reps))]
     text = " ".join(map(shlex.quote, [*words, *extra, "-o", output]))
     left = len(sources) - _MOST_SOURCES
     return text if left <= 0 else f"{text}  # and {left} more files like these"

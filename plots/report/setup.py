@@ -15,6 +15,7 @@ from plots.canvas.setting import (
 from plots.canvas.text_width import printable
 from profiler.records.cell_summary import CellSummary
 from profiler.records.environment import Environment
+from quant.base.text import counted_range
 
 _MOST_ROWS = 12  # of workloads, and of devices
 
@@ -45,7 +46,11 @@ def setup_of(
         rows.append((printable(names), f"{load_in_words(cells)}, {threads_in_words(cells)}"))
     if left := len(loads[_MOST_ROWS:]):
         rows.append(("workloads", f"and {left} more, see the table"))
-    return [*rows, ("rounds", _rounds(measured))]
+    ordinary = [cell for cell in measured if not cell.config.sustain_s]
+    minutes = [cell.rounds for cell in measured if cell.config.sustain_s]
+    rows += [("rounds", _rounds(ordinary))] if ordinary else []
+    rows += [("sustained", f"medians over {counted_range(minutes, 'minute')} of steady state")] if minutes else []
+    return rows
 
 
 def _loads_of(cells: Sequence[CellSummary]) -> list[list[Panel]]:

@@ -1,4 +1,4 @@
-"""Joules per token, from the raw counters and samples of a round. What is not known is None, never guessed.
+"""Joules per token and per request, from the raw counters and samples of a round. What is not known is None.
 
 Nothing is subtracted: the figure holds what the device takes when idle, and what other programs took meanwhile.
 """
@@ -27,6 +27,25 @@ def joules_per_token_of(record: Round) -> float | None:
         if (joules := joules_of(sample.decode_energy, record.energy)) is not None and len(sample.decode_ns) == n_gen
     ]
     return median(found) / n_gen if found and n_gen else None
+
+
+def joules_per_request_of(record: Round) -> float | None:
+    """Return the joules of a round's request, prefill and decode, the median over its repetitions."""
+    found = [
+        joules for sample in record.samples if (joules := joules_of(sample.request_energy, record.energy)) is not None
+    ]
+    return median(found) if found else None
+
+
+def watts_of(record: Round) -> float | None:
+    """Return the power while a round was timed, the median over its repetitions."""
+    spans = [span for sample in record.samples if (span := sample.request_energy or sample.decode_energy)]
+    found = [
+        joules * _NS_PER_S / (span.after.at_ns - span.before.at_ns)
+        for span in spans
+        if (joules := joules_of(span, record.energy)) is not None
+    ]
+    return median(found) if found else None
 
 
 def energy_in_words(rounds: Sequence[Round], *, is_known: bool) -> tuple[str | None, str | None]:

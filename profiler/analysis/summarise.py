@@ -3,6 +3,9 @@
 The value of a round is the median over its repetitions; a cell's figure is the median over its rounds, with the
 order-statistic interval of the rounds' values, adjusted where a stopping rule was in force. A cell is failed when its
 latest try of some round failed, and keeps the figures of the rounds that went well.
+
+Of a sustained load the last run counts, and the rates are those of its steady state. That the device is throttled or
+becomes slower is what is measured there, and no flag.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -11,12 +14,14 @@ import msgspec
 
 from profiler.analysis.bandwidth_use import mbu_of
 from profiler.analysis.flags import Warning, findings_of  # noqa: A004  the word that people search for
-from profiler.analysis.joules import energy_in_words, joules_per_token_of
+from profiler.analysis.joules import energy_in_words, joules_per_request_of, joules_per_token_of
 from profiler.analysis.memory_parts import MemoryParts, memory_parts, model_rss_of, peak_rss_of
 from profiler.analysis.quality_by_file import with_quality
 from profiler.analysis.rates import rates_of, ttft_ms_of
 from profiler.analysis.reach import reaches_of
 from profiler.analysis.stats import median, outliers, quantiles_ns, span_of
+from profiler.analysis.sustained.figures import sustained_of
+from profiler.analysis.sustained.steady import last_run, steady_part
 from profiler.records.cell_summary import CellSummary, EnergyFigures, MemoryFigures, TokenGaps, message_key
 from profiler.records.environment import Environment
 from profiler.records.round import Round
@@ -28,6 +33,7 @@ from quant.gguf_io.artifact import Artifact
 
 _NS_PER_MS = 1e6
 _GAPS = (0.5, 0.95, 0.99)
+_SUSTAINED = ("throttled", "drifting")  # what a sustained load is to show
 
 
 class Summarised(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -73,7 +79,10 @@ def _sort_key(cell: CellSummary) -> tuple[object, ...]:
 def summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Summarised:
     """Derive the figures of one cell from its rounds."""
     first = rounds[0]
-    ok = [record for record in rounds if record.status == "ok"]
+    is_sustained = first.cell.config.sustain_s > 0
+    rounds = last_run(rounds)
+    all_ok = [record for record in rounds if record.status == "ok"]
+    ok = steady_part(all_ok) if is_sustained else all_ok
     in_force = ok[0].in_force if ok else None
     status = _status([record.status for record in rounds])
     bad = next((record for record in reversed(rounds) if record.status == status != "ok"), None)
@@ -82,8 +91,10 @@ def summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Env
     prefill_tps, prefill_outliers = _spread([each.prefill for each in rates], ok, target)
     decode_tps, decode_outliers = _spread([each.decode for each in rates], ok, target)
     ttft_ms, _ = _spread([ttft_ms_of(record) for record in ok], ok, target)
-    split = [memory_parts(record) for record in ok]
+    split = [memory_parts(record) for record in all_ok]
     warnings, notes = findings_of(ok, environment, rates)
+    if is_sustained:
+        warnings, notes = ([each for each in found if each.name not in _SUSTAINED] for found in (warnings, notes))
     flags = tuple(warning.name for warning in warnings)
     summary = CellSummary(
         cell_key=first.cell.key,
@@ -102,7 +113,7 @@ def summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Env
         decode_tps=decode_tps,
         ttft_ms=ttft_ms,
         token_gaps=_token_gaps(ok),
-        load_ms=_load_ms(ok),
+        load_ms=_load_ms(all_ok),
         mbu=_median(
             [
                 mbu_of(artifact, record, each.decode)
@@ -110,11 +121,12 @@ def summarise_cell(rounds: Sequence[Round], artifact: Artifact, environment: Env
                 if record.read_ceiling_bytes_per_s
             ]
         ),
-        model_rss_bytes=_model_rss(ok, split),
-        memory=_memory_figures(ok, split),
+        model_rss_bytes=_model_rss(all_ok, split),
+        memory=_memory_figures(all_ok, split),
         energy=_energy_figures(ok),
         flags=flags,
         notes=tuple(f"{note.name}, no flag: {note.message}" for note in notes),
+        sustained=sustained_of(all_ok) if is_sustained else None,
         reaches=reaches_of(ok, environment, flags, rates, target),
         prefill_outliers=prefill_outliers,
         decode_outliers=decode_outliers,
@@ -181,7 +193,12 @@ def _memory_figures(ok: Sequence[Round], split: Sequence[MemoryParts | None]) ->
 def _energy_figures(ok: Sequence[Round]) -> EnergyFigures:
     joules_per_token = _median([joules_per_token_of(record) for record in ok])
     source, reason = energy_in_words(ok, is_known=joules_per_token is not None)
-    return EnergyFigures(joules_per_token=joules_per_token, source=source, reason=reason)
+    return EnergyFigures(
+        joules_per_token=joules_per_token,
+        joules_per_request=_median([joules_per_request_of(record) for record in ok]),
+        source=source,
+        reason=reason,
+    )
 
 
 def _load_ms(ok: Sequence[Round]) -> float | None:

@@ -38,13 +38,14 @@ def table_of(results: Any) -> str:
     from profiler.analysis.summarise import summarise_and_warn
     from profiler.quality.table import quality_table
     from profiler.tables.speed import render
+    from profiler.tables.sustained import render_minutes
 
     quality = quality_table(results)
     if quality and not results.rounds:
         return quality
     summaries, messages = summarise_and_warn(results)
-    speed = render(summaries, results.environments, messages)
-    return f"{speed}\n{quality}" if quality else speed
+    tables = [render(summaries, results.environments, messages), render_minutes(results, summaries), quality]
+    return "\n".join(filter(None, tables))
 
 
 @click.command()

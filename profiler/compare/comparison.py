@@ -40,6 +40,7 @@ class CellName(msgspec.Struct, frozen=True, kw_only=True):
     n_prompt: int
     n_gen: int
     n_depth: int
+    sustain_s: int
     status: str
     error: str | None
     rounds: int
@@ -258,6 +259,7 @@ def _name(side: Side) -> CellName:
         n_prompt=config.n_prompt,
         n_gen=config.n_gen,
         n_depth=config.n_depth,
+        sustain_s=config.sustain_s,
         status=side.status,
         error=side.error if side.status != "ok" else None,
         rounds=side.n_ok,

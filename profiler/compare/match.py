@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from profiler.analysis.flags import flags_of
+from profiler.analysis.sustained.steady import last_run, steady_part
 from profiler.compare.figures import FIGURES
 from profiler.records.config import RunConfig
 from profiler.records.environment import Environment
@@ -58,8 +59,11 @@ def sides_of(results: Results) -> list[Side]:
 
 def side_of(rounds: Sequence[Round], artifact: Artifact, environment: Environment | None) -> Side:
     """Take what is compared from the rounds of one cell."""
+    rounds = last_run(rounds)
     first, statuses = rounds[0], {record.status for record in rounds}
     ok = [record for record in rounds if record.status == "ok"]
+    if first.cell.config.sustain_s:
+        ok = steady_part(ok)
     values = {
         figure.name: tuple(value for record in ok if (value := figure.value_of(record)) is not None and value > 0)
         for figure in FIGURES

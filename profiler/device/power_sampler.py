@@ -10,53 +10,55 @@ from profiler.records.energy import EnergyTrace
 
 
 def sample(
-    read_watts: Callable[[], float | None], clock: Callable[[], int], wait: Callable[[], bool]
-) -> tuple[list[int], list[float]]:
-    """Sample until `wait` returns True; a reading that fails leaves a gap.
+    read_watts: Callable[[], float | None],
+    clock: Callable[[], int],
+    wait: Callable[[], bool],
+    samples: list[tuple[int, float]],
+) -> None:
+    """Append samples until `wait` returns True; a reading that fails leaves a gap.
 
     The time of a sample is the middle of its reading, which may take long: powermetrics averages over half a second.
     """
-    times_ns: list[int] = []
-    watts: list[float] = []
     while True:
         start_ns = clock()
         found = read_watts()
         if found is not None:
-            times_ns.append((start_ns + clock()) // 2)
-            watts.append(found)
+            samples.append(((start_ns + clock()) // 2, found))
         if wait():
-            return times_ns, watts
+            return
 
 
 @contextmanager
 def tracing(meter: Meter) -> Iterator[Callable[[], EnergyTrace]]:
-    """Sample during the block, if the source is a sampled one; yield a function that returns the trace afterwards."""
+    """Sample during the block, if the source is a sampled one; yield a function that returns the trace so far."""
     over = threading.Event()
-    times_ns: list[int] = []
-    watts: list[float] = []
+    samples: list[tuple[int, float]] = []
     read_watts, interval_ms = meter.read_watts, meter.interval_ms
 
     def work() -> None:
         assert read_watts is not None
         assert interval_ms is not None
         interval_s = interval_ms / 1000
-        found = sample(read_watts, clock, lambda: over.wait(interval_s))
-        times_ns.extend(found[0])
-        watts.extend(found[1])
+        sample(read_watts, clock, lambda: over.wait(interval_s), samples)
 
     clock = time.perf_counter_ns  # the worker's clock too: CLOCK_MONOTONIC, or the Mac's absolute time
     thread = threading.Thread(target=work, daemon=True) if read_watts else None
     if thread:
         thread.start()
-    try:
-        yield lambda: EnergyTrace(
+
+    def trace() -> EnergyTrace:
+        seen = tuple(samples)  # at once: the thread goes on
+        return EnergyTrace(
             source=meter.source,
             covers=meter.covers,
             interval_ms=interval_ms,
             ranges_uj=meter.ranges_uj,
-            at_ns=tuple(times_ns),
-            watts=tuple(watts),
+            at_ns=tuple(at_ns for at_ns, _ in seen),
+            watts=tuple(watts for _, watts in seen),
         )
+
+    try:
+        yield trace
     finally:
         over.set()
         if thread:

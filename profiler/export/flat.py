@@ -5,11 +5,12 @@ import io
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
-from profiler.records.cell_summary import CellSummary
+from profiler.records.cell_summary import CellSummary, Sustained
 from quant.base.text import pretty_json, printable
 
 # Flat name -> where it is in a CellSummary. `_lo` and `_hi` are those of an interval, null under six rounds.
@@ -110,6 +111,18 @@ FIELDS = {
     "general_name": "artifact.general_name",
     "quality_n_ctx": "quality.n_ctx",
     "reference_sha256": "quality.reference_sha256",
+    "joules_per_request": "energy.joules_per_request",
+    "sustain_s": "config.sustain_s",
+    "steady_from_s": "sustained.steady_from_s",
+    "steady": "sustained.is_steady",
+    "first_minute_prefill_tps": "sustained.first.prefill_tps",
+    "first_minute_decode_tps": "sustained.first.decode_tps",
+    "steady_decode_change": "sustained.decode_change.value",
+    "steady_decode_change_lo": "sustained.decode_change.interval_lo",
+    "steady_decode_change_hi": "sustained.decode_change.interval_hi",
+    "steady_mhz": "sustained.steady.mhz",
+    "steady_temperature_c": "sustained.steady.temperature_c",
+    "steady_watts": "sustained.steady.watts",
 }
 # A spreadsheet runs what begins with one of these, also where they are of full width.
 # Source: OWASP, "CSV Injection".
@@ -127,6 +140,9 @@ class _Nothing:
 
 
 _NOTHING: Any = _Nothing()
+_NOT_SUSTAINED: Any = SimpleNamespace(
+    steady_from_s=None, is_steady=None, first=_NOTHING, steady=_NOTHING, decode_change=_NOTHING
+)
 
 
 def flat(cell: CellSummary) -> dict[str, object]:
@@ -143,9 +159,16 @@ def _values(cell: CellSummary) -> tuple[object, ...]:
         ttft_ms=cell.ttft_ms or _NOTHING,
         token_gaps=cell.token_gaps or _NOTHING,
         model_rss_bytes=cell.model_rss_bytes or _NOTHING,
+        sustained=_filled(cell.sustained),
         quality=msgspec.structs.replace(quality, ppl=quality.ppl or _NOTHING, kld=quality.kld or _NOTHING),
     )
     return _read(filled)
+
+
+def _filled(sustained: Sustained | None) -> Any:
+    if sustained is None:
+        return _NOT_SUSTAINED
+    return msgspec.structs.replace(sustained, decode_change=sustained.decode_change or _NOTHING)
 
 
 def to_json(summaries: Sequence[CellSummary]) -> str:

@@ -30,7 +30,7 @@ def rows(results: Results, *, label: str | None) -> list[dict[str, Any]]:
     made = []
     for every, artifact, environment in results.cells():
         rounds = [record for record in every if record.status == "ok"]
-        if not rounds:
+        if not rounds or rounds[0].cell.config.sustain_s:  # which llama-bench does not measure
             continue
         if environment is None:
             raise UserError("the results hold rounds without their environment line; export the whole results file")

@@ -16,13 +16,30 @@ from quant.base.text import message_line
 A = TypeVar("A", bound=Answer)
 
 
-def run_worker(job: Job, *, timeout_s: float | None, module: str = "profiler.measure.worker") -> Answer:
+def run_worker(
+    job: Job,
+    *,
+    timeout_s: float | None,
+    on_minute: Callable[[Answer], None] = lambda answer: None,
+    module: str = "profiler.measure.worker",
+) -> Answer:
     """Run one job in a process of its own; whatever ends it, the answer says so.
 
-    A test passes the `module` of a worker with another engine.
+    Args:
+        job: what to measure.
+        timeout_s: beyond what the load is sustained for; None: no limit.
+        on_minute: gets each minute of a sustained load but the last, as soon as it is over.
+        module: a test's worker with another engine.
     """
     job = msgspec.structs.replace(job, sent_ns=time.monotonic_ns())
-    return run_in_child(module, job, Answer, Path(job.path).parent, timeout_s=timeout_s)
+    return run_in_child(
+        module,
+        job,
+        Answer,
+        Path(job.path).parent,
+        timeout_s=timeout_s and timeout_s + job.config.sustain_s,
+        on_progress=lambda line: on_minute(msgspec.json.decode(line, type=Answer)),
+    )
 
 
 def run_in_child(

@@ -13,6 +13,8 @@ reads every weight again. So they are timed separately, and each number carries 
                                go on with n_gen decode steps
         read the conditions
 
+A sustained load repeats for a time instead, without a pause, and hands over each minute as soon as it is over.
+
 The engine's calls return only when the work is done, the clock is monotonic in integer nanoseconds, n tokens are n
 timed steps, and after every phase the loop checks how many tokens the cache really holds. Decode feeds a fixed
 sequence, so no run ends early and choosing a token is not part of a decode step.
@@ -32,15 +34,8 @@ from profiler.records.energy import EnergyReading, EnergySpan
 from profiler.records.round import Buffers, Conditions, InForce, Memory, Sample
 
 WARMUP_DECODE_STEPS = 8
+MINUTE_NS = 60_000_000_000
 Clock = Callable[[], int]  # monotonic nanoseconds
-
-
-class Probes(msgspec.Struct, frozen=True):
-    """How the loop reads the machine around it; tests pass their own."""
-
-    memory: Callable[[], Memory]
-    conditions: Callable[[], Conditions]
-    energy: Callable[[], EnergyReading] | None = None
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -64,10 +59,19 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     in_force: InForce
 
 
+class Probes(msgspec.Struct, frozen=True):
+    """How the loop meets the world around it; tests pass their own."""
+
+    memory: Callable[[], Memory]
+    conditions: Callable[[], Conditions]
+    energy: Callable[[], EnergyReading] | None = None
+    on_minute: Callable[[Measured], None] = lambda measured: None  # gets each minute of a sustained load but the last
+
+
 def measure(
     engine: Engine, path: Path, config: RunConfig, *, reps: int, seed: int, clock: Clock, probes: Probes
 ) -> Measured:
-    """Load a model and time `reps` repetitions of one configuration.
+    """Load a model and time `reps` repetitions of one configuration, or a sustained load: its last minute is returned.
 
     Raises:
         EngineError: the engine refused, or the cache did not hold what it should.
@@ -114,24 +118,52 @@ def measure(
     start = StartState(engine, tokens.depth)
     warmup_ns = clock() - start_ns
 
-    samples = []
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(reps):
-            samples.append(_repeat(engine, config, start, tokens, clock, probes))
-    finally:
-        gc.enable()
-    return Measured(
+    measured = Measured(
         load_ns=load_ns,
         context_ns=context_ns,
         tokenize_ns=tokenize_ns,
         warmup_ns=warmup_ns,
-        samples=tuple(samples),
+        samples=(),
         memory=memory,
         buffers=engine.buffers(),
         in_force=engine.in_force(),
     )
+
+    def repeat() -> Sample:
+        return _repeat(engine, config, start, tokens, clock, probes)
+
+    def end_minute(minute: list[Sample]) -> None:
+        probes.on_minute(msgspec.structs.replace(measured, samples=tuple(minute)))
+
+    gc.collect()
+    gc.disable()
+    try:
+        if config.sustain_s:
+            samples = _sustain(repeat, config.sustain_s * 1_000_000_000, clock, end_minute)
+        else:
+            samples = [repeat() for _ in range(reps)]
+    finally:
+        gc.enable()
+    return msgspec.structs.replace(measured, samples=tuple(samples))
+
+
+def _sustain(
+    repeat: Callable[[], Sample], sustain_ns: int, clock: Clock, end_minute: Callable[[list[Sample]], None]
+) -> list[Sample]:
+    """Repeat until the time is over; a repetition belongs to the minute in which it began. Return the last minute."""
+    begun_ns = clock()
+    minute: list[Sample] = []
+    start_ns = 0
+    while True:
+        sample = repeat()
+        end_ns = clock() - begun_ns
+        minute.append(msgspec.structs.replace(sample, start_ns=start_ns, end_ns=end_ns))
+        if end_ns >= sustain_ns:
+            return minute
+        if end_ns // MINUTE_NS > start_ns // MINUTE_NS:
+            end_minute(minute)
+            minute = []
+        start_ns = end_ns
 
 
 def _tokens(engine: Engine, config: RunConfig, text_tokens: list[int], seed: int) -> Tokens:
@@ -151,6 +183,7 @@ def _repeat(
     before = probes.conditions()
     prefill_ns = sample_ns = None
     start.restore(engine)
+    prefill_energy = probes.energy() if probes.energy and config.mode == "request" else None
     if tokens.prompt:
         start_ns = clock()
         engine.prefill(tokens.prompt)
@@ -178,4 +211,5 @@ def _repeat(
         before=before,
         after=probes.conditions(),
         decode_energy=EnergySpan(before=energy_before, after=energy_after) if energy_before and energy_after else None,
+        prefill_energy=prefill_energy,
     )

@@ -48,6 +48,17 @@ class RoundTaker:
         Args:
             offset_bytes: of the work buffer; None: the memory layout of this round's number.
         """
+        record, job = self.prepare(cell, number, file, offset_bytes)
+        if job is None:
+            return record
+        start_s = self._now_s()
+        answer = self._run(job)
+        return with_answer(record, answer, round((self._now_s() - start_s) * 1e9))
+
+    def prepare(
+        self, cell: Cell, number: int, file: tuple[Artifact, Path], offset_bytes: int | None = None
+    ) -> tuple[Round, Job | None]:
+        """Return a round's record without its answer, and the job that answers; none where memory has no room."""
         options, (artifact, path) = self._options, file
         record = Round(
             env_id=options.env_id,
@@ -61,18 +72,14 @@ class RoundTaker:
         )
         need, have = needed_bytes(artifact, cell.config), self._available_bytes()
         if need > have and not options.force:
-            return msgspec.structs.replace(record, error=_lack_of_memory(need, have))
-        start_s = self._now_s()
-        answer = self._run(
-            Job(
-                path=str(path),
-                config=cell.config,
-                reps=options.reps,
-                seed=options.seed,
-                work_buffer_offset_bytes=offset_of(number) if offset_bytes is None else offset_bytes,
-            )
+            return msgspec.structs.replace(record, error=_lack_of_memory(need, have)), None
+        return record, Job(
+            path=str(path),
+            config=cell.config,
+            reps=options.reps,
+            seed=options.seed,
+            work_buffer_offset_bytes=offset_of(number) if offset_bytes is None else offset_bytes,
         )
-        return _with_answer(record, answer, round((self._now_s() - start_s) * 1e9))
 
 
 def _lack_of_memory(need_bytes: int, have_bytes: int) -> Failure:
@@ -83,7 +90,8 @@ def _lack_of_memory(need_bytes: int, have_bytes: int) -> Failure:
     )
 
 
-def _with_answer(record: Round, answer: Answer, wall_ns: int) -> Round:
+def with_answer(record: Round, answer: Answer, wall_ns: int | None) -> Round:
+    """Return a round's record with what was measured, or the failure."""
     if answer.measured is None:
         failure = answer.failure or Failure(kind="worker", message="the worker sent no answer")
         return msgspec.structs.replace(record, status="failed", wall_ns=wall_ns, error=failure)

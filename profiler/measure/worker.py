@@ -12,7 +12,7 @@ from profiler.measure.loop import Measured, Probes, measure
 from profiler.records.config import RunConfig
 from profiler.records.energy import EnergyReading
 from profiler.records.failure import Failure
-from quant.base.worker import serve
+from quant.base.worker import Send, serve_with_progress
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,16 +35,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int | None = None  # from `sent_ns` until the model is opened
 
 
-def work(job: Job) -> Answer:
-    """Do a job; a failure of the engine is an answer."""
+def work(job: Job, send: Send) -> Answer:
+    """Do a job; a failure of the engine is an answer. Each minute of a sustained load but the last is sent before."""
     try:
-        measured, start_ns = _measure(job)
+        measured, start_ns = _measure(job, send)
         return Answer(measured=measured, start_ns=start_ns)
     except (EngineError, MemoryError) as error:
         return Answer(failure=as_failure(error))
 
 
-def _measure(job: Job) -> tuple[Measured, int | None]:
+def _measure(job: Job, send: Send) -> tuple[Measured, int | None]:
     from profiler.device.affinity import bind
     from profiler.device.os.system import this_system
 
@@ -52,6 +52,15 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
         bind(job.config.cores)  # before llama.cpp makes any thread
     from profiler.device.memory.reader import read_memory
     from profiler.engine.llama import LlamaEngine
+
+    start_ns: int | None = None
+
+    def with_cores(measured: Measured) -> Measured:
+        if not job.config.cores:
+            return measured
+        n_cores = this_system().physical_of(job.config.cores)
+        in_force = msgspec.structs.replace(measured.in_force, n_cores=n_cores)
+        return msgspec.structs.replace(measured, in_force=in_force)
 
     engine = LlamaEngine(work_buffer_offset_bytes=job.work_buffer_offset_bytes)
     probes = Probes(
@@ -61,6 +70,7 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
             this_system().conditions, job.config.cores, n_busy=max(job.config.n_threads, job.config.n_threads_batch)
         ),
         energy=_energy_reader() if job.energy else None,
+        on_minute=lambda measured: send(Answer(measured=with_cores(measured), start_ns=start_ns)),
     )
     start_ns = None if job.sent_ns is None else time.monotonic_ns() - job.sent_ns
     try:
@@ -73,11 +83,7 @@ def _measure(job: Job) -> tuple[Measured, int | None]:
             clock=time.perf_counter_ns,
             probes=probes,
         )
-        if job.config.cores:
-            n_cores = this_system().physical_of(job.config.cores)
-            in_force = msgspec.structs.replace(measured.in_force, n_cores=n_cores)
-            measured = msgspec.structs.replace(measured, in_force=in_force)
-        return measured, start_ns
+        return with_cores(measured), start_ns
     finally:
         engine.close()
 
@@ -90,4 +96,4 @@ def _energy_reader() -> Callable[[], EnergyReading]:
 
 
 if __name__ == "__main__":
-    serve(Job, work)
+    serve_with_progress(Job, work)

@@ -47,11 +47,13 @@ def recommend(
         results_name: the file that commands in messages name.
 
     Raises:
-        UserError: a limit is on a figure that was not measured: quality, or a time to first token.
+        UserError: a limit is on a figure that was not measured: quality, or a time to first token; or there is no
+            sustained load.
     """
     criteria = criteria or Criteria()
     limits = criteria.limits
     notes: list[str] = []
+    summaries = _of_kind(summaries, criteria.sustained, results_name)
     groups = groups_of(summaries, limits.n_ctx)
     if limits.max_kld is not None:
         _require_quality(summaries, results_name)
@@ -70,6 +72,17 @@ def recommend(
             *_separations(choices),
         ),
     )
+
+
+def _of_kind(summaries: Sequence[CellSummary], sustained: bool, results_name: str) -> list[CellSummary]:
+    """Return the cells of sustained loads, or the others; unasked the former where there are no others."""
+    kept = [cell for cell in summaries if bool(cell.config.sustain_s) == sustained]
+    if sustained and not kept:
+        raise UserError(
+            f"--sustained needs a sustained load, and {results_name} has none; measure one: "
+            f"slmprof profile SOURCE --sustain 10m -o {results_name}"
+        )
+    return kept or list(summaries)
 
 
 def _require_quality(summaries: Sequence[CellSummary], results_name: str) -> None:
@@ -200,6 +213,7 @@ def _choose(group: Sequence[CellSummary], criteria: Criteria) -> Choice:
         n_prompt=first.config.n_prompt,
         n_gen=first.config.n_gen,
         n_depth=first.config.n_depth,
+        sustain_s=first.config.sustain_s,
         quality_basis=basis,
         n_considered=len(pool),
         n_fitting=len(fitting),

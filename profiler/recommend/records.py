@@ -51,6 +51,7 @@ class Criteria(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     order: Order = None
     flagged: bool = False  # the intervals of flagged cells are not widened by what disturbed them
+    sustained: bool = False  # among sustained loads, by the rates of their steady state
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +202,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     command: str | None  # re-measures the choice
     n_params_active: int | None = None  # of a mixture of experts, those that one token uses
     deploy: Deploy | None = None  # runs the choice
+    sustain_s: int = 0  # the rates are those of the steady state of so long a load
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

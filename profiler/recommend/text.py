@@ -128,11 +128,14 @@ def _notes(choice: Choice) -> list[str]:
         notes.append(
             "memory: peak of the largest round, without the process's own; the whole interval must meet a limit"
         )
+    if shown and choice.sustain_s:
+        notes.append("speeds are those of the steady state, at the end of the sustained load")
     if shown and choice.device != "cpu":
         notes.append("GPU memory is not included, so a memory limit means little here")
     if any(each.rounds < INTERVAL_ROUNDS for each in shown):
+        noun = "minute" if choice.sustain_s else "round"
         notes.append(
-            "below six rounds there is no interval: the smallest and largest round are used, which is less certain"
+            f"below six {noun}s there is no interval: the smallest and largest {noun} are used, which is less certain"
         )
     if any(each.memory_estimated for each in shown):
         notes.append(

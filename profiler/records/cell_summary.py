@@ -36,9 +36,10 @@ class MemoryFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class EnergyFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Energy of decode."""
+    """Energy of decode, and of whole requests."""
 
     joules_per_token: float | None = None
+    joules_per_request: float | None = None  # its prefill too
     source: str | None = None  # and how it is sampled
     reason: str | None = None  # why there is no joules_per_token
 
@@ -70,6 +71,33 @@ class Reaches(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     hidden_bytes: int = 0  # of memory, that the largest resident size can lack
 
 
+class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Medians over the requests of some minutes of a sustained load, and what the device reported after them."""
+
+    n_requests: int
+    output_tps: float | None = None  # generated tokens per second of the whole time, prefill included
+    prefill_tps: float | None = None
+    decode_tps: float | None = None
+    itl_p50_ms: float | None = None
+    mhz: float | None = None
+    temperature_c: float | None = None
+    watts: float | None = None
+    throttle: tuple[str, ...] = ()  # every flag that was raised
+
+
+class Sustained(msgspec.Struct, frozen=True, kw_only=True):
+    """How a device kept its speed under a sustained load."""
+
+    lasted_s: float  # until the end of the last request; less than the cell's sustain_s where it was interrupted
+    n_minutes: int
+    steady_from_s: float
+    is_steady: bool  # False: the speed still changed at the end
+    first: State  # of the first minute
+    steady: State  # of the steady state, which the cell's own rates are of
+    prefill_change: Span | None = None  # of the steady state against the first minute: -0.1 is a tenth slower
+    decode_change: Span | None = None
+
+
 class CellSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a cell is, and its figures: medians over rounds with their ranges. None where a figure does not apply."""
 
@@ -99,6 +127,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     quality: QualityFigures = QualityFigures()
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # on what disturbed single rounds without moving a figure
+    sustained: Sustained | None = None  # of a sustained load: all rates above are then those of its steady state
     reaches: Reaches | None = None  # of a cell with flags that explain other figures
     prefill_outliers: tuple[int, ...] = ()  # numbers of rounds, from 0 as in the records
     decode_outliers: tuple[int, ...] = ()

@@ -56,8 +56,8 @@ MAX_THREADS = 512  # GGML_MAX_N_THREADS, ggml.h
 LOAD_MODES = ("auto", "mmap", "none", "mlock", "mmap+mlock", "dio")
 
 
-class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting of a measurement. No field has a default: a record lists all of them.
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Every setting of a measurement. A record lists all fields that have no default here.
 
     mode: "separate" measures prefill of n_prompt at depth n_depth, and decode of n_gen at depth n_depth, as two
     tests; "request" decodes after its own prefill, as a user's request does, and is the only mode with a TTFT.
@@ -83,11 +83,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     repack: bool
     device: str  # "cpu" | "gpu"
     n_gpu_layers: Int64
+    # One request after the other for so long, each minute of it a round; 0: a few repetitions. Omitted at 0, so that
+    # the keys of all other cells are what they were before there was such a setting.
+    sustain_s: Count = 0
 
     @property
-    def load(self) -> tuple[str, str, int, int, int]:
+    def load(self) -> tuple[str, str, int, int, int, int]:
         """What one round does: cells of one load can be compared."""
-        return self.mode, self.workload, self.n_prompt, self.n_gen, self.n_depth
+        return self.mode, self.workload, self.n_prompt, self.n_gen, self.n_depth, self.sustain_s
 
     @property
     def cache(self) -> KvTypes:

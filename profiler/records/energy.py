@@ -1,9 +1,10 @@
 """The records of energy: raw counters and samples, with where they come from. Joules are derived in profiler/joules.
 
 Two kinds of source. A counter (RAPL) is read by the measured process right before the first decode step of a repetition
-and right after the last one. A power sensor (a Pi 5's PMIC, a Jetson's INA3221, powermetrics) is sampled by a thread of
-the parent, outside of the measured process; the repetition notes on the same monotonic clock when decode began and
-ended. In both the interval covers the decode steps and nothing else, but all that the device did meanwhile.
+and right after the last one, and in a request before its prefill. A power sensor (a Pi 5's PMIC, a Jetson's INA3221,
+powermetrics) is sampled by a thread of the parent, outside of the measured process; the repetition notes on the same
+monotonic clock when these moments were. In both the interval covers what is timed and nothing else, but all that the
+device did meanwhile.
 """
 
 import msgspec

@@ -3,7 +3,7 @@
 import msgspec
 
 from profiler.records.config import Cell
-from profiler.records.energy import EnergySpan, EnergyTrace
+from profiler.records.energy import EnergyReading, EnergySpan, EnergyTrace
 from profiler.records.failure import Doubt, Failure, Status
 from quant.base.ints import Count, Int64
 
@@ -85,6 +85,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     before: Conditions
     after: Conditions
     decode_energy: EnergySpan | None = None  # where the device reports its energy
+    prefill_energy: EnergyReading | None = None  # right before prefill, in a request
+    # Of a sustained load: since its first request began. What is not timed is restoring the cache and these readings.
+    start_ns: Count | None = None
+    end_ns: Count | None = None
 
     @property
     def decode_total_ns(self) -> int:
@@ -96,21 +100,28 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return known
 
     @property
+    def request_energy(self) -> EnergySpan | None:
+        """From before prefill until after decode."""
+        if self.prefill_energy is None or self.decode_energy is None:
+            return None
+        return EnergySpan(before=self.prefill_energy, after=self.decode_energy.after)
+
+    @property
     def timed_ns(self) -> int:
         """All that was timed in it."""
         return (self.prefill_ns or 0) + (self.sample_ns or 0) + self.decode_total_ns
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True, tag="round", tag_field="type"):
-    """One round of one cell: one process, its samples or its error."""
+    """One round of one cell: one process, its samples or its error. Of a sustained load, one minute of the process."""
 
     env_id: str
     cell: Cell
-    round: Int64  # from 0
+    round: Int64  # from 0; of a sustained load the minute in which the samples began
     status: Status  # "ok" | "failed" | "skipped"
     started_at: str  # UTC, %Y-%m-%dT%H:%M:%SZ
     seed: Int64
-    order: Int64  # position in its sweep, for trends over time
+    order: Int64  # position in its sweep, for trends over time; the minutes of a sustained load share it
     target: float | None = (
         None  # the relative half-width that would have ended the cell's rounds, where one was requested
     )

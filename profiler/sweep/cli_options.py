@@ -68,5 +68,6 @@ def options_for(config: RunConfig) -> list[str]:
     if config.device == "gpu" and config.n_gpu_layers != -1:
         words += ["--ngl", str(config.n_gpu_layers)]
     words += [] if config.repack else ["--no-repack"]
+    words += ["--sustain", f"{config.sustain_s}s"] if config.sustain_s else []
     words += [] if config.cores is None else ["--cores", ",".join(map(str, config.cores))]
     return words

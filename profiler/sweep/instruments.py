@@ -13,12 +13,13 @@ from profiler.records.energy import EnergyTrace
 from profiler.records.environment import Environment
 from profiler.records.record import Record
 from profiler.records.round import Round
+from profiler.sweep.tools import OnMinute, RunMinutes
 
 
-def during_decode(trace: EnergyTrace, answer: Answer) -> EnergyTrace:
-    """Keep the samples taken while decode was timed; those of loading and prefill are not its."""
+def while_timed(trace: EnergyTrace, answer: Answer) -> EnergyTrace:
+    """Keep the samples taken during decode, and in a request during its prefill; those of loading are not its."""
     samples = answer.measured.samples if answer.measured else ()
-    spans = [sample.decode_energy for sample in samples if sample.decode_energy]
+    spans = [span for sample in samples if (span := sample.request_energy or sample.decode_energy)]
     kept = [
         (at_ns, watts)
         for at_ns, watts in zip(trace.at_ns, trace.watts, strict=True)
@@ -35,7 +36,8 @@ class Instruments:
     def __init__(self, ceiling: Ceiling | None, meter: Meter | None) -> None:
         self._ceiling, self._meter = ceiling, meter
         self._trace: EnergyTrace | None = None
-        self._traces: dict[int, EnergyTrace] = {}  # by the order of a round: it may be written once more, with a mark
+        # By the order and number of a round: it may be written once more, with a mark.
+        self._traces: dict[tuple[int, int], EnergyTrace] = {}
 
     @classmethod
     def of(cls, environment: Environment) -> "Instruments":
@@ -44,15 +46,25 @@ class Instruments:
         return cls(load_ceiling(environment.id), meter if isinstance(meter, Meter) else None)
 
     def running(self, run: Callable[[Job], Answer]) -> Callable[[Job], Answer]:
-        """Return a `run` whose worker reads energy around decode, while the parent samples power."""
+        """Return a `run` whose worker reads energy around what it times, while the parent samples power."""
+        run_metered = self.sustaining(lambda job, on_minute: run(job))
+        return lambda job: run_metered(job, lambda answer: None)
 
-        def run_metered(job: Job) -> Answer:
+    def sustaining(self, run: RunMinutes) -> RunMinutes:
+        """Return the same of a `run` that hands over minutes."""
+
+        def run_metered(job: Job, on_minute: OnMinute) -> Answer:
             self._trace = None
             if self._meter is None:
-                return run(job)
+                return run(job, on_minute)
             with tracing(self._meter) as trace_of:
-                answer = run(msgspec.structs.replace(job, energy=True))
-            self._trace = during_decode(trace_of(), answer)
+
+                def on_metered_minute(minute: Answer) -> None:
+                    self._trace = while_timed(trace_of(), minute)
+                    on_minute(minute)
+
+                answer = run(msgspec.structs.replace(job, energy=True), on_metered_minute)
+            self._trace = while_timed(trace_of(), answer)
             return answer
 
         return run_metered
@@ -63,12 +75,12 @@ class Instruments:
         def write_extended(record: Record) -> None:
             if isinstance(record, Round) and record.status == "ok":
                 if self._trace is not None:
-                    self._traces.setdefault(record.order, self._trace)
+                    self._traces.setdefault((record.order, record.round), self._trace)
                 n_threads = record.cell.config.n_threads
                 record = msgspec.structs.replace(
                     record,
                     read_ceiling_bytes_per_s=self._ceiling.read_bytes_per_s(n_threads) if self._ceiling else None,
-                    energy=self._traces.get(record.order),
+                    energy=self._traces.get((record.order, record.round)),
                 )
             self._trace = None
             write(record)

@@ -26,6 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 0.0  # the share of the rounds' time that measuring disturbed ones again may add
     force: bool = False  # run cells that are predicted not to fit in memory
     drift_control: bool = False  # re-measure the cheapest cell between rounds
+    sustain_s: int = 0  # one request after the other for so long, and no rounds beside; 0: ordinary rounds
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,9 +19,10 @@ from profiler.results.writer import ResultsWriter
 from profiler.sweep.grid import Axes, read_sweep
 from profiler.sweep.instruments import Instruments
 from profiler.sweep.plan import Options, Plan, history_of
+from profiler.sweep.sustain import SustainedSweep
 from profiler.sweep.sweep import Outcome, Sweep
 from profiler.sweep.thread_choice import ThreadChooser, check_axes
-from profiler.sweep.tools import Tools, View
+from profiler.sweep.tools import OnMinute, Tools, View
 from quant.base.errors import UserError
 from quant.base.progress import say
 from quant.gguf_io.artifact import Artifact
@@ -63,6 +64,9 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
         def run(job: Job) -> Answer:
             return run_worker(job, timeout_s=request.options.timeout_s)
 
+        def run_minutes(job: Job, on_minute: OnMinute) -> Answer:
+            return run_worker(job, timeout_s=request.options.timeout_s, on_minute=on_minute)
+
         chooser = ThreadChooser(
             environment=environment,
             run=run,
@@ -71,7 +75,11 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
             seed=request.options.seed,
             fresh=request.fresh,
         )
-        cells = [cell for grid in grids for cell in chooser.cells(grid, prepared, zipped=request.zipped)]
+        cells = [
+            _sustained(cell, request.options.sustain_s)
+            for grid in grids
+            for cell in chooser.cells(grid, prepared, zipped=request.zipped)
+        ]
         warn_of_variables(environment, [cell.config for cell in cells])
         _warn_of_contexts(cells, prepared)
         plan = Plan(
@@ -87,7 +95,13 @@ def run_session(request: Request, *, files: Callable[[], list[Prepared]], view: 
             available_bytes=available_memory_bytes,
             view=view,
         )
+        if request.options.sustain_s:
+            return SustainedSweep(plan, tools, instruments.sustaining(run_minutes)).run()
         return Sweep(plan, tools).run()
+
+
+def _sustained(cell: Cell, sustain_s: int) -> Cell:
+    return msgspec.structs.replace(cell, config=msgspec.structs.replace(cell.config, sustain_s=sustain_s))
 
 
 def _checked_grids(request: Request) -> list[Axes]:

@@ -13,6 +13,9 @@ from profiler.sweep.plan import Turn
 from profiler.sweep.stopping import Met
 from quant.gguf_io.artifact import Artifact
 
+OnMinute = Callable[[Answer], None]
+RunMinutes = Callable[[Job, OnMinute], Answer]  # of a sustained load: the last minute is the answer
+
 
 class View(Protocol):
     """Whoever watches a sweep: the command line's progress, or a test's list."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from profiler.records.environment import Environment
 from profiler.records.span import Span
 from quant.base.text import counted, printable
-from quant.base.units import format_bytes
+from quant.base.units import format_bytes, format_duration
 from quant.gguf_io.artifact import Artifact
 
 # The settings by which cells of one table may differ, as its columns are called.
@@ -50,6 +50,10 @@ class Load(Protocol):
     def n_depth(self) -> int:
         """Tokens in the cache before."""
 
+    @property
+    def sustain_s(self) -> int:
+        """For how long one is repeated after the other; 0 where it is not."""
+
 
 class Threads(Protocol):
     """With how many threads a cell is measured: a RunConfig, or a record with the same fields."""
@@ -81,6 +85,11 @@ def figure_with_range(span: Span | None) -> str:
     return f"{span.value:.{digits}f} [{span.lo:.{digits}f}, {span.hi:.{digits}f}]"
 
 
+def joules(value: float | None) -> str:
+    """Write an energy with three digits; nothing without one."""
+    return "" if value is None else f"{value:.3g}"
+
+
 def _digits(value: float) -> int:
     return 0 if value >= 1000 else 1 if value >= 10 else 2
 
@@ -110,14 +119,21 @@ def threads_in_words(threads: Threads) -> str:
 
 def load_in_words(load: Load) -> str:
     """Write what one round does."""
+    sustained = sustained_in_words(load)
     if load.mode == "request":
-        return f"{load.n_prompt} tokens in, {load.n_gen} out, decode at depth {load.n_depth + load.n_prompt}"
-    return f"prefill of {load.n_prompt} and decode of {load.n_gen} tokens, each at depth {load.n_depth}"
+        return f"{load.n_prompt} tokens in, {load.n_gen} out, decode at depth {load.n_depth + load.n_prompt}{sustained}"
+    return f"prefill of {load.n_prompt} and decode of {load.n_gen} tokens, each at depth {load.n_depth}{sustained}"
+
+
+def sustained_in_words(load: Load) -> str:
+    """Return what follows a load that is sustained; nothing for any other."""
+    return f", one after the other for {format_duration(load.sustain_s)}" if load.sustain_s else ""
 
 
 def load_name(load: Load) -> str:
     """Name a load by its workload, and one of the user's own by its counts."""
-    return load.workload if load.workload != "custom" else f"p{load.n_prompt} n{load.n_gen} d{load.n_depth}"
+    name = load.workload if load.workload != "custom" else f"p{load.n_prompt} n{load.n_gen} d{load.n_depth}"
+    return f"{name} sustained" if load.sustain_s else name
 
 
 def level_names(artifacts: Iterable[Artifact]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from profiler.tables.format import (
     clean,
     device_line,
     figure_with_range,
+    joules,
     level_names,
     listed,
     load_in_words,
@@ -22,6 +23,7 @@ from profiler.tables.format import (
     thread_counts,
     threads_in_words,
 )
+from profiler.tables.sustained import steady_in_words
 from quant.base.text import counted_range
 from quant.base.units import format_bytes, format_params
 
@@ -72,9 +74,13 @@ def _caption(group: Sequence[CellSummary], environment: Environment | None, with
         lines.append(device_line(environment, group[0].backend))
     measured = [cell for cell in group if cell.rounds]
     if measured and with_rounds:
-        rounds = counted_range([cell.rounds for cell in measured], "round")
-        reps = counted_range([cell.reps for cell in measured], "repetition")
-        lines.append(f"medians over {rounds} of {reps} [{_brackets(measured)}]")
+        if group[0].config.sustain_s:
+            rounds = counted_range([cell.rounds for cell in measured], "minute")
+            lines.append(f"medians over {rounds} of steady state [{_brackets(measured)}]")
+        else:
+            rounds = counted_range([cell.rounds for cell in measured], "round")
+            reps = counted_range([cell.reps for cell in measured], "repetition")
+            lines.append(f"medians over {rounds} of {reps} [{_brackets(measured)}]")
     if target := _target(group):
         lines.append(target)
     return lines
@@ -82,11 +88,12 @@ def _caption(group: Sequence[CellSummary], environment: Environment | None, with
 
 def _brackets(measured: Sequence[CellSummary]) -> str:
     """Return what the brackets behind a figure hold."""
+    noun = "minute" if measured[0].config.sustain_s else "round"
     with_interval = {cell.rounds >= INTERVAL_ROUNDS for cell in measured}
     if with_interval == {True}:
         return "95 % interval; overlapping intervals are a tie"
     if with_interval == {False}:
-        return "smallest and largest round, since an interval needs six rounds"
+        return f"smallest and largest {noun}, since an interval needs six {noun}s"
     return "95 % interval, or smallest and largest under six rounds; overlapping ranges are a tie"
 
 
@@ -125,9 +132,8 @@ def _rows(group: Sequence[CellSummary], fastest: Sequence[CellSummary], names: M
     }
     optional = {
         "bandwidth": ["" if cell.mbu is None else f"{cell.mbu:.0%}" for cell in group],
-        "J/token": [
-            "" if cell.energy.joules_per_token is None else f"{cell.energy.joules_per_token:.3g}" for cell in group
-        ],
+        "J/token": [joules(cell.energy.joules_per_token) for cell in group],
+        "J/request": [joules(cell.energy.joules_per_request) for cell in group],
         "TTFT ms": [figure_with_range(cell.ttft_ms) for cell in group],
     }
     columns |= {name: texts for name, texts in optional.items() if any(texts)}
@@ -155,11 +161,16 @@ def _notes(
     return [
         f"\\* {_ranking(fastest, names)}. {memory}" if fastest else memory,
         *_notes_of_columns(group),
+        *(f"{_name(cell, names)}: {steady_in_words(cell)}." for cell in group if cell.sustained),
         *(note for cell in group for note in _problems(cell, names)),
         *(note for cell in group for note in _flags(cell, names, messages)),
         *(note for cell in group for note in _disturbed_rounds(cell, names)),
         *(note for cell in group for note in _outliers(cell, names)),
     ]
+
+
+def _name(cell: CellSummary, names: Mapping[str, str]) -> str:
+    return f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
 
 
 def _notes_of_columns(group: Sequence[CellSummary]) -> list[str]:
@@ -169,7 +180,9 @@ def _notes_of_columns(group: Sequence[CellSummary]) -> list[str]:
             "bandwidth: MBU of decode, as a share of the read bandwidth at that thread count or the next above."
         )
     if sources := list(dict.fromkeys(cell.energy.source for cell in group if cell.energy.source)):
-        notes.append(f"J/token: energy of decode, idle power included; source: {'; '.join(map(clean, sources))}.")
+        request = "; J/request: of prefill and decode" if any(cell.energy.joules_per_request for cell in group) else ""
+        listed_sources = "; ".join(map(clean, sources))
+        notes.append(f"J/token: energy of decode{request}, idle power included; source: {listed_sources}.")
         if reasons := list(dict.fromkeys(cell.energy.reason for cell in group if cell.energy.reason)):
             notes.append(f"no J/token: {'; '.join(map(clean, reasons))}.")
     return notes
@@ -195,24 +208,23 @@ def _problems(cell: CellSummary, names: Mapping[str, str]) -> list[str]:
 
 
 def _flags(cell: CellSummary, names: Mapping[str, str], messages: Mapping[str, str]) -> list[str]:
-    name = f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
+    name = _name(cell, names)
     known = [(flag, messages.get(message_key(cell, flag))) for flag in cell.flags]
     return [f"{flag} ({name}): {clean(message)}" for flag, message in known if message]
 
 
 def _disturbed_rounds(cell: CellSummary, names: Mapping[str, str]) -> list[str]:
-    name = f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
-    return [f"{name}: {clean(note)}" for note in cell.notes]
+    return [f"{_name(cell, names)}: {clean(note)}" for note in cell.notes]
 
 
 def _outliers(cell: CellSummary, names: Mapping[str, str]) -> list[str]:
     """Name the rounds beyond Tukey's fences, counted from 1 as in the progress."""
-    parts = []
+    parts, noun = [], "minute" if cell.config.sustain_s else "round"
     for name, numbers in (("prefill", cell.prefill_outliers), ("decode", cell.decode_outliers)):
         if numbers:
             rounds = ", ".join(str(number + 1) for number in numbers)
-            parts.append(f"{name} of round{'' if len(numbers) == 1 else 's'} {rounds}")
+            parts.append(f"{name} of {noun}{'' if len(numbers) == 1 else 's'} {rounds}")
     if not parts:
         return []
-    name = f"{names[cell.artifact.sha256]}, {threads_in_words(cell.config)}"
-    return [f"outliers ({name}): {' and '.join(parts)} beyond Tukey's fences; kept, the median is robust to outliers"]
+    found = " and ".join(parts)
+    return [f"outliers ({_name(cell, names)}): {found} beyond Tukey's fences; kept, the median is robust to outliers"]

@@ -63,6 +63,11 @@ _ORDER = (
         is_flag=True,
         help="Take flagged cells as measured: intervals are not widened by what disturbed them.",
     ),
+    click.option(
+        "--sustained",
+        is_flag=True,
+        help="Choose among loads measured with --sustain, by the speed of their steady state.",
+    ),
 )
 
 
@@ -75,7 +80,7 @@ def criteria_of(options: dict[str, Any]) -> "Criteria":
     from profiler.recommend.records import Criteria
 
     order = None if options["prefer"] is None else parse_weights(options["prefer"])
-    return Criteria(limits=limits_of(options), order=order, flagged=options["flagged"])
+    return Criteria(limits=limits_of(options), order=order, flagged=options["flagged"], sustained=options["sustained"])
 
 
 def limits_of(options: dict[str, Any]) -> "Limits":

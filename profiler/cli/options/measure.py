@@ -1,6 +1,5 @@
 """The options of `profile` and `run`, and the request that they make."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,8 +17,8 @@ from profiler.cli.options import (
     pre_option,
     weights_option,
 )
+from profiler.cli.options.values import ints_of, patience_of, sustain_s_of, target_of, threads_of, words_of
 from quant.base.errors import UserError
-from quant.base.ints import MAX_TOKENS, parse_ints
 from quant.base.units import parse_duration_s
 
 if TYPE_CHECKING:
@@ -102,6 +101,14 @@ _OPTIONS = (
         metavar="TIME",
         default="30m",
         help="Time limit for one round; the cell is marked failed. 0 disables it.",
+    ),
+    click.option(
+        "--sustain",
+        metavar="TIME",
+        help="Send one request after the other for this time, like 10m, in one process per cell: speed, clock, "
+        "temperature and power per minute, and the steady state against the first minute. Each minute is a round; "
+        "--rounds, --reps, --target, --patience and drift control do not apply. With --cooldown each cell begins on a "
+        "rested device.",
     ),
     click.option("--cooldown", metavar="TIME", default="0s", help="Rest before each next round, like 30s."),
     click.option(
@@ -228,6 +235,7 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None
     budget: str | None
     timeout: str
+    sustain: str | None
     cooldown: str
     no_anchor: bool
     patience: str
@@ -303,24 +311,24 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.workload and any(text is not None for text in (self.prompt, self.gen, self.depth)):
             raise UserError("--workload has its own token counts; use either it or -p, -n and -d")
         return Axes(
-            workload=_words(self.workload or default_workload),
-            prompt=_ints(self.prompt, "-p"),
-            gen=_ints(self.gen, "-n"),
-            depth=_ints(self.depth, "-d"),
-            threads=_threads(self.threads, "-t") or default_threads(physical_cores()),
-            threads_batch=_threads(self.threads_batch, "--threads-batch"),
+            workload=words_of(self.workload or default_workload),
+            prompt=ints_of(self.prompt, "-p"),
+            gen=ints_of(self.gen, "-n"),
+            depth=ints_of(self.depth, "-d"),
+            threads=threads_of(self.threads, "-t") or default_threads(physical_cores()),
+            threads_batch=threads_of(self.threads_batch, "--threads-batch"),
             cores=read_cores(self.cores) if self.cores is not None else None,
-            batch=_ints(self.batch, "--batch", 1) or (2048,),
-            ubatch=_ints(self.ubatch, "--ubatch", 1) or (512,),
-            n_ctx=_ints(self.n_ctx, "--n-ctx", 1),
-            outputs_max=_ints(self.outputs_max, "--outputs-max"),
-            ctk=_words(self.ctk),
-            ctv=_words(self.ctv),
-            fa=_words(self.fa),
-            load_mode=_words(self.load_mode),
+            batch=ints_of(self.batch, "--batch", 1) or (2048,),
+            ubatch=ints_of(self.ubatch, "--ubatch", 1) or (512,),
+            n_ctx=ints_of(self.n_ctx, "--n-ctx", 1),
+            outputs_max=ints_of(self.outputs_max, "--outputs-max"),
+            ctk=words_of(self.ctk),
+            ctv=words_of(self.ctv),
+            fa=words_of(self.fa),
+            load_mode=words_of(self.load_mode),
             repack=(not self.no_repack,),
-            device=_words(self.device),
-            ngl=_ints(self.ngl, "--ngl", 0, 10_000) or (-1,),
+            device=words_of(self.device),
+            ngl=ints_of(self.ngl, "--ngl", 0, 10_000) or (-1,),
         )
 
     def sweep_options(self) -> "Options":
@@ -332,7 +340,10 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
         from profiler.sweep.plan import Options
         from profiler.sweep.stopping import FEWEST_ROUNDS, MOST_ROUNDS
 
-        target = _target(self.target)
+        target = target_of(self.target)
+        if self.sustain is not None and (self.rounds is not None or target is not None):
+            option = "--target" if self.rounds is None else "--rounds"
+            raise UserError(f"--sustain measures each cell once, minute by minute; remove {option}")
         default_rounds = Options().rounds if target is None else MOST_ROUNDS
         if target is not None and self.rounds is not None and self.rounds < FEWEST_ROUNDS:
             raise UserError(f"--target needs --rounds {FEWEST_ROUNDS} or more: fewer have no interval")
@@ -344,53 +355,8 @@ class MeasureOptions(msgspec.Struct, frozen=True, kw_only=True):
             timeout_s=parse_duration_s(self.timeout) or None,
             cooldown_s=parse_duration_s(self.cooldown),
             budget_s=parse_duration_s(self.budget) if self.budget else None,
-            patience=_patience(self.patience),
+            patience=patience_of(self.patience),
             force=self.force,
             drift_control=not self.no_anchor,
+            sustain_s=sustain_s_of(self.sustain),
         )
-
-
-def _ints(text: str | None, option: str, least: int = 0, most: int = MAX_TOKENS) -> tuple[int, ...]:
-    return () if text is None else parse_ints(text, option, least=least, most=most)
-
-
-def _threads(text: str | None, option: str) -> tuple[int, ...]:
-    from profiler.records.config import MAX_THREADS
-    from profiler.sweep.thread_search import AUTO
-
-    if text is None:
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    counts = [part for part in parts if part.lower() != "auto"]
-    found = _ints(",".join(counts), option, 1, MAX_THREADS) if counts else ()
-    return (AUTO, *found) if len(counts) < len(parts) else found
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
-
-
-def _target(text: str | None) -> float | None:
-    """Read a relative half-width in per cent, with or without the sign."""
-    if text is None:
-        return None
-    target = _share(text)
-    if not 0.001 <= target <= 0.5:
-        raise UserError(f"--target {text} is not a share from 0.1% to 50%; write one like 2%")
-    return target
-
-
-def _patience(text: str) -> float:
-    """Read a share of time in per cent, with or without the sign."""
-    patience = _share(text)
-    if not 0 <= patience <= 10:
-        raise UserError(f"--patience {text} is not a share from 0% to 1000%; write one like 30%")
-    return patience
-
-
-def _share(text: str) -> float:
-    """Read per cent, with or without the sign; not a number where it is none."""
-    try:
-        return float(text.strip().removesuffix("%")) / 100
-    except ValueError:
-        return math.nan

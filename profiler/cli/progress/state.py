@@ -11,9 +11,11 @@ import msgspec
 from profiler.analysis.flags import flags_of
 from profiler.analysis.rates import decode_tps_of, prefill_tps_of, rates_of, ttft_ms_of
 from profiler.analysis.stats import median
+from profiler.analysis.sustained.figures import state_of
 from profiler.records.round import Round
 from profiler.sweep.plan import Turn
 from profiler.tables.format import load_name, thread_counts
+from profiler.tables.sustained import in_words
 from quant.gguf_io.artifact import Artifact
 
 _MOST_WARNINGS = 3  # the latest ones
@@ -127,4 +129,7 @@ def describe_result(record: Round) -> str:
         return f"{record.status}: {record.error.message}"
     rates = rates_of(record)
     each = {"prefill": rates.prefill, "decode": rates.decode}
-    return ", ".join(f"{name} {rate:.1f} t/s" for name, rate in each.items() if rate is not None)
+    words = [f"{name} {rate:.1f} t/s" for name, rate in each.items() if rate is not None]
+    if record.cell.config.sustain_s:
+        words += in_words(state_of([record]))
+    return ", ".join(words)

@@ -22,7 +22,7 @@ from profiler.measure.worker import Answer, Job, _energy_reader
 from profiler.records.energy import EnergyReading, EnergySpan, EnergyTrace
 from profiler.records.record import Record
 from profiler.records.round import Conditions, Memory, Round
-from profiler.sweep.instruments import Instruments, during_decode
+from profiler.sweep.instruments import Instruments, while_timed
 from tests.support.cells import config
 from tests.support.rounds import a_round, no_round, results, sample
 from tests.support.scripted_engine import FakeClock, FakeEngine
@@ -288,8 +288,9 @@ def test_a_sensor_is_looked_at_until_the_end_and_gaps_stay() -> None:
     clock = iter([0, 10, 100, 200, 230])
     watts = iter([3.0, None, 5.0])
     waits = iter([False, False, True])
-    found = sample_power(lambda: next(watts), lambda: next(clock), lambda: next(waits))
-    assert found == ([5, 215], [3.0, 5.0])
+    found: list[tuple[int, float]] = []
+    sample_power(lambda: next(watts), lambda: next(clock), lambda: next(waits), found)
+    assert found == [(5, 3.0), (215, 5.0)]
 
 
 def test_a_sampled_source_leaves_its_samples() -> None:
@@ -302,7 +303,7 @@ def test_a_sampled_source_leaves_its_samples() -> None:
     assert len(trace.at_ns) == len(trace.watts) >= 1
 
 
-def test_only_samples_taken_during_decode_are_kept() -> None:
+def test_only_samples_taken_while_timed_are_kept() -> None:
     decodes = [span(S, 3 * S // 2, {}, {}), span(3 * S, 3 * S, {}, {})]
     record = a_round()
     assert record.buffers is not None
@@ -317,9 +318,9 @@ def test_only_samples_taken_during_decode_are_kept() -> None:
         buffers=record.buffers,
         in_force=record.in_force,
     )
-    found = during_decode(SAMPLED, Answer(measured=measured))
+    found = while_timed(SAMPLED, Answer(measured=measured))
     assert (found.at_ns, found.watts) == ((S, 3 * S // 2, 3 * S), (5.0, 6.0, 2.0))
-    assert during_decode(SAMPLED, Answer()).at_ns == ()
+    assert while_timed(SAMPLED, Answer()).at_ns == ()
 
 
 JOB = Job(path="no such file", config=config(), reps=1, seed=0)

@@ -159,3 +159,21 @@ def test_a_text_workload_reads_its_text_cut_to_the_count() -> None:
     from profiler.measure.workloads import read_text
 
     assert engine.last == [1, *engine.tokenize(read_text("chat") or "")[:19]]
+
+
+def test_a_sustained_load_repeats_until_the_time_is_over_and_sends_each_minute() -> None:
+    clock = FakeClock()
+    minutes: list[Measured] = []
+    script = Script(decode_ns=5_000_000_000, decode_ns_per_depth=0)  # a request takes twenty seconds
+    last = measure(
+        FakeEngine(clock, script),
+        NO_FILE,
+        config(mode="request", sustain_s=100),
+        reps=1,
+        seed=5,
+        clock=clock,
+        probes=Probes(Memory, Conditions, on_minute=minutes.append),
+    )
+    starts = [[round((sample.start_ns or 0) / 1e9) for sample in each.samples] for each in (*minutes, last)]
+    assert starts == [[0, 20, 40], [60, 80]]
+    assert [sample.timed_ns for sample in last.samples] == [20_000_000_063] * 2
