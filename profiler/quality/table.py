@@ -40,7 +40,7 @@ def _block(group: Sequence[tuple[Artifact, QualityRecord]], results: Results) ->
     scored = next((each for _, each in ordered if each.perplexity is not None), None)
     model, text = clean(artifact.model), clean(record.text_name)
     size = format_params(artifact.n_params, artifact.n_params_active)
-    title = f"{model} ({size}), quality on {text} ({record.text_sha256[:8]})"
+    title = f"{model} ({size}), quality on {text} ({clean(record.text_sha256[:8])})"
     lines = [f"## {title}", ""]
     if scored is not None and scored.perplexity is not None:
         counts = sorted({each.n_chunks for _, each in ordered if each.perplexity is not None})

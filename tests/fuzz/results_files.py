@@ -258,13 +258,25 @@ def _board(speed: float, **changes: Any) -> list[Any]:
     anchor = measured(0, "Q8_0", 0)
     records.append(AnchorRound(**{name: getattr(anchor, name) for name in Round.__struct_fields__}))
     records.append(_with_energy(measured(0, "Q4_K_M", 9, n_gen=4, n_prompt=6, n_threads=3)))
+    minutes = [measured(minute, "Q8_0", 10, mode="request", sustain_s=120) for minute in range(2)]
+    records += [_with_energy(_of_minute(record)) for record in minutes]
     return records + [_quality(level, files[level].sha256, files["F16"].sha256, here.id) for level in levels]
+
+
+def _of_minute(record: Round) -> Round:
+    start_ns = record.round * 60 * 10**9
+    times = {"start_ns": start_ns, "end_ns": start_ns + 61 * 10**9}
+    throttled = Conditions(mhz=1800.0, temperature_c=84.0, throttle=("throttled",))
+    samples = tuple(msgspec.structs.replace(each, after=throttled, **times) for each in record.samples)
+    return msgspec.structs.replace(record, samples=samples)
 
 
 def _with_energy(record: Round) -> Round:
     before, after = (EnergyReading(at_ns=at, counters_uj={"package-0": at // 10**3}) for at in (10**9, 2 * 10**9))
     span = EnergySpan(before=before, after=after)
-    samples: tuple[Sample, ...] = tuple(msgspec.structs.replace(each, decode_energy=span) for each in record.samples)
+    samples: tuple[Sample, ...] = tuple(
+        msgspec.structs.replace(each, decode_energy=span, prefill_energy=before) for each in record.samples
+    )
     trace = EnergyTrace(source="RAPL", covers="the package", ranges_uj={"package-0": 1 << 40}, interval_ms=None)
     return msgspec.structs.replace(record, samples=samples, energy=trace)
 
