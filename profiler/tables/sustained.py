@@ -46,8 +46,8 @@ def _compared(change: Span | None) -> str:
         return ""
     what = "" if change.kind == "interval" else ", smallest to largest"
     ends = f"[{_percent(change.lo)} to {_percent(change.hi)}{what}]"
-    if change.lo <= 0 <= change.hi and abs(change.value) < 0.005:
-        return f", as in the first minute {ends}"
+    if change.lo <= 0 <= change.hi:
+        return f", a tie with the first minute: {_percent(change.value)} {ends}"
     side = "below" if change.value < 0 else "above"
     return f", {100 * abs(change.value):.0f} % {side} the first minute {ends}"
 

@@ -94,7 +94,7 @@ def test_a_device_that_does_not_throttle_is_steady_from_the_start(tmp_path: Path
     assert (cell.sustained.steady_from_s, cell.sustained.is_steady, cell.rounds) == (0, True, 10)
     assert cell.sustained.decode_change is not None
     assert cell.sustained.decode_change.value == 0
-    assert "as in the first minute" in steady_in_words(cell)
+    assert "a tie with the first minute" in steady_in_words(cell)
     assert "the clock stayed at 2.4 GHz" in steady_in_words(cell)
     table = render_minutes(read_results([tmp_path / "r.jsonl"]), [cell])
     assert table.count("\n| ") == 12  # head, rule, ten minutes
