@@ -71,7 +71,7 @@ def devices_of(cells: Sequence[CellSummary], theme: Theme) -> str:
 
 def _repeats(cells: Sequence[CellSummary], bars: Bars) -> str:
     if cells[0].kind == "estimated":
-        return "Estimated, not measured; error bars, where there are any: the range of the estimate."
+        return "Estimated, not measured; error bars, where there are any: 90 % ranges."
     repeats, ends = repeats_in_words(cells), range_in_words(rounds_and_reps(cells)[0])
     if bars == "none":
         return f"{repeats.removeprefix('medians over ').capitalize()}."

@@ -39,11 +39,20 @@ class ChartInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chart_input(
-    summaries: Sequence[CellSummary], results: Results, operators: Sequence[OperatorReport] = ()
+    summaries: Sequence[CellSummary],
+    results: Results,
+    operators: Sequence[OperatorReport] = (),
+    estimates: Sequence[CellSummary] = (),
 ) -> ChartInput:
-    """Return what charts of these results are made from; `operators` are reports of `slmprof operators --json`."""
+    """Return what charts of these results are made from.
+
+    Args:
+        operators: reports of `slmprof operators --json`.
+        estimates: what `slmprof estimate --json` printed.
+    """
     return ChartInput(
-        cells=distinct(summaries),
+        # Apart: a file and the estimate of it have one name.
+        cells=[*distinct(summaries), *distinct(estimates)],
         environments=results.environments,
         artifacts=results.artifacts,
         rounds=results.rounds,

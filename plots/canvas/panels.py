@@ -91,12 +91,12 @@ def _reader_of(without: tuple[str, ...]) -> Callable[[CellSummary], tuple[object
 
 
 def load_name(cell: CellSummary) -> str:
-    """Name a load for file names."""
+    """Name a load for file names; an estimate's is marked."""
     config = cell.config
-    sustained = "-sustained" if config.sustain_s else ""
+    name = f"p{config.n_prompt}-n{config.n_gen}-d{config.n_depth}"
     if config.workload != "custom":
-        return "".join(letter if letter.isalnum() else "_" for letter in config.workload)[:40] + sustained
-    return f"p{config.n_prompt}-n{config.n_gen}-d{config.n_depth}{sustained}"
+        name = "".join(letter if letter.isalnum() else "_" for letter in config.workload)[:40]
+    return name + ("-sustained" if config.sustain_s else "") + ("-estimated" if cell.kind == "estimated" else "")
 
 
 def numbered(name: str, seen: Counter[str], within: str = "") -> str:

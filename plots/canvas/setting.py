@@ -48,6 +48,8 @@ def _work(cells: Sequence[CellSummary]) -> str:
     if len(depths) == 1 and config.mode == "request":
         return work_in_words(config)
     tests = [f"{name} of {n}" for name, n in (("prefill", config.n_prompt), ("decode", config.n_gen)) if n]
+    if not tests:  # an estimate of memory alone
+        return f"a batch of {config.n_ubatch} tokens"
     each = "each " if len(tests) > 1 else ""
     return f"{' and '.join(tests)} tokens, {each}at depth {', '.join(map(str, depths))}{sustained_in_words(config)}"
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from matplotlib.axes import Axes
 
 from plots.canvas.chart_input import ChartInput, Picture, Row
@@ -13,14 +12,13 @@ from plots.canvas.sheet import finish, sheet
 from plots.canvas.style import Style
 from plots.canvas.text_width import printable
 from plots.canvas.theme import Theme
+from profiler.export.printed import read_printed
 from profiler.operators.report import OperatorReport
 from profiler.operators.summary import Breakdown, BreakdownRow
-from quant.base.errors import UserError
 from quant.base.text import counted
 from quant.base.units import format_params
 
 _MOST_ROWS = 9
-_MAX_BYTES = 64 << 20
 # Not the colours of levels. Source: Paul Tol, Colour Schemes (2021), "muted".
 _COLOUR = "#44AA99"
 _MS = 1e6
@@ -32,21 +30,7 @@ def read_reports(paths: Sequence[Path]) -> list[OperatorReport]:
     Raises:
         UserError: a file cannot be read, or is something else.
     """
-    reports = []
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                text = file.read(_MAX_BYTES + 1)
-            reports.append(msgspec.json.decode(text, type=OperatorReport))
-        except OSError as error:
-            raise UserError(
-                f"cannot read {path}: {error.strerror}; save the output of slmprof operators --json there"
-            ) from error
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise UserError(
-                f"{path} is not the output of slmprof operators --json ({str(error)[:100]}); save it with > FILE"
-            ) from error
-    return reports
+    return [read_printed(path, OperatorReport, "slmprof operators --json") for path in paths]
 
 
 def operator_charts(inputs: ChartInput, theme: Theme) -> Iterator[tuple[str, Picture | str]]:

@@ -1,4 +1,8 @@
-"""Decode against the device's own limit: tokens per second cannot pass read bandwidth divided by bytes per token."""
+"""Decode against the device's own limit: read bandwidth divided by the bytes that a token reads.
+
+It is the limit of one sequence at one token per pass, as decode is measured here. Speculative decoding and batches of
+several sequences read the weights once for several tokens.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,8 +26,8 @@ from quant.base.text import counted
 
 _GB = 1e9
 _NOTES = (
-    "Dotted: the read bandwidth measured at these threads over what a token reads (weights and cache). Per cent: "
-    "decode's MBU, its share of that bandwidth, where the number fits."
+    "Dotted: the read bandwidth measured at these threads over what a token reads (weights and cache), the limit of "
+    "one sequence at one token per pass. Per cent: decode's MBU, its share of that bandwidth, where the number fits."
 )
 
 

@@ -22,6 +22,7 @@ from plots.charts.memory import memory_chart
 from plots.charts.operators import operator_charts
 from plots.charts.pareto import pareto_chart
 from plots.charts.published import load_published
+from plots.charts.published_levels import published_levels_chart
 from plots.charts.race import race_chart
 from plots.charts.roofline import roofline_charts
 from plots.charts.size import size_chart
@@ -43,6 +44,7 @@ CHARTS: dict[str, PanelChart] = {
     "decode-vs-size": size_chart,
     "level-tradeoff": tradeoff_chart,
     "pareto": pareto_chart,
+    "published-levels": published_levels_chart,
 }
 # Of several of these, or of more than cells' figures; each yields what follows its name in the file's name.
 RESULTS_CHARTS: dict[str, ResultsChart] = {
@@ -64,6 +66,7 @@ _MODELS_PER_FIGURE: dict[str, Callable[[Panel, Style], int]] = {
 }
 _OVER_TIME = "sustained"  # the chart of sustained loads, which no other chart has
 _OF_EXPERTS = "latency-vs-active-parameters"  # drawn unasked only where there are some
+_PUBLISHED = "published-levels"  # drawn unasked only with --reference
 _MOST_PAGES = 8  # of one chart: nobody looks at more, and the CSV files of results hold everything
 # What a file says of itself must not change from run to run.
 _METADATA: dict[str, dict[str, str | None]] = {
@@ -80,7 +83,7 @@ class DrawOptions(msgspec.Struct, frozen=True, kw_only=True):
     style: str = "paper"
     columns: int | None = None  # 1 or 2 makes all charts as wide as one or two columns of a paper
     chosen: Collection[str] | None = None  # names of charts, instead of all
-    reference: bool = False  # published results of other boards behind the latency chart
+    reference: bool = False  # published results of other boards behind the latency chart, and a chart by level
     in_report: bool = False  # captions leave device, workload and rounds to the report, and no NAME.csv is written
 
 
@@ -120,7 +123,7 @@ def draw_all(
     job = DrawJob(inputs=inputs, ordinary=ordinary, theme=theme, out_dir=out_dir, options=options)
     paths: list[Path] = []
     missing: dict[tuple[str, str], list[str]] = {}
-    for sheet in _sheets(ordinary, style, options.chosen):
+    for sheet in _sheets(ordinary, style, options):
         with drawing(style):
             for part, made in _made(job, sheet):
                 if isinstance(made, str):
@@ -174,12 +177,13 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None  # why it is not drawn
 
 
-def _sheets(inputs: ChartInput, style: Style, chosen: Collection[str] | None) -> Iterator[Sheet]:
+def _sheets(inputs: ChartInput, style: Style, options: DrawOptions) -> Iterator[Sheet]:
     """Yield every requested chart, in the order in which people read them."""
-    groups = panels(inputs.cells)
+    groups, chosen = panels(inputs.cells), options.chosen
     for panel in groups:
+        unasked = {_OF_EXPERTS: has_experts(panel.cells), _PUBLISHED: options.reference}
         for name in CHARTS:
-            if name in chosen if chosen is not None else name != _OF_EXPERTS or has_experts(panel.cells):
+            if name in chosen if chosen is not None else unasked.get(name, True):
                 yield from _pages_of(name, panel, stem_of(panel, groups), style)
     for name in RESULTS_CHARTS:
         if chosen is None or name in chosen:

@@ -10,7 +10,6 @@ from profiler.estimate.process import ask_all
 from profiler.estimate.records import Question, Reply, Sizes
 from profiler.records.config import RunConfig
 from quant.base.errors import UserError
-from quant.convert.tokenizer.synthetic import BPE, SENTENCEPIECE
 from quant.sources.prepare import DEFAULT_LEVELS, model_name, shape_config
 from quant.sources.resolve import Source
 
@@ -50,22 +49,11 @@ def question_of(source: Source, request: EstimateRequest) -> Question:
     return Question(
         model=name,
         config=config,
-        vocabulary=_vocabulary_of(source),
         path=path,
         levels=levels,
         contexts=request.configs,
         always_imatrix=request.always_imatrix,
     )
-
-
-def _vocabulary_of(source: Source) -> str:
-    """Return the kind of vocabulary that the registry knows of; most have BPE, which takes the most memory.
-
-    Of a stand-in there is no other file than the one with synthetic weights, whose vocabulary is BPE.
-    """
-    is_itself = source.spec is not None and source.spec.supported
-    kind = (source.spec.tokenizer or "").partition(" ")[0] if source.spec and is_itself else ""
-    return {"spm": SENTENCEPIECE, "rwkv": "rwkv"}.get(kind, BPE)
 
 
 def estimate_all(

@@ -16,7 +16,7 @@ from profiler.records.config import RunConfig
 from quant.base.errors import UserError
 from quant.base.files import write_problem
 from quant.convert.layout import layout_of_shape
-from quant.convert.tokenizer.synthetic import BPE, KINDS
+from quant.convert.tokenizer.synthetic import BPE, KINDS, kind_of_shape
 from quant.gguf_io.artifact import Shape, artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header
 
@@ -47,7 +47,8 @@ def sizes_of(question: Question) -> Sizes:
         vocabulary, n_merges = kind_of(header), header.length("tokenizer.ggml.merges") or 0
     else:
         # Most BPE vocabularies have a merge for nearly every token.
-        vocabulary, n_merges = question.vocabulary, n_vocab if question.vocabulary == BPE else 0
+        vocabulary = kind_of_shape(question.config or {})
+        n_merges = n_vocab if vocabulary == BPE else 0
     formula = _Formula(header, facts.shape)
     contexts, n_tokens, touched_bytes = _contexts(path, question, formula)
     return Sizes(

@@ -23,7 +23,7 @@ from profiler.records.config import RunConfig, base_config
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
 from quant.base.progress import say
-from quant.convert.tokenizer.synthetic import BPE, vocabulary_of_kind
+from quant.convert.tokenizer.synthetic import BPE, synthetic_vocabulary
 
 _TIMEOUT_S = 120
 _TOKENS = 64  # that the tiny files are run with
@@ -101,7 +101,10 @@ def _beyond_buffers(folder: Path, vocabulary: str, tiny: Tiny) -> int:
 
     path = folder / f"tiny-{tiny.n_layer}-{tiny.n_vocab}-{tiny.has_merges}.gguf"
     layout = layout_of_shape(_shape(tiny.n_layer, tiny.n_vocab), standin_for="tiny")
-    keys = layout.keys_with(vocabulary_of_kind(vocabulary, tiny.n_vocab, has_merges=tiny.has_merges))
+    words = synthetic_vocabulary(tiny.n_vocab, layout.family.arch, vocabulary)
+    if not tiny.has_merges:
+        words.special.merges = []
+    keys = layout.keys_with(words)
     write_sparse_at(layout, path, keys, layout.types_at("F16"), file_type(layout, "F16"))
     answer = run_worker(Job(path=str(path), config=_config(), reps=1, seed=0), timeout_s=_TIMEOUT_S)
     measured = answer.measured

@@ -13,7 +13,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     config: dict[str, Any] | None = None  # of a config.json
-    vocabulary: str = "gpt2"  # of a shape, which has none; as Sizes.vocabulary
     path: str | None = None  # of a GGUF file
     levels: str | None  # as typed; None: a GGUF file as it is
     contexts: tuple[RunConfig, ...]  # the cache of the first one counts

@@ -8,7 +8,6 @@ from profiler.estimate.estimate import Estimate
 from profiler.tables.format import columns
 from quant.base.text import counted
 from quant.base.units import MIB, format_bytes, format_params
-from quant.convert.tokenizer.synthetic import BPE
 
 _HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV")
 _LEFT = {"model", "level", "fits"}
@@ -22,7 +21,7 @@ class DecodeLimit(NamedTuple):
     min_tps: float | None = None
 
     def text(self, estimate: Estimate) -> str:
-        """Return the tokens per second that cannot be exceeded."""
+        """Return the tokens per second that one sequence, at one token per pass, cannot exceed."""
         found = estimate.decode_tps_limit(self.read_bytes_per_s)
         return "" if found is None else f"<~{found:.3g}"
 
@@ -125,8 +124,6 @@ def _notes(estimates: Sequence[Estimate], available_bytes: int, memory_name: str
     else:
         yield f"Of either, only what {prompt} uses, with the logits of one token, is in the sums."
     yield "runtime: vocabulary, graph and libraries, measured on this device. file: with a header of usual size."
-    if any(each.sizes.vocabulary != BPE and each.sizes.header_bytes is None for each in estimates):
-        yield "It is that of a file with trained weights; one of synthetic weights has BPE, which takes more memory."
     yield "sum: the peak resident memory (model_rss_bytes), weights mapped or read. With mmap, repacked weights are"
     yield "resident twice, but the system can drop the file's pages: what must fit is the sum without them."
     yield f"fits: in {format_bytes(available_bytes)}, {memory_name}."

@@ -35,7 +35,7 @@ from quant.convert.tensor_names import (
     text_tensors,
     usual_names,
 )
-from quant.convert.tokenizer.synthetic import synthetic_vocabulary
+from quant.convert.tokenizer.synthetic import kind_of_shape, synthetic_vocabulary
 from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
 from quant.gguf_io.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
 from quant.gguf_io.types import TYPE_BY_NAME
@@ -104,7 +104,7 @@ class Layout:
         """
         folder, config = self.checkpoint.folder, self.checkpoint.config
         if self.synthetic:
-            return synthetic_vocabulary(need(config, "vocab_size"), self.family.arch)
+            return synthetic_vocabulary(need(config, "vocab_size"), self.family.arch, kind_of_shape(config))
         if self.family.vocabulary is not None:
             return self.family.vocabulary(folder, config, self.pre)
         return load_vocabulary(folder, config, pre=self.pre, space_prefix_key=self.family.space_prefix_key)
@@ -243,7 +243,7 @@ def layout_of_shape(config: Config, *, standin_for: str) -> Layout:
     """Return the layout of a file with synthetic weights: bfloat16 matrices, a synthetic vocabulary.
 
     Args:
-        config: of a config.json; `slmprof_standin_family` marks a stand-in.
+        config: of a config.json; `slmprof_standin_family` marks a stand-in, `slmprof_vocabulary` another kind than BPE.
         standin_for: the model that has this shape.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one decoded token reads: bandwidth divided by the bytes bounds the decode speed.
+"""What one decoded token reads: bandwidth divided by the bytes bounds decode of one sequence, a token per pass.
 
 Every matrix is read once per token, with three exceptions. Of look-up tables one row is read. A tied output matrix is
 the embedding itself, which is then read once in full. Of a mixture of experts only the chosen experts are read.

@@ -15,6 +15,10 @@ from quant.base.errors import UserError
 _INHERITED = ("architecture", "license", "gated", "tokenizer", "n_params", "n_params_active", "source")
 
 
+# SentencePiece as `tokenizer` names it, and tokenizer.ggml.model of a GGUF file.
+_SENTENCEPIECE, _IN_GGUF = "spm", "llama"
+
+
 class Standin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A shape of another family with the same tensors and cost, profiled instead of the model."""
 
@@ -62,13 +66,14 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return f"as {self.standin.family}" if self.standin is not None else "no"
 
     def shape(self) -> dict[str, Any]:
-        """Return the config for synthetic weights; a stand-in's is marked.
+        """Return the config for synthetic weights; a stand-in is marked, and a SentencePiece vocabulary.
 
         Raises:
             UserError: llama.cpp cannot run the model, and there is no stand-in.
         """
         if self.supported:
-            return dict(self.config)
+            kind = (self.tokenizer or "").partition(" ")[0]
+            return {**self.config, **({"slmprof_vocabulary": _IN_GGUF} if kind == _SENTENCEPIECE else {})}
         if self.standin is None:
             raise UserError(f"{self.name} cannot be profiled: {self.unsupported}; see slmprof models --supported")
         return {

@@ -22,7 +22,7 @@ from quant.base.progress import progress
 from quant.convert.families import architecture_of, complete_config, family_of, planned_tensors
 from quant.convert.families.base import need
 from quant.convert.families.planned import Planned
-from quant.convert.tokenizer.synthetic import BEGIN, END, Words, synthetic_words
+from quant.convert.tokenizer.synthetic import BEGIN, END, VOCABULARY_KEY, Words, synthetic_words
 from quant.gguf_io.floats import convert_floats
 
 _BLOCK = 1 << 20  # random values; tensors repeat them from different offsets
@@ -63,7 +63,8 @@ def synthesize(config: dict[str, Any], target_dir: Path, *, standin_for: str, se
             "slmprof_synthetic": True,
             "slmprof_standin_for": standin_for,
         }
-        text = json.dumps({**config, **marks}, indent=2, sort_keys=True)
+        own = {key: value for key, value in config.items() if key != VOCABULARY_KEY}  # its tokenizer is BPE
+        text = json.dumps({**own, **marks}, indent=2, sort_keys=True)
         (building / "config.json").write_text(text, encoding="utf-8")
         if target_dir.exists():
             target_dir.rmdir()

@@ -35,7 +35,6 @@ from profiler.records.config import RunConfig, base_config
 from quant.base.errors import UserError
 from quant.convert.layout import layout_of_shape
 from quant.convert.sparse_gguf import write_sparse_at
-from quant.convert.tokenizer.synthetic import BPE, SENTENCEPIECE, vocabulary_of_kind
 from quant.gguf_io.levels import LEVEL_BY_NAME, LEVELS
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.quantize.levels_of_gguf import plans, quantize
@@ -52,9 +51,9 @@ BYTES = ("pythia-70m", "gpt2", "amd-llama-135m", "smollm-135m", "pythia-160m", "
          "qwen1.5-0.5b", "qwen2.5-0.5b", "bloom-560m")  # fmt: skip
 # Two models each of three vocabularies: 49 and 152 thousand words of BPE, 262 thousand of SentencePiece.
 CELLS = (
-    *(("smollm2-135m", "Q4_K_M", BPE), ("smollm2-360m", "Q8_0", BPE)),
-    *(("qwen2-0.5b", "Q4_0", BPE), ("qwen3-0.6b", "Q4_K_M", BPE)),
-    *(("gemma-3-270m", "Q4_K_M", SENTENCEPIECE), ("gemma-3-1b", "Q4_K_M", SENTENCEPIECE)),
+    *(("smollm2-135m", "Q4_K_M"), ("smollm2-360m", "Q8_0")),
+    *(("qwen2-0.5b", "Q4_0"), ("qwen3-0.6b", "Q4_K_M")),
+    *(("gemma-3-270m", "Q4_K_M"), ("gemma-3-1b", "Q4_K_M")),
 )
 _N_GEN = 4  # tokens that are decoded: one batch is as large as the next
 _MIB = 1 << 20
@@ -143,17 +142,14 @@ def quantized_bytes(estimator: Estimator, models: Sequence[str], levels: str, wo
     return right
 
 
-def _zeros(cells: Sequence[tuple[str, str, str]], work: Path) -> Iterator[tuple[Question, Path]]:
-    for model, level, kind in cells:
+def _zeros(cells: Sequence[tuple[str, str]], work: Path) -> Iterator[tuple[Question, Path]]:
+    for model, level in cells:
         layout = layout_of_shape(_shape(model), standin_for=model)
         path, source = work / "zeros.gguf", work / "source.gguf"
         write_sparse_at(layout, source, layout.keys_without_vocabulary, layout.types_at("F16"), 1)
         types = plans(source, [level])[0].types
-        vocabulary = (
-            layout.vocabulary if kind == BPE else vocabulary_of_kind(kind, layout.vocabulary.n_tokens, has_merges=False)
-        )
-        write_sparse_at(layout, path, layout.keys_with(vocabulary), types, LEVEL_BY_NAME[level].ftype)
-        yield Question(model=model, config=_shape(model), vocabulary=kind, levels=level, contexts=()), path
+        write_sparse_at(layout, path, layout.keys, types, LEVEL_BY_NAME[level].ftype)
+        yield Question(model=model, config=_shape(model), levels=level, contexts=()), path
 
 
 def _configs(workload: str) -> tuple[RunConfig, ...]:
@@ -173,7 +169,7 @@ def _configs(workload: str) -> tuple[RunConfig, ...]:
 
 def memory(
     estimator: Estimator,
-    cells: Sequence[tuple[str, str, str]],
+    cells: Sequence[tuple[str, str]],
     files: Sequence[Path],
     workloads: Sequence[str],
     work: Path,
@@ -212,7 +208,7 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, help="GGUF files for memory, instead of files of zeros")
     parser.add_argument("--models", default=",".join(BYTES), help="of bytes")
     parser.add_argument("--levels", default=",".join(each.name for each in LEVELS if each.can_write))
-    parser.add_argument("--cells", help="of memory, with the vocabulary's kind, like qwen2-0.5b:Q4_0:gpt2")
+    parser.add_argument("--cells", help="of memory, like qwen2-0.5b:Q4_0")
     parser.add_argument("--workloads", default="bench,chat,survey", help="of memory")
     parser.add_argument("--work", type=Path, help="where the files are made and removed; it needs room for one")
     options = parser.parse_args()

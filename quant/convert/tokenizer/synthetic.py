@@ -1,11 +1,12 @@
-"""A byte-level vocabulary of any size for synthetic weights: bytes, merged tokens, special tokens.
+"""A vocabulary of any size for synthetic weights: bytes, merged tokens, special tokens.
 
-It needs as much memory and loading time as a real vocabulary of its size.
+It needs as much memory and loading time as a real vocabulary of its size and kind.
 """
 
+from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gguf
 
@@ -19,6 +20,7 @@ BPE, SENTENCEPIECE = "gpt2", "llama"  # tokenizer.ggml.model
 # All kinds of vocabulary that llama.cpp loads, by tokenizer.ggml.model, and whether each token has a score. A few names
 # more stand for BPE. Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
 KINDS = {BPE: False, SENTENCEPIECE: True, "bert": False, "t5": True, "rwkv": False, "plamo2": True}
+VOCABULARY_KEY = "slmprof_vocabulary"  # in the config of a shape: the kind, where it is not BPE
 _MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes
 BEGIN, END = "<|begin|>", "<|end|>"
 # Tokens without which llama.cpp does not load a file whose name contains Phi-3.
@@ -26,6 +28,7 @@ BEGIN, END = "<|begin|>", "<|end|>"
 _REQUIRED = {"phi3": ("<unk>", "<s>", "</s>", "<|endoftext|>")}
 # Common characters first, so that the merges of English text exist in a vocabulary of any size.
 _FIRST = "\u0120etaoinshrdlcumwfgypbvk"
+_SPACES = {"\u0120": "\u2581"}  # byte-level BPE's character for a space, and SentencePiece's
 
 
 class Words(NamedTuple):
@@ -68,39 +71,30 @@ def synthetic_words(n_vocab: int, arch: str) -> Words:
     return Words(words, special, merges)
 
 
-def synthetic_vocabulary(n_vocab: int, arch: str) -> Vocabulary:
-    """Return the vocabulary of a checkpoint made by `synthesize`, without its files.
+def kind_of_shape(config: Mapping[str, Any]) -> str:
+    """Return the kind of vocabulary that a shape's files have, one of `KINDS`."""
+    kind = config.get(VOCABULARY_KEY)
+    return kind if isinstance(kind, str) and kind in KINDS else BPE
+
+
+def synthetic_vocabulary(n_vocab: int, arch: str, kind: str = BPE) -> Vocabulary:
+    """Return a vocabulary that llama.cpp loads as one of `KINDS`; BPE's is that of a checkpoint made by `synthesize`.
 
     Raises:
         UserError: as synthetic_words.
     """
     made = synthetic_words(n_vocab, arch)
     special = gguf.SpecialVocab(Path("synthetic"))  # there are no files; its contents are set here
-    special.merges = [f"{left} {right}" for left, right in made.merges]
+    special.merges = [f"{left} {right}" for left, right in made.merges] if kind == BPE else []
     special.special_token_ids = {"bos": n_vocab - 2, "eos": n_vocab - 1}
     special.add_special_token = {"bos": False}
     kinds = [gguf.TokenType.NORMAL] * len(made.words) + [gguf.TokenType.CONTROL] * len(made.special)
-    return Vocabulary(
-        model=BPE,
-        pre="gpt-2",
-        tokens=Tokens(texts=[word.encode() for word in (*made.words, *made.special)], types=[int(k) for k in kinds]),
-        special=special,
-    )
-
-
-def vocabulary_of_kind(kind: str, n_vocab: int, *, has_merges: bool) -> Vocabulary:
-    """Return a vocabulary that llama.cpp loads as one of `KINDS`, for its memory: text makes no sense in it.
-
-    Raises:
-        UserError: as synthetic_words.
-    """
-    found = synthetic_vocabulary(n_vocab, "llama")
-    found.model = kind
-    if not has_merges:
-        found.special.merges = []
+    tokens = Tokens(texts=[word.encode() for word in (*made.words, *made.special)], types=[int(k) for k in kinds])
     if KINDS[kind]:
-        found.tokens.scores = [0.0] * n_vocab
+        spaces = str.maketrans(_SPACES)
+        tokens.texts = [word.translate(spaces).encode() for word in (*made.words, *made.special)]
+        tokens.scores = [0.0] * n_vocab
         # PLaMo's kind takes the id 0 for none.
-        found.tokens.texts[1 : 1 + _BYTES] = [b"<0x%02X>" % byte for byte in range(_BYTES)]
-        found.tokens.types[1 : 1 + _BYTES] = [int(gguf.TokenType.BYTE)] * _BYTES
-    return found
+        tokens.texts[1 : 1 + _BYTES] = [b"<0x%02X>" % byte for byte in range(_BYTES)]
+        tokens.types[1 : 1 + _BYTES] = [int(gguf.TokenType.BYTE)] * _BYTES
+    return Vocabulary(model=kind, pre="gpt-2", tokens=tokens, special=special)

@@ -112,7 +112,7 @@ def test_the_default_rounds() -> None:
 def test_the_forms_of_export_and_plot() -> None:
     (export,) = (line for line in COMMANDS if line.startswith("slmprof export"))
     assert export.partition("# ")[2] == ", ".join(FORMATS)
-    (plot,) = (line for line in COMMANDS if line.startswith("slmprof plot"))
+    (plot,) = (line for line in COMMANDS if line.startswith("slmprof plot") and "--format" in line)
     formats, styles = re.split(r"; --style ", plot.partition("# ")[2])
     for name, told in (("formats", formats), ("style", styles)):
         (option,) = (each for each in parse_example(plot).command.params if each.name == name)

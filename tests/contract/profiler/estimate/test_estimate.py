@@ -13,7 +13,7 @@ from profiler.records.round import Buffers
 from quant.base.child import Child
 from quant.convert.layout import layout_of_shape
 from quant.convert.sparse_gguf import write_sparse_at
-from quant.convert.tokenizer.synthetic import BPE, KINDS, vocabulary_of_kind
+from quant.convert.tokenizer.synthetic import KINDS, synthetic_vocabulary
 from quant.gguf_io.artifact import artifact_of
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.levels import LEVEL_BY_NAME
@@ -117,7 +117,7 @@ def test_a_build_that_hides_the_function_plans_no_smaller_batch(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_llama_loads_a_vocabulary_of_every_kind(tmp_path, estimator, kind):
     layout, path = layout_of_shape(SHAPES["llama"], standin_for="m-1b"), tmp_path / "m.gguf"
-    keys = layout.keys_with(vocabulary_of_kind(kind, SIZES["vocab_size"], has_merges=kind == BPE))
+    keys = layout.keys_with(synthetic_vocabulary(SIZES["vocab_size"], "llama", kind))
     write_sparse_at(layout, path, keys, layout.types_at("F16"), 1)
     asked = msgspec.structs.replace(question(None, levels=None), path=str(path))
     sizes = estimator.ask(asked).sizes

@@ -18,6 +18,7 @@ from profiler.estimate.records import ContextSize, LevelSize, Question, Reply, S
 from profiler.estimate.table import DecodeLimit, render
 from profiler.export.flat import FIELDS
 from quant.base.errors import UserError
+from quant.convert.tokenizer.synthetic import VOCABULARY_KEY, kind_of_shape
 from quant.sources.registry import load_registry
 from quant.sources.resolve import Source
 from tests.support.cells import config as cell_config
@@ -128,19 +129,12 @@ def test_the_registry_knows_the_kind_of_a_vocabulary(name, kind):
     spec = load_registry()[name]
     source = Source(kind="registry", text=name, spec=spec, repo=spec.repo, revision=None)
     request = estimate_models.EstimateRequest(levels="Q4_0", configs=CONFIGS, load_modes=("none",))
-    question = estimate_models.question_of(source, request)
-    assert question.vocabulary == kind
-    sizes = msgspec.structs.replace(SIZES, vocabulary=kind, header_bytes=None)
-    notes = [
-        line for line in render(estimates(sizes), 30 * MIB, "set by --fits") if "synthetic weights has BPE" in line
-    ]
-    assert len(notes) == (kind != "gpt2")
+    assert kind_of_shape(estimate_models.question_of(source, request).config or {}) == kind
 
 
-def test_the_vocabulary_of_a_standin_is_that_of_its_synthetic_file():
-    spec = msgspec.structs.replace(load_registry()["gemma-3-270m"], unsupported="no class", standin=None)
-    source = Source(kind="registry", text=spec.name, spec=spec, repo=spec.repo, revision=None)
-    assert estimate_models._vocabulary_of(source) == "gpt2"
+def test_a_vocabulary_of_an_unknown_kind_or_a_standin_is_bpe():
+    assert kind_of_shape({VOCABULARY_KEY: ["llama"]}) == kind_of_shape({VOCABULARY_KEY: "new"}) == "gpt2"
+    assert kind_of_shape(load_registry()["opt-125m"].shape()) == "gpt2"
 
 
 def test_a_mapped_file_is_resident_from_its_first_tensor_in_use_to_the_last():
