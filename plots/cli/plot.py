@@ -40,7 +40,7 @@ def plot(results: tuple[Path, ...], output: Path, **options: Any) -> None:
     decode-vs-size          what a smaller file buys
     level-tradeoff          speed, memory (and quality) of each level, by model
     pareto                  the levels that no other level beats
-    published-levels        decode by level and threads beside a Raspberry Pi 5, of the same models (with --reference)
+    published-levels        levels beside a Raspberry Pi 5's (with --reference)
     inter-token-latency     how the gaps between tokens are spread
     speed-vs-depth          how a long context slows down
     roofline                decode against the memory's limit

@@ -82,6 +82,7 @@ def test_it_holds_the_three_packages_and_their_data_and_nothing_else(wheel: Path
         *(f"quant/models.d/{path.name}" for path in (ROOT / "models.d").iterdir()),
         "quant/convert/verify/probe.json",
         "plots/charts/edge_reference.csv",
+        "plots/charts/pi5_levels.csv",
         "profiler/measure/workloads/corpus.txt",
     }
     assert found == sources | texts | page | data
