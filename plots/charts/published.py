@@ -57,11 +57,15 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+def published_lines(file_name: str) -> list[dict[str, str]]:
+    """Return the lines of a table of published results, which is next to this file."""
+    return list(csv.DictReader((files("plots.charts") / file_name).read_text(encoding="utf-8").splitlines()))
+
+
 def load_published() -> list[Published]:
     """Read the published results whose model has a known size."""
-    text = (files("plots.charts") / "edge_reference.csv").read_text(encoding="utf-8")
     found = []
-    for line in csv.DictReader(text.splitlines()):
+    for line in published_lines("edge_reference.csv"):
         if n_params := _n_params(line["model"]):
             found.append(
                 Published(

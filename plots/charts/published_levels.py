@@ -5,10 +5,8 @@ of the file, energy, perplexity, and the source. Others measured it, not this pr
 alone, so a model of the same size and architecture is the same model here, whatever its weights.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 
 import msgspec
 from matplotlib.axes import Axes
@@ -23,6 +21,7 @@ from plots.canvas.series import Mark, draw_levels
 from plots.canvas.sheet import grid, log_axis, name_panel
 from plots.canvas.style import Style
 from plots.canvas.theme import Theme
+from plots.charts.published import published_lines
 from profiler.records.cell_summary import CellSummary
 from quant.sources.registry import lookup
 
@@ -61,7 +60,6 @@ class PublishedLevel(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_levels() -> list[PublishedLevel]:
     """Read the published results."""
-    text = (files("plots.charts") / "pi5_levels.csv").read_text(encoding="utf-8")
     return [
         PublishedLevel(
             device=line["device"],
@@ -71,7 +69,7 @@ def load_levels() -> list[PublishedLevel]:
             decode_tps=float(line["decode_tps"]),
             source=line["source"],
         )
-        for line in csv.DictReader(text.splitlines())
+        for line in published_lines("pi5_levels.csv")
     ]
 
 
