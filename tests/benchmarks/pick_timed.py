@@ -105,7 +105,7 @@ def alternation(shape: str, options: list[str], place: int, folder: Path) -> dic
 
 
 def agreement(found: dict[str, Any]) -> str:
-    """Say whether both chose the same cell, by the sweep's figures."""
+    """Return in words whether both chose the same cell, by the sweep's figures."""
     ours, theirs = found["pick"]["cell"], found["sweep"]["cell"]
     if ours == theirs:
         return "same"
