@@ -16,7 +16,7 @@ from profiler.records.config import RunConfig
 from quant.base.errors import UserError
 from quant.base.files import write_problem
 from quant.convert.layout import layout_of_shape
-from quant.convert.tokenizer.synthetic import BPE, KINDS, kind_of_shape
+from quant.convert.vocabulary_kinds import BPE, KINDS, kind_of_shape
 from quant.gguf_io.artifact import Shape, artifact_of
 from quant.gguf_io.header import GgufHeader, open_gguf_header
 

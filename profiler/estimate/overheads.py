@@ -23,7 +23,8 @@ from profiler.records.config import RunConfig, base_config
 from quant.base.errors import UserError
 from quant.base.kept import KeptJson
 from quant.base.progress import say
-from quant.convert.tokenizer.synthetic import BPE, synthetic_vocabulary
+from quant.convert.tokenizer.synthetic import synthetic_vocabulary
+from quant.convert.vocabulary_kinds import BPE
 
 _TIMEOUT_S = 120
 _TOKENS = 64  # that the tiny files are run with

@@ -35,8 +35,9 @@ from quant.convert.tensor_names import (
     text_tensors,
     usual_names,
 )
-from quant.convert.tokenizer.synthetic import kind_of_shape, synthetic_vocabulary
+from quant.convert.tokenizer.synthetic import synthetic_vocabulary
 from quant.convert.tokenizer.vocabulary import Vocabulary, load_vocabulary
+from quant.convert.vocabulary_kinds import kind_of_shape
 from quant.gguf_io.artifact import REVISION_KEY, SOURCE_KEY, STANDIN_FAMILY_KEY, STANDIN_KEY, WEIGHTS_KEY
 from quant.gguf_io.types import TYPE_BY_NAME
 from quant.gguf_io.writer import Entry, Keys, padded, serialize_keys

@@ -10,13 +10,11 @@ from typing import Any
 import msgspec
 
 from quant.base.errors import UserError
+from quant.convert.vocabulary_kinds import SENTENCEPIECE, VOCABULARY_KEY
 
 # What `like` inherits, besides the config.
 _INHERITED = ("architecture", "license", "gated", "tokenizer", "n_params", "n_params_active", "source")
-
-
-# SentencePiece as `tokenizer` names it, and tokenizer.ggml.model of a GGUF file.
-_SENTENCEPIECE, _IN_GGUF = "spm", "llama"
+_SPM = "spm"  # SentencePiece, as `tokenizer` names it
 
 
 class Standin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +71,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """
         if self.supported:
             kind = (self.tokenizer or "").partition(" ")[0]
-            return {**self.config, **({"slmprof_vocabulary": _IN_GGUF} if kind == _SENTENCEPIECE else {})}
+            return {**self.config, **({VOCABULARY_KEY: SENTENCEPIECE} if kind == _SPM else {})}
         if self.standin is None:
             raise UserError(f"{self.name} cannot be profiled: {self.unsupported}; see slmprof models --supported")
         return {

@@ -22,7 +22,8 @@ from quant.base.progress import progress
 from quant.convert.families import architecture_of, complete_config, family_of, planned_tensors
 from quant.convert.families.base import need
 from quant.convert.families.planned import Planned
-from quant.convert.tokenizer.synthetic import BEGIN, END, VOCABULARY_KEY, Words, synthetic_words
+from quant.convert.tokenizer.synthetic import BEGIN, END, Words, synthetic_words
+from quant.convert.vocabulary_kinds import VOCABULARY_KEY
 from quant.gguf_io.floats import convert_floats
 
 _BLOCK = 1 << 20  # random values; tensors repeat them from different offsets

@@ -3,10 +3,9 @@
 It needs as much memory and loading time as a real vocabulary of its size and kind.
 """
 
-from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gguf
 
@@ -14,13 +13,9 @@ from quant.base.errors import UserError
 from quant.convert.tokenizer.bpe import byte_characters
 from quant.convert.tokenizer.tokens import Tokens
 from quant.convert.tokenizer.vocabulary import Vocabulary
+from quant.convert.vocabulary_kinds import BPE, KINDS
 
 _BYTES = 256
-BPE, SENTENCEPIECE = "gpt2", "llama"  # tokenizer.ggml.model
-# All kinds of vocabulary that llama.cpp loads, by tokenizer.ggml.model, and whether each token has a score. A few names
-# more stand for BPE. Source: impl::load in src/llama-vocab.cpp of the pinned llama.cpp.
-KINDS = {BPE: False, SENTENCEPIECE: True, "bert": False, "t5": True, "rwkv": False, "plamo2": True}
-VOCABULARY_KEY = "slmprof_vocabulary"  # in the config of a shape: the kind, where it is not BPE
 _MAX_VOCAB = 1 << 20  # four times the largest of a published model; beyond, a tokenizer costs minutes and gigabytes
 BEGIN, END = "<|begin|>", "<|end|>"
 # Tokens without which llama.cpp does not load a file whose name contains Phi-3.
@@ -69,12 +64,6 @@ def synthetic_words(n_vocab: int, arch: str) -> Words:
     del merges[n_missing:]
     words += known[_BYTES : _BYTES + n_missing]
     return Words(words, special, merges)
-
-
-def kind_of_shape(config: Mapping[str, Any]) -> str:
-    """Return the kind of vocabulary that a shape's files have, one of `KINDS`."""
-    kind = config.get(VOCABULARY_KEY)
-    return kind if isinstance(kind, str) and kind in KINDS else BPE
 
 
 def synthetic_vocabulary(n_vocab: int, arch: str, kind: str = BPE) -> Vocabulary:

@@ -13,7 +13,8 @@ from profiler.records.round import Buffers
 from quant.base.child import Child
 from quant.convert.layout import layout_of_shape
 from quant.convert.sparse_gguf import write_sparse_at
-from quant.convert.tokenizer.synthetic import KINDS, synthetic_vocabulary
+from quant.convert.tokenizer.synthetic import synthetic_vocabulary
+from quant.convert.vocabulary_kinds import KINDS
 from quant.gguf_io.artifact import artifact_of
 from quant.gguf_io.header import open_gguf_header
 from quant.gguf_io.levels import LEVEL_BY_NAME

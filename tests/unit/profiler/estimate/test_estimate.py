@@ -18,7 +18,7 @@ from profiler.estimate.records import ContextSize, LevelSize, Question, Reply, S
 from profiler.estimate.table import DecodeLimit, render
 from profiler.export.flat import FIELDS
 from quant.base.errors import UserError
-from quant.convert.tokenizer.synthetic import VOCABULARY_KEY, kind_of_shape
+from quant.convert.vocabulary_kinds import VOCABULARY_KEY, kind_of_shape
 from quant.sources.registry import load_registry
 from quant.sources.resolve import Source
 from tests.support.cells import config as cell_config
