@@ -14,7 +14,7 @@ from quant.base.llama_package import library_path
 MAX_N_THREADS = 512  # GGML_MAX_N_THREADS
 MAX_DIMS = 4  # GGML_MAX_DIMS
 _MAX_OP_PARAMS, _MAX_SRC, _MAX_NAME = 64, 10, 64
-TYPE_F32, TYPE_I32 = 0, 26  # enum ggml_type
+TYPE_F32, TYPE_I32, TYPE_I64 = 0, 26, 27  # enum ggml_type
 DEVICE_CPU, DEVICE_GPU, DEVICE_IGPU, DEVICE_ACCEL = range(4)  # enum ggml_backend_dev_type
 
 

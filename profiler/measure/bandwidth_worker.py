@@ -24,6 +24,7 @@ from quant.base.worker import serve
 
 # The types that files consist of, by ggml's names. F32 mainly shows the bandwidth: few weights are stored so.
 TYPES = ("f32", "f16", "q8_0", "q4_0", "q4_K", "q5_K", "q6_K")
+_WIDE = 4096  # weights in a row: a width that all types divide, and common among models
 _LEAST_PASSES, _MIN_PASSES, _MAX_PASSES = 3, 7, 50
 _ENOUGH_NS = 600_000_000  # per kernel and thread count, when there are passes enough
 _TOO_LONG_NS = 3_000_000_000  # per kernel and thread count: fewer passes suffice on a slow or busy machine
@@ -80,18 +81,19 @@ def _reduced(pool: ThreadPoolExecutor, parts: list[Any]) -> list[Any]:
 
 
 def _mat_vecs(job: Job, clock: Callable[[], int]) -> Iterator[KernelRun]:
-    from profiler.engine.matvec import MatVec
+    from profiler.engine.matmul import MatMul, Weights
 
     for name in TYPES:
-        mat_vec = MatVec(name, job.n_bytes, repack=job.repack)
+        one = Weights(name, _WIDE, 1)
+        mat_vec = MatMul(Weights(name, _WIDE, max(1, job.n_bytes // one.n_bytes)), repack=job.repack)
         try:
             for n_threads in job.threads:
                 mat_vec.set_threads(n_threads)
                 yield KernelRun(
                     kernel=name.upper(),
                     n_threads=n_threads,
-                    n_bytes=mat_vec.n_bytes,
-                    n_weights=mat_vec.n_weights,
+                    n_bytes=mat_vec.weights.n_bytes,
+                    n_weights=mat_vec.weights.n_weights,
                     buffer=mat_vec.buffer,
                     times_ns=passes(mat_vec.run, clock),
                 )
