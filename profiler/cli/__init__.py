@@ -35,6 +35,7 @@ COMMANDS = {
     "show": ("profiler.cli.results", "Print the table of a results file."),
     "recommend": ("profiler.cli.recommend", "Choose a level and a thread count within limits."),
     "export": ("profiler.cli.results", "Export results as JSON, CSV, Markdown or llama-bench records."),
+    "calibrate": ("profiler.cli.calibrate", "Time this device's operations, to predict speeds."),
     "estimate": ("profiler.cli.estimate", "Estimate file size and memory without weights."),
     "operators": ("profiler.cli.operators", "Break down the time of prefill and decode by operator."),
     "quality": ("profiler.cli.quality", "Measure perplexity and KLD of quantized files."),

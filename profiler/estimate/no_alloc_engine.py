@@ -6,10 +6,14 @@ The file may be header only. It must not be mapped: load modes mmap and auto abo
 from collections import deque
 from collections.abc import Iterable
 
+from profiler.engine.ggml import graph_of_context
 from profiler.engine.llama import LlamaEngine
 from profiler.engine.log import CONTINUED, DEBUG, INFO, CacheSize, caches_of
+from profiler.engine.node_copy import NodeForm, form_of, pointers_of
+from profiler.engine.nodes import NodeReader
 from profiler.estimate.touched import touched_bytes
 from profiler.records.config import RunConfig
+from profiler.records.graph import Node
 
 
 class NoAllocEngine(LlamaEngine):
@@ -43,6 +47,19 @@ class NoAllocEngine(LlamaEngine):
     def caches(self) -> tuple[CacheSize, ...]:
         """Return the caches of the context."""
         return caches_of(self._log.lines)
+
+    def nodes(self, n_tokens: int) -> list[Node]:
+        """Return the nodes of the graph of so many tokens; none where this build of llama.cpp does not return it."""
+        return list(map(NodeReader().read, self._pointers(n_tokens)))
+
+    def node_forms(self, n_tokens: int) -> list[tuple[Node, NodeForm]]:
+        """Return these nodes, each with all that its time depends on."""
+        reader = NodeReader()
+        return [(reader.read(each), form_of(each)) for each in self._pointers(n_tokens)]
+
+    def _pointers(self, n_tokens: int) -> list[int]:
+        graph = graph_of_context(self._context, n_tokens, 1)
+        return [] if graph is None else pointers_of(graph)
 
     def touched(self) -> tuple[int, int | None]:
         """Return the tokens of the largest batch that the load computes, and what it uses of the compute buffer.

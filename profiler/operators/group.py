@@ -6,8 +6,8 @@ Source: ggml_cpu_try_fuse_ops and ggml_get_n_tasks in ggml/src/ggml-cpu/ggml-cpu
 from collections.abc import Sequence
 
 from profiler.operators.classify import NO_PART, part_of
-from profiler.operators.cost import NOOPS, bytes_moved, flops
 from profiler.operators.records import Group
+from profiler.predict.cost import NOOPS, bytes_moved, flops
 from profiler.records.graph import Node
 
 # Computed in one thread, whatever -t is.

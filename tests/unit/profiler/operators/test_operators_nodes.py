@@ -3,8 +3,8 @@
 import pytest
 
 from profiler.operators.classify import NO_PART, Part, part_of
-from profiler.operators.cost import bytes_moved, flops
 from profiler.operators.group import ends_of_groups, ends_when_joined, groups_of, joins_of
+from profiler.predict.cost import bytes_moved, flops
 from profiler.records.graph import Node
 from tests.support.nodes import graph, node, tensor
 

@@ -1,0 +1,1 @@
+"""What this device takes per token, by ggml operation."""

@@ -1,0 +1,1 @@
+"""Speed from a graph and what a device takes for its nodes; pure."""
