@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 QUICKSTART ?= quickstart
+BENCH_PREDICT ?= parity-work/bench-predict
 PARITY_PYTHON ?= $(PYTHON)
 PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test golden lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
-.PHONY: bench-tokens bench-quality bench-compare bench-disturbed bench-pick bench-pick-timed bench-layout bench-scale charts-look fuzz kills e2e-hub
+.PHONY: bench-tokens bench-quality bench-compare bench-disturbed bench-pick bench-pick-timed bench-predict bench-layout bench-scale charts-look fuzz kills e2e-hub
 .PHONY: bench-levels lock wheel clean
 
 help:
@@ -28,6 +29,7 @@ help:
 	@echo "make bench-quality   time scoring against llama-perplexity"
 	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-pick      plant the best choice in noisy worlds; pick must find it in less time than a sweep (long)"
+	@echo "make bench-predict   calibrate, predict twelve shapes that no calibration loads, and measure them (an hour; again with another BENCH_PREDICT=folder)"
 	@echo "make bench-pick-timed pick against a whole sweep and recommend in real time, three shapes (hours)"
 	@echo "make bench-disturbed plant other programs' load in noisy series; flags and widened intervals must hold"
 	@echo "make bench-levels    measure what each level costs one thread of this CPU, per token"
@@ -100,6 +102,9 @@ bench-pick: $(INSTALLED)
 
 bench-pick-timed: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.pick_timed --work parity-work/bench-pick-timed
+
+bench-predict: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.predict --work $(BENCH_PREDICT) --models parity-work/bench-predict-models
 
 bench-disturbed: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.disturbed

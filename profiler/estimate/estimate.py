@@ -19,6 +19,7 @@ import msgspec
 
 from profiler.estimate.overheads import Overheads
 from profiler.estimate.records import ContextSize, LevelSize, Sizes
+from profiler.predict.speed import Speeds
 from profiler.records.config import RunConfig
 
 # Of a GGUF header, for each token of the vocabulary: its text, type and merges. The vocabulary files that come with
@@ -38,6 +39,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int
     model_rss_bytes: int
     need_bytes: int  # without pages that the system can drop: those of tensors that were repacked
+    speeds: Speeds | None = None  # where this device is calibrated
 
     @property
     def bpw(self) -> float:

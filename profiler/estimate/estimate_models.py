@@ -32,6 +32,7 @@ class EstimateRequest(msgspec.Struct, frozen=True, kw_only=True):
     configs: tuple[RunConfig, ...]  # equal except for n_outputs_max
     load_modes: tuple[str, ...]
     always_imatrix: bool = False
+    with_graphs: bool = False  # from which speeds are predicted
 
 
 def question_of(source: Source, request: EstimateRequest) -> Question:
@@ -53,6 +54,7 @@ def question_of(source: Source, request: EstimateRequest) -> Question:
         levels=levels,
         contexts=request.configs,
         always_imatrix=request.always_imatrix,
+        with_graphs=request.with_graphs,
     )
 
 

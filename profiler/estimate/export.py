@@ -54,6 +54,7 @@ def _object(each: Estimate, env_id: str, available_bytes: int, read_bytes_per_s:
         "prefill_outliers": [],
         "decode_outliers": [],
         "n_gpu_layers": 0,
+        **_speeds(each),
     }
     own = {
         "tensor_bytes": level.tensor_bytes,
@@ -64,3 +65,22 @@ def _object(each: Estimate, env_id: str, available_bytes: int, read_bytes_per_s:
         "decode_tps_limit": each.decode_tps_limit(read_bytes_per_s) if read_bytes_per_s else None,
     }
     return dict.fromkeys(FIELDS) | known | own
+
+
+def _speeds(each: Estimate) -> dict[str, Any]:
+    """Return the predicted speeds, each with the ends of its 90 % range, and the load that they are of."""
+    if each.speeds is None:
+        return {}
+    load = each.speeds.load
+    of_load = {
+        "mode": "request" if load.is_request else "separate",
+        **{name: getattr(load, name) for name in ("workload", "n_prompt", "n_gen", "n_depth")},
+    }
+    spans = {"prefill_tps": each.speeds.prefill_tps, "decode_tps": each.speeds.decode_tps}
+    if each.speeds.ttft_ms is not None:
+        spans["ttft_ms"] = each.speeds.ttft_ms
+    return of_load | {
+        f"{name}{end}": value
+        for name, span in spans.items()
+        for end, value in (("", span.value), ("_lo", span.lo), ("_hi", span.hi))
+    }

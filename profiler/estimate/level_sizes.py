@@ -6,11 +6,14 @@ Runs in a worker process only: llama.cpp is in it.
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import msgspec
 
 from profiler.estimate.records import LevelSize, Question
 from profiler.estimate.repack_sizes import repacked_bytes
+from profiler.predict.work import Stored, graph_work
+from profiler.records.graph import Node
 from quant.base.errors import UserError
 from quant.gguf_io.artifact import artifact_of
 from quant.gguf_io.decode_bytes import decode_weight_bytes, n_params_active
@@ -33,13 +36,22 @@ _OUTPUT = "output.weight"
 _SAME_WITH_IMATRIX = {"float", "k-quant"}
 
 
-def level_sizes(question: Question, header: GgufHeader, *, repack: bool) -> list[LevelSize]:
+class Graph(NamedTuple):
+    """What llama.cpp computes for a batch of so many tokens."""
+
+    n_tokens: int
+    nodes: Sequence[Node]
+
+
+def level_sizes(
+    question: Question, header: GgufHeader, graphs: Sequence[Graph] = (), *, repack: bool
+) -> list[LevelSize]:
     """Return the requested levels, or the file as it is where none is requested.
 
     Raises:
         UserError: the file is quantized already, or the dry run cannot be read.
     """
-    of = _Levels(header, repack=repack)
+    of = _Levels(header, graphs, repack=repack)
     if question.levels is None:
         types = {tensor.name: tensor.type.name for tensor in header.tensors}
         return [of.size(artifact_of(header, "").level, types)]
@@ -101,8 +113,8 @@ def _reason(log: str) -> str:
 class _Levels:
     """The sizes of one file's levels: what is the same at each is found once."""
 
-    def __init__(self, header: GgufHeader, *, repack: bool) -> None:
-        self._header, self._repack = header, repack
+    def __init__(self, header: GgufHeader, graphs: Sequence[Graph], *, repack: bool) -> None:
+        self._header, self._graphs, self._repack = header, graphs, repack
         self._arch = header.text("general.architecture") or ""
         self._tied = not any(tensor.name == _OUTPUT for tensor in header.tensors)
         self._is_copied = [repack and _may_be_copied(tensor) for tensor in header.tensors]
@@ -114,15 +126,18 @@ class _Levels:
         offset = plain = repacked = largest = work = tensor_bytes = 0
         first: int | None = None
         last = 0
+        stored: dict[str, Stored] = {}
         for tensor, is_copied in zip(self._header.tensors, self._is_copied, strict=True):
             kind, dims = types[tensor.name], tensor.dims
             n_bytes, n_work_bytes = _bytes_of(kind, dims)
             tensor_bytes += n_bytes
             copy = repacked_bytes(kind, dims, by_experts="_exps." in tensor.name) if is_copied else 0
+            stored[tensor.name] = Stored(kind, n_bytes, repacked=copy > 0)
             if self._repack and self._tied and tensor.name == _EMBEDDING:
                 # The output matrix is the embedding again, and is repacked like a matrix of its own.
                 output_copy = repacked_bytes(kind, dims)
                 repacked += output_copy
+                stored[tensor.name] = Stored(kind, n_bytes, repacked=output_copy > 0)
                 plain += n_bytes if self._arch in _OUTPUT_FIRST and not output_copy else 0
             if copy:
                 repacked += copy
@@ -146,6 +161,7 @@ class _Levels:
             largest_repacked_bytes=largest,
             decode_weight_bytes=decode_weight_bytes(self._header, self._arch, types),
             n_work_bytes_per_token=work,
+            graphs=tuple(graph_work(graph.nodes, graph.n_tokens, stored.__getitem__) for graph in self._graphs),
         )
 
 

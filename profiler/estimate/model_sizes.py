@@ -9,7 +9,7 @@ from profiler.analysis.kv_cache import kv_cache_bytes, layers_of
 from profiler.engine import EngineError
 from profiler.engine.log import flash_attn_of
 from profiler.estimate.header_only import write_header_only
-from profiler.estimate.level_sizes import level_sizes
+from profiler.estimate.level_sizes import Graph, level_sizes
 from profiler.estimate.no_alloc_engine import NoAllocEngine
 from profiler.estimate.records import ContextSize, Question, Sizes
 from profiler.records.config import RunConfig
@@ -50,7 +50,7 @@ def sizes_of(question: Question) -> Sizes:
         vocabulary = kind_of_shape(question.config or {})
         n_merges = n_vocab if vocabulary == BPE else 0
     formula = _Formula(header, facts.shape)
-    contexts, n_tokens, touched_bytes = _contexts(path, question, formula)
+    contexts, n_tokens, touched_bytes, graphs = _contexts(path, question, formula)
     return Sizes(
         arch=facts.arch,
         n_ctx_train=facts.shape.n_ctx_train if facts.shape else None,
@@ -66,7 +66,7 @@ def sizes_of(question: Question) -> Sizes:
         n_tokens=n_tokens,
         touched_bytes=touched_bytes,
         kv_formula_bytes=formula.of(question.contexts[0], contexts[0].flash_attn),
-        levels=tuple(level_sizes(question, header, repack=question.contexts[0].repack)),
+        levels=tuple(level_sizes(question, header, graphs, repack=question.contexts[0].repack)),
     )
 
 
@@ -76,9 +76,11 @@ def kind_of(header: GgufHeader) -> str:
     return kind if kind in KINDS else BPE
 
 
-def _contexts(path: Path, question: Question, formula: "_Formula") -> tuple[list[ContextSize], int, int | None]:
-    """Return the contexts, the tokens of the largest batch, and what it uses of the first one's compute buffer."""
-    engine, sizes = NoAllocEngine(), []
+def _contexts(
+    path: Path, question: Question, formula: "_Formula"
+) -> tuple[list[ContextSize], int, int | None, list[Graph]]:
+    """Return the contexts, and of the first the tokens of the largest batch, what it uses of the buffer, and graphs."""
+    engine, sizes, graphs = NoAllocEngine(), [], []
     n_tokens, touched_bytes = 0, None
     try:
         engine.load(path, question.contexts[0])
@@ -87,13 +89,15 @@ def _contexts(path: Path, question: Question, formula: "_Formula") -> tuple[list
             sizes.append(_context_size(engine, config, question.model, formula))
             if config is question.contexts[0]:
                 n_tokens, touched_bytes = engine.touched()
+                if question.with_graphs:
+                    graphs = [Graph(n, engine.nodes(n)) for n in (n_tokens, 1)]
     except EngineError as error:
         raise UserError(
             f"llama.cpp does not open {question.model} with these settings: {error}; check them, or its config"
         ) from error
     finally:
         engine.close()
-    return sizes, n_tokens, touched_bytes
+    return sizes, n_tokens, touched_bytes, [graph for graph in graphs if graph.nodes]
 
 
 def _context_size(engine: NoAllocEngine, config: RunConfig, model: str, formula: "_Formula") -> ContextSize:

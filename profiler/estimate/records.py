@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from profiler.predict.records import GraphWork
 from profiler.records.config import RunConfig
 from profiler.records.failure import Failure
 
@@ -17,6 +18,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     levels: str | None  # as typed; None: a GGUF file as it is
     contexts: tuple[RunConfig, ...]  # the cache of the first one counts
     always_imatrix: bool = False  # every level with the types it has with an importance matrix
+    with_graphs: bool = False
     scratch: str = ""  # a folder that the parent made and removes: llama.cpp may abort the worker
 
 
@@ -38,6 +40,7 @@ class LevelSize(msgspec.Struct, frozen=True, kw_only=True):
     largest_repacked_bytes: int = 0
     decode_weight_bytes: int = 0  # that one decoded token reads
     n_work_bytes_per_token: int = 0  # of the widest product's input, in the type it is multiplied in
+    graphs: tuple[GraphWork, ...] = ()  # of the largest batch and of one token, where speeds are asked about
 
 
 class ContextSize(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,35 +11,49 @@ from quant.base.units import MIB, format_bytes, format_params
 
 _HEAD = ("model", "params", "level", "bpw", "file", "weights", "repacked", "KV")
 _LEFT = {"model", "level", "fits"}
+_SPEEDS = {"prefill_tps": "prefill", "decode_tps": "decode", "ttft_ms": "TTFT ms"}
 
 
 class DecodeLimit(NamedTuple):
-    """What this device's measured read bandwidth allows, and what the user requires."""
+    """What this device's measured read bandwidth allows."""
 
     read_bytes_per_s: float
     n_threads: int
-    min_tps: float | None = None
 
     def text(self, estimate: Estimate) -> str:
         """Return the tokens per second that one sequence, at one token per pass, cannot exceed."""
         found = estimate.decode_tps_limit(self.read_bytes_per_s)
         return "" if found is None else f"<~{found:.3g}"
 
-    def allows(self, estimate: Estimate) -> bool:
-        """Return whether the required speed is possible."""
+    def allows(self, estimate: Estimate, required_tps: float) -> bool:
+        """Return whether a speed is possible."""
         found = estimate.decode_tps_limit(self.read_bytes_per_s)
-        return self.min_tps is None or found is None or found >= self.min_tps
+        return found is None or found >= required_tps
 
 
-def render(
-    estimates: Sequence[Estimate], available_bytes: int, memory_name: str, limit: DecodeLimit | None = None
-) -> Iterator[str]:
+class Required(NamedTuple):
+    """What an estimate must meet."""
+
+    available_bytes: int
+    memory_name: str  # where that comes from
+    min_decode_tps: float | None = None
+
+
+def may_reach(estimate: Estimate, required_tps: float | None, limit: DecodeLimit | None) -> bool:
+    """Return whether a decode speed is possible: within the predicted range, else within the bandwidth."""
+    if required_tps is None:
+        return True
+    if estimate.speeds is not None:
+        return estimate.speeds.decode_tps.hi >= required_tps
+    return limit is None or limit.allows(estimate, required_tps)
+
+
+def render(estimates: Sequence[Estimate], required: Required, limit: DecodeLimit | None = None) -> Iterator[str]:
     """Yield the table, a line for each model and level, and the notes that explain it.
 
     Args:
         estimates: those of one model and level are adjacent.
-        memory_name: where `available_bytes` comes from.
-        limit: None where the device's bandwidth was not measured.
+        limit: None where the device's bandwidth was not measured, or speeds are predicted.
     """
     groups: dict[tuple[str, str], list[Estimate]] = {}
     for each in estimates:
@@ -54,11 +68,14 @@ def render(
         *(["decode"] if limit else []),
         "fits",
     ]
-    rows = [head, *(_row(group, modes, outputs, available_bytes, limit) for group in groups.values())]
+    rows = [head, *(_row(group, modes, outputs, required, limit) for group in groups.values())]
     for cells in columns(rows, [column for column, name in enumerate(head) if name in _LEFT]):
         yield "  ".join(cells).rstrip()
     yield ""
-    yield from _notes(estimates, available_bytes, memory_name)
+    if any(each.speeds for each in estimates):
+        yield from _speed_lines([group[0] for group in groups.values()])
+        yield ""
+    yield from _notes(estimates, required)
     if limit:
         giga = limit.read_bytes_per_s / 1e9
         yield (
@@ -76,14 +93,14 @@ def _row(
     group: Sequence[Estimate],
     modes: Sequence[str],
     outputs: Sequence[int],
-    available_bytes: int,
+    required: Required,
     limit: DecodeLimit | None,
 ) -> list[str]:
     first = group[0]
     by_mode = {each.config.load_mode: each for each in group}
     by_output = {each.config.n_outputs_max: each for each in group}
     return [
-        first.model + ("†" if first.sizes.standin_family else "") + ("‡" if _is_synthetic(first) else ""),
+        _name(first),
         format_params(first.level.n_params, first.level.n_params_active),
         first.level.level + ("*" if first.level.needs_imatrix else "+" if first.level.with_imatrix else ""),
         f"{first.bpw:.2f}",
@@ -95,8 +112,38 @@ def _row(
         _about(first.runtime_bytes),
         *(_about(by_mode[mode].model_rss_bytes) for mode in modes),
         *([limit.text(first)] if limit else []),
-        "no" if not first.fits(available_bytes) else "yes" if limit is None or limit.allows(first) else "too slow",
+        _verdict(first, required, limit),
     ]
+
+
+def _speeds_of(estimates: Sequence[Estimate]) -> dict[str, str]:
+    """Return the speeds that are predicted, each with its column's name."""
+    found = [each.speeds for each in estimates if each.speeds is not None]
+    return {name: head for name, head in _SPEEDS.items() if any(getattr(each, name) is not None for each in found)}
+
+
+def _speed(estimate: Estimate, name: str) -> str:
+    """Return a predicted figure and its range, like "~31.2 (26-37)"."""
+    span = getattr(estimate.speeds, name, None)
+    return "" if span is None else f"~{_short(span.value)} ({_short(span.lo)}-{_short(span.hi)})"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _verdict(estimate: Estimate, required: Required, limit: DecodeLimit | None) -> str:
+    if not estimate.fits(required.available_bytes):
+        return "no"
+    if not may_reach(estimate, required.min_decode_tps, limit):
+        return "too slow"
+    speeds, least = estimate.speeds, required.min_decode_tps
+    return "yes" if speeds is None or least is None or speeds.decode_tps.lo >= least else "perhaps"
+
+
+def _name(estimate: Estimate) -> str:
+    """Return a model's name with its marks, which the notes explain."""
+    return estimate.model + ("†" if estimate.sizes.standin_family else "") + ("‡" if _is_synthetic(estimate) else "")
 
 
 def _is_synthetic(estimate: Estimate) -> bool:
@@ -108,7 +155,26 @@ def _about(n_bytes: int) -> str:
     return f"~{n_bytes / MIB:,.1f}"
 
 
-def _notes(estimates: Sequence[Estimate], available_bytes: int, memory_name: str) -> Iterator[str]:
+def _speed_lines(estimates: Sequence[Estimate]) -> Iterator[str]:
+    """Yield the predicted speeds, each with its range, and what they are of."""
+    names = _speeds_of(estimates)
+    rows = [("model", "level", *names.values())]
+    rows += [(_name(each), each.level.level, *(_speed(each, name) for name in names)) for each in estimates]
+    for cells in columns(rows, left={0, 1}):
+        yield "  ".join(cells).rstrip()
+    yield ""
+    load = next(each.speeds.load for each in estimates if each.speeds is not None)
+    yield (
+        f"Predicted (~) for {counted(load.n_threads, 'thread')} from what slmprof calibrate timed here: tokens/s of a "
+        f"prompt of {load.n_prompt} tokens,"
+    )
+    yield (
+        f"and of {load.n_gen} tokens decoded from depth {load.first_depth} on. Nine of ten measurements should be in "
+        "the range."
+    )
+
+
+def _notes(estimates: Sequence[Estimate], required: Required) -> Iterator[str]:
     first = estimates[0]
     config = first.config
     flash = {True: "on", False: "off", None: "?"}[first.context.flash_attn]
@@ -126,7 +192,7 @@ def _notes(estimates: Sequence[Estimate], available_bytes: int, memory_name: str
     yield "runtime: vocabulary, graph and libraries, measured on this device. file: with a header of usual size."
     yield "sum: the peak resident memory (model_rss_bytes), weights mapped or read. With mmap, repacked weights are"
     yield "resident twice, but the system can drop the file's pages: what must fit is the sum without them."
-    yield f"fits: in {format_bytes(available_bytes)}, {memory_name}."
+    yield f"fits: in {format_bytes(required.available_bytes)}, {required.memory_name}."
     trained = {each.model: each.sizes.n_ctx_train for each in estimates if each.sizes.n_ctx_train}
     yield from filter(None, (beyond_training(model, config.n_ctx, n_train) for model, n_train in trained.items()))
     if any(each.level.needs_imatrix for each in estimates):

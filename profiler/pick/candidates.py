@@ -45,7 +45,9 @@ def entry_key(level: str, config: RunConfig) -> str:
     return f"{level} t{config.n_threads}{batch}"
 
 
-def question(levels: str | None, config: RunConfig, *, with_reference: bool) -> EstimateRequest:
+def question(
+    levels: str | None, config: RunConfig, *, with_reference: bool, with_graphs: bool = False
+) -> EstimateRequest:
     """Return what to estimate: the levels, and the unquantized model where quality is measured."""
     if with_reference and levels is not None:
         levels = f"{levels},{REFERENCE}"
@@ -53,6 +55,7 @@ def question(levels: str | None, config: RunConfig, *, with_reference: bool) -> 
         levels=levels,
         configs=(msgspec.structs.replace(config, load_mode="none"),),  # a mapped file would be read
         load_modes=("mmap",) if config.load_mode in _MAPPED else ("none",),
+        with_graphs=with_graphs,
     )
 
 

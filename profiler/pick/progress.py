@@ -17,7 +17,7 @@ def candidate_lines(candidates: Candidates) -> list[str]:
     for level, entries in levels.items():
         first = entries[0]
         memory = f"~{format_bytes(first.memory_bytes)}" if first.memory_bytes else ""
-        threads = f"threads {', '.join(str(each.n_threads) for each in entries)}"
+        threads = f"threads {', '.join(map(_threads, entries))}"
         rows.append((level, f"{first.bpw:.2f}", f"~{format_bytes(first.file_bytes)}", memory, threads))
     for each in candidates.dropped:
         file, memory = (f"~{format_bytes(size)}" if size else "" for size in (each.file_bytes, each.memory_bytes))
@@ -27,6 +27,11 @@ def candidate_lines(candidates: Candidates) -> list[str]:
         f"candidates of {candidates.model}{synthetic}, by estimate:",
         *("  " + "  ".join(row).rstrip() for row in columns(rows, left={0, 4})),
     ]
+
+
+def _threads(entry: Entry) -> str:
+    """Return a number of threads, with the decode speed that is predicted."""
+    return f"{entry.n_threads} (~{entry.predicted_tps:.3g} t/s)" if entry.predicted_tps else str(entry.n_threads)
 
 
 def elimination_lines(eliminated: Sequence[Elimination], entries: Mapping[str, Entry]) -> list[str]:

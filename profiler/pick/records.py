@@ -21,6 +21,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int
     memory_bytes: int | None = None  # the model's peak at the context, as estimated; None: unknown
     synthetic: bool = False  # no KLD; quality is judged by bits per weight
+    predicted_tps: float | None = None  # decode, where this device is calibrated
 
 
 class RaceOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from profiler.calibration.keep import load_calibration
 from profiler.device.environment import available_memory_bytes, physical_cores, probe_backend, read_environment
 from profiler.estimate.estimate_models import EstimateRequest, ModelEstimates, estimate_all
 from profiler.estimate.overheads import load_overheads
@@ -18,12 +19,15 @@ from profiler.measure.one_round import RoundOptions, RoundTaker
 from profiler.measure.worker import Answer, Job
 from profiler.pick.candidates import REFERENCE, Candidates, Rules, candidates_of, candidates_of_files, question
 from profiler.pick.files import LevelFiles, name_of
+from profiler.pick.predicted import with_predictions
 from profiler.pick.progress import candidate_lines
 from profiler.pick.session import Known, Pick, PickOptions, PickSession, PickTools
+from profiler.predict.speed import Load, Predictor, Speeds
 from profiler.quality.adaptive import AdaptiveScores, ScoreTools
 from profiler.quality.choose import UNQUANTIZED, unquantized
 from profiler.quality.session import QualityOptions
 from profiler.quality.worker import ScoreAnswer, ScoreJob
+from profiler.records.calibration import Calibration
 from profiler.records.config import F16_CACHE, KvTypes, RunConfig
 from profiler.records.environment import Environment
 from profiler.records.record import Record
@@ -180,14 +184,20 @@ class _Runner:
         """
         prepare_options = self._request.prepare_options
         levels = prepare_options.levels or DEFAULT_LEVELS
-        asked = question(levels, configs[0], with_reference=not prepare_options.synthetic)
+        calibration = load_calibration(self._environment.id)
+        asked = question(
+            levels, configs[0], with_reference=not prepare_options.synthetic, with_graphs=calibration is not None
+        )
         (found,) = self._estimates([source], asked)
         if found.skipped:
             raise UserError(found.skipped)
         if source.kind == "gguf":
             assert source.path is not None
             found = msgspec.structs.replace(found, model=describe(source.path).model)
-        return candidates_of(found, configs, self._rules(parse_levels(levels)))
+        candidates = candidates_of(found, configs, self._rules(parse_levels(levels)))
+        if calibration is None:
+            return candidates
+        return with_predictions(candidates, _predicted(candidates, found, calibration), self._request.options.limits)
 
     def _candidates_there(self, there: Sequence[Prepared], configs: list[RunConfig]) -> Candidates:
         """Return the candidates among files, with the memory that each is estimated to take."""
@@ -266,6 +276,20 @@ class _Runner:
             return made
 
         return lambda: files.noting(make)
+
+
+def _predicted(candidates: Candidates, found: ModelEstimates, calibration: Calibration) -> dict[str, Speeds]:
+    """Return the predicted speeds of the entries whose number of threads was calibrated."""
+    graphs = {each.level.level: each.level.graphs for each in found.estimates}
+    counts = calibration.thread_counts()
+    predicted = {}
+    for entry in candidates.entries:
+        config = candidates.configs[entry.key]
+        if config.device == "cpu" and {config.n_threads, config.n_threads_batch} <= set(counts):
+            speeds = Predictor(calibration, Load.of(config)).speeds(graphs[entry.level])
+            if speeds is not None:
+                predicted[entry.key] = speeds
+    return predicted
 
 
 def known_of(results: Results, candidates: Candidates, env_id: str, cache: KvTypes) -> Known:

@@ -15,8 +15,10 @@ from profiler.estimate.export import to_objects
 from profiler.estimate.overheads import Overheads, fit
 from profiler.estimate.process import Estimator
 from profiler.estimate.records import ContextSize, LevelSize, Question, Reply, Sizes
-from profiler.estimate.table import DecodeLimit, render
+from profiler.estimate.table import DecodeLimit, Required, may_reach, render
 from profiler.export.flat import FIELDS
+from profiler.predict.speed import Load, Speeds
+from profiler.records.span import Span
 from quant.base.errors import UserError
 from quant.convert.vocabulary_kinds import VOCABULARY_KEY, kind_of_shape
 from quant.sources.registry import load_registry
@@ -94,7 +96,7 @@ def test_the_sum_counts_what_is_used_of_the_compute_buffer():
 def test_a_build_that_does_not_plan_a_smaller_batch_counts_the_whole_buffer_and_says_so():
     found = estimates(msgspec.structs.replace(SIZES, touched_bytes=None), load_modes=("none",))
     assert [each.model_rss_bytes - RUNTIME for each in found] == [(2 + 4 + 7 + 1 + n) * MIB for n in (6, 60)]
-    notes = [line for line in render(found, 30 * MIB, "set by --fits") if "in the sums" in line]
+    notes = [line for line in render(found, Required(30 * MIB, "set by --fits")) if "in the sums" in line]
     assert len(notes) == 1
     assert notes[0].startswith("All of it")
 
@@ -165,7 +167,7 @@ def test_what_fits_is_what_is_needed():
 
 
 def test_the_table_shows_nothing_as_measured():
-    lines = list(render(estimates(), 30 * MIB, "set by --fits"))
+    lines = list(render(estimates(), Required(30 * MIB, "set by --fits")))
     assert lines[0].split() == [
         "model", "params", "level", "bpw", "file", "weights", "repacked", "KV", "compute[1]", "compute[all]",
         "runtime", "sum,", "mmap", "sum,", "read", "fits",
@@ -183,7 +185,7 @@ def test_the_table_marks_levels_with_an_imatrix_and_stand_ins():
     sizes = msgspec.structs.replace(
         SIZES, levels=(level,), weights="synthetic", standin_for="m-1b", standin_family="opt", arch="gpt2"
     )
-    text = "\n".join(render(estimates(sizes), MIB, "here"))
+    text = "\n".join(render(estimates(sizes), Required(MIB, "here")))
     assert "m-1b† " in text
     assert "Q4_0* " in text
     assert text.splitlines()[1].endswith("  no")
@@ -197,7 +199,7 @@ def test_bandwidth_over_the_weights_that_a_token_reads_limits_decode():
     found = estimates(msgspec.structs.replace(SIZES, levels=(level,)))
     assert found[0].decode_tps_limit(1e9) == 250
     for asked, word in ((250.0, "yes"), (251.0, "slow"), (None, "yes")):
-        lines = list(render(found, 30 * MIB, "here", DecodeLimit(1e9, 2, asked)))
+        lines = list(render(found, Required(30 * MIB, "here", asked), DecodeLimit(1e9, 2)))
         assert lines[0].split()[-2:] == ["decode", "fits"]
         assert "<~250" in lines[1].split()
         assert lines[1].split()[-1] == word
@@ -285,3 +287,32 @@ def test_the_log_s_caches_are_read_with_their_parts():
     )
     found = caches_of(log.lines)
     assert [(each.n_cells, each.n_layers, each.n_bytes) for each in found] == [(2048, 4, 8 * MIB), (1, 12, 3 * MIB)]
+
+
+def test_predicted_speeds_have_a_table_of_their_own_with_their_ranges() -> None:
+    load = Load(n_prompt=128, n_gen=128, n_depth=0, is_request=True, n_threads=2, n_threads_batch=2)
+    spans = [Span(value, value / 1.2, value * 1.2, "estimate") for value in (1500.0, 20.0, 85.0)]
+    speeds = Speeds(load=load, prefill_tps=spans[0], decode_tps=spans[1], ttft_ms=spans[2])
+    found = [msgspec.structs.replace(each, speeds=speeds) for each in estimates()]
+    for least, word in ((None, "yes"), (16.0, "yes"), (20.0, "perhaps"), (25.0, "slow")):
+        lines = list(render(found, Required(30 * MIB, "here", least)))
+        assert lines[1].split()[-1] == word
+        assert may_reach(found[0], least, None) == (word != "slow")
+    text = "\n".join(lines)
+    assert "~1,500 (1,250-1,800)" in text
+    assert "~20 (16.7-24)" in text
+    assert "decoded from depth 128 on" in text
+    (row,) = to_objects(found[:1], env_id="e", available_bytes=1, read_bytes_per_s=None)
+    assert [row[name] for name in ("mode", "workload", "n_prompt", "n_gen", "n_depth")] == [
+        "request",
+        "custom",
+        128,
+        128,
+        0,
+    ]
+    assert (row["kind"], row["decode_tps"], row["decode_tps_lo"], row["ttft_ms_hi"]) == (
+        "estimated",
+        20.0,
+        20 / 1.2,
+        85 * 1.2,
+    )
