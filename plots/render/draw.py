@@ -129,7 +129,7 @@ def draw_all(
                 if isinstance(made, str):
                     missing.setdefault((sheet.name, made), []).append(part)
                 else:
-                    paths += _saved(out_dir, options, sheet.name, part, made)
+                    paths += save_picture(out_dir, options, sheet.name, part, made)
     if missing:
         say(_missing_in_words(missing))
     if not paths:
@@ -145,7 +145,7 @@ def draw_races(picks: Sequence[Pick], out_dir: Path, options: DrawOptions = DEFA
         with drawing(style):
             made = race_chart(pick, style)
             if not isinstance(made, str):
-                paths += _saved(out_dir, options, "race", str(number) if len(picks) > 1 else "", made)
+                paths += save_picture(out_dir, options, "race", str(number) if len(picks) > 1 else "", made)
     return paths
 
 
@@ -213,7 +213,8 @@ def _made(job: DrawJob, sheet: Sheet) -> Iterator[tuple[str, Picture | str]]:
         yield sheet.part, chart(sheet.panel, job.theme)
 
 
-def _saved(out_dir: Path, options: DrawOptions, name: str, part: str, picture: Picture) -> list[Path]:
+def save_picture(out_dir: Path, options: DrawOptions, name: str, part: str, picture: Picture) -> list[Path]:
+    """Save a picture in every format, and its figures as a CSV file; return the picture's paths."""
     stem = f"{name}-{part}" if part else name
     try:
         paths = [_save(picture.figure, out_dir / f"{stem}.{form}", form) for form in options.formats]

@@ -24,26 +24,26 @@ def to_html(report: Report) -> str:
     """Return the page; the same report always makes the same bytes."""
     script = _part("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text: str = _template().render(
+    return rendered(
+        _part("page.html"),
         report=report,
-        version=__version__,
-        style=_part("page.css"),
         script=script,
         script_hash=f"sha256-{digest}",
         data=json_in_html(data_of(report.columns)),
     )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """Return a page in this style, with the values in it escaped."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
+    )
+    text: str = environment.from_string(template).render(version=__version__, style=_part("page.css"), **values)
     return text
 
 
 def _part(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _template() -> Any:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_part("page.html"))
 
 
 def _shown(value: Any) -> Any:

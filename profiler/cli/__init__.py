@@ -40,6 +40,7 @@ COMMANDS = {
     "operators": ("profiler.cli.operators", "Break down the time of prefill and decode by operator."),
     "quality": ("profiler.cli.quality", "Measure perplexity and KLD of quantized files."),
     "compare": ("plots.cli.compare", "Compare two results files, cell by cell."),
+    "study": ("plots.cli.study", "Repeat a published study on this board: study survey."),
     "plot": ("plots.cli.plot", "Draw charts of a results file."),
     "report": ("plots.cli.report", "Write a report as one HTML page or as Markdown."),
 }

@@ -169,11 +169,9 @@ def _observe(
     file: "Prepared", settings: "ObservationSettings", config: "RunConfig", timeout_s: float | None
 ) -> "Observation | None":
     """Observe in a worker process; None where it failed, which is reported."""
-    from profiler.measure.launch import run_in_child
-    from profiler.operators.worker import ObserveAnswer, ObserveJob
+    from profiler.operators.launch import observe_in_child
 
-    job = ObserveJob(path=str(file.path), config=config, settings=settings)
-    answer = run_in_child("profiler.operators.worker", job, ObserveAnswer, file.path.parent, timeout_s=timeout_s)
+    answer = observe_in_child(file.path, settings, config, timeout_s=timeout_s)
     if answer.failure is not None:
         say(f"slmprof: {file.artifact.file_name} failed: {answer.failure.message}")
         return None

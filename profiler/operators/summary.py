@@ -79,6 +79,21 @@ def break_down(phase: PhaseObservation, constants: Constants, ceiling_bytes_per_
     )
 
 
+def shares_by_run(phase: PhaseObservation, constants: Constants, key: Callable[[Group], K]) -> dict[K, list[float]]:
+    """Return what `key` makes of the groups, each with its share of the corrected time of every observed run."""
+    corrections = correction_of(phase, constants)
+    working = [place for place, group in enumerate(phase.groups) if not group.is_noop]
+    found: dict[K, list[float]] = {key(phase.groups[place]): [] for place in working}
+    for run in phase.group_ns:
+        times = dict.fromkeys(found, 0.0)
+        for place in working:
+            times[key(phase.groups[place])] += run[place] - corrections[place]
+        total = sum(times.values())
+        for name, ns in times.items():
+            found[name].append(ns / total if total > 0 else 0.0)
+    return found
+
+
 def _rows(items: Sequence[_Item], key: Callable[[Group], str], ceiling: float | None) -> list[BreakdownRow]:
     total = sum(item.ns for item in items)
     rows = []

@@ -66,6 +66,9 @@ def parse_example(line: str) -> click.Context:
     assert program == "slmprof"
     command = root.get_command(click.Context(root), name)
     assert command is not None, f"there is no command {name}"
+    if isinstance(command, click.Group):
+        name, *arguments = arguments
+        command = command.commands[name]
     return command.make_context(name, arguments)
 
 

@@ -1,0 +1,1 @@
+"""The survey's figures, a module each, drawn over the published values."""
