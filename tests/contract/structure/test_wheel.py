@@ -83,6 +83,8 @@ def test_it_holds_the_three_packages_and_their_data_and_nothing_else(wheel: Path
         "quant/convert/verify/probe.json",
         "plots/charts/edge_reference.csv",
         "plots/charts/pi5_levels.csv",
+        "plots/survey/page.html",
+        *(f"plots/survey/published/{name}.csv" for name in ("latency", "levels", "memory", "operators")),
         "profiler/measure/workloads/corpus.txt",
     }
     assert found == sources | texts | page | data
