@@ -8,6 +8,7 @@ from plots.survey.measure import Measuring
 from plots.survey.plan import LEVEL, ROUNDS
 from plots.survey.records import Point, Survey, Sweeps, best_of, measured_point, predicted_point
 from plots.survey.run import Ran
+from plots.survey.words import name_of
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary
 from profiler.results.file import read_results
@@ -46,7 +47,12 @@ def gather(ran: Ran, command: str) -> Survey:
         environment=measuring.environment,
         command=command,
         sustained=sustained,
-        notes=(*ran.notes, *_left(ran, measured), *([] if sustained else [_NOT_SUSTAINED])),
+        notes=(
+            *ran.notes,
+            *_left(ran, measured),
+            *_set_aside(measuring, measured),
+            *([] if sustained else [_NOT_SUSTAINED]),
+        ),
     )
 
 
@@ -96,5 +102,22 @@ def _left(ran: Ran, measured: Sequence[Point]) -> list[str]:
         (
             f"The budget left {counted(n_left, 'round')} to do, and {n_without} of {len(wanted)} files without any."
             " The same command goes on."
+        )
+    ]
+
+
+def _set_aside(measuring: Measuring, measured: Sequence[Point]) -> list[str]:
+    """Return what was measured while the device was slower than before, and is not shown."""
+    n_rounds = measuring.n_set_aside()
+    if not n_rounds:
+        return []
+    shown = {(each.model, each.level) for each in measured}
+    hidden = [f"{name_of(model)} {level}" for model, level in n_rounds if (model, level) not in shown]
+    only = f" {', '.join(hidden)} {'has' if len(hidden) == 1 else 'have'} no others." if hidden else ""
+    n_all = sum(n_rounds.values())
+    return [
+        (
+            f"{counted(n_all, 'round')} {'is' if n_all == 1 else 'are'} set aside: drift control found the device "
+            f"slower than before.{only}"
         )
     ]

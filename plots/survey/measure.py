@@ -1,6 +1,7 @@
 """Measure the survey's stages within a budget: files are made, swept, observed and deleted."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -173,12 +174,19 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
 
     def rounds(self) -> Iterator[tuple[Round, str, str]]:
         """Yield each round of this survey that can be trusted, with its model and level."""
+        return ((record, model, level) for record, model, level in self._all_rounds() if record.doubt is None)
+
+    def n_set_aside(self) -> dict[tuple[str, str], int]:
+        """Return how many rounds of each model and level drift control does not trust."""
+        return dict(Counter((model, level) for record, model, level in self._all_rounds() if record.doubt is not None))
+
+    def _all_rounds(self) -> Iterator[tuple[Round, str, str]]:
         results = read_results([self.results]) if self.results.exists() else Results()
         for record in results.rounds:
             file, config = results.artifacts[record.cell.artifact_sha256], record.cell.config
             if (
                 record.env_id == self.board.env_id
-                and (record.status, record.doubt) == ("ok", None)
+                and record.status == "ok"
                 and not config.sustain_s
                 and (config.workload, config.n_threads) == (WORKLOAD.name, self.board.n_threads)
                 and file.weights == "synthetic"
