@@ -21,7 +21,11 @@ _BUDGET = "30m"
 
 @click.group()
 def study() -> None:
-    """Repeat a published study on this board."""
+    """Repeat a published study on this board.
+
+    \b
+    slmprof study survey -o survey/
+    """
 
 
 @study.command()
