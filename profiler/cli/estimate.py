@@ -168,8 +168,10 @@ def print_estimates(names: tuple[str, ...], options: EstimateOptions) -> None:
     backend = probe_backend()
     request = _request(options, repack_in_force(not options.no_repack))
     env_id = read_environment(backend).id
-    predictor = _predictor(env_id, options)
+    predictor, why_none = _predictor(env_id, options)
     limit = None if predictor else _decode_limit(load_ceiling(env_id), options.threads, options.min_decode)
+    if why_none:
+        say(f"no speeds: this device is {why_none}")
     request = msgspec.structs.replace(request, with_graphs=predictor is not None)
     with progress_bar():
         models = estimate_all(sources, request, partial(load_overheads, env_id), n_processes=_PROCESSES)
@@ -262,8 +264,8 @@ def _load(options: EstimateOptions) -> "Load":
     )
 
 
-def _predictor(env_id: str, options: EstimateOptions) -> "Predictor | None":
-    """Return what predicts speeds; without it, say how to get it."""
+def _predictor(env_id: str, options: EstimateOptions) -> "tuple[Predictor | None, str]":
+    """Return what predicts speeds; without it, what this device is not and how to change that."""
     from profiler.calibration.keep import is_stale, load_calibration
     from profiler.predict.speed import Predictor
 
@@ -272,14 +274,12 @@ def _predictor(env_id: str, options: EstimateOptions) -> "Predictor | None":
     if calibration is None:
         stale = is_stale(env_id)
         why = "calibrated with another llama.cpp, kernel or governor" if stale else "not calibrated"
-        say(f"no speeds: this device is {why}; slmprof calibrate takes a minute")
-        return None
+        return None, f"{why}; slmprof calibrate takes a minute"
     counts = calibration.thread_counts()
     if options.threads not in counts:
         measured = ", ".join(map(str, counts))
-        say(f"no speeds: this device is calibrated for {measured} threads; slmprof calibrate -t {options.threads}")
-        return None
-    return Predictor(calibration, load)
+        return None, f"calibrated for {measured} threads; slmprof calibrate -t {options.threads}"
+    return Predictor(calibration, load), ""
 
 
 def _decode_limit(ceiling: "Ceiling | None", n_threads: int, min_tps: float | None) -> "DecodeLimit | None":
@@ -292,7 +292,7 @@ def _decode_limit(ceiling: "Ceiling | None", n_threads: int, min_tps: float | No
         counts = ", ".join(map(str, ceiling.thread_counts()))
         raise UserError(f"the read bandwidth was measured with {counts} threads, not {n_threads}; choose another -t")
     if min_tps is not None:
-        raise UserError("--min-decode needs this device's read bandwidth; measure it first: slmprof doctor --bandwidth")
+        raise UserError("--min-decode needs this device's speed: run slmprof calibrate, or slmprof doctor --bandwidth")
     return None
 
 

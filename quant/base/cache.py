@@ -19,6 +19,7 @@ _LARGE = {
 # Folders and files that are small, listed as one entry.
 _SMALL = (
     "backend",
+    "calibration",
     "ceiling",
     "conversions",
     "cpu",
