@@ -45,8 +45,8 @@ def survey(how: str | None, listed: str | None, threads: int | None, budget: str
     same load with synthetic weights, so nothing is downloaded: latency and memory against parameters (its figure 7),
     quantization levels (8), operators (10) and memory by part and context (11), each over the published values. Its
     findings become questions with this board's answers. What a question compares is measured first; what the budget
-    leaves is predicted, with a range, once slmprof calibrate has timed this device. A sixth of a
-    budget of two minutes or more sustains one model's load without a pause (9).
+    leaves is predicted, with a range, once slmprof calibrate has timed this device. A sixth of a budget of two
+    minutes or more sustains one model's load without a pause (9).
 
     The folder gets survey.html, survey.md, charts/ with a CSV file beside each figure, results.jsonl and
     operators.json. Files of models are made in models/ and deleted once measured.

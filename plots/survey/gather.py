@@ -11,7 +11,6 @@ from plots.survey.run import Ran
 from plots.survey.words import name_of
 from profiler.analysis.summarise import summarise
 from profiler.records.cell_summary import CellSummary
-from profiler.results.file import read_results
 from quant.base.errors import UserError
 from quant.base.text import counted
 
@@ -59,17 +58,15 @@ def gather(ran: Ran, command: str) -> Survey:
 def _sustained(measuring: Measuring) -> ChartInput | None:
     """Return the longest sustained load with its minutes."""
     longest = max(measuring.sustained(), key=lambda cell: cell.config.sustain_s, default=None)
-    return chart_input([longest], read_results([measuring.results])) if longest else None
+    return chart_input([longest], measuring.stored()) if longest else None
 
 
 def _cells(measuring: Measuring) -> list[CellSummary]:
     """Return the summaries of this survey's cells that have figures."""
-    if not measuring.results.exists():
-        return []
     keys = {record.cell.key for record, _, _ in measuring.rounds()}
     return [
         cell
-        for cell in summarise(read_results([measuring.results]))
+        for cell in summarise(measuring.stored())
         if cell.cell_key in keys and cell.env_id == measuring.board.env_id and cell.rounds
     ]
 

@@ -74,6 +74,10 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
         """The results file."""
         return self.folder / "results.jsonl"
 
+    def stored(self) -> Results:
+        """Return what is measured so far; nothing before the first round."""
+        return read_results([self.results]) if self.results.exists() else Results()
+
     def run(self, watch: Watch) -> Measured:
         """Measure what is missing, stage by stage; no round begins after the budget."""
         begun_s, n_failed = time.monotonic(), 0
@@ -133,11 +137,9 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
 
     def sustained(self) -> list[CellSummary]:
         """Return the sustained loads of this survey that came to their end."""
-        if not self.results.exists():
-            return []
         return [
             cell
-            for cell in summarise(read_results([self.results]))
+            for cell in summarise(self.stored())
             if cell.env_id == self.board.env_id
             and cell.sustained
             and cell.sustained.lasted_s >= cell.config.sustain_s
@@ -181,7 +183,7 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
         return dict(Counter((model, level) for record, model, level in self._all_rounds() if record.doubt is not None))
 
     def _all_rounds(self) -> Iterator[tuple[Round, str, str]]:
-        results = read_results([self.results]) if self.results.exists() else Results()
+        results = self.stored()
         for record in results.rounds:
             file, config = results.artifacts[record.cell.artifact_sha256], record.cell.config
             if (
@@ -195,10 +197,7 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True):
                 yield record, file.model, file.level
 
     def _n_rounds(self) -> dict[tuple[str, str], int]:
-        found: dict[tuple[str, str], int] = {}
-        for _, model, level in self.rounds():
-            found[model, level] = found.get((model, level), 0) + 1
-        return found
+        return dict(Counter((model, level) for _, model, level in self.rounds()))
 
     @property
     def _shares_file(self) -> Path:

@@ -14,6 +14,7 @@ import msgspec
 
 from quant.sources.registry import ModelSpec, load_registry
 
+N_PROMPT = 50  # of the published first tokens
 DEVICE = "Jetson Orin NX 16GB"
 SOURCE = "arXiv 2409.15790"
 LEVELS_MODEL = "Phi-1.5"  # of figure 8

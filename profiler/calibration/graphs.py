@@ -10,6 +10,7 @@ from typing import NamedTuple
 from profiler.engine.node_copy import NodeForm
 from profiler.estimate.header_only import write_header_only
 from profiler.estimate.no_alloc_engine import NoAllocEngine
+from profiler.predict.kinds import ATTENTION
 from profiler.records.config import RunConfig, base_config
 from profiler.records.graph import Node
 from quant.convert.layout import layout_of_shape
@@ -17,7 +18,6 @@ from quant.sources.prepare import shape_config
 from quant.sources.resolve import resolve
 
 N_UBATCH = 512
-_ATTENTION = "FLASH_ATTN_EXT"
 
 
 class Shape(NamedTuple):
@@ -62,7 +62,7 @@ def graph_nodes(scratch: Path, shapes: Sequence[Shape] = SHAPES) -> Iterator[Tak
                     engine.load(path, config)
                 engine.open_context(config)
                 for taken in nodes_of(engine):
-                    if place == 0 or (taken.node.op == _ATTENTION and not _is_slow(taken, config)):
+                    if place == 0 or (taken.node.op == ATTENTION and not _is_slow(taken, config)):
                         yield taken
         finally:
             engine.close()

@@ -23,10 +23,14 @@ def time_of(run: Callable[[], None], clock: Callable[[], int] = time.perf_counte
     run()
     times: list[int] = []
     while _goes_on(times):
-        start_ns = clock()
-        run()
-        times.append(clock() - start_ns)
+        times.append(_pass_ns(run, clock))
     return float(median([float(each) for each in times]))
+
+
+def _pass_ns(run: Callable[[], None], clock: Callable[[], int] = time.perf_counter_ns) -> int:
+    start_ns = clock()
+    run()
+    return clock() - start_ns
 
 
 def _goes_on(times_ns: Sequence[int]) -> bool:
@@ -55,13 +59,9 @@ class Steadiness:
         if time.monotonic() - self._timed_at_s.get(n_threads, -_LASTS_S) >= _LASTS_S:
             self._product.set_threads(n_threads)
             self._product.run()
-            passes = []
-            for _ in range(_YARDSTICK_PASSES):
-                start_ns = time.perf_counter_ns()
-                self._product.run()
-                passes.append(float(time.perf_counter_ns() - start_ns))
+            passes_ns = [float(_pass_ns(self._product.run)) for _ in range(_YARDSTICK_PASSES)]
             self._product.rest()
-            self._last_ns[n_threads] = median(passes)
+            self._last_ns[n_threads] = median(passes_ns)
             self._timed_at_s[n_threads] = time.monotonic()
             self.found.append(Yardstick(n_threads=n_threads, ns=self._last_ns[n_threads]))
         return self._last_ns[n_threads]

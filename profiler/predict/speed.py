@@ -68,7 +68,7 @@ class Predictor:
     """Predicts on one calibrated device."""
 
     def __init__(self, calibration: Calibration, load: Load) -> None:
-        """Raises KeyError where a number of threads was not calibrated; see `calibrated`."""
+        """Predict from a calibration that has the numbers of threads of the load."""
         self._load = load
         self._range = {
             n_threads: _NINE_OF_TEN * math.hypot(ERROR, scatter(calibration, n_threads))

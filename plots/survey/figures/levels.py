@@ -19,18 +19,17 @@ from plots.survey.figures.models import (
     published_key,
     row_of_point,
 )
-from plots.survey.published import DEVICE, LEVELS_MODEL, SOURCE, PublishedLevel, published_levels
+from plots.survey.published import DEVICE, LEVELS_MODEL, N_PROMPT, SOURCE, PublishedLevel, published_levels
 from plots.survey.records import Point
 from plots.survey.words import name_of
 from profiler.records.span import Span
 
-_N_PROMPT = 50
 _PANELS: tuple[tuple[str, str, Callable[[Point], Span | None], Callable[[PublishedLevel], float]], ...] = (
     (
         "prefill_ms_per_token",
         "prefill, ms per token",
         lambda each: each.prefill_ms,
-        lambda its: its.prefill_ms / _N_PROMPT,
+        lambda its: its.prefill_ms / N_PROMPT,
     ),
     ("decode_ms_per_token", "decode, ms per token", lambda each: each.decode_ms, lambda its: its.decode_ms),
 )
@@ -103,7 +102,7 @@ def _rows(levels: Sequence[Point]) -> list[Row]:
             "model": LEVELS_MODEL,
             "kind": "published",
             "quant": each.level,
-            "prefill_ms_per_token": each.prefill_ms / _N_PROMPT,
+            "prefill_ms_per_token": each.prefill_ms / N_PROMPT,
             "decode_ms_per_token": each.decode_ms,
             "source": f"{SOURCE}, figure 8, {DEVICE}",
         }

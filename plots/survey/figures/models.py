@@ -12,7 +12,7 @@ from plots.canvas.labels import NEAR, boxes, name_points
 from plots.canvas.series import error_bars, mark
 from plots.canvas.sheet import finish, grid, log_axis
 from plots.canvas.style import Marker, Style, markers_of
-from plots.survey.published import DEVICE, SOURCE, PublishedModel, published_models
+from plots.survey.published import DEVICE, N_PROMPT, SOURCE, PublishedModel, published_models
 from plots.survey.records import Point
 from plots.survey.words import name_of
 from profiler.records.span import Span
@@ -22,13 +22,12 @@ COLOUR = "#3C76F8"
 KINDS = {"measured": "full", "predicted": "hollow"}
 _AROUND = 1.6
 _PANEL_EM = 27  # height of a panel, in font sizes: names need room
-_N_PROMPT = 50  # of the published first tokens
 _PANELS: tuple[tuple[str, str, Callable[[Point], Span | None], Callable[[PublishedModel], float]], ...] = (
     (
         "prefill_ms_per_token",
         "prefill, ms per token",
         lambda each: each.prefill_ms,
-        lambda its: its.ttft_ms / _N_PROMPT,
+        lambda its: its.ttft_ms / N_PROMPT,
     ),
     ("ttft_ms", "time to first token, ms", lambda each: each.ttft_ms, lambda its: its.ttft_ms),
     ("decode_ms_per_token", "decode, ms per token", lambda each: each.decode_ms, lambda its: its.decode_ms),
