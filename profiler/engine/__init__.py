@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from profiler.records.config import RunConfig
 from profiler.records.failure import Failure
@@ -27,6 +27,15 @@ def as_failure(error: EngineError | MemoryError) -> Failure:
     if isinstance(error, EngineError):
         return Failure(kind=error.kind, message=str(error))
     return Failure(kind="memory", message="Python had no memory left")
+
+
+class Step(NamedTuple):
+    """One token of a batch, in one of several sequences."""
+
+    token: int
+    position: int
+    sequence: int
+    wanted: bool  # whether the logits of the token after it are wanted
 
 
 # The cache's content at some depth; only the engine that made it looks inside.

@@ -57,6 +57,7 @@ class LlamaEngine:
     """One model in one context."""
 
     no_alloc = False  # True: only the header is read, and no buffer is allocated
+    n_sequences = 1  # in one context; several share the cells of one KV cache
 
     def __init__(self, *, work_buffer_offset_bytes: int | None = None) -> None:
         """Args: work_buffer_offset_bytes: where the work buffer is to start, modulo 64; None leaves it to chance."""
@@ -144,7 +145,7 @@ class LlamaEngine:
         params.n_ctx = config.n_ctx
         params.n_batch = config.n_batch
         params.n_ubatch = config.n_ubatch
-        params.n_seq_max = 1
+        params.n_seq_max = self.n_sequences
         params.n_rs_seq = 0
         params.n_outputs_max = config.n_outputs_max
         params.n_outputs_max_per_seq = 0
@@ -162,7 +163,7 @@ class LlamaEngine:
         params.no_perf = True
         params.op_offload = on_gpu
         params.swa_full = config.swa_full
-        params.kv_unified = False
+        params.kv_unified = self.n_sequences > 1
         params.samplers = None
         params.n_samplers = 0
         if self._eval_callback is not None:

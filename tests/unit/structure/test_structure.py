@@ -28,12 +28,18 @@ LLAMA_CPP = {
     "profiler/device/llama_build.py",
     "profiler/engine/ggml.py",
     "profiler/engine/llama.py",
+    "profiler/engine/sequences.py",
     "quant/convert/verify/worker.py",
     "quant/quantize/llama_worker.py",
 }
 HUGGINGFACE_HUB = {"quant/hub/fetch.py", "quant/hub/listing.py"}
 # Where the module's name is not the distribution's.
-DISTRIBUTIONS = {"cpuinfo": "py-cpuinfo", "huggingface_hub": "huggingface-hub", "llama_cpp": "llama-cpp-python"}
+DISTRIBUTIONS = {
+    "cpuinfo": "py-cpuinfo",
+    "huggingface_hub": "huggingface-hub",
+    "llama_cpp": "llama-cpp-python",
+    "yaml": "pyyaml",
+}
 
 
 @cache
@@ -180,6 +186,10 @@ def test_the_hub_s_client_and_matplotlib_stay_in_their_places() -> None:
     drawing = importers_of("matplotlib")
     assert drawing
     assert all(name.startswith("plots/") for name in drawing)
+
+
+def test_the_harness_stays_in_its_place() -> None:
+    assert importers_of("lm_eval") == {"profiler/tasks/harness.py"}
 
 
 @pytest.mark.parametrize("name", ["pickle", "marshal", "shelve", "zipfile", "torch", "numpy.lib.format"])
