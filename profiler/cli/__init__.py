@@ -39,6 +39,7 @@ COMMANDS = {
     "estimate": ("profiler.cli.estimate", "Estimate file size and memory without weights."),
     "operators": ("profiler.cli.operators", "Break down the time of prefill and decode by operator."),
     "quality": ("profiler.cli.quality", "Measure perplexity and KLD of quantized files."),
+    "tasks": ("profiler.cli.tasks", "Measure accuracy in tasks of lm-evaluation-harness."),
     "compare": ("plots.cli.compare", "Compare two results files, cell by cell."),
     "study": ("plots.cli.study", "Repeat a published study on this board: study survey."),
     "plot": ("plots.cli.plot", "Draw charts of a results file."),

@@ -39,12 +39,13 @@ def table_of(results: Any) -> str:
     from profiler.quality.table import quality_table
     from profiler.tables.speed import render
     from profiler.tables.sustained import render_minutes
+    from profiler.tasks.table import tasks_table
 
-    quality = quality_table(results)
-    if quality and not results.rounds:
-        return quality
+    others = [quality_table(results), tasks_table(results)]
+    if any(others) and not results.rounds:
+        return "\n".join(filter(None, others))
     summaries, messages = summarise_and_warn(results)
-    tables = [render(summaries, results.environments, messages), render_minutes(results, summaries), quality]
+    tables = [render(summaries, results.environments, messages), render_minutes(results, summaries), *others]
     return "\n".join(filter(None, tables))
 
 

@@ -10,6 +10,7 @@ from quant.base.errors import UserError
 from quant.base.progress import say
 from quant.gguf_io.artifact import open_model
 from quant.sources.prepare import Prepared, PrepareOptions, prepare
+from quant.sources.real_weights import refusal, refuse_synthetic
 from quant.sources.resolve import Source, resolve
 
 UNQUANTIZED = ("F16", "BF16", "F32")
@@ -71,24 +72,6 @@ def choose_against(reference: Path, sources: Sequence[str], prepare_options: Pre
         if not _is_same(file, base):
             refuse_other_vocabulary(open_model(file.path), header)
     return Chosen(files=tuple(files), reference=base)
-
-
-def refuse_synthetic(files: Sequence[Prepared]) -> None:
-    """Check that all weights are real.
-
-    Raises:
-        UserError: a file's weights are synthetic.
-    """
-    for file in files:
-        if file.artifact.weights == "synthetic":
-            raise refusal(file.artifact.model)
-
-
-def refusal(name: str) -> UserError:
-    """Return the error for synthetic weights."""
-    return UserError(
-        f"{name}: synthetic weights are random numbers, so there is no quality to lose; use a real checkpoint"
-    )
 
 
 def unquantized(source: Source, prepare_options: PrepareOptions) -> Prepared | None:

@@ -55,6 +55,29 @@ class QualityFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reference_sha256: str | None = None  # the unquantized file, or the one that was named
 
 
+class TaskAccuracy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A file's share of right answers in one task."""
+
+    task: str
+    group: str | None  # of tasks
+    n_shots: int
+    metric: str  # of the harness
+    accuracy: Mean
+    n_items: int
+    difference: Span | None = None  # from the unquantized file's, item by item, with a 95 % interval
+    p: float | None = None  # of McNemar's test against it
+
+
+class AccuracyFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the file answered in tasks."""
+
+    mean: Mean | None = None  # over tasks that all files of the model answered
+    loss: Span | None = None  # of that mean against the unquantized file, from the same items, with a 95 % interval
+    tasks: tuple[str, ...] = ()  # that the mean is over
+    by_task: tuple[TaskAccuracy, ...] = ()
+    is_reference: bool = False
+
+
 class Reach(msgspec.Struct, frozen=True, gc=False):
     """Where a disturbed figure may lie without its disturbance."""
 
@@ -125,6 +148,7 @@ class CellSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     memory: MemoryFigures = MemoryFigures()
     energy: EnergyFigures = EnergyFigures()
     quality: QualityFigures = QualityFigures()
+    accuracy: AccuracyFigures = AccuracyFigures()
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # on what disturbed single rounds without moving a figure
     sustained: Sustained | None = None  # of a sustained load: all rates above are then those of its steady state

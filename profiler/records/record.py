@@ -6,6 +6,7 @@ One JSON object per line; `type` is the kind of record. Lines may be concatenate
 from profiler.records.environment import Environment
 from profiler.records.quality import QualityRecord
 from profiler.records.round import AnchorRound, Round
+from profiler.records.task import TaskRecord
 from quant.gguf_io.artifact import Artifact
 
-Record = Environment | Artifact | Round | AnchorRound | QualityRecord
+Record = Environment | Artifact | Round | AnchorRound | QualityRecord | TaskRecord

@@ -18,6 +18,7 @@ from profiler.records.environment import SCHEMA, Environment
 from profiler.records.quality import QualityRecord
 from profiler.records.record import Record
 from profiler.records.round import AnchorRound, Round
+from profiler.records.task import TaskRecord
 from profiler.results.kept import kept, key_of
 from profiler.results.stored import Line, RoundHead, RoundIndex, StoredRounds, cells_of
 from quant.base.errors import UserError
@@ -27,8 +28,9 @@ MAX_LINE_BYTES = 16 << 20
 _BUFFER_BYTES = 1 << 20  # a round's line is as long as the usual buffer, which costs a call for each
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-8 and UTF-16
 _START = b'{"type":"'  # how every line of this program begins
-_decoder = msgspec.json.Decoder(Environment | Artifact | Round | AnchorRound | QualityRecord)
-_head_decoder = msgspec.json.Decoder(Environment | Artifact | RoundHead | AnchorRound | QualityRecord)
+_Other = Environment | Artifact | AnchorRound | QualityRecord | TaskRecord
+_decoder = msgspec.json.Decoder(_Other | Round)
+_head_decoder = msgspec.json.Decoder(_Other | RoundHead)
 
 
 class Results(msgspec.Struct):
@@ -39,6 +41,7 @@ class Results(msgspec.Struct):
     rounds: Sequence[Round] = []  # of each round the last record, in the order of the file
     anchors: list[AnchorRound] = []  # every one, in the order of the file; no part of any cell's figures
     qualities: list[QualityRecord] = []  # of each file, text, window and reference the last
+    tasks: list[TaskRecord] = []  # of each file, task, shots and limit the last
     warnings: list[str] = []
     key: str | None = None  # under which what is found out of all rounds of many is kept
 
@@ -90,6 +93,7 @@ class Reading:
         self._paths: list[Path] = []
         self._latest: dict[tuple[str, str, int], tuple[RoundHead, Line]] = {}
         self._qualities: dict[object, QualityRecord] = {}
+        self._tasks: dict[object, TaskRecord] = {}
         self._cells: dict[Cell, Cell] = {}  # one of each: a sweep repeats the same few
         self._environment_lines: dict[str, str] = {}  # where each stands, by its id
         self._n_clashes = 0
@@ -153,7 +157,7 @@ class Reading:
         self._n_clashes += before.status == "ok" and before.doubt is None and is_other
         self._latest[key] = (head, line)
 
-    def _take(self, record: Environment | Artifact | AnchorRound | QualityRecord) -> None:
+    def _take(self, record: _Other) -> None:
         results = self.others
         if isinstance(record, Environment):
             results.environments[record.id] = record
@@ -161,6 +165,8 @@ class Reading:
             results.artifacts[record.sha256] = record
         elif isinstance(record, AnchorRound):
             results.anchors.append(record)
+        elif isinstance(record, TaskRecord):
+            self._tasks[record.key] = record
         else:
             self._qualities[record.key] = record
 
@@ -185,7 +191,7 @@ class Reading:
 
     def _finish(self) -> None:
         results = self.others
-        results.qualities = list(self._qualities.values())
+        results.qualities, results.tasks = list(self._qualities.values()), list(self._tasks.values())
         if n := self._n_clashes:
             results.warnings.append(
                 f"{n} round{' is' if n == 1 else 's are'} there twice with different figures, and the later one "
@@ -194,7 +200,9 @@ class Reading:
             )
         self._warn_of_environments()
         measured = dict.fromkeys(head.cell.artifact_sha256 for head, _ in self._latest.values())
-        for sha256 in (*measured, *(record.artifact_sha256 for record in results.qualities)):
+        scored = (record.artifact_sha256 for record in results.qualities)
+        asked = (record.artifact_sha256 for record in results.tasks)
+        for sha256 in (*measured, *scored, *asked):
             if sha256 not in results.artifacts:
                 raise UserError(
                     f"the results hold rounds of file {sha256[:12]}… but no line that describes it; "

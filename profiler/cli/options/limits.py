@@ -44,6 +44,19 @@ _LIMITS = (
         help="Maximum KLD from the unquantized file, or the reference; needs slmprof quality.",
     ),
     click.option("--max-file", metavar="SIZE", help="Maximum size of the file, like 400MiB."),
+    click.option(
+        "--min-accuracy",
+        metavar="TASK=X",
+        multiple=True,
+        help="Least share of right answers in a task, like arc_easy=0.5 or arc_easy=50%; may be repeated. Needs "
+        "slmprof tasks.",
+    ),
+    click.option(
+        "--max-accuracy-loss",
+        metavar="PCT",
+        help="Most points of accuracy lost against the unquantized file on the same items, like 1%; needs slmprof "
+        "tasks.",
+    ),
     number_option(
         "--n-ctx",
         least=1,
@@ -100,6 +113,8 @@ def limits_of(options: dict[str, Any]) -> "Limits":
         max_ttft_ms=None if max_ttft is None else _positive("--max-ttft", parse_duration_s(max_ttft) * 1000),
         max_kld=_positive("--max-kld", options["max_kld"]),
         max_file_bytes=_bytes("--max-file", options["max_file"]),
+        min_accuracy=tuple(map(_task_limit, options["min_accuracy"])),
+        max_accuracy_loss=_share("--max-accuracy-loss", options["max_accuracy_loss"]),
         n_ctx=options["n_ctx"],
     )
 
@@ -112,6 +127,29 @@ def _bytes(option: str, text: str | None) -> int | None:
     if not (size := parse_bytes(text)):
         raise UserError(f"{option} {text} is not a limit; use a size above 0")
     return size
+
+
+def _task_limit(text: str) -> tuple[str, float]:
+    """Parse "arc_easy=0.5"."""
+    task, is_pair, value = (part.strip() for part in text.partition("="))
+    if not task or not is_pair:
+        raise UserError(f"--min-accuracy {text} names no task and share; write it like arc_easy=0.5")
+    share = _share("--min-accuracy", value)
+    assert share is not None
+    return task, share
+
+
+def _share(option: str, text: str | None) -> float | None:
+    """Parse "0.01" or "1%"."""
+    if text is None:
+        return None
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise UserError(f"{option} {text} is no share above 0; write it like 0.5 or 50%")
+    return value
 
 
 def _positive(option: str, value: float | None) -> float | None:

@@ -11,6 +11,7 @@ import pytest
 
 from profiler import __version__
 from profiler.measure.workloads import WORKLOADS
+from profiler.tasks.sets import OFFLINE_FOLDER
 from tests.support.paths import ROOT
 
 PACKAGES = ("plots", "profiler", "quant")
@@ -86,6 +87,7 @@ def test_it_holds_the_three_packages_and_their_data_and_nothing_else(wheel: Path
         "plots/survey/page.html",
         *(f"plots/survey/published/{name}.csv" for name in ("latency", "levels", "memory", "operators")),
         "profiler/measure/workloads/corpus.txt",
+        *(f"profiler/tasks/offline/{path.name}" for path in OFFLINE_FOLDER.iterdir()),
     }
     assert found == sources | texts | page | data
 
