@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
+from profiler.analysis.accuracy.figures import with_accuracy
 from profiler.analysis.bandwidth_use import mbu_of
 from profiler.analysis.flags import Warning, findings_of  # noqa: A004  the word that people search for
 from profiler.analysis.joules import energy_in_words, joules_per_request_of, joules_per_token_of
@@ -55,7 +56,7 @@ def summarise_and_warn(results: Results, *, label: str | None = None) -> tuple[l
     summaries = [each.summary for each in made]
     if label is not None:
         summaries = [msgspec.structs.replace(summary, label=label) for summary in summaries]
-    return with_quality(sorted(summaries, key=_sort_key), results), messages
+    return with_accuracy(with_quality(sorted(summaries, key=_sort_key), results), results), messages
 
 
 def _sort_key(cell: CellSummary) -> tuple[object, ...]:

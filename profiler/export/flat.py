@@ -112,6 +112,12 @@ FIELDS = {
     "quality_n_ctx": "quality.n_ctx",
     "reference_sha256": "quality.reference_sha256",
     "joules_per_request": "energy.joules_per_request",
+    "accuracy": "accuracy.mean.value",
+    "accuracy_se": "accuracy.mean.se",
+    "accuracy_loss": "accuracy.loss.value",
+    "accuracy_loss_lo": "accuracy.loss.lo",
+    "accuracy_loss_hi": "accuracy.loss.hi",
+    "accuracy_tasks": "accuracy.tasks",
     "sustain_s": "config.sustain_s",
     "steady_from_s": "sustained.steady_from_s",
     "steady": "sustained.is_steady",
@@ -151,7 +157,7 @@ def flat(cell: CellSummary) -> dict[str, object]:
 
 
 def _values(cell: CellSummary) -> tuple[object, ...]:
-    quality = cell.quality
+    quality, accuracy = cell.quality, cell.accuracy
     filled = msgspec.structs.replace(
         cell,
         prefill_tps=cell.prefill_tps or _NOTHING,
@@ -160,6 +166,9 @@ def _values(cell: CellSummary) -> tuple[object, ...]:
         token_gaps=cell.token_gaps or _NOTHING,
         model_rss_bytes=cell.model_rss_bytes or _NOTHING,
         sustained=_filled(cell.sustained),
+        accuracy=msgspec.structs.replace(
+            accuracy, mean=accuracy.mean or _NOTHING, loss=accuracy.loss or _NOTHING, tasks=accuracy.tasks or None
+        ),
         quality=msgspec.structs.replace(quality, ppl=quality.ppl or _NOTHING, kld=quality.kld or _NOTHING),
     )
     return _read(filled)

@@ -17,6 +17,7 @@ from profiler.measure.corpus import default_text
 from profiler.measure.launch import run_in_child, run_worker
 from profiler.measure.one_round import RoundOptions, RoundTaker
 from profiler.measure.worker import Answer, Job
+from profiler.pick.answers import Answers, AnswerTools
 from profiler.pick.candidates import REFERENCE, Candidates, Rules, candidates_of, candidates_of_files, question
 from profiler.pick.files import LevelFiles, name_of
 from profiler.pick.predicted import with_predictions
@@ -50,6 +51,7 @@ from quant.base.units import format_bytes
 from quant.gguf_io.artifact import describe
 from quant.gguf_io.levels import parse_levels
 from quant.sources.prepare import DEFAULT_LEVELS, Prepared, PrepareOptions, prepare, refuse_equal_names
+from quant.sources.real_weights import refusal
 from quant.sources.resolve import Source, resolve
 
 
@@ -167,6 +169,7 @@ class _Runner:
         tools = PickTools(
             rounds=self._rounds,
             scores=scores,
+            lacking=self._answers(source, candidates).lacking if options.limits.bounds_accuracy else None,
             write=self._write,
             write_artifact=lambda artifact: write_artifact(self._writer, artifact),
             making=self._workers.making,
@@ -175,6 +178,23 @@ class _Runner:
         options = msgspec.structs.replace(options, budget_s=left_s)
         known = known_of(self._writer.results, candidates, self._environment.id, configs[0].cache)
         return PickSession(" ".join(each.text for each in group), candidates, files, known, options, tools).run()
+
+    def _answers(self, source: Source, candidates: Candidates) -> Answers:
+        """Return what asks levels the tasks that a limit names.
+
+        Raises:
+            UserError: the weights are synthetic, or the tasks cannot be asked.
+        """
+        if candidates.synthetic:
+            raise refusal(candidates.model)
+        tools = AnswerTools(
+            environment=self._environment,
+            results=self._writer.results,
+            write=self._write,
+            write_artifact=lambda artifact: write_artifact(self._writer, artifact),
+            reference=self._reference_of(source, candidates),
+        )
+        return Answers(self._request.options.limits, physical_cores(), tools)
 
     def _candidates(self, source: Source, configs: list[RunConfig]) -> Candidates:
         """Estimate the levels of a source, without its weights.

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from profiler.analysis.disturbance import disturbances_of
-from profiler.analysis.rates import rates_of
+from profiler.analysis.memory_parts import model_rss_of
+from profiler.analysis.rates import rates_of, ttft_ms_of
 from profiler.measure.one_round import RoundTaker
 from profiler.measure.patience import Patience, settled
 from profiler.pick.candidates import Candidates
 from profiler.pick.files import LevelFiles
-from profiler.pick.observed import observed_of
 from profiler.pick.progress import elimination_lines
 from profiler.pick.race import Race
 from profiler.pick.records import Entry, Observed, RaceOptions, RoundStep, Step, Verdict, WindowsStep
@@ -32,6 +32,8 @@ from quant.base.errors import UserError
 from quant.base.progress import say
 from quant.gguf_io.artifact import Artifact
 from quant.sources.prepare import Prepared
+
+_NS_PER_S = 1e9
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +92,7 @@ class PickTools(NamedTuple):
     scores: AdaptiveScores | None  # None: no quality is measured
     write: Callable[[Record], None]
     write_artifact: Callable[[Artifact], None]
+    lacking: Callable[[Prepared], str | None] | None = None  # why a file misses the limits on accuracy
     making: Callable[[], AbstractContextManager[None]] = nullcontext  # around what makes files and scores
     now_s: Callable[[], float] = time.monotonic
 
@@ -163,11 +166,16 @@ class PickSession:
         try:
             with self._tools.making():
                 file = self._file(level)
+                lacking = self._tools.lacking(file) if self._tools.lacking else None
         except UserError as error:
             if not self._n_files:
                 raise  # nothing could be made of this source: it is not the level's fault
             self._events.append(Event(step=len(self._events) + 1, level=level, failure=str(error)))
             self._race.record_absent(level, str(error))
+            return
+        if lacking is not None:
+            self._events.append(Event(step=len(self._events) + 1, level=level, failure=lacking))
+            self._race.record_absent(level, lacking)
             return
         self._n_measured += 1
         if isinstance(step, RoundStep):
@@ -314,3 +322,16 @@ class PickSession:
             n_measured=self._n_measured,
             over_budget=over_budget,
         )
+
+
+def observed_of(record: Round) -> Observed:
+    """Return what a round that went well measured, and whether it was disturbed."""
+    rates = rates_of(record)
+    return Observed(
+        decode_tps=rates.decode,
+        prefill_tps=rates.prefill,
+        ttft_ms=ttft_ms_of(record),
+        model_rss_bytes=model_rss_of(record.memory),
+        wall_s=(record.wall_ns or 0) / _NS_PER_S,
+        disturbed=bool(disturbances_of(record)),
+    )

@@ -64,19 +64,20 @@ def reason_of(odds: Odds, choice: int | None, out: Sequence[Elimination], *, tie
             return "nothing that was measured meets the limits so far"
         if all(each.by in ("failure", "absent") for each in out):
             return "nothing could be measured"
-        if odds.by_quality:
-            return "nothing meets the limits"
-        return f"nothing has {_bar_text(bar)}"
-    text = "the best quality that meets the limits" if odds.by_quality else f"the fastest with {_bar_text(bar)}"
+        return "nothing meets the limits" if odds.by_quality or bar == Bar() else f"nothing has {_bar_text(bar)}"
+    text = "the best quality that meets the limits" if odds.by_quality else f"the fastest {_bar_text(bar, 'with ')}"
     if tied:
         text += f", in a tie with {', '.join(tied)}"
     return text if decided else f"{text}, as far as measured"
 
 
-def _bar_text(bar: Bar) -> str:
+def _bar_text(bar: Bar, before: str = "") -> str:
+    """Return the least quality in words, behind others; of limits on accuracy alone, that they are met."""
+    if bar == Bar():
+        return "that meets the limits"
     if bar.max_kld is not None:
-        return f"a KLD of at most {bar.max_kld:g}"
-    return f"at least {bar.min_bpw:g} bits per weight"
+        return f"{before}a KLD of at most {bar.max_kld:g}"
+    return f"{before}at least {bar.min_bpw:g} bits per weight"
 
 
 def standings_of(odds: Odds, n_disturbed: Sequence[int]) -> tuple[Standing, ...]:

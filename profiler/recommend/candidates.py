@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from profiler.analysis.kv_cache import padded_cells
-from profiler.recommend.records import Candidate
-from profiler.records.cell_summary import CellSummary
+from profiler.recommend.records import Z_95, Candidate
+from profiler.records.cell_summary import AccuracyFigures, CellSummary
 from profiler.records.span import Span
 from profiler.tables.format import SETTINGS, clean, setting
 
@@ -88,9 +88,25 @@ def _candidate(cell: CellSummary, n_ctx: int | None, settings: Sequence[str], tw
         kld=kld.value if kld else None,
         kld_se=kld.se if kld else None,
         ppl=ppl.value if ppl else None,
+        accuracy=accuracy_spans(cell.accuracy),
+        accuracy_loss=loss_span(cell.accuracy),
         flags=cell.flags,
         reaches=cell.reaches,
     )
+
+
+def accuracy_spans(figures: AccuracyFigures) -> dict[str, Span]:
+    """Return the accuracy in each task, with the fewest examples that it was asked with."""
+    found: dict[str, Span] = {}
+    for each in sorted(figures.by_task, key=lambda each: each.n_shots):
+        value, reach = each.accuracy.value, Z_95 * each.accuracy.se
+        found.setdefault(each.task, Span(value, value - reach, value + reach, "interval"))
+    return found
+
+
+def loss_span(figures: AccuracyFigures) -> Span | None:
+    """Return what is lost against the unquantized file, which itself loses nothing."""
+    return Span(0.0, 0.0, 0.0, "interval") if figures.is_reference else figures.loss
 
 
 def _memory(cell: CellSummary, n_ctx: int | None) -> tuple[Span | None, bool]:

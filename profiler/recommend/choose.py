@@ -21,6 +21,7 @@ from profiler.recommend.records import (
     Choice,
     Criteria,
     Excluded,
+    Limits,
     Miss,
     Recommendation,
     RunnerUp,
@@ -57,6 +58,8 @@ def recommend(
     groups = groups_of(summaries, limits.n_ctx)
     if limits.max_kld is not None:
         _require_quality(summaries, results_name)
+    if limits.bounds_accuracy:
+        _require_accuracy(summaries, limits, results_name)
     if limits.max_ttft_ms is not None:
         groups = _requests(groups, notes, results_name)
     choices = [_choose(nearest_context(group, limits.n_ctx), criteria) for group in groups]
@@ -97,6 +100,26 @@ def _require_quality(summaries: Sequence[CellSummary], results_name: str) -> Non
     raise UserError(
         f"--max-kld needs measured quality, and {results_name} has none; measure it first: "
         f"slmprof quality {models} -q {levels} -o {results_name}"
+    )
+
+
+def _require_accuracy(summaries: Sequence[CellSummary], limits: Limits, results_name: str) -> None:
+    """Check that tasks were asked: those of --min-accuracy of any file, of --max-accuracy-loss whichever."""
+    option = "--min-accuracy" if limits.min_accuracy else "--max-accuracy-loss"
+    asked = {each.task for cell in summaries for each in cell.accuracy.by_task}
+    lacking = [task for task, _ in limits.min_accuracy if task not in asked]
+    if asked and not lacking:
+        return
+    models = " ".join(
+        dict.fromkeys(clean(cell.artifact.model) for cell in summaries if cell.artifact.weights == "real")
+    )
+    if summaries and not models:
+        raise UserError(f"{option} needs measured accuracy, and synthetic weights have none; remove {option}")
+    tasks = ",".join(lacking) or "offline"
+    has = f"has none in {', '.join(lacking)}" if asked else "has none"
+    raise UserError(
+        f"{option} needs measured accuracy, and {results_name} {has}; measure it first: "
+        f"slmprof tasks {models} --tasks {tasks} -o {results_name}"
     )
 
 
@@ -174,8 +197,9 @@ def _judge(group: Sequence[CellSummary], criteria: Criteria) -> _Judged:
     pool = [each for each in everyone if cells[each.cell_key].status == "ok"]
     missed = {each.cell_key: misses(each, limits) for each in pool}
     by_speed = criteria.order is None and goal_of(limits) == "speed"
-    no_bar = by_speed and limits.max_kld is None and all(below_bar(each, limits) for each in pool)
-    if by_speed and limits.max_kld is None and not no_bar:
+    has_bar = by_speed and not limits.bounds_quality
+    no_bar = has_bar and all(below_bar(each, limits) for each in pool)
+    if has_bar and not no_bar:
         missed = {each.cell_key: below_bar(each, limits) for each in pool}
     return _Judged(
         cells=cells,

@@ -4,7 +4,7 @@ A limit is met when the whole interval meets it: a median just inside the limit 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from profiler.recommend.records import Candidate, Limits, Miss
@@ -24,6 +24,7 @@ class Rule(NamedTuple):
     typed: Callable[[float], str]
     lacking: str  # the text where the figure was not measured
     needs: Callable[[float, float], str]  # text from the figure and the limit
+    task: str | None = None  # of --min-accuracy
 
 
 def typed_bytes(value: float) -> str:
@@ -92,28 +93,69 @@ RULES = (
         "has no size",
         lambda value, limit: f"is {format_bytes(value - limit)} larger",
     ),
+    Rule(
+        "--max-accuracy-loss",
+        "max_accuracy_loss",
+        lambda each: each.accuracy_loss,
+        True,
+        lambda value: f"{100 * value:.3g}%",
+        "has no measured accuracy beside that of the unquantized file",
+        lambda value, limit: f"loses up to {100 * value:.1f} points of accuracy",
+    ),
 )
+
+
+_MIN_ACCURACY = "--min-accuracy"
+
+
+def _accuracy_rule(task: str) -> Rule:
+    """Return the limit on one task."""
+    return Rule(
+        _MIN_ACCURACY,
+        "min_accuracy",
+        lambda each: each.accuracy.get(task),
+        False,
+        lambda value: f"{task}={value:.3g}",
+        f"has no measured accuracy in {task}",
+        lambda value, limit: f"answers as few as {100 * value:.1f} % of {task} rightly",
+        task,
+    )
 
 
 def set_limits(limits: Limits) -> list[tuple[Rule, float]]:
     """Return the limits that are set."""
     found = [(rule, getattr(limits, rule.field)) for rule in RULES]
-    return [(rule, limit) for rule, limit in found if limit is not None]
+    by_task = [(_accuracy_rule(task), least) for task, least in limits.min_accuracy]
+    return [*((rule, limit) for rule, limit in found if limit is not None), *by_task]
 
 
 def misses(candidate: Candidate, limits: Limits) -> tuple[Miss, ...]:
     """Return the limits that a candidate does not meet."""
+    return _missed([(rule, limit, rule.bounded(candidate)) for rule, limit in set_limits(limits)])
+
+
+def accuracy_misses(accuracy: Mapping[str, Span], loss: Span | None, limits: Limits) -> tuple[Miss, ...]:
+    """Return the limits on accuracy that a file does not meet."""
+    bounded = [(_accuracy_rule(task), least, accuracy.get(task)) for task, least in limits.min_accuracy]
+    most = [(rule, limit, loss) for rule, limit in set_limits(limits) if rule.field == "max_accuracy_loss"]
+    return _missed([*bounded, *most])
+
+
+def _missed(bounded: Sequence[tuple[Rule, float, Span | None]]) -> tuple[Miss, ...]:
     found = []
-    for rule, limit in set_limits(limits):
-        span = rule.bounded(candidate)
+    for rule, limit, span in bounded:
         if span is None:
-            found.append(Miss(option=rule.option, limit=limit, reached=None, relaxed=None, needs=rule.lacking))
+            found.append(
+                Miss(option=rule.option, limit=limit, reached=None, relaxed=None, needs=rule.lacking, task=rule.task)
+            )
             continue
         reached = span.hi if rule.is_most else span.lo
         if reached > limit if rule.is_most else reached < limit:
             relaxed = _rounded(rule, reached)
             needs = rule.needs(reached, limit)
-            found.append(Miss(option=rule.option, limit=limit, reached=reached, relaxed=relaxed, needs=needs))
+            found.append(
+                Miss(option=rule.option, limit=limit, reached=reached, relaxed=relaxed, needs=needs, task=rule.task)
+            )
     return tuple(found)
 
 
@@ -159,9 +201,10 @@ def step(miss: Miss) -> float:
     return abs(math.log(miss.relaxed / miss.limit))
 
 
-def typed(option: str, value: float) -> str:
-    """Return a limit's value as it is typed."""
-    return next(rule.typed(value) for rule in RULES if rule.option == option)
+def typed(miss: Miss, value: float) -> str:
+    """Return the value of a miss's limit as it is typed."""
+    rules = RULES if miss.task is None else (_accuracy_rule(miss.task),)
+    return next(rule.typed(value) for rule in rules if rule.option == miss.option)
 
 
 def limits_text(limits: Limits) -> str:

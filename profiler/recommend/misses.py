@@ -36,7 +36,7 @@ def near_misses(pool: Sequence[Candidate], missed: Misses, fitting: Collection[s
 def _with_limit(miss: Miss) -> str:
     if miss.relaxed is None:
         return miss.needs
-    return f"{miss.needs} ({miss.option} {typed(miss.option, miss.relaxed)})"
+    return f"{miss.needs} ({miss.option} {typed(miss, miss.relaxed)})"
 
 
 def smallest_relaxation(pool: Sequence[Candidate], missed: Misses, order: Order) -> Relax | None:
@@ -50,12 +50,12 @@ def smallest_relaxation(pool: Sequence[Candidate], missed: Misses, order: Order)
     best = min(ordered, key=lambda each: steps[each.cell_key])  # of equal ones the first
     (miss,) = missed[best.cell_key]
     assert miss.relaxed is not None
-    value = typed(miss.option, miss.relaxed)
+    value = typed(miss, miss.relaxed)
     return Relax(
         option=miss.option,
         value=value,
         gives=best,
-        text=f"relax {miss.option} from {typed(miss.option, miss.limit)} to {value}: "
+        text=f"relax {miss.option} from {typed(miss, miss.limit)} to {value}: "
         f"{best.name} {miss.needs} and meets the other limits",
     )
 

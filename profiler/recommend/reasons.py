@@ -89,7 +89,7 @@ def _ends(tied: Sequence[Ranked]) -> str:
 
 def _among(ranked: Sequence[Ranked], limits: Limits) -> str:
     text, count = limits_text(limits), len(ranked)
-    if ranked[0].by_speed and limits.max_kld is None:
+    if ranked[0].by_speed and not limits.bounds_quality:
         bar = bar_in_words(any(each.candidate.kld is not None for each in ranked), _some_unknown(ranked))
         return f"the only cell {bar}" if count == 1 else f"among the {count} cells {bar}"
     if count == 1:

@@ -19,7 +19,7 @@ from profiler.records.span import Span
 from profiler.tables.format import threads_in_words
 
 SCHEMA = 1
-_Z_95 = 1.96  # standard errors on either side of a mean: a 95 % interval
+Z_95 = 1.96  # standard errors on either side of a mean: a 95 % interval
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_ttft_ms: float | None = None
     max_kld: float | None = None
     max_file_bytes: int | None = None
+    min_accuracy: tuple[tuple[str, float], ...] = ()  # a task, and the least share of right answers
+    max_accuracy_loss: float | None = None  # of the mean over tasks, a share
     n_ctx: int | None = None  # not a limit but the context at which memory counts
+
+    @property
+    def bounds_quality(self) -> bool:
+        """Whether a limit is on quality."""
+        return self.max_kld is not None or self.bounds_accuracy
+
+    @property
+    def bounds_accuracy(self) -> bool:
+        """Whether a limit is on what files answer."""
+        return bool(self.min_accuracy) or self.max_accuracy_loss is not None
 
 
 class Prefer(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +87,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     kld: float | None
     kld_se: float | None
     ppl: float | None
+    accuracy: dict[str, Span] = {}  # by task, with a 95 % interval
+    accuracy_loss: Span | None = None  # of the mean over tasks, against the unquantized file
     flags: tuple[str, ...]
     reaches: Reaches | None = None  # of a disturbed cell: where its figures may lie undisturbed
 
@@ -121,7 +135,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         """The KLD with its 95 % interval."""
         if self.kld is None:
             return None
-        reach = _Z_95 * (self.kld_se or 0.0)
+        reach = Z_95 * (self.kld_se or 0.0)
         return Span(self.kld, self.kld - reach, self.kld + reach, "interval")
 
 
@@ -139,6 +153,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     limit: float  # in the unit of the option's field in Limits
     reached: float | None  # the worse end of the interval; None where it was not measured
     relaxed: float | None  # the limit, rounded, that it would meet
+    task: str | None = None  # of --min-accuracy
     needs: str  # in words: "needs 310.0 MiB more"
 
 

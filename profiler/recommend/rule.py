@@ -45,6 +45,6 @@ def bar_of(limits: Limits, *, with_kld: bool) -> Bar:
     """
     if limits.max_kld is not None:
         return Bar(max_kld=limits.max_kld)
-    if goal_of(limits) == "quality":
+    if limits.bounds_accuracy or goal_of(limits) == "quality":
         return Bar()
     return Bar(max_kld=MAX_KLD) if with_kld else Bar(min_bpw=MIN_BPW)

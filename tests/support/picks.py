@@ -67,6 +67,7 @@ class Planted:
         self.said: list[str] = []
         self.fail: dict[str, Failure] = {}  # by level
         self.cannot_make: dict[str, Exception] = {}
+        self.lacking: dict[str, str] = {}  # by level: why its accuracy misses a limit
         self.loads: dict[int, float] = {}  # by the process, from 1: the CPUs that others use meanwhile
         self.stop_after: int | None = None  # rounds, as by Ctrl-C
         self.now_s = 0.0
@@ -88,6 +89,7 @@ class Planted:
             scores=scores,
             write=self.records.append,
             write_artifact=lambda _: None,
+            lacking=lambda file: self.lacking.get(file.artifact.level),
             now_s=lambda: self.now_s,
         )
         with watch(say=self.said.append):

@@ -137,6 +137,18 @@ def test_a_level_that_cannot_be_made_is_absent_and_a_source_that_cannot_is_an_er
         planted.run()
 
 
+def test_a_level_that_misses_a_limit_on_accuracy_is_never_timed(planted: Planted) -> None:
+    planted.lacking = {"Q4_0": "answers as few as 12.0 % of quiz rightly"}
+    pick = planted.run(limits=Limits(min_accuracy=(("quiz", 0.5),)))
+    assert pick.verdict.chosen == "Q6_K t2"
+    assert not any("Q4_0" in str(job.path) for job in planted.jobs)
+    (out,) = {each.why for each in pick.verdict.eliminated if each.key.startswith("Q4_0")}
+    assert "12.0 % of quiz" in out
+    planted.lacking = dict.fromkeys(SPEEDS, "too little")
+    planted.records.clear()
+    assert planted.run(limits=Limits(min_accuracy=(("quiz", 0.5),))).verdict.chosen is None
+
+
 def test_another_file_under_a_level_s_name_is_refused(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     planted.run(budget_s=3.0)
     known = planted.known()

@@ -39,7 +39,7 @@ ON_COSTS = {
 
 
 def test_every_limit_on_costs_makes_quality_the_goal() -> None:
-    assert set(ON_COSTS) | {"max_kld", "n_ctx"} == set(Limits.__struct_fields__)
+    assert set(ON_COSTS) | {"max_kld", "n_ctx", "min_accuracy", "max_accuracy_loss"} == set(Limits.__struct_fields__)
     for name, value in ON_COSTS.items():
         assert goal_of(msgspec.structs.replace(Limits(), **{name: value})) == "quality"
     assert goal_of(Limits(max_kld=0.1, n_ctx=512)) == "speed"
@@ -52,9 +52,11 @@ def test_every_limit_on_costs_makes_quality_the_goal() -> None:
         (Limits(), False, Bar(min_bpw=MIN_BPW)),
         (Limits(max_kld=0.2), True, Bar(max_kld=0.2)),
         (Limits(min_decode_tps=5), True, Bar()),
+        (Limits(min_accuracy=(("quiz", 0.5),)), True, Bar()),
+        (Limits(max_accuracy_loss=0.01), False, Bar()),
         (Limits(min_decode_tps=5, max_kld=0.2), True, Bar(max_kld=0.2)),
     ],
-    ids=["default", "synthetic", "kld", "speed", "both"],
+    ids=["default", "synthetic", "kld", "speed", "accuracy", "loss", "both"],
 )
 def test_bar(limits: Limits, *, with_kld: bool, bar: Bar) -> None:
     assert bar_of(limits, with_kld=with_kld) == bar
