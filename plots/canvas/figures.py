@@ -49,6 +49,15 @@ def kld_of(cell: CellSummary) -> Span | None:
     return Span(kld.value, max(0.0, kld.value - 2 * kld.se), kld.value + 2 * kld.se, "interval") if kld else None
 
 
+def accuracy_pct(cell: CellSummary) -> Span | None:
+    """Return the share of right answers in percent, with its 95 % interval."""
+    mean = cell.accuracy.mean
+    if mean is None:
+        return None
+    value, reach = 100 * mean.value, 196 * mean.se
+    return Span(value, max(0.0, value - reach), min(100.0, value + reach), "interval")
+
+
 def flat(value: float) -> Span:
     """Return a figure that has no range."""
     return Span(value, value, value, "min-max")

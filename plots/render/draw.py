@@ -12,7 +12,8 @@ from plots.canvas.chart_input import ChartInput, Picture, csv_of
 from plots.canvas.panels import Panel, pages, panels, stem_of
 from plots.canvas.style import FORMATS, Style, drawing, find_style, fitted, looks, markers_of
 from plots.canvas.theme import Theme
-from plots.charts import memory, threads, tradeoff
+from plots.charts import accuracy, memory, threads, tradeoff
+from plots.charts.accuracy import accuracy_chart
 from plots.charts.depth import depth_charts
 from plots.charts.devices import device_charts, facet_charts
 from plots.charts.drift import drift_charts
@@ -43,6 +44,7 @@ CHARTS: dict[str, PanelChart] = {
     "memory-by-part": memory_chart,
     "decode-vs-size": size_chart,
     "level-tradeoff": tradeoff_chart,
+    "accuracy": accuracy_chart,
     "pareto": pareto_chart,
     "published-levels": published_levels_chart,
 }
@@ -63,6 +65,7 @@ _MODELS_PER_FIGURE: dict[str, Callable[[Panel, Style], int]] = {
     "speed-vs-threads": threads.models_per_figure,
     "memory-by-part": memory.models_per_figure,
     "level-tradeoff": tradeoff.models_per_figure,
+    "accuracy": accuracy.models_per_figure,
 }
 _OVER_TIME = "sustained"  # the chart of sustained loads, which no other chart has
 _OF_EXPERTS = "latency-vs-active-parameters"  # drawn unasked only where there are some

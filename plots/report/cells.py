@@ -81,6 +81,16 @@ def columns_of(summaries: Sequence[CellSummary]) -> list[Column]:
             _with_error(lambda cell: cell.quality.kld),
         ),
         ("same top", "share of places where the most probable token is that model's", _same_top),
+        (
+            "accuracy",
+            "share of right answers, the mean over the tasks named below, with its standard error",
+            _percent_with_error(lambda cell: cell.accuracy.mean),
+        ),
+        (
+            "lost",
+            "accuracy lost against the unquantized file on the same items, in points, with a 95 % interval",
+            _points(lambda cell: cell.accuracy.loss),
+        ),
         ("bandwidth", "MBU: share of the measured read bandwidth that decode used", _share),
         ("J/token", "energy of decode", _number(lambda cell: cell.energy.joules_per_token, digits=3)),
         (
@@ -112,6 +122,24 @@ def _with_error(mean_of: Callable[[CellSummary], Mean | None]) -> Callable[[Cell
         if mean is None:
             return ""
         return (f"{mean.value:.4g}" + (f" ± {mean.se:.1g}" if mean.se else ""), mean.value)
+
+    return read
+
+
+def _percent_with_error(mean_of: Callable[[CellSummary], Mean | None]) -> Callable[[CellSummary], _Made | str]:
+    def read(cell: CellSummary) -> _Made | str:
+        mean = mean_of(cell)
+        return "" if mean is None else (f"{100 * mean.value:.1f} ± {100 * mean.se:.1f} %", mean.value)
+
+    return read
+
+
+def _points(span_of: Callable[[CellSummary], Span | None]) -> Callable[[CellSummary], _Made | str]:
+    def read(cell: CellSummary) -> _Made | str:
+        span = span_of(cell)
+        if span is None:
+            return ""
+        return f"{100 * span.value:.1f} [{100 * span.lo:.1f}, {100 * span.hi:.1f}]", span.value
 
     return read
 

@@ -21,6 +21,7 @@ from profiler.recommend.records import Criteria
 from profiler.records.cell_summary import CellSummary
 from profiler.results.file import Results
 from profiler.tables.format import figure, thread_counts
+from profiler.tasks.table import TaskTable, tables_of
 from quant.base.errors import UserError
 from quant.base.text import counted
 from quant.base.units import format_bytes
@@ -58,6 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     charts: list[Chart]
     charts_note: str | None
     columns: list[Column]
+    tasks: list[TaskTable]  # what files answered
     notices: list[str]  # what is odd about the files themselves, and what disturbed rounds without moving a figure
     cautions: list[Caution]
     environments: list[Facts]
@@ -117,6 +119,7 @@ def gather(
         charts=drawn.charts,
         charts_note=drawn.note,
         columns=columns,
+        tasks=tables_of(results),
         notices=[
             *(f"{notice[:1].upper()}{notice[1:]}." for notice in results.warnings),
             *_disturbed_rounds(summaries),

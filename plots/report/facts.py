@@ -126,7 +126,7 @@ def methods_of(summaries: Sequence[CellSummary], results: Results) -> list[tuple
     depth = " or ".join(words for mode, words in _DEPTHS.items() if any(cell.config.mode == mode for cell in summaries))
     rows.append(("decode", f"tokens of a fixed sequence divided by the sum of their single steps, {depth}"))
     rows += [row for name, row in _FIGURES.items() if any(attrgetter(name)(cell) is not None for cell in summaries)]
-    rows += _quality_rows(summaries, results)
+    rows += [*_quality_rows(summaries, results), *_task_rows(summaries, results)]
     rows.append(("bits per weight", "8 times the bytes of the tensors, per unique parameter"))
     return rows
 
@@ -150,6 +150,18 @@ def _quality_rows(summaries: Sequence[CellSummary], results: Results) -> list[tu
         mean = "mean Kullback-Leibler divergence of the next token's distribution from that of"
         rows.append(("KLD", f"{mean} {named} with an f16 KV cache, in nats"))
     return rows
+
+
+def _task_rows(summaries: Sequence[CellSummary], results: Results) -> list[tuple[str, str]]:
+    shown = {cell.artifact.sha256 for cell in summaries if cell.accuracy.mean is not None}
+    records = [record for record in results.tasks if record.artifact_sha256 in shown and record.status == "ok"]
+    if not records:
+        return []
+    names = ", ".join(dict.fromkeys(record.task for record in records))
+    harness = " and ".join(sorted({record.harness for record in records}))
+    asked = f"share of right answers in {names} of lm-evaluation-harness {harness}, its prompts and metrics"
+    lost = "from the same items, answered by the unquantized file; the interval is a bootstrap over items"
+    return [("accuracy", asked), ("lost accuracy", lost)]
 
 
 def _span(values: Sequence[int]) -> str:

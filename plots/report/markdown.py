@@ -23,6 +23,7 @@ def to_markdown(report: Report, environments: dict[str, Environment]) -> str:
         lines += [*aligned([report.choice_names, *rows]), ""]
     lines += [*(f"- {markdown(reason)}" for reason in report.answer.reasons), ""]
     lines += ["## Cells", "", *_cells(report, environments), ""]
+    lines += ["## Tasks", "", *_tasks(report)] if report.tasks else []
     lines += ["## Warnings", "", *_cautions(report)]
     lines += ["## Environment", ""]
     for facts in report.environments:
@@ -45,6 +46,17 @@ def _cells(report: Report, environments: dict[str, Environment]) -> list[str]:
     lines = [f"#{line}" if line.startswith("## ") else line for line in tables]
     if left := len(report.summaries) - len(shown):
         lines += ["", f"and {left} more cells: `{report.show_commands[1]}`"]
+    return lines
+
+
+def _tasks(report: Report) -> list[str]:
+    lines: list[str] = []
+    for table in report.tasks:
+        lines += [f"### {markdown(table.title)}", ""]
+        lines += (
+            [*aligned([tuple(map(markdown, row)) for row in table.rows], last_left=False), ""] if table.rows else []
+        )
+        lines += [*(f"- {markdown(note)}" for note in table.notes), ""]
     return lines
 
 
