@@ -11,7 +11,7 @@ PARITY ?= --table docs/families.md --speed-table docs/speed-parity.md
 
 .PHONY: help install test golden lint format quickstart parity bench-convert bench-memory bench-estimate bench-synthetic
 .PHONY: bench-tokens bench-quality bench-compare bench-disturbed bench-pick bench-pick-timed bench-predict bench-layout bench-scale charts-look fuzz kills e2e-hub
-.PHONY: bench-levels lock wheel clean
+.PHONY: bench-levels bench-tasks lock wheel clean
 
 help:
 	@echo "make quickstart      install, then profile a synthetic SmolLM2-135M at three levels; charts in $(QUICKSTART)/"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench-estimate  compare estimates with a survey, quantized files and measured memory (long)"
 	@echo "make bench-synthetic time synthetic files against copying, and compare their speed with random-normal ones"
 	@echo "make bench-quality   time scoring against llama-perplexity"
+	@echo "make bench-tasks     time 200 questions with shared prefixes, without, and in llama-perplexity (builds it)"
 	@echo "make bench-compare   plant slow-downs in noisy series; compare must find 5 % and no other difference"
 	@echo "make bench-pick      plant the best choice in noisy worlds; pick must find it in less time than a sweep (long)"
 	@echo "make bench-predict   calibrate, predict twelve shapes that no calibration loads, and measure them (an hour; again with another BENCH_PREDICT=folder)"
@@ -102,6 +103,9 @@ bench-pick: $(INSTALLED)
 
 bench-pick-timed: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.pick_timed --work parity-work/bench-pick-timed
+
+bench-tasks: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.tasks --work parity-work --python $(PARITY_PYTHON)
 
 bench-predict: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.predict --work $(BENCH_PREDICT) --models parity-work/bench-predict-models

@@ -29,6 +29,7 @@ _STAGES = {
     "adapters": ("adapters", "compare_adapters"),
     "real": ("real", "compare_real"),
     "deploy": ("deploy", "compare_deploy"),
+    "tasks": ("tasks", "compare_tasks"),
 }
 STAGES = (*_STAGES, "speed")
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+from profiler.tasks.sets import HARNESS
+
 _TORCH_SIDE = ("torch==2.13.0", "accelerate", "sentencepiece", "protobuf", "gguf==0.19.0", "safetensors", "numpy")
 # By the first number of its version.
 _TRANSFORMERS = {4: "transformers>=4.57,<4.58", 5: "transformers>=5.24,<5.25"}
@@ -55,6 +57,11 @@ class Oracle:
     def python_peft(self) -> Path:
         """The interpreter that has torch, transformers 4 and peft."""
         return self.environment("venv-peft", *_TORCH_SIDE, _TRANSFORMERS[4], _PEFT)
+
+    @cached_property
+    def python_harness(self) -> Path:
+        """The interpreter that has torch, transformers 4 and lm-evaluation-harness with its backend for them."""
+        return self.environment("venv-harness", *_TORCH_SIDE, _TRANSFORMERS[4], f"lm_eval=={HARNESS}")
 
     def environment(self, name: str, *packages: str) -> Path:
         """Return the interpreter of a virtual environment, made on first use and when its packages change."""

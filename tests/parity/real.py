@@ -80,6 +80,13 @@ def compare_real(oracle: Oracle) -> tuple[bool, list[dict[str, Any]]]:
     return all(found["ok"] for found in findings), findings
 
 
+def checkpoint_of(model: Model, oracle: Oracle) -> Path:
+    """Return the checkpoint that transformers 4 makes of a model."""
+    folder = oracle.work / "real"
+    gguf = fetch_model(model, folder)
+    return _make(oracle.python_harness, gguf, folder / "checkpoints" / f"{model.name}-transformers4")
+
+
 def _make(python: Path, gguf: Path, checkpoint: Path) -> Path:
     """Make a checkpoint with transformers, once."""
     if not (checkpoint / "made").exists():
