@@ -11,12 +11,11 @@ import msgspec
 from profiler.engine import EngineError, as_failure
 from profiler.engine.sequences import SequenceEngine
 from profiler.records.config import RunConfig, base_config
-from profiler.tasks.messages import Ask, Continue, Model, Pair, Reply
+from profiler.tasks.messages import LEAST_CELLS, Ask, Continue, Model, Pair, Reply
 from profiler.tasks.sequences import Cache, Prompt, Scored, generate, score, windows_of
 from quant.base.text import decoded
 from quant.base.worker import Pipes
 
-_LEAST_CELLS = 1024  # inputs are computed in parts of so many tokens: a pass over the weights is then shared by many
 _MOST_SEQUENCES = 64
 _MOST_STATE_BYTES = 256 << 20  # of recurrent layers, of all sequences
 _MOST_LOGITS_BYTES = 64 << 20
@@ -29,7 +28,7 @@ class Answerer:
 
     def __init__(self, engine: SequenceEngine, model: Model) -> None:
         self._engine, self._model = engine, model
-        engine.load(Path(model.path), self._config(_LEAST_CELLS))
+        engine.load(Path(model.path), self._config(LEAST_CELLS))
         self._n_ctx = min(model.n_ctx or engine.n_ctx_train, engine.n_ctx_train)
         self._cache = Cache(0, 0)
 
@@ -71,7 +70,7 @@ class Answerer:
 
     def _score(self, requests: Sequence[Scored], on_done: Callable[[int], None]) -> list[tuple[float, bool]]:
         longest = max(len(request.tokens) - 1 for request in requests)
-        cache = self._open(max(_LEAST_CELLS, longest), _MOST_SEQUENCES)
+        cache = self._open(max(LEAST_CELLS, longest), _MOST_SEQUENCES)
         return [(each.log_likelihood, each.is_greedy) for each in score(self._engine, cache, requests, on_done)]
 
     def _of_pair(self, pair: Pair) -> Scored:
@@ -117,7 +116,7 @@ class Answerer:
             tokens = self._engine.encode(each.context, with_bos=True) or [self._engine.prefix_token]
             prompts.append(Prompt(tuple(tokens[-most:]), each.n_new, each.stops))
         needs = sorted((len(prompt.tokens) + prompt.n_new for prompt in prompts), reverse=True)
-        cache = self._open(max(_LEAST_CELLS, needs[0], sum(needs[:_N_GENERATED])), _N_GENERATED + 1)
+        cache = self._open(max(LEAST_CELLS, needs[0], sum(needs[:_N_GENERATED])), _N_GENERATED + 1)
         return generate(self._engine, cache, prompts, on_done)
 
 

@@ -4,6 +4,8 @@ import msgspec
 
 from profiler.records.failure import Failure
 
+LEAST_CELLS = 1024  # inputs are computed in parts of so many tokens: a pass over the weights is then shared by many
+
 TaskKey = tuple[str, str, int, int | None, str]
 
 

@@ -7,17 +7,30 @@ from typing import Self
 
 import msgspec
 
+from profiler.analysis.memory_need import needed_bytes
+from profiler.device.environment import available_memory_bytes
 from profiler.measure.launch import failure_of
+from profiler.records.config import base_config
 from profiler.records.environment import Environment
 from profiler.records.record import Record
 from profiler.records.task import TaskRecord
 from profiler.results.file import Results
-from profiler.tasks.messages import HarnessOptions, Model, Ready, TaskFile, TaskProgress, TasksAnswer, TasksJob
+from profiler.tasks.messages import (
+    LEAST_CELLS,
+    HarnessOptions,
+    Model,
+    Ready,
+    TaskFile,
+    TaskProgress,
+    TasksAnswer,
+    TasksJob,
+)
 from profiler.tasks.sets import HARNESS, wanted_tasks
 from profiler.tasks.task_files import check_folder
 from quant.base.child import Child
 from quant.base.errors import UserError
 from quant.base.progress import progress, say
+from quant.base.units import format_bytes
 from quant.sources.prepare import Prepared
 from quant.sources.real_weights import refuse_synthetic
 
@@ -129,11 +142,13 @@ class HarnessProcess:
             UserError: weights are synthetic, or the harness ended early.
         """
         refuse_synthetic(files)
-        names = {file.artifact.sha256: f"{file.artifact.model} {file.artifact.level}" for file in files}
+        fitting = [file for file in files if self._fits(file)]
+        n_failed = len(files) - len(fitting)
+        names = {file.artifact.sha256: f"{file.artifact.model} {file.artifact.level}" for file in fitting}
         job = TasksJob(
             files=tuple(
                 TaskFile(sha256=sha256, name=name, model=_model(file, self._options))
-                for file, (sha256, name) in zip(files, names.items(), strict=True)
+                for file, (sha256, name) in zip(fitting, names.items(), strict=True)
             ),
             wanted=self._wanted,
             n_limit=self._options.n_limit,
@@ -141,7 +156,7 @@ class HarnessProcess:
             env_id=environment.id,
             known=tuple(record.key for record in known.tasks if record.status == "ok"),
         )
-        n_ok = n_failed = 0
+        n_ok = 0
         self._child.send(job)
         while (line := self._child.receive()).endswith(b"\n"):
             found: TaskProgress | TaskRecord = msgspec.json.decode(line, type=_LINE)
@@ -155,6 +170,17 @@ class HarnessProcess:
             raise self._ended_early()
         answer = msgspec.json.decode(line, type=TasksAnswer)
         return TaskCounts(n_ok=n_ok, n_failed=n_failed, n_known=answer.n_known)
+
+    def _fits(self, file: Prepared) -> bool:
+        """Return whether a file fits in memory beside the harness; say where it does not."""
+        artifact = file.artifact
+        need, have = needed_bytes(artifact, base_config(n_ctx=LEAST_CELLS, n_outputs_max=1)), available_memory_bytes()
+        if need > have:
+            say(
+                f"{artifact.model} {artifact.level} is left out: it needs about {format_bytes(need)} of memory, "
+                f"{format_bytes(have)} are available; close programs, or ask a smaller level"
+            )
+        return need <= have
 
     def _ended_early(self) -> UserError:
         message = failure_of(self._child.wait()).message
