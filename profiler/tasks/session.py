@@ -15,6 +15,7 @@ from profiler.records.environment import Environment
 from profiler.records.record import Record
 from profiler.records.task import TaskRecord
 from profiler.results.file import Results
+from profiler.tables.format import clean
 from profiler.tasks.messages import (
     LEAST_CELLS,
     HarnessOptions,
@@ -142,6 +143,7 @@ class HarnessProcess:
             UserError: weights are synthetic, or the harness ended early.
         """
         refuse_synthetic(files)
+        files = list({file.artifact.sha256: file for file in files}.values())
         fitting = [file for file in files if self._fits(file)]
         n_failed = len(files) - len(fitting)
         names = {file.artifact.sha256: f"{file.artifact.model} {file.artifact.level}" for file in fitting}
@@ -165,7 +167,7 @@ class HarnessProcess:
                 continue
             write(found)
             n_ok, n_failed = n_ok + (found.status == "ok"), n_failed + (found.status != "ok")
-            say(f"{names[found.artifact_sha256]}, {describe(found)}")
+            say(clean(f"{names[found.artifact_sha256]}, {describe(found)}"))
         if not line:
             raise self._ended_early()
         answer = msgspec.json.decode(line, type=TasksAnswer)

@@ -163,6 +163,7 @@ class _Engine:
     def __init__(self, model: Model, timeout_s: float | None) -> None:
         self._model, self._timeout_s = model, timeout_s
         self._child: Child | None = None
+        self._broken: Failure | None = None  # why the file cannot be opened at all
         self._report: Callable[[int, int], None] = lambda n_done, n_requests: None
         self.peak_rss_bytes: int | None = None
 
@@ -178,6 +179,8 @@ class _Engine:
         Raises:
             _EngineError: there is none.
         """
+        if self._broken is not None:
+            raise _EngineError(self._broken)
         n_requests = len(ask.pairs) + len(ask.texts) + len(ask.continuations)
         if self._child is None:
             self._child = Child("profiler.tasks.engine_worker")
@@ -190,9 +193,11 @@ class _Engine:
                 reply = msgspec.json.decode(line, type=Reply)
                 if reply.n_done is None:
                     self.peak_rss_bytes = reply.peak_rss_bytes
-                    if reply.failure is not None:
-                        raise _EngineError(self._clean(reply.failure))
-                    return reply
+                    if reply.failure is None:
+                        return reply
+                    failure = self._clean(reply.failure)
+                    self._broken = failure if failure.kind == "load" else None
+                    raise _EngineError(failure)
                 self._report(reply.n_done, n_requests)
             ending = child.wait()
         self.close()
