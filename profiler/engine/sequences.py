@@ -20,7 +20,7 @@ class SequenceEngine(LlamaEngine):
     """A model in a context with several sequences."""
 
     def open_sequences(self, config: RunConfig, n_sequences: int) -> None:
-        """Make the context anew, with cells for n_ctx tokens of all sequences together.
+        """Make another context, with cells for n_ctx tokens of all sequences together.
 
         Raises:
             EngineError: "context".

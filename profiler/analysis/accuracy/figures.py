@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from profiler.analysis.accuracy.paired import draws_of, ends_of, paired
+from profiler.analysis.accuracy.paired import differences_of, draws_of, ends_of, paired
 from profiler.records.cell_summary import AccuracyFigures, CellSummary, TaskAccuracy
 from profiler.records.quality import Mean
 from profiler.records.span import Span
@@ -163,20 +163,17 @@ def _loss(
     records: Mapping[Question, TaskRecord], reference: Mapping[Question, TaskRecord], chosen: Sequence[Question]
 ) -> Span | None:
     """Return how much lower the mean is than the reference's, from the same items, with a 95 % interval."""
-    if not chosen or any(
-        question not in reference or paired(records[question], reference[question]) is None for question in chosen
-    ):
+    losses: dict[str, list[float]] = {}  # by unit
+    for question in chosen:
+        other = reference.get(question)
+        differences = differences_of(records[question], other) if other is not None else None
+        if differences is None:
+            return None
+        losses.setdefault(unit_of(records[question]), []).extend(-each for each in differences)
+    if not losses:
         return None
-    units = _units([records[question] for question in chosen])
-    value, draws = 0.0, 0.0
-    for unit in units:
-        losses = []
-        for record in unit:
-            other = reference[question_of(record)]
-            assert record.items is not None
-            assert other.items is not None
-            losses += [one - two for one, two in zip(other.items.scores, record.items.scores, strict=True)]
-        value += math.fsum(losses) / len(losses) / len(units)
-        draws = draws + draws_of(losses) / len(units)
+    value = math.fsum(math.fsum(each) / len(each) for each in losses.values()) / len(losses)
+    # Units are independent of each other, and so must be their draws.
+    draws = sum(draws_of(each, seed) for seed, each in enumerate(losses.values())) / len(losses)
     lo, hi = ends_of(draws)
     return Span(value, min(lo, value), max(hi, value), "interval")

@@ -15,7 +15,6 @@ from profiler.records.span import Span
 from profiler.records.task import TaskRecord
 
 N_DRAWS = 4000
-_SEED = 0
 _TAIL = 0.025
 
 
@@ -28,14 +27,21 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     p: float  # of McNemar's exact test: how probable so uneven a split is where both are equally good
 
 
-def paired(record: TaskRecord, reference: TaskRecord) -> Paired | None:
-    """Compare two files' answers; None where they were not asked the same."""
+def differences_of(record: TaskRecord, reference: TaskRecord) -> list[float] | None:
+    """Return each item's score less the reference's; None where the two were not asked the same."""
     if record.items is None or reference.items is None or record.prompts_sha256 != reference.prompts_sha256:
         return None
     ours, theirs = record.items.scores, reference.items.scores
     if not ours or len(ours) != len(theirs) or record.items.metric != reference.items.metric:
         return None
-    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+    return [one - other for one, other in zip(ours, theirs, strict=True)]
+
+
+def paired(record: TaskRecord, reference: TaskRecord) -> Paired | None:
+    """Compare two files' answers; None where they were not asked the same."""
+    differences = differences_of(record, reference)
+    if differences is None:
+        return None
     n_worse, n_better = (sum(sign * each > 0 for each in differences) for sign in (-1, 1))
     lo, hi = ends_of(draws_of(differences))
     mean = math.fsum(differences) / len(differences)
@@ -58,12 +64,12 @@ def mcnemar(n_worse: int, n_better: int) -> float:
     return min(1.0, 2 * tail / 2**n) if n else 1.0
 
 
-def draws_of(differences: Sequence[float]) -> Any:
-    """Return (N_DRAWS,) means of differences drawn again with replacement."""
+def draws_of(differences: Sequence[float], seed: int = 0) -> Any:
+    """Return (N_DRAWS,) means of differences drawn again with replacement; sums need draws of different seeds."""
     import numpy as np
 
     values, counts = np.unique(np.asarray(differences, np.float64), return_counts=True)
-    drawn = np.random.default_rng(_SEED).multinomial(len(differences), counts / len(differences), size=N_DRAWS)
+    drawn = np.random.default_rng(seed).multinomial(len(differences), counts / len(differences), size=N_DRAWS)
     return drawn @ values / len(differences)
 
 

@@ -123,3 +123,19 @@ def test_a_perplexity_is_no_accuracy():
     assert accuracy_of(record("f16", [1.0, 0.0], metrics=(lower,))) is None
     assert accuracy_of(record("f16", [1.0, 0.0], status="failed")) is None
     assert accuracy_of(record("f16", [12.0, 7.0])) is None
+
+
+def test_the_interval_of_a_mean_over_tasks_narrows_with_their_number():
+    chance = random.Random(2)
+
+    def width(n_tasks: int) -> float:
+        records = []
+        for number in range(n_tasks):
+            for sha256 in ("f16", "q4"):
+                scores = [float(chance.random() < 0.5) for _ in range(400)]
+                records.append(record(sha256, scores, task=f"t{number}"))
+        loss = accuracies(results(*records))["q4"].loss
+        assert loss is not None
+        return loss.hi - loss.lo
+
+    assert width(9) == pytest.approx(width(1) / 3, rel=0.2)
