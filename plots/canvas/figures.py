@@ -6,6 +6,7 @@ import msgspec
 
 from plots.canvas.panels import Panel, at_common_threads, levels_of
 from profiler.records.cell_summary import CellSummary
+from profiler.records.quality import Mean
 from profiler.records.span import Span
 
 MIB = 1 << 20
@@ -50,11 +51,13 @@ def kld_of(cell: CellSummary) -> Span | None:
 
 
 def accuracy_pct(cell: CellSummary) -> Span | None:
-    """Return the share of right answers in percent, with its 95 % interval."""
-    mean = cell.accuracy.mean
-    if mean is None:
-        return None
-    value, reach = 100 * mean.value, 196 * mean.se
+    """Return the mean share of right answers in percent, with its 95 % interval."""
+    return percent_of(cell.accuracy.mean) if cell.accuracy.mean is not None else None
+
+
+def percent_of(share: Mean) -> Span:
+    """Return a share in percent, with its 95 % interval."""
+    value, reach = 100 * share.value, 196 * share.se
     return Span(value, max(0.0, value - reach), min(100.0, value + reach), "interval")
 
 

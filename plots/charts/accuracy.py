@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from plots.canvas.chart_input import Picture, Row, ends, row_of
-from plots.canvas.figures import accuracy_pct, decode_tps, peak_mib
+from plots.canvas.figures import accuracy_pct, decode_tps, peak_mib, percent_of
 from plots.canvas.frame import Frame, frame
 from plots.canvas.legend import level_keys
 from plots.canvas.panels import Panel, at_common_threads, models_of
@@ -16,7 +16,7 @@ from plots.canvas.sheet import grid, name_panel
 from plots.canvas.style import Style
 from plots.canvas.text_width import printable
 from plots.canvas.theme import Theme
-from profiler.records.cell_summary import CellSummary, TaskAccuracy
+from profiler.records.cell_summary import CellSummary
 from profiler.records.span import Span
 
 _MOST_TASKS = 6  # of a model; the tables have all
@@ -97,7 +97,7 @@ def _draw_task(axis: Axes, task: str, cells: Sequence[CellSummary], theme: Theme
     found = [(cell, each) for cell in cells for each in cell.accuracy.by_task if each.task == task]
     compared = _compared_shots(cells)
     shots = sorted({each.n_shots for _, each in found})
-    marks = [Mark(cell, cell.artifact.bpw, _span(each)) for cell, each in found]
+    marks = [Mark(cell, cell.artifact.bpw, percent_of(each.accuracy)) for cell, each in found]
     for n_shots in shots:
         line = sorted((cell.artifact.bpw, 100 * each.accuracy.value) for cell, each in found if each.n_shots == n_shots)
         axis.plot(*zip(*line, strict=True) if line else ([], []), color=_GREY, linestyle=_dash(n_shots, compared),
@@ -109,7 +109,7 @@ def _draw_task(axis: Axes, task: str, cells: Sequence[CellSummary], theme: Theme
     name_panel(axis, printable(task) + (f", {shots[0]}-shot" if len(shots) == 1 else ""), theme.style)
     return [
         row_of(cell, task=task, n_shots=each.n_shots, n_items=each.n_items, metric=each.metric,
-               **ends("accuracy_pct", _span(each)))
+               **ends("accuracy_pct", percent_of(each.accuracy)))
         for cell, each in found
     ]  # fmt: skip
 
@@ -125,12 +125,6 @@ def _compared_shots(cells: Sequence[CellSummary]) -> list[int]:
 
 def _dash(n_shots: int, shots: Sequence[int]) -> _Dash:
     return _DASHES[shots.index(n_shots) % len(_DASHES)] if n_shots in shots else _DASHES[0]
-
-
-def _span(each: TaskAccuracy) -> Span:
-    """Return an accuracy in percent with its 95 % interval."""
-    value, reach = 100 * each.accuracy.value, 196 * each.accuracy.se
-    return Span(value, max(0.0, value - reach), min(100.0, value + reach), "interval")
 
 
 def _percent(axis: Axes, points: Sequence[Span]) -> None:
